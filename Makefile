@@ -1,0 +1,59 @@
+# The few commands that a person and CI both use. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help install export test test-slow lint format rehearse bench readme lock clean
+
+PYTHON ?= python3
+VENV   ?= .venv
+# The one onnxruntime distribution of this host; never two in one environment.
+ORT    ?= onnxruntime
+MODEL  ?= mini
+RECIPE ?= export/recipes/$(MODEL).toml
+BIN    := $(VENV)/bin
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml export/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
+	    -e 'runtime[cli]' -e 'export[mini]' -r requirements-dev.txt
+	@touch $@
+
+install: $(VENV)/installed  ## create .venv with both distributions, versions as locked
+
+export: install  ## build the bundle of MODEL (mini, mlcommons) or RECIPE=path.toml into build/
+	$(BIN)/hazgate-export build $(RECIPE)
+
+test: install  ## the whole fast suite
+	$(BIN)/pytest -m 'not slow'
+
+test-slow: install  ## tests of real components at full size
+	$(BIN)/pytest -m slow
+
+lint: install  ## style, types and the boundaries between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+rehearse: install  ## merge, export and verify the production recipe on a full-size stand-in
+	$(BIN)/python -m benchmarks.rehearse build/rehearsal
+
+bench: install  ## time PyTorch and ONNX Runtime on build/mini, write results and tables
+	$(BIN)/python -m benchmarks.run
+
+lock: install  ## resolve constraints.txt anew
+	$(BIN)/python -m pip install --quiet uv
+	printf -- '-e ./runtime[cli,cpu]\n-e ./export[mini]\n' > build/lock.in
+	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
+	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \
+	    requirements-dev.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build

@@ -1,0 +1,176 @@
+"""The `hazgate-export` command, also as `python -m hazgate_export`."""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hazgate.errors import BundleError, HazgateError
+from hazgate_export import __version__
+from hazgate_export.errors import DataError, ExportError, GateMissed, RecipeError, SourceError
+
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (GateMissed, 1),
+    (RecipeError, 2),
+    (BundleError, 3),
+    (SourceError, 4),
+    (DataError, 4),
+    (ExportError, 5),
+    (HazgateError, 5),
+    (OSError, 3),
+)
+
+# Libraries that take seconds to load are imported by the command that needs them.
+
+
+class ExitCodeGroup(click.Group):
+    """A group of commands whose errors become a message on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Runs the chosen command; see click.Group.invoke."""
+        # The exporter reads no hub unless a recipe says so, and never reports home.
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        try:
+            return super().invoke(ctx)
+        except (ExportError, HazgateError, OSError) as error:
+            if isinstance(error, GateMissed) and error.parities:
+                from hazgate_export.report import parity_table
+
+                click.echo(parity_table(error.parities))
+            click.echo(f"error: {error}", err=True)
+            sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+
+
+def _adapter_option(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Path]:
+    pairs = [value.partition("=") for value in values]
+    if not all(level and directory for level, _, directory in pairs):
+        raise click.BadParameter("expected LEVEL=DIRECTORY")
+    return {level: Path(directory) for level, _, directory in pairs}
+
+
+_PATH = click.Path(path_type=Path)
+_BASE = click.option("--base", type=_PATH, help="A local directory instead of the recipe's base.")
+_ADAPTERS = click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    callback=_adapter_option,
+    metavar="LEVEL=DIRECTORY",
+    help="A local directory instead of the recipe's adapter; once a level.",
+)
+
+
+@click.group(
+    cls=ExitCodeGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 gate missed, 2 usage or recipe, 3 bundle or disk, 4 base, adapter "
+    "or data, 5 anything else.",
+)
+@click.version_option(__version__, prog_name="hazgate-export")
+def cli() -> None:
+    """Merge LoRA adapters, export to ONNX, prove parity and write a hazgate bundle."""
+
+
+@cli.command(epilog="Example: hazgate-export build export/recipes/mini.toml --out build/mini")
+@click.argument("recipe", type=_PATH)
+@click.option("--out", type=_PATH, help="The bundle directory.  [default: build/NAME]")
+@_BASE
+@_ADAPTERS
+def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str, Path]) -> None:
+    """Build the bundle of RECIPE and print its parity table.
+
+    A bundle that misses a gate is not written.
+    """
+    from hazgate_export.build import LocalSources
+    from hazgate_export.build import build as run
+    from hazgate_export.recipe import load_recipe
+    from hazgate_export.report import parity_table
+
+    loaded = load_recipe(recipe)
+    target = out or Path("build") / loaded.recipe.name
+    built = run(loaded, target, LocalSources(base=base, adapters=adapters))
+    click.echo(parity_table(built.parities))
+    click.echo(f"\n{target}  digest {built.bundle.digest}")
+
+
+@cli.command(epilog="Example: hazgate-export verify build/mini --recipe export/recipes/mini.toml")
+@click.argument("bundle", type=_PATH)
+@click.option("--recipe", type=_PATH, help="Compute the reference anew from this recipe.")
+@_BASE
+@_ADAPTERS
+def verify(bundle: Path, recipe: Path | None, base: Path | None, adapters: dict[str, Path]) -> None:
+    """Hold BUNDLE against the reference again: its stored logits, or --recipe's model."""
+    from hazgate.bundle import Bundle
+    from hazgate_export.build import LocalSources
+    from hazgate_export.recipe import load_recipe
+    from hazgate_export.report import parity_table
+    from hazgate_export.verify_bundle import verify_bundle
+
+    if recipe is None and (base or adapters):
+        raise click.UsageError("--base and --adapter need --recipe")
+    loaded = load_recipe(recipe) if recipe else None
+    local = LocalSources(base=base, adapters=adapters)
+    parities = verify_bundle(Bundle.open(bundle), loaded, local)
+    problems = [problem for parity in parities for problem in parity.problems]
+    if problems:
+        raise GateMissed("\n".join(problems), parities)
+    click.echo(parity_table(parities))
+
+
+@cli.command(epilog="Example: hazgate-export inspect build/mini/level1-int8.onnx")
+@click.argument("graph", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def inspect(graph: Path, as_json: bool) -> None:
+    """Print the operators, weights and signature of an ONNX GRAPH."""
+    from google.protobuf.message import DecodeError
+
+    from hazgate_export.inspect_graph import summarise
+
+    try:
+        summary = summarise(graph)
+    except DecodeError as error:
+        raise BundleError(f"{graph} is not an ONNX file") from error
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(summary), indent=2))
+        return
+    click.echo(f"opset {summary.opset}, {summary.n_nodes} nodes")
+    for title, items in (("in", summary.inputs), ("out", summary.outputs)):
+        for name, shape in items.items():
+            click.echo(f"{title:4}{name}: {shape}")
+    for kind, size_bytes in summary.weight_bytes.items():
+        click.echo(f"{size_bytes / 1e6:10.2f} MB {kind}")
+    for operator, n_nodes in summary.operators.items():
+        click.echo(f"{n_nodes:10} {operator}")
+
+
+@cli.command(epilog="Example: hazgate-export standin build/standin")
+@click.argument("folder", type=_PATH)
+def standin(folder: Path) -> None:
+    """Write a full-size stand-in for the production models: their shape, random weights."""
+    from hazgate_export import standin as standins
+    from hazgate_export.recipe import load_recipe
+
+    recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "mlcommons.toml").recipe
+    standins.write_standin(
+        folder,
+        standins.mmbert_config(),
+        base_id=standins.MMBERT_ID,
+        levels={name: level.labels for name, level in recipe.levels.items()},
+        lora_targets=standins.MMBERT_LORA_TARGETS,
+        lora_rank=32,
+    )
+
+
+def main() -> None:
+    """Runs the command line."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

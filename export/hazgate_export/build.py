@@ -1,0 +1,363 @@
+"""The pipeline: fetch, apply, merge, convert, quantise, verify, assemble. One direction."""
+
+import gc
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PretrainedConfig
+
+from hazgate.bundle import Bundle, sha256
+from hazgate.errors import BundleError
+from hazgate.manifest import (
+    MANIFEST_FILE,
+    SCHEMA_VERSION,
+    CascadeSpec,
+    LevelSpec,
+    Manifest,
+    ParitySpec,
+    SourceSpec,
+    TokenizerSpec,
+    VariantSpec,
+)
+from hazgate.session import CPU, OrtSession, default_threads
+from hazgate.tokenization import Tokenizer
+from hazgate_export.assemble import (
+    PARITY_FILE,
+    README_FILE,
+    finish,
+    list_files,
+    partial_directory,
+    write_json,
+)
+from hazgate_export.bundle_readme import bundle_readme
+from hazgate_export.convert import export_onnx
+from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
+from hazgate_export.errors import GateMissed, RecipeError
+from hazgate_export.merge import load_adapted, merge
+from hazgate_export.progress import step
+from hazgate_export.quantize import SCHEME, quantize_dynamic_int8
+from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
+from hazgate_export.reference import torch_logits
+from hazgate_export.report import parity_document
+from hazgate_export.sources import Fetched, fetch
+from hazgate_export.tokenizer_parity import check_tokenizer
+from hazgate_export.verify import Boundary, Parity, measure
+from hazgate_export.weights import WrittenGraph, write_graphs
+
+# Merging adds the adapter's product to the weights once instead of per text: float rounding only.
+_MAX_MERGE_DIFF = 1e-4
+_TOOLS = (
+    "hazgate",
+    "hazgate-export",
+    "torch",
+    "transformers",
+    "peft",
+    "optimum-onnx",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalSources:
+    """Directories that stand in for the recipe's sources, e.g. on a host without the Hub."""
+
+    base: Path | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """A finished bundle and what was measured of it."""
+
+    bundle: Bundle
+    parities: tuple[Parity, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Level:
+    """One level, exported but not yet measured."""
+
+    base: Fetched
+    adapter: Fetched
+    labels: tuple[str, ...]
+    tokenizer: TokenizerSpec
+    boundary: Boundary
+    vocab_size: int
+    cases: tuple[Case, ...]
+    reference: NDArray[np.float32]
+    graphs: Mapping[str, Path]
+
+
+def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
+    """Builds the recipe's bundle at `target`.
+
+    Raises:
+        SourceError: a base or adapter cannot be had or must not be used.
+        RecipeError: the recipe and what was found contradict each other.
+        GateMissed: an answer differs by more than the recipe allows; no bundle is left. The
+            error carries what was measured.
+        BundleError: `target` is something else than a bundle, or what was written does not open.
+    """
+    recipe = loaded.recipe
+    _refuse_foreign(target)
+    unknown = set(local.adapters) - set(recipe.levels)
+    if unknown:
+        raise RecipeError(f"no level {sorted(unknown)}; the recipe has {sorted(recipe.levels)}")
+    with partial_directory(target) as folder:
+        graphs, root = folder / "graphs", folder / "bundle"
+        graphs.mkdir()
+        root.mkdir()
+        levels = {name: _export_level(loaded, name, local, graphs, root) for name in recipe.levels}
+        written = write_graphs(
+            {
+                f"{name}-{v}": file
+                for name, level in levels.items()
+                for v, file in level.graphs.items()
+            },
+            root,
+        )
+        shutil.rmtree(graphs)
+        parities = tuple(
+            _measure(recipe, name, variant, level, root / written[f"{name}-{variant}"].graph)
+            for name, level in levels.items()
+            for variant in recipe.variants
+        )
+        problems = [problem for parity in parities for problem in parity.problems]
+        if problems:
+            raise GateMissed("\n".join(problems), parities)
+        document = parity_document(
+            parities,
+            {name: level.reference for name, level in levels.items()},
+            gates={name: variant.gate for name, variant in recipe.variants.items()},
+            corpus_sha256=corpus_sha256(),
+            lengths=_lengths(recipe),
+            vocab_size=next(iter(levels.values())).vocab_size,
+        )
+        write_json(root / PARITY_FILE, document)
+        draft = _manifest(loaded, levels, written, parities, root)
+        (root / README_FILE).write_text(bundle_readme(draft, parities), encoding="utf-8")
+        manifest = _manifest(loaded, levels, written, parities, root)
+        return Built(bundle=finish(root, manifest, target), parities=parities)
+
+
+def reference_of_level(
+    loaded: LoadedRecipe, name: str, local: LocalSources, cases: tuple[Case, ...]
+) -> NDArray[np.float32]:
+    """The adapter-applied PyTorch model's logits of `cases`, shape [len(cases), n_labels]."""
+    base, adapter = _fetch_level(loaded, name, local)
+    labels = loaded.recipe.levels[name].labels
+    adapted = load_adapted(base, adapter, loaded.recipe.base, labels)
+    return torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
+
+
+def _refuse_foreign(target: Path) -> None:
+    """A build replaces what lies at `target`, so that must be a bundle, or nothing."""
+    if target.exists() and not (target / MANIFEST_FILE).is_file():
+        if target.is_dir() and not any(target.iterdir()):
+            return
+        raise BundleError(f"{target} is there and is no bundle; it will not be overwritten")
+
+
+def _fetch_level(loaded: LoadedRecipe, name: str, local: LocalSources) -> tuple[Fetched, Fetched]:
+    recipe = loaded.recipe
+    level = recipe.levels[name]
+
+    def source(given: Path | None, stated: Source) -> Source:
+        return DirectorySource(directory=given.resolve()) if given else stated
+
+    base = fetch(
+        source(local.base, recipe.base.source),
+        id=recipe.base.id,
+        folder=loaded.folder,
+        weights="model",
+    )
+    adapter = fetch(
+        source(local.adapters.get(name), level.adapter),
+        id=level.adapter_id,
+        folder=loaded.folder,
+        weights="adapter_model",
+    )
+    return base, adapter
+
+
+def _export_level(
+    loaded: LoadedRecipe, name: str, local: LocalSources, graphs: Path, root: Path
+) -> _Level:
+    recipe = loaded.recipe
+    level = recipe.levels[name]
+    step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
+    base, adapter = _fetch_level(loaded, name, local)
+    adapted = load_adapted(base, adapter, recipe.base, level.labels)
+    config = adapted.config
+    spec, tokenizer = _tokenizer(recipe, base, adapter, config, root)
+    cases = make_cases(load_corpus(), tokenizer, _lengths(recipe), config.vocab_size)
+    reference = torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
+    merged = merge(adapted)
+    merged_logits = torch_logits(merged, cases, f"{name}: PyTorch, merged")
+    moved = float(np.abs(merged_logits - reference).max())
+    if not moved <= _MAX_MERGE_DIFF:
+        raise GateMissed(f"{name}: merging moved the logits by {moved:.2e}")
+    step(f"{name}: export to ONNX, opset {recipe.opset}")
+    fp32 = graphs / f"{name}.onnx"
+    export_onnx(merged, fp32, recipe.opset)
+    # A full-size model is larger than everything else that follows.
+    del adapted, merged
+    gc.collect()
+    files = {}
+    for variant, settings in recipe.variants.items():
+        if settings.precision == "int8":
+            step(f"{name}: quantise to int8")
+            files[variant] = graphs / f"{name}-{variant}.onnx"
+            quantize_dynamic_int8(fp32, files[variant])
+        else:
+            files[variant] = fp32
+    is_gate = recipe.cascade.gate == name
+    return _Level(
+        base=base,
+        adapter=adapter,
+        labels=level.labels,
+        tokenizer=spec,
+        boundary=Boundary(
+            positive=level.labels.index(recipe.cascade.positive_label) if is_gate else None,
+            threshold=recipe.cascade.threshold,
+        ),
+        vocab_size=config.vocab_size,
+        cases=cases,
+        reference=reference,
+        graphs=files,
+    )
+
+
+def _tokenizer(
+    recipe: Recipe, base: Fetched, adapter: Fetched, config: PretrainedConfig, root: Path
+) -> tuple[TokenizerSpec, Tokenizer]:
+    """Copies the level's tokenizer into the bundle, under one name if levels share it."""
+    places = [d for d in (adapter.directory, base.directory) if (d / "tokenizer.json").is_file()]
+    if not places:
+        raise RecipeError(f"neither {adapter.id} nor {base.id} has a tokenizer.json")
+    if config.pad_token_id is None:
+        raise RecipeError(f"{base.id}: its config.json names no pad_token_id")
+    positions = _positions(config)
+    if recipe.tokenizer.max_tokens > positions:
+        raise RecipeError(
+            f"tokenizer.max_tokens is {recipe.tokenizer.max_tokens}, {base.id} has {positions} "
+            "positions"
+        )
+    source = places[0] / "tokenizer.json"
+    target = root / "tokenizer.json"
+    if target.exists() and sha256(target) != sha256(source):
+        target = root / f"tokenizer-{sha256(source)[:8]}.json"
+    shutil.copyfile(source, target)
+    spec = TokenizerSpec(
+        file=target.name,
+        max_tokens=recipe.tokenizer.max_tokens,
+        pad_token_id=config.pad_token_id,
+        special_tokens_in_text=recipe.tokenizer.special_tokens_in_text,
+    )
+    tokenizer = Tokenizer(target, spec)
+    check_tokenizer(tokenizer, spec, places[0], load_corpus())
+    return spec, tokenizer
+
+
+def _positions(config: PretrainedConfig) -> int:
+    """The longest input of the architecture, in tokens."""
+    if config.model_type in ("roberta", "xlm-roberta"):
+        # Their position ids start behind the padding id.
+        return int(config.max_position_embeddings - config.pad_token_id - 1)
+    return int(config.max_position_embeddings)
+
+
+def _lengths(recipe: Recipe) -> tuple[int, ...]:
+    """The token counts that are tried; a length that is served is a length that was proven."""
+    return tuple(sorted({*recipe.parity.lengths, recipe.tokenizer.max_tokens}))
+
+
+def _is_batch_invariant(precision: str) -> bool:
+    return precision != "int8"
+
+
+def _measure(recipe: Recipe, name: str, variant: str, level: _Level, graph: Path) -> Parity:
+    settings = recipe.variants[variant]
+    session = OrtSession(graph, n_labels=len(level.labels), provider=CPU, threads=default_threads())
+    return measure(
+        session,
+        level.cases,
+        level.reference,
+        level=name,
+        variant=variant,
+        batch_invariant=_is_batch_invariant(settings.precision),
+        pad_token_id=level.tokenizer.pad_token_id,
+        boundary=level.boundary,
+        gate=settings.gate,
+    )
+
+
+def _manifest(
+    loaded: LoadedRecipe,
+    levels: Mapping[str, _Level],
+    written: Mapping[str, WrittenGraph],
+    parities: tuple[Parity, ...],
+    root: Path,
+) -> Manifest:
+    recipe = loaded.recipe
+    figures = {(parity.level, parity.variant): parity for parity in parities}
+
+    def variant_spec(name: str, variant: str) -> VariantSpec:
+        precision = recipe.variants[variant].precision
+        parity = figures[name, variant]
+        return VariantSpec(
+            graph=written[f"{name}-{variant}"].graph,
+            data=written[f"{name}-{variant}"].data,
+            precision=precision,
+            scheme=SCHEME if precision == "int8" else "none",
+            execution_providers=(CPU,),
+            batch_invariant=_is_batch_invariant(precision),
+            parity=ParitySpec(
+                n_texts=parity.n_texts,
+                max_abs_logit_diff=parity.max_abs_logit_diff,
+                max_invariance_diff=parity.max_invariance_diff,
+                decisions_changed=parity.decisions_changed,
+            ),
+        )
+
+    def source_spec(source: Fetched) -> SourceSpec:
+        return SourceSpec(id=source.id, revision=source.revision, sha256=source.sha256)
+
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=recipe.name,
+        description=recipe.description,
+        default_variant=recipe.default_variant,
+        levels={
+            name: LevelSpec(
+                labels=level.labels,
+                family=recipe.base.family,
+                pooling=recipe.base.pooling,
+                tokenizer=level.tokenizer,
+                base=source_spec(level.base),
+                adapter=source_spec(level.adapter),
+                variants={variant: variant_spec(name, variant) for variant in recipe.variants},
+            )
+            for name, level in levels.items()
+        },
+        cascade=CascadeSpec(
+            gate=recipe.cascade.gate,
+            positive_label=recipe.cascade.positive_label,
+            threshold=recipe.cascade.threshold,
+            threshold_source=recipe.cascade.threshold_source,
+            hazards=recipe.cascade.hazards,
+        ),
+        files=list_files(root),
+        provenance={
+            "recipe_sha256": loaded.sha256,
+            **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        },
+    )

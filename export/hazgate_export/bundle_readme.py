@@ -1,0 +1,51 @@
+"""The README that travels inside a bundle."""
+
+from collections.abc import Sequence
+
+from hazgate.manifest import Manifest
+from hazgate_export.report import parity_table
+from hazgate_export.verify import Parity
+
+
+def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
+    """What a person who finds the bundle needs to know, as Markdown."""
+    cascade = manifest.cascade
+    levels = "\n".join(
+        f"- **{name}** ({', '.join(level.labels)}): {level.adapter.id} on {level.base.id}, "
+        f"{level.family}, {level.pooling} pooling, at most {level.tokenizer.max_tokens} tokens; "
+        f"special tokens in a text are read as {level.tokenizer.special_tokens_in_text}."
+        for name, level in manifest.levels.items()
+    )
+    tools = ", ".join(f"{tool} {version}" for tool, version in manifest.provenance.items())
+    return f"""# {manifest.name}
+
+{manifest.description}
+
+A hazgate bundle: complete, immutable, checked when it is opened. Do not edit its files;
+`hazgate verify-files` says whether they are the ones that were exported.
+
+{levels}
+
+`{cascade.gate}` flags a text at P({cascade.positive_label}) >= {cascade.threshold:g}
+({cascade.threshold_source}); `{cascade.hazards}` is read for flagged texts.
+The default variant is `{manifest.default_variant}`.
+
+## Parity with PyTorch
+
+Against the base with its adapter applied (PEFT, eager, float32), on hazgate's fixed corpus:
+
+{parity_table(parities)}
+
+## Use
+
+```python
+from hazgate import Gate
+
+gate = Gate.open("path/to/this/directory")
+verdict = gate.check("some text")
+```
+
+## Made with
+
+{tools}
+"""

@@ -1,0 +1,40 @@
+"""The errors of the exporter, divided by what the caller should do.
+
+ExportError
+├── RecipeError      mend the recipe
+├── SourceError      the base or an adapter cannot be had, or is not one that may be merged
+├── DataError        mend the labelled data
+└── GateMissed       the export works but answers differently: do not ship it
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hazgate_export.verify import Parity
+
+
+class ExportError(Exception):
+    """Whatever the exporter refuses or fails to do."""
+
+
+class RecipeError(ExportError):
+    """The recipe does not say what a recipe must say."""
+
+
+class SourceError(ExportError):
+    """A base or an adapter cannot be had, or must not be used as the recipe asks."""
+
+
+class DataError(ExportError):
+    """Labelled data are malformed, or do not fit the recipe."""
+
+
+class GateMissed(ExportError):  # noqa: N818 - reads as the event that it names
+    """A variant lies further from the reference than the recipe allows.
+
+    `parities` is what was measured until then, for the report.
+    """
+
+    def __init__(self, message: str, parities: "tuple[Parity, ...]" = ()) -> None:
+        super().__init__(message)
+        self.parities = parities

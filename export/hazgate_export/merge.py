@@ -1,0 +1,166 @@
+"""Base + LoRA adapter: loaded as PEFT applies it (the reference), then merged into one model."""
+
+import json
+import warnings
+from collections.abc import Mapping
+
+import torch
+from peft import PeftModel
+from peft.utils.save_and_load import get_peft_model_state_dict
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from hazgate_export.errors import SourceError
+from hazgate_export.recipe import BaseRecipe
+from hazgate_export.sources import Fetched
+
+_PREFIX = "base_model.model."
+# The last linear layer of a classification head, as the supported families name it.
+_HEAD_WEIGHTS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
+
+
+def load_adapted(
+    base: Fetched, adapter: Fetched, recipe: BaseRecipe, labels: tuple[str, ...]
+) -> PeftModel:
+    """The base with its adapter applied, not merged: eager attention, float32, eval mode.
+
+    Args:
+        base: directory of the base model.
+        adapter: directory of a PEFT LoRA adapter for sequence classification.
+        recipe: what the base must turn out to be.
+        labels: names of the head's outputs, in order; written into the model's configuration.
+
+    Raises:
+        SourceError: the adapter is for another base, brings no trained head, has another number
+            of labels or other tensors than its configuration asks for; or the base is of another
+            family or pooling than the recipe says.
+    """
+    shapes = _adapter_shapes(adapter)
+    _check_adapter(adapter, base, shapes, labels)
+    model = _load_base(base, adapter, recipe, shapes, labels)
+    with warnings.catch_warnings():
+        # PEFT warns of what the tensor check below turns into an error.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            adapted = PeftModel.from_pretrained(model, adapter.directory, is_trainable=False)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise SourceError(f"{adapter.id} does not fit {base.id}: {error}") from error
+    # Without embeddings, PEFT has no reason to ask the Hub for the base.
+    expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    if expected != set(shapes):
+        missing, foreign = sorted(expected - set(shapes)), sorted(set(shapes) - expected)
+        raise SourceError(
+            f"{adapter.id}: its tensors are not those of its configuration on {base.id}: "
+            f"{len(missing)} missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}"
+        )
+    return adapted.float().eval()
+
+
+def merge(adapted: PeftModel) -> PreTrainedModel:
+    """The plain model with the adapter's products added to its weights.
+
+    Merges in place: `adapted` must not be used afterwards.
+
+    Raises:
+        SourceError: merging gave a weight that is not finite.
+    """
+    try:
+        merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise SourceError(f"the adapter cannot be merged: {error}") from error
+    merged.eval()
+    return merged
+
+
+def n_parameters(model: torch.nn.Module) -> int:
+    """Number of parameters, frozen ones included."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _adapter_shapes(adapter: Fetched) -> dict[str, tuple[int, ...]]:
+    with safe_open(adapter.directory / "adapter_model.safetensors", framework="pt") as file:
+        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+
+
+def _check_adapter(
+    adapter: Fetched,
+    base: Fetched,
+    shapes: Mapping[str, tuple[int, ...]],
+    labels: tuple[str, ...],
+) -> None:
+    config = json.loads((adapter.directory / "adapter_config.json").read_text(encoding="utf-8"))
+    problems = []
+    if config.get("peft_type") != "LORA":
+        problems.append(f"expected a LORA adapter, got {config.get('peft_type')}")
+    if config.get("task_type") != "SEQ_CLS":
+        problems.append(f"expected task_type SEQ_CLS, got {config.get('task_type')}")
+    if config.get("base_model_name_or_path") != base.id:
+        problems.append(
+            f"it was trained on {config.get('base_model_name_or_path')}, the recipe's base is "
+            f"{base.id}"
+        )
+    heads = [shapes[_PREFIX + name] for name in _HEAD_WEIGHTS if _PREFIX + name in shapes]
+    if not heads:
+        problems.append("it brings no trained classification head (modules_to_save)")
+    problems.extend(
+        f"its head has {shape[0]} outputs, the recipe has {len(labels)} labels"
+        for shape in heads
+        if shape[0] != len(labels)
+    )
+    if problems:
+        raise SourceError(f"{adapter.id} cannot be merged: " + "; ".join(problems))
+
+
+def _load_base(
+    base: Fetched,
+    adapter: Fetched,
+    recipe: BaseRecipe,
+    shapes: Mapping[str, tuple[int, ...]],
+    labels: tuple[str, ...],
+) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(base.directory, trust_remote_code=False)
+    if config.model_type != recipe.family:
+        raise SourceError(
+            f"{base.id}: the recipe says family {recipe.family}, its config.json says "
+            f"{config.model_type}"
+        )
+    # Families without this setting classify from the first token.
+    pooling = getattr(config, "classifier_pooling", "cls")
+    if pooling != recipe.pooling:
+        raise SourceError(
+            f"{base.id}: the recipe says {recipe.pooling} pooling, its config.json {pooling}"
+        )
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+    if config.model_type == "modernbert":
+        # torch.compile inside the model cannot be traced.
+        config.reference_compile = False
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    model: PreTrainedModel
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            base.directory,
+            config=config,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceError(f"{base.id} cannot be loaded: {error}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    # What the base lacks is filled with random numbers, unless the adapter brings it.
+    new = [key for key in loading["missing_keys"] if _PREFIX + key not in shapes]
+    if new or loading["mismatched_keys"]:
+        raise SourceError(
+            f"{base.id} with {adapter.id}: no trained values for "
+            f"{sorted(new) + sorted(map(str, loading['mismatched_keys']))}; they would be newly "
+            "initialised"
+        )
+    return model

@@ -1,0 +1,202 @@
+"""What to build, as data: a TOML recipe, parsed strictly, every problem reported at once."""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from hazgate_export.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPE_SCHEMA_VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PackageSource(_Table):
+    """Files inside an installed Python package, which is looked up and not imported."""
+
+    package: str
+    folder: str = "."
+
+
+class DirectorySource(_Table):
+    """A local directory; relative paths start at the recipe's own folder."""
+
+    directory: Path
+
+
+class HubSource(_Table):
+    """A repository of the Hugging Face Hub.
+
+    A `revision` of 7 to 40 hexadecimal digits is a pinned commit; anything else is a branch or
+    tag, whose commit is looked up at build time and written into the bundle.
+    """
+
+    hub: str
+    revision: str
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401 - whatever the TOML file holds
+    keys = value if isinstance(value, Mapping) else vars(value)
+    return next((kind for kind in ("package", "directory", "hub") if kind in keys), "directory")
+
+
+Source = Annotated[
+    Annotated[PackageSource, Tag("package")]
+    | Annotated[DirectorySource, Tag("directory")]
+    | Annotated[HubSource, Tag("hub")],
+    Discriminator(_kind),
+]
+
+
+class BaseRecipe(_Table):
+    """The base model: its published name, where its files are, and what it must turn out to be."""
+
+    id: str
+    source: Source
+    family: Literal["modernbert", "bert", "roberta", "xlm-roberta", "deberta-v2"]
+    pooling: Literal["cls", "mean"]
+
+
+class TokenizerRecipe(_Table):
+    """The tokenizer's served limits; see hazgate.manifest.TokenizerSpec."""
+
+    max_tokens: int = Field(ge=4)
+    special_tokens_in_text: Literal["text", "token"] = "text"
+
+
+class LevelRecipe(_Table):
+    """One adapter on the base, and the labels of its head in the order of the logits."""
+
+    adapter_id: str
+    adapter: Source
+    labels: tuple[str, ...] = Field(min_length=2)
+    finetune: dict[str, Any] | None = None
+
+
+class CascadeRecipe(_Table):
+    """How the levels make a verdict; see hazgate.manifest.CascadeSpec."""
+
+    gate: str
+    positive_label: str
+    threshold: float = Field(gt=0, lt=1)
+    threshold_source: str
+    hazards: str
+
+
+class GateRecipe(_Table):
+    """What a variant must meet to be shipped.
+
+    `max_abs_logit_diff` is against the adapter-applied PyTorch model; a decision counts as
+    changed when argmax differs (for the gate level: the side of the threshold) and the reference
+    was not within `decision_margin` (probability) of the boundary.
+    """
+
+    max_abs_logit_diff: float = Field(gt=0)
+    max_changed_share: float = Field(ge=0, lt=1)
+    decision_margin: float = Field(ge=0, lt=0.5, default=0.0)
+    max_invariance_diff: float = Field(gt=0)
+
+
+class VariantRecipe(_Table):
+    """One arithmetic in which every level is built."""
+
+    precision: Literal["fp32", "int8"]
+    gate: GateRecipe
+
+
+class ParityRecipe(_Table):
+    """Token counts that are tried beside the corpus; the limit itself is always tried."""
+
+    lengths: tuple[Annotated[int, Field(ge=1)], ...]
+
+
+class Recipe(_Table):
+    """A whole build: base, levels, variants and the gates that they must pass."""
+
+    schema_version: Literal[1]
+    name: Name
+    description: str
+    opset: int = Field(ge=17, le=19)
+    default_variant: str
+    base: BaseRecipe
+    tokenizer: TokenizerRecipe
+    levels: Mapping[Name, LevelRecipe]
+    cascade: CascadeRecipe
+    variants: Mapping[Name, VariantRecipe]
+    parity: ParityRecipe
+
+
+class LoadedRecipe(BaseModel):
+    """A recipe with where it was read from and the digest of its text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recipe: Recipe
+    folder: Path
+    sha256: str
+
+
+def load_recipe(file: Path) -> LoadedRecipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        RecipeError: the file cannot be read, or any number of fields are wrong, all named.
+    """
+    try:
+        text = file.read_bytes()
+        data = tomllib.loads(text.decode("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{file} is not a TOML document: {error}") from error
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise RecipeError(_list(file, problems)) from error
+    problems = _contradictions(recipe)
+    if problems:
+        raise RecipeError(_list(file, problems))
+    return LoadedRecipe(
+        recipe=recipe, folder=file.resolve().parent, sha256=hashlib.sha256(text).hexdigest()
+    )
+
+
+def _list(file: Path, problems: list[str]) -> str:
+    return f"{file} is not a valid recipe:\n" + "\n".join(f"  - {p}" for p in problems)
+
+
+def _contradictions(recipe: Recipe) -> list[str]:
+    problems = []
+    if recipe.default_variant not in recipe.variants:
+        problems.append(f"default_variant: {recipe.default_variant!r} is not in variants")
+    for name, level in recipe.levels.items():
+        if len(set(level.labels)) < len(level.labels):
+            problems.append(f"levels.{name}.labels: a label stands twice")
+    gate = recipe.levels.get(recipe.cascade.gate)
+    if gate is None:
+        problems.append(f"cascade.gate: no level {recipe.cascade.gate!r}")
+    elif recipe.cascade.positive_label not in gate.labels:
+        problems.append(f"cascade.positive_label: not a label of {recipe.cascade.gate}")
+    if recipe.cascade.hazards not in recipe.levels or recipe.cascade.hazards == recipe.cascade.gate:
+        problems.append(f"cascade.hazards: expected another level, got {recipe.cascade.hazards!r}")
+    limit = recipe.tokenizer.max_tokens
+    problems.extend(
+        f"parity.lengths: {length} is over tokenizer.max_tokens of {limit}"
+        for length in recipe.parity.lengths
+        if length > limit
+    )
+    return problems

@@ -1,0 +1,57 @@
+"""Parity as people and programs read it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate_export.recipe import GateRecipe
+from hazgate_export.verify import Parity
+
+
+def parity_table(parities: Sequence[Parity]) -> str:
+    """The measured variants as a Markdown table."""
+    lines = [
+        "| level | variant | max abs Δlogit | p99 | moves with batch | decisions changed | gate |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines.extend(
+        f"| {p.level} | {p.variant} | {p.max_abs_logit_diff:.1e} | {p.p99_abs_logit_diff:.1e} | "
+        f"{_moves(p)} | {p.decisions_changed} of {p.n_texts} | "
+        f"{'passed' if p.passed else 'MISSED'} |"
+        for p in parities
+    )
+    return "\n".join(lines)
+
+
+def _moves(parity: Parity) -> str:
+    if parity.unserved_batch_diff is None:
+        return f"{parity.max_invariance_diff:.1e}"
+    return f"0 (run alone; {parity.unserved_batch_diff:.1e} if batched)"
+
+
+def parity_document(
+    parities: Sequence[Parity],
+    references: Mapping[str, NDArray[np.float32]],
+    *,
+    gates: Mapping[str, GateRecipe],
+    corpus_sha256: str,
+    lengths: Sequence[int],
+    vocab_size: int,
+) -> dict[str, Any]:
+    """What `parity.json` holds: figures, and the reference's logits to measure against again."""
+    return {
+        "reference": "base with its adapter applied by PEFT, eager attention, float32, eval, "
+        "each text alone and unpadded",
+        "corpus_sha256": corpus_sha256,
+        "lengths": list(lengths),
+        "vocab_size": vocab_size,
+        "gates": {name: gate.model_dump() for name, gate in gates.items()},
+        "results": [dataclasses.asdict(parity) for parity in parities],
+        "reference_logits": {
+            level: [[float(x) for x in row] for row in logits]
+            for level, logits in references.items()
+        },
+    }

@@ -1,0 +1,164 @@
+"""Stand-ins for models that cannot be had here: the real shape, random weights.
+
+They exercise everything but the meaning of the answers: loading, merging, export, parity, size
+and speed. Their logits say nothing about any text.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    AutoModelForSequenceClassification,
+    ModernBertConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
+
+from hazgate_export.corpus import load_corpus
+
+MMBERT_ID = "jhu-clsp/mmBERT-base"
+MMBERT_LORA_TARGETS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
+
+# Gemma's special tokens, in the order of their ids in mmBERT.
+_SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+_TOKENIZER_VOCABULARY = 6000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandIn:
+    """Directories of a written stand-in."""
+
+    base: Path
+    adapters: Mapping[str, Path]
+
+
+def mmbert_config() -> ModernBertConfig:
+    """The shape of jhu-clsp/mmBERT-base; nothing is left to class defaults that differ."""
+    return ModernBertConfig(
+        vocab_size=256000,
+        hidden_size=768,
+        intermediate_size=1152,
+        num_hidden_layers=22,
+        num_attention_heads=12,
+        max_position_embeddings=8192,
+        global_rope_theta=160000,
+        local_rope_theta=160000,
+        local_attention=128,
+        global_attn_every_n_layers=3,
+        classifier_pooling="mean",
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=1,
+        cls_token_id=1,
+        sep_token_id=1,
+        reference_compile=False,
+    )
+
+
+def write_standin(
+    folder: Path,
+    config: PretrainedConfig,
+    *,
+    base_id: str,
+    levels: Mapping[str, Sequence[str]],
+    lora_targets: Sequence[str],
+    lora_rank: int,
+    seed: int = 0,
+) -> StandIn:
+    """Writes a random base with its tokenizer and one random LoRA adapter a level.
+
+    Args:
+        folder: receives `base/` and `LEVEL/`.
+        config: the base's shape.
+        base_id: the name that the adapters give as their base.
+        levels: labels of each level's head.
+        lora_targets: the linear layers that carry the adapter.
+        lora_rank: rank; alpha is twice that, as in the published adapters.
+        seed: of all random numbers.
+    """
+    base = folder / "base"
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_config(config)
+    _randomise(model)
+    model.save_pretrained(base, safe_serialization=True)
+    del model
+    _write_tokenizer(base)
+    adapters = {}
+    for name, labels in levels.items():
+        adapters[name] = folder / name
+        _write_adapter(base, adapters[name], base_id, len(labels), lora_targets, lora_rank)
+    return StandIn(base=base, adapters=adapters)
+
+
+def _write_adapter(
+    base: Path, target: Path, base_id: str, n_labels: int, lora_targets: Sequence[str], rank: int
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=n_labels, ignore_mismatched_sizes=True
+    )
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=rank,
+            lora_alpha=2 * rank,
+            lora_dropout=0.1,
+            target_modules=list(lora_targets),
+        ),
+    )
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            # PEFT starts B at zero, which would make every merge trivially right.
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1 / math.sqrt(parameter.shape[1]))
+            elif parameter.requires_grad and "lora_A" not in name and parameter.ndim == 2:
+                parameter.normal_(0, 1.5 / math.sqrt(parameter.shape[1]))
+    adapted.save_pretrained(str(target), safe_serialization=True)
+    file = target / "adapter_config.json"
+    adapter_config = json.loads(file.read_text(encoding="utf-8"))
+    adapter_config["base_model_name_or_path"] = base_id
+    file.write_text(json.dumps(adapter_config, indent=2), encoding="utf-8")
+
+
+def _randomise(model: torch.nn.Module) -> None:
+    """Weights under which every layer moves the logits; the usual initialisation hardly does."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.weight.normal_(0, 1.2 / math.sqrt(module.in_features))
+                if module.bias is not None:
+                    module.bias.normal_(0, 0.05)
+            elif isinstance(module, torch.nn.LayerNorm):
+                module.weight.normal_(1, 0.1)
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """A small byte-fallback BPE of mmBERT's make, learned from the project's own corpus."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))  # noqa: S106
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = BpeTrainer(
+        vocab_size=_TOKENIZER_VOCABULARY,
+        special_tokens=[*_SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256))],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((text.text for text in load_corpus()), trainer)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",  # noqa: S106
+        eos_token="<eos>",  # noqa: S106
+        bos_token="<bos>",  # noqa: S106
+        unk_token="<unk>",  # noqa: S106
+        mask_token="<mask>",  # noqa: S106
+    ).save_pretrained(folder)

@@ -1,0 +1,49 @@
+"""The runtime's tokenizer against Hugging Face's, id by id."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from hazgate.manifest import TokenizerSpec
+from hazgate.tokenization import Tokenizer
+from hazgate_export.corpus import CorpusText
+from hazgate_export.errors import GateMissed
+
+
+def check_tokenizer(
+    tokenizer: Tokenizer, spec: TokenizerSpec, directory: Path, texts: Sequence[CorpusText]
+) -> None:
+    """Compares the ids of every text, alone and cut at the limit.
+
+    Args:
+        tokenizer: the runtime's.
+        spec: its limits; with special_tokens_in_text "text", Hugging Face is asked to take
+            special tokens apart, too (`split_special_tokens`).
+        directory: of the tokenizer as the model's authors published it.
+        texts: what to compare on; each is also repeated until it is over the limit.
+
+    Raises:
+        GateMissed: names the texts whose ids differ.
+    """
+    reference = AutoTokenizer.from_pretrained(
+        directory, use_fast=True, local_files_only=True, trust_remote_code=False
+    )
+    probes = [text.text for text in texts]
+    probes += [" ".join([text] * (spec.max_tokens // (len(text) + 1) + 1)) for text in probes[:20]]
+    names = [text.id for text in texts] + [f"{text.id} repeated" for text in texts[:20]]
+    differing = []
+    for name, text, tokens in zip(names, probes, tokenizer.encode(probes), strict=True):
+        expected = reference(
+            text,
+            truncation=True,
+            max_length=spec.max_tokens,
+            split_special_tokens=spec.special_tokens_in_text == "text",
+        )["input_ids"]
+        if list(tokens.input_ids) != expected:
+            differing.append(name)
+    if differing:
+        raise GateMissed(
+            f"tokenizer: ids of {len(differing)} of {len(probes)} texts differ from "
+            f"transformers': {', '.join(differing[:10])}"
+        )

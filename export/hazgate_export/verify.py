@@ -1,0 +1,186 @@
+"""The gate: an export's answers against the reference's, and what may differ."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.batching import pad
+from hazgate.scores import softmax
+from hazgate.session import Session
+from hazgate_export.corpus import Case
+from hazgate_export.progress import track
+from hazgate_export.recipe import GateRecipe
+
+# Padding and batching are tried up to this length; beyond it they only repeat the same mask.
+_MAX_MIXED_TOKENS = 512
+_BATCH_ROWS = 8
+_SEED = 20261
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Boundary:
+    """Where a level's decision changes.
+
+    For the gate level: the side of `threshold` on which P(`positive`) lies. For the others
+    (`positive` is None): which label is most probable.
+    """
+
+    positive: int | None
+    threshold: float
+
+    def decide(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The decision of each row of `logits` [n, n_labels], shape [n]."""
+        if self.positive is None:
+            return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+        return (softmax(logits)[:, self.positive] >= self.threshold).astype(np.int64)
+
+    def margin(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How far each row's probability lies from where its decision changes, shape [n]."""
+        probabilities = softmax(logits)
+        if self.positive is None:
+            ranked = np.sort(probabilities, axis=1)
+            return np.asarray(ranked[:, -1] - ranked[:, -2])
+        return np.abs(probabilities[:, self.positive] - self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """What was measured of one variant of one level.
+
+    `max_abs_logit_diff` covers every case in every layout that the runtime uses for this variant
+    (alone; and for a batch-invariant one padded, and batched with others).
+    `max_invariance_diff` is the most that a case's logits moved between those layouts.
+    `unserved_batch_diff` is that figure for layouts which the runtime never uses, None if it
+    uses them all. Decisions are counted over the corpus texts only.
+    """
+
+    level: str
+    variant: str
+    n_cases: int
+    n_texts: int
+    max_abs_logit_diff: float
+    p99_abs_logit_diff: float
+    max_invariance_diff: float
+    unserved_batch_diff: float | None
+    decisions_changed: int
+    changed_outside_margin: int
+    changed: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the variant may be shipped."""
+        return not self.problems
+
+
+def measure(
+    session: Session,
+    cases: Sequence[Case],
+    reference: NDArray[np.float32],
+    *,
+    level: str,
+    variant: str,
+    batch_invariant: bool,
+    pad_token_id: int,
+    boundary: Boundary,
+    gate: GateRecipe,
+) -> Parity:
+    """Runs every case through `session` as the runtime does and judges it against `gate`.
+
+    Args:
+        session: the exported graph.
+        cases: the inputs.
+        reference: the reference's logits of each case, shape [len(cases), n_labels].
+        level: the level's name, for the report.
+        variant: the variant's name, for the report.
+        batch_invariant: whether the runtime pads and batches this variant.
+        pad_token_id: what padding consists of.
+        boundary: where the level's decision changes.
+        gate: what the variant must meet.
+    """
+    mixed = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MAX_MIXED_TOKENS]
+    label = f"{level} {variant}"
+    alone = _run(session, cases, track([[i] for i in range(len(cases))], f"{label}: alone"), 0)
+    padded = _run(session, cases, track([[i] for i in mixed], f"{label}: padded"), pad_token_id, 2)
+    batched = _run(
+        session, cases, track(_shuffled_batches(mixed), f"{label}: batched"), pad_token_id
+    )
+    layouts = [alone, padded, batched] if batch_invariant else [alone]
+    differences = np.concatenate([np.abs(got - reference).max(axis=1) for got in layouts])
+    differences = differences[~np.isnan(differences)]
+    moved = np.nanmax([np.abs(got - alone).max(axis=1) for got in (padded, batched)])
+    texts = np.array([case.is_text for case in cases])
+    wanted = boundary.decide(reference)
+    changed = np.zeros(len(cases), dtype=bool)
+    for got in layouts:
+        seen = ~np.isnan(got).any(axis=1)
+        changed[seen] |= boundary.decide(got[seen]) != wanted[seen]
+    changed &= texts
+    outside = changed & (boundary.margin(reference) > gate.decision_margin)
+    measured = Parity(
+        level=level,
+        variant=variant,
+        n_cases=len(cases),
+        n_texts=int(texts.sum()),
+        max_abs_logit_diff=float(differences.max()),
+        p99_abs_logit_diff=float(np.percentile(differences, 99)),
+        max_invariance_diff=float(moved) if batch_invariant else 0.0,
+        unserved_batch_diff=None if batch_invariant else float(moved),
+        decisions_changed=int(changed.sum()),
+        changed_outside_margin=int(outside.sum()),
+        changed=tuple(cases[int(i)].id for i in np.flatnonzero(changed)),
+        problems=(),
+    )
+    return _judged(measured, gate)
+
+
+def _judged(measured: Parity, gate: GateRecipe) -> Parity:
+    name = f"{measured.level} {measured.variant}"
+    problems = []
+    # Written so that NaN fails.
+    if not measured.max_abs_logit_diff <= gate.max_abs_logit_diff:
+        problems.append(
+            f"{name}: logits differ by {measured.max_abs_logit_diff:.2e}, "
+            f"at most {gate.max_abs_logit_diff:.0e} is allowed"
+        )
+    if not measured.max_invariance_diff <= gate.max_invariance_diff:
+        problems.append(
+            f"{name}: a text's logits move by {measured.max_invariance_diff:.2e} with padding or "
+            f"neighbours, at most {gate.max_invariance_diff:.0e} is allowed"
+        )
+    if measured.changed_outside_margin > gate.max_changed_share * measured.n_texts:
+        problems.append(
+            f"{name}: {measured.changed_outside_margin} of {measured.n_texts} decisions changed "
+            f"({', '.join(measured.changed[:5])}), at most {gate.max_changed_share:.1%} may"
+        )
+    return dataclasses.replace(measured, problems=tuple(problems))
+
+
+def _shuffled_batches(indices: Sequence[int]) -> list[list[int]]:
+    order = [int(i) for i in np.random.default_rng(_SEED).permutation(indices)]
+    return [order[i : i + _BATCH_ROWS] for i in range(0, len(order), _BATCH_ROWS)]
+
+
+def _run(
+    session: Session,
+    cases: Sequence[Case],
+    batches: Iterable[Sequence[int]],
+    pad_token_id: int,
+    stretch: int = 1,
+) -> NDArray[np.float32]:
+    """Logits of each case, NaN where no batch has it; rows are padded to `stretch` × longest."""
+    result: NDArray[np.float32] | None = None
+    for batch in batches:
+        input_ids, mask = pad([cases[i].input_ids for i in batch], pad_token_id)
+        extra = ((0, 0), (0, (stretch - 1) * input_ids.shape[1]))
+        logits = session.run(
+            np.pad(input_ids, extra, constant_values=pad_token_id), np.pad(mask, extra)
+        )
+        if result is None:
+            result = np.full((len(cases), logits.shape[1]), np.nan, dtype=np.float32)
+        result[list(batch)] = logits
+    assert result is not None, "a comparison needs at least one case"
+    return result

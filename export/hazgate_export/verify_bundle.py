@@ -1,0 +1,85 @@
+"""The gate again, on a finished bundle, with stored or freshly computed references."""
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.bundle import Bundle
+from hazgate.classifier import Classifier
+from hazgate.errors import BundleError
+from hazgate.manifest import Manifest
+from hazgate_export.assemble import PARITY_FILE
+from hazgate_export.build import LocalSources, reference_of_level
+from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
+from hazgate_export.recipe import GateRecipe, LoadedRecipe
+from hazgate_export.verify import Boundary, Parity, measure
+
+
+def verify_bundle(
+    bundle: Bundle, loaded: LoadedRecipe | None, local: LocalSources
+) -> tuple[Parity, ...]:
+    """Measures every variant of `bundle` as the build did.
+
+    Args:
+        bundle: an open bundle.
+        loaded: its recipe, to compute the reference's logits anew from base and adapters; None
+            takes those that the bundle brings along.
+        local: directories that stand in for the recipe's sources.
+
+    Raises:
+        BundleError: the bundle was made with another corpus, so its stored logits do not fit.
+    """
+    document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
+    if document["corpus_sha256"] != corpus_sha256():
+        raise BundleError(
+            f"{bundle.manifest.name} was proven on another corpus than this hazgate-export's; "
+            "verify it with the hazgate-export that built it, or build it again"
+        )
+    gates = {name: GateRecipe(**gate) for name, gate in document["gates"].items()}
+    parities: list[Parity] = []
+    for name in bundle.manifest.levels:
+        classifiers = {variant: Classifier.open(bundle, name, variant=variant) for variant in gates}
+        tokenizer = next(iter(classifiers.values())).tokenizer
+        cases = make_cases(load_corpus(), tokenizer, document["lengths"], document["vocab_size"])
+        reference = (
+            np.array(document["reference_logits"][name], dtype=np.float32)
+            if loaded is None
+            else reference_of_level(loaded, name, local, cases)
+        )
+        parities.extend(
+            _measure(bundle.manifest, classifier, cases, reference, gates[variant])
+            for variant, classifier in classifiers.items()
+        )
+    return tuple(parities)
+
+
+def boundary_of(manifest: Manifest, level: str) -> Boundary:
+    """Where decisions of a bundle's level change."""
+    cascade = manifest.cascade
+    is_gate = cascade.gate == level
+    labels = manifest.levels[level].labels
+    return Boundary(
+        positive=labels.index(cascade.positive_label) if is_gate else None,
+        threshold=cascade.threshold,
+    )
+
+
+def _measure(
+    manifest: Manifest,
+    classifier: Classifier,
+    cases: tuple[Case, ...],
+    reference: NDArray[np.float32],
+    gate: GateRecipe,
+) -> Parity:
+    return measure(
+        classifier.session,
+        cases,
+        reference,
+        level=classifier.level,
+        variant=classifier.variant,
+        batch_invariant=classifier.spec.variants[classifier.variant].batch_invariant,
+        pad_token_id=classifier.spec.tokenizer.pad_token_id,
+        boundary=boundary_of(manifest, classifier.level),
+        gate=gate,
+    )

@@ -1,0 +1,42 @@
+"""hazgate: run an ONNX safety classifier inside an LLM gateway.
+
+>>> from hazgate import Gate
+>>> gate = Gate.open("build/mini")                              # doctest: +SKIP
+>>> gate.check("How to hack into someone's email account")      # doctest: +SKIP
+"""
+
+from hazgate.bundle import Bundle
+from hazgate.classifier import Classifier
+from hazgate.errors import (
+    BundleError,
+    DeadlineExceeded,
+    HazgateError,
+    InferenceError,
+    InputError,
+    IntegrityError,
+    ManifestError,
+    Overloaded,
+    ProviderError,
+)
+from hazgate.gate import Gate
+from hazgate.verdict import ModelIdentity, TokenCount, Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Classifier",
+    "DeadlineExceeded",
+    "Gate",
+    "HazgateError",
+    "InferenceError",
+    "InputError",
+    "IntegrityError",
+    "ManifestError",
+    "ModelIdentity",
+    "Overloaded",
+    "ProviderError",
+    "TokenCount",
+    "Verdict",
+]

@@ -1,0 +1,18 @@
+"""The `hazgate` command, also as `python -m hazgate`."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line; its libraries come with the extra `hazgate[cli]`."""
+    try:
+        from hazgate.cli import cli
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        sys.exit(f"the command line needs {error.name}: pip install 'hazgate[cli]'")
+    cli()
+
+
+if __name__ == "__main__":
+    main()

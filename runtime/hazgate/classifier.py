@@ -1,0 +1,121 @@
+"""One level: texts in, logits in the order of its labels out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.batching import pad, plan_batches
+from hazgate.bundle import Bundle
+from hazgate.errors import BundleError
+from hazgate.manifest import LevelSpec
+from hazgate.scores import softmax
+from hazgate.session import CPU, OrtSession, Session, default_threads
+from hazgate.tokenization import Tokenizer, Tokens
+
+# Rows x longest row of one run. Beyond it a 2-core CPU gains nothing from sharing a run.
+DEFAULT_MAX_BATCH_TOKENS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classifier:
+    """One level of a bundle, ready to run. Thread-safe.
+
+    A text's logits do not depend on the texts beside it: batches are padded under a mask, and a
+    variant whose arithmetic spans the batch is given one text at a time.
+    """
+
+    level: str
+    spec: LevelSpec
+    variant: str
+    provider: str
+    tokenizer: Tokenizer
+    session: Session
+    max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle,
+        level: str,
+        *,
+        variant: str | None = None,
+        provider: str = CPU,
+        threads: int | None = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> "Classifier":
+        """Loads one level of an open bundle.
+
+        Args:
+            bundle: a verified bundle.
+            level: a name in its manifest.
+            variant: one of the level's variants; None takes the bundle's default.
+            provider: ONNX Runtime's name of the execution provider.
+            threads: intra-op threads; None takes every processor this process may use.
+            tokenizer: an already loaded tokenizer of the same specification, to share it.
+
+        Raises:
+            BundleError: no such level or variant, or it is not made for that provider.
+            ProviderError: the provider is not to be had here.
+        """
+        levels = bundle.manifest.levels
+        if level not in levels:
+            raise BundleError(f"no level {level!r}; this bundle has {', '.join(levels)}")
+        spec = levels[level]
+        name = variant if variant is not None else bundle.manifest.default_variant
+        if name not in spec.variants:
+            raise BundleError(f"{level} has no variant {name!r}, only {', '.join(spec.variants)}")
+        chosen = spec.variants[name]
+        if provider not in chosen.execution_providers:
+            raise BundleError(
+                f"variant {name!r} of {level} was made for "
+                f"{', '.join(chosen.execution_providers)}, not for {provider}"
+            )
+        return cls(
+            level=level,
+            spec=spec,
+            variant=name,
+            provider=provider,
+            tokenizer=tokenizer or Tokenizer(bundle.file(spec.tokenizer.file), spec.tokenizer),
+            session=OrtSession(
+                bundle.file(chosen.graph),
+                n_labels=len(spec.labels),
+                provider=provider,
+                threads=threads if threads is not None else default_threads(),
+            ),
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the logits."""
+        return self.spec.labels
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Logits of each text.
+
+        Returns:
+            Shape [len(texts), len(labels)], in the order given.
+
+        Raises:
+            InputError: an element is not a well-formed string.
+            InferenceError: the model failed or gave a logit that is not finite.
+        """
+        return self.logits_of_tokens(self.tokenizer.encode(texts))
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probability of each label for each text; shape and errors as in `logits`."""
+        return softmax(self.logits(texts))
+
+    def logits_of_tokens(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
+        """Logits of texts that were tokenised already; shape and errors as in `logits`."""
+        result = np.empty((len(tokens), len(self.labels)), dtype=np.float32)
+        for batch in self._plan(tokens):
+            rows = [tokens[i].input_ids for i in batch]
+            result[batch] = self.session.run(*pad(rows, self.spec.tokenizer.pad_token_id))
+        return result
+
+    def _plan(self, tokens: Sequence[Tokens]) -> list[list[int]]:
+        if self.spec.variants[self.variant].batch_invariant:
+            return plan_batches([len(t.input_ids) for t in tokens], self.max_batch_tokens)
+        return [[i] for i in range(len(tokens))]

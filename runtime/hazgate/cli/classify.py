@@ -1,0 +1,132 @@
+"""`hazgate classify`: texts in, one verdict a line out, in input order."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from hazgate.cli.rows import Row, check_file, read_rows
+from hazgate.gate import Gate
+from hazgate.session import CPU
+from hazgate.verdict import Verdict
+
+# Rows that are read, planned and answered together: bounds memory, keeps output flowing.
+_CHUNK_ROWS = 256
+_EXIT_FLAGGED = 1
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hazgate classify build/mini "How to hack into someone's email account"
+  hazgate classify build/mini --file prompts.jsonl --pass-through > verdicts.jsonl
+  cat prompts.jsonl | hazgate classify build/mini - --fail-on-flagged"""
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
+@click.option("--file", type=click.Path(path_type=Path), help='JSON Lines of {"text": ...}.')
+@click.option("--variant", help="A variant of the bundle.  [default: the bundle's]")
+@click.option("--provider", default=CPU, show_default=True, help="The execution provider.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a run.  [default: all]")
+@click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
+@click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
+@click.option("--pass-through", is_flag=True, help="Repeat a line's other fields under `input`.")
+@click.option("--table", is_flag=True, help="A table for people instead of JSON Lines.")
+@click.option("--fail-on-flagged", is_flag=True, help="Exit with 1 if any text was flagged.")
+def classify(
+    bundle: Path,
+    texts: tuple[str, ...],
+    file: Path | None,
+    variant: str | None,
+    provider: str,
+    threads: int | None,
+    threshold: float | None,
+    all_levels: bool,
+    pass_through: bool,
+    table: bool,
+    fail_on_flagged: bool,
+) -> None:
+    """Print a verdict for each TEXT, each line of --file, or each line of standard input (-).
+
+    One JSON object a line, in input order; `hazard` and `hazards` are null when the gate stayed
+    shut.
+    """
+    if (file is not None) == bool(texts):
+        raise click.UsageError("give either TEXT..., or --file, or - for standard input")
+    if threshold is not None and not 0 < threshold < 1:
+        raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
+    n_rows = check_file(file) if file else None
+    gate = Gate.open(
+        bundle, variant=variant, provider=provider, threads=threads, threshold=threshold
+    )
+    console = Console(stderr=True)
+    flagged = False
+    shown: list[tuple[Row, Verdict]] = []
+    with _progress(console) if n_rows else nullcontext() as progress:
+        task = progress.add_task("classify", total=n_rows) if progress else None
+        for chunk in _chunks(_rows(texts, file)):
+            verdicts = gate.check_many([row.text for row in chunk], all_levels=all_levels)
+            flagged = flagged or any(verdict.flagged for verdict in verdicts)
+            for row, verdict in zip(chunk, verdicts, strict=True):
+                if table:
+                    shown.append((row, verdict))
+                else:
+                    click.echo(_line(row, verdict, pass_through))
+            if progress and task is not None:
+                progress.advance(task, len(chunk))
+    if table:
+        Console().print(_table(shown))
+    if flagged and fail_on_flagged:
+        sys.exit(_EXIT_FLAGGED)
+
+
+def _rows(texts: tuple[str, ...], file: Path | None) -> Iterator[Row]:
+    if file is not None:
+        with file.open("rb") as lines:
+            yield from read_rows(lines, str(file))
+    elif texts == ("-",):
+        yield from read_rows(sys.stdin.buffer, "standard input")
+    else:
+        yield from (Row(text=text, rest={}) for text in texts)
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, _CHUNK_ROWS)):
+        yield chunk
+
+
+def _line(row: Row, verdict: Verdict, pass_through: bool) -> str:
+    data: dict[str, Any] = verdict.to_dict()
+    if pass_through:
+        data["input"] = dict(row.rest)
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _progress(console: Console) -> Progress:
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _table(shown: list[tuple[Row, Verdict]]) -> Table:
+    table = Table("text", "flagged", "P(unsafe)", "hazard", "P(hazard)", "tokens read")
+    for row, verdict in shown:
+        hazard = verdict.hazard or ""
+        table.add_row(
+            Text(" ".join(row.text.split())[:60]),
+            "yes" if verdict.flagged else "no",
+            f"{verdict.unsafe:.3f}",
+            hazard,
+            f"{verdict.hazards[hazard]:.3f}" if verdict.hazards else "",
+            f"{verdict.tokens.read}/{verdict.tokens.total}",
+        )
+    return table

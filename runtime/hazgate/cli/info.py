@@ -1,0 +1,69 @@
+"""`hazgate info` and `hazgate verify-files`: what a bundle is, and whether it is whole."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from hazgate.bundle import Bundle
+from hazgate.decode import encode
+
+
+@click.command(epilog="Example: hazgate info build/mini --json")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The whole manifest with its digest.")
+def info(bundle: Path, as_json: bool) -> None:
+    """Print what BUNDLE is and how it was checked."""
+    opened = Bundle.open(bundle)
+    if as_json:
+        click.echo(json.dumps({"digest": opened.digest, **encode(opened.manifest)}, indent=2))
+        return
+    console = Console()
+    manifest = opened.manifest
+    cascade = manifest.cascade
+    size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
+    console.print(f"{manifest.name}: {manifest.description}", highlight=False, markup=False)
+    console.print(f"digest   {opened.digest}", highlight=False)
+    console.print(f"size     {size_mb:.1f} MB in {len(manifest.files)} files", highlight=False)
+    console.print(
+        f"cascade  {cascade.gate} flags at P({cascade.positive_label}) >= {cascade.threshold:g}, "
+        f"then {cascade.hazards}  ({cascade.threshold_source})",
+        highlight=False,
+        markup=False,
+    )
+    for name, level in manifest.levels.items():
+        console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
+        for role, source in (("base", level.base), ("adapter", level.adapter)):
+            console.print(
+                f"  {role:8}{source.id}  revision {source.revision or '-'}  "
+                f"sha256 {source.sha256[:12]}",
+                highlight=False,
+                markup=False,
+            )
+        console.print(
+            f"  {level.family}, {level.pooling} pooling, at most {level.tokenizer.max_tokens} "
+            f"tokens, special tokens in a text are {level.tokenizer.special_tokens_in_text}",
+            highlight=False,
+        )
+        table = Table("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
+        for variant_name, variant in level.variants.items():
+            default = " (default)" if variant_name == manifest.default_variant else ""
+            table.add_row(
+                variant_name + default,
+                variant.precision,
+                variant.scheme,
+                f"{variant.parity.max_abs_logit_diff:.1e}",
+                f"{variant.parity.decisions_changed} of {variant.parity.n_texts}",
+                ", ".join(variant.execution_providers),
+            )
+        console.print(table)
+
+
+@click.command("verify-files", epilog="Example: hazgate verify-files build/mini")
+@click.argument("bundle", type=click.Path(path_type=Path))
+def verify_files(bundle: Path) -> None:
+    """Check that BUNDLE holds exactly the files of its manifest, unchanged."""
+    opened = Bundle.open(bundle)
+    click.echo(f"ok: {len(opened.manifest.files)} files, digest {opened.digest}")

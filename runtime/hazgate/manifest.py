@@ -1,0 +1,225 @@
+"""The bundle's manifest: the only contract between export and runtime.
+
+`bundle.json` is parsed strictly: unknown, missing or contradictory fields are all reported at
+once, and a schema that this version does not know is refused. `runtime/README.md` is the
+normative description of the format.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from hazgate.decode import decode, encode
+from hazgate.errors import ManifestError
+
+MANIFEST_FILE = "bundle.json"
+SCHEMA_VERSION = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSpec:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerSpec:
+    """How text becomes `input_ids`.
+
+    `special_tokens_in_text` says what a user's own spelling of a special token is: "text" takes
+    it apart like any other word, "token" lets it become that token.
+    """
+
+    file: str
+    max_tokens: int
+    pad_token_id: int
+    special_tokens_in_text: Literal["text", "token"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceSpec:
+    """Where weights came from: a name, the pinned revision, and the digest of what was read."""
+
+    id: str
+    revision: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParitySpec:
+    """How far a variant's answers lie from the adapter-applied PyTorch model's.
+
+    `max_abs_logit_diff` and `decisions_changed` are over `n_texts` texts, each run the way the
+    runtime runs this variant; `max_invariance_diff` is the most that a text's logits moved with
+    its neighbours or padding. `parity.json` in the bundle has the whole report.
+    """
+
+    n_texts: int
+    max_abs_logit_diff: float
+    max_invariance_diff: float
+    decisions_changed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantSpec:
+    """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
+
+    A variant that is not `batch_invariant` computes something over the whole batch (ONNX
+    Runtime's dynamic quantisation takes one activation scale for all of it), so the runtime
+    gives it one text at a time.
+    """
+
+    graph: str
+    data: tuple[str, ...]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    scheme: str
+    execution_providers: tuple[str, ...]
+    batch_invariant: bool
+    parity: ParitySpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelSpec:
+    """One classifier: its labels in the order of its logits, and its variants by name."""
+
+    labels: tuple[str, ...]
+    family: str
+    pooling: str
+    tokenizer: TokenizerSpec
+    base: SourceSpec
+    adapter: SourceSpec
+    variants: Mapping[str, VariantSpec]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CascadeSpec:
+    """How levels make a verdict: `hazards` is read once P(`positive_label`) ≥ `threshold`."""
+
+    gate: str
+    positive_label: str
+    threshold: float
+    threshold_source: str
+    hazards: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that a runtime needs to know of a bundle before it opens a model."""
+
+    schema_version: int
+    name: str
+    description: str
+    default_variant: str
+    levels: Mapping[str, LevelSpec]
+    cascade: CascadeSpec
+    files: Mapping[str, FileSpec]
+    provenance: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Manifest":
+        """The manifest that `text` spells.
+
+        Raises:
+            ManifestError: not JSON, another schema, or any number of wrong fields, all named.
+        """
+        try:
+            data = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{MANIFEST_FILE} is not a JSON document: {error}") from error
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise ManifestError(
+                f"{MANIFEST_FILE} has schema version {version}; this hazgate reads up to "
+                f"{SCHEMA_VERSION}. Upgrade hazgate, or export the bundle with this version."
+            )
+        problems: list[str] = []
+        manifest = decode(cls, data, problems)
+        if manifest is not None:
+            problems.extend(_contradictions(manifest))
+        if manifest is None or problems:
+            raise ManifestError(_list(f"{MANIFEST_FILE} is not a valid manifest", problems))
+        return manifest
+
+    def dump(self) -> bytes:
+        """The canonical text of this manifest: same manifest, same bytes."""
+        return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _list(subject: str, problems: list[str]) -> str:
+    return f"{subject}:\n" + "\n".join(f"  - {problem}" for problem in problems)
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a field is given twice in one table")
+    return table
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What is wrong although every field has the right type."""
+    if manifest.schema_version != SCHEMA_VERSION:
+        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {manifest.schema_version}"
+    for path, file in manifest.files.items():
+        if not is_inside(path):
+            yield f"$.files.{path}: must be a relative path inside the bundle"
+        if not _SHA256.fullmatch(file.sha256):
+            yield f"$.files.{path}.sha256: expected 64 hexadecimal digits"
+        if file.size_bytes < 0:
+            yield f"$.files.{path}.size_bytes: must not be negative, got {file.size_bytes}"
+    for name, level in manifest.levels.items():
+        yield from _level_contradictions(manifest, f"$.levels.{name}", level)
+    yield from _cascade_contradictions(manifest)
+
+
+def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> Iterator[str]:
+    if len(level.labels) < 2 or len(set(level.labels)) < len(level.labels):
+        yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
+    if level.tokenizer.max_tokens < 1:
+        yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
+    if level.tokenizer.file not in manifest.files:
+        yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"
+    if manifest.default_variant not in level.variants:
+        yield f"{path}.variants: the default {manifest.default_variant!r} is missing"
+    for name, variant in level.variants.items():
+        for file in (variant.graph, *variant.data):
+            if file not in manifest.files:
+                yield f"{path}.variants.{name}: {file!r} is not in $.files"
+        if not variant.execution_providers:
+            yield f"{path}.variants.{name}.execution_providers: must name at least one"
+
+
+def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
+    cascade = manifest.cascade
+    gate = manifest.levels.get(cascade.gate)
+    if gate is None:
+        yield f"$.cascade.gate: no level {cascade.gate!r}"
+    elif cascade.positive_label not in gate.labels:
+        yield f"$.cascade.positive_label: {cascade.positive_label!r} is no label of the gate"
+    if cascade.hazards not in manifest.levels or cascade.hazards == cascade.gate:
+        yield f"$.cascade.hazards: expected another level, got {cascade.hazards!r}"
+    if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
+        yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
+
+
+def is_inside(path: str) -> bool:
+    """Whether `path` is a plain relative POSIX path that cannot leave the bundle."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and str(PurePosixPath(path)) == path
+        and not path.startswith("/")
+        and ".." not in parts
+        and "\\" not in path
+        and ":" not in path
+        and "\0" not in path
+        and path != MANIFEST_FILE
+    )
