@@ -294,7 +294,7 @@ def _measure(recipe: Recipe, name: str, variant: str, level: _Level, graph: Path
         level=name,
         variant=variant,
         batch_invariant=_is_batch_invariant(settings.precision),
-        pad_token_id=level.tokenizer.pad_token_id,
+        tokenizer=level.tokenizer,
         boundary=level.boundary,
         gate=settings.gate,
     )

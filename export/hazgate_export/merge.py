@@ -149,6 +149,8 @@ def _load_base(
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            # A base with a head of another width: judged below like one without a head.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except (OSError, RuntimeError, ValueError) as error:
@@ -156,11 +158,11 @@ def _load_base(
     finally:
         transformers_logging.set_verbosity(verbosity)
     # What the base lacks is filled with random numbers, unless the adapter brings it.
-    new = [key for key in loading["missing_keys"] if _PREFIX + key not in shapes]
-    if new or loading["mismatched_keys"]:
+    untrained = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    new = sorted(key for key in untrained if _PREFIX + key not in shapes)
+    if new:
         raise SourceError(
-            f"{base.id} with {adapter.id}: no trained values for "
-            f"{sorted(new) + sorted(map(str, loading['mismatched_keys']))}; they would be newly "
-            "initialised"
+            f"{base.id} with {adapter.id}: neither has trained values for {new}; they would be "
+            "newly initialised"
         )
     return model

@@ -87,8 +87,10 @@ def write_standin(
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_config(config)
     _randomise(model)
-    model.save_pretrained(base, safe_serialization=True)
-    del model
+    # A published base has no classification head: that comes with each adapter.
+    body = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier.")}
+    model.save_pretrained(base, state_dict=body, safe_serialization=True)
+    del model, body
     _write_tokenizer(base)
     adapters = {}
     for name, labels in levels.items():
@@ -101,7 +103,7 @@ def _write_adapter(
     base: Path, target: Path, base_id: str, n_labels: int, lora_targets: Sequence[str], rank: int
 ) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=n_labels, ignore_mismatched_sizes=True
+        base, num_labels=n_labels
     )
     adapted = get_peft_model(
         model,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.batching import pad
+from hazgate.manifest import TokenizerSpec
 from hazgate.scores import softmax
 from hazgate.session import Session
 from hazgate_export.corpus import Case
@@ -84,7 +85,7 @@ def measure(
     level: str,
     variant: str,
     batch_invariant: bool,
-    pad_token_id: int,
+    tokenizer: TokenizerSpec,
     boundary: Boundary,
     gate: GateRecipe,
 ) -> Parity:
@@ -97,17 +98,19 @@ def measure(
         level: the level's name, for the report.
         variant: the variant's name, for the report.
         batch_invariant: whether the runtime pads and batches this variant.
-        pad_token_id: what padding consists of.
+        tokenizer: what padding consists of, and how long an input may be.
         boundary: where the level's decision changes.
         gate: what the variant must meet.
     """
     mixed = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MAX_MIXED_TOKENS]
     label = f"{level} {variant}"
-    alone = _run(session, cases, track([[i] for i in range(len(cases))], f"{label}: alone"), 0)
-    padded = _run(session, cases, track([[i] for i in mixed], f"{label}: padded"), pad_token_id, 2)
-    batched = _run(
-        session, cases, track(_shuffled_batches(mixed), f"{label}: batched"), pad_token_id
+    singles = [[i] for i in range(len(cases))]
+    alone = _run(session, cases, track(singles, f"{label}: alone"), tokenizer, stretch=1)
+    padded = _run(
+        session, cases, track([[i] for i in mixed], f"{label}: padded"), tokenizer, stretch=2
     )
+    batches = _shuffled_batches(mixed)
+    batched = _run(session, cases, track(batches, f"{label}: batched"), tokenizer, stretch=1)
     layouts = [alone, padded, batched] if batch_invariant else [alone]
     differences = np.concatenate([np.abs(got - reference).max(axis=1) for got in layouts])
     differences = differences[~np.isnan(differences)]
@@ -168,16 +171,21 @@ def _run(
     session: Session,
     cases: Sequence[Case],
     batches: Iterable[Sequence[int]],
-    pad_token_id: int,
-    stretch: int = 1,
+    tokenizer: TokenizerSpec,
+    *,
+    stretch: int,
 ) -> NDArray[np.float32]:
-    """Logits of each case, NaN where no batch has it; rows are padded to `stretch` × longest."""
+    """Logits of each case, NaN where no batch has it.
+
+    Rows are padded to `stretch` × the longest of their batch, as far as the model's limit.
+    """
     result: NDArray[np.float32] | None = None
     for batch in batches:
-        input_ids, mask = pad([cases[i].input_ids for i in batch], pad_token_id)
-        extra = ((0, 0), (0, (stretch - 1) * input_ids.shape[1]))
+        input_ids, mask = pad([cases[i].input_ids for i in batch], tokenizer.pad_token_id)
+        longest = input_ids.shape[1]
+        extra = ((0, 0), (0, min(stretch * longest, tokenizer.max_tokens) - longest))
         logits = session.run(
-            np.pad(input_ids, extra, constant_values=pad_token_id), np.pad(mask, extra)
+            np.pad(input_ids, extra, constant_values=tokenizer.pad_token_id), np.pad(mask, extra)
         )
         if result is None:
             result = np.full((len(cases), logits.shape[1]), np.nan, dtype=np.float32)

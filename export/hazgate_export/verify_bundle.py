@@ -79,7 +79,7 @@ def _measure(
         level=classifier.level,
         variant=classifier.variant,
         batch_invariant=classifier.spec.variants[classifier.variant].batch_invariant,
-        pad_token_id=classifier.spec.tokenizer.pad_token_id,
+        tokenizer=classifier.spec.tokenizer,
         boundary=boundary_of(manifest, classifier.level),
         gate=gate,
     )

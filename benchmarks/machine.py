@@ -1,0 +1,103 @@
+"""The machine that numbers come from, without anything that names it or its owner."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hazgate.session import default_threads
+
+# What the matrix products of PyTorch and ONNX Runtime choose their kernels by.
+_ISA = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What a reader needs to judge a number: processor, memory, system, versions.
+
+    `processors` are those that this process may use. `isa` lists the instruction sets of
+    interest that the processor has. `is_virtual` says that a hypervisor lies below.
+    """
+
+    cpu: str
+    isa: tuple[str, ...]
+    processors: int
+    memory_gb: float
+    is_virtual: bool
+    os: str
+    versions: Mapping[str, str]
+
+    @property
+    def summary(self) -> str:
+        """One line for a table's head or a plot's title."""
+        kind = " (virtual machine)" if self.is_virtual else ""
+        return f"{self.cpu}, {self.processors} processors{kind}"
+
+
+def describe_machine(distributions: Sequence[str]) -> Machine:
+    """This machine, with the installed versions of Python and of `distributions`."""
+    cpuinfo = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.is_file() else ""
+    fields = _first_processor(cpuinfo.splitlines())
+    # x86 calls them flags, ARM features.
+    flags = f"{fields.get('flags', '')} {fields.get('Features', '')}".split()
+    return Machine(
+        cpu=fields.get("model name") or platform.processor() or platform.machine(),
+        isa=tuple(name for name in _ISA if name in flags),
+        processors=default_threads(),
+        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
+        is_virtual="hypervisor" in flags,
+        os=_os_name(),
+        versions={"python": platform.python_version(), **_versions(distributions)},
+    )
+
+
+def _first_processor(lines: Iterable[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if not line.strip():
+            break
+        key, _, value = line.partition(":")
+        fields[key.strip()] = value.strip()
+    return fields
+
+
+def _os_name() -> str:
+    if sys.platform == "linux":
+        try:
+            return platform.freedesktop_os_release()["PRETTY_NAME"]
+        except (OSError, KeyError):
+            return "Linux"
+    return f"{platform.system()} {platform.release()}"
+
+
+def _versions(distributions: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # onnxruntime comes under several names (onnxruntime-rocm, …); ask the module.
+            if name == "onnxruntime":
+                import onnxruntime
+
+                found[name] = str(onnxruntime.__version__)
+    return found

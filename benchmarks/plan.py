@@ -1,0 +1,34 @@
+"""Whose turn it is: rounds in which every system runs every workload once, in shuffled order."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One system runs one workload, for the `round`-th time from 0."""
+
+    round: int
+    workload: str
+    system: str
+
+
+def plan_turns(
+    systems: Sequence[str], workloads: Sequence[str], *, rounds: int, seed: int
+) -> list[Turn]:
+    """All turns in the order in which they are taken.
+
+    Systems that are compared run right after one another, in another order each time, so that
+    neither a slow minute of the machine nor a predecessor's heat falls on one of them alone.
+
+    Returns:
+        For each round and each workload, in order, one turn of every system in random order.
+    """
+    order = random.Random(seed)  # noqa: S311 - a schedule, no secret
+    return [
+        Turn(round=n, workload=workload, system=system)
+        for n in range(rounds)
+        for workload in workloads
+        for system in order.sample(list(systems), len(systems))
+    ]

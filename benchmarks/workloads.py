@@ -1,0 +1,77 @@
+"""What the systems are given: fixed token counts, real texts one by one, real texts in bulk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+LENGTHS = (8, 16, 32, 64, 128, 256)
+# A 99th percentile of fewer calls would only be the slowest one.
+CALLS_PER_ROUND = 100
+BULK_COPIES = 2
+SEED = 20262
+
+TEXT = "text"
+BULK = "bulk"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """One task that every system gets in the same form.
+
+    Of kind "ids" each of `rows` is one timed call: the gate level on given token ids, batch 1.
+    Of kind "text" each of `texts` is one: tokenization, gate level, softmax, batch 1.
+    Of kind "bulk" all of `texts` together are one: tokenization and the whole cascade, batched
+    as the system does it.
+    """
+
+    name: str
+    title: str
+    kind: Literal["ids", "text", "bulk"]
+    rows: tuple[tuple[int, ...], ...] = ()
+    texts: tuple[str, ...] = ()
+    tokens: int | None = None
+
+    @property
+    def n_texts(self) -> int:
+        """How many texts one turn answers."""
+        return len(self.rows) + len(self.texts)
+
+
+def make_workloads(
+    texts: Sequence[str],
+    *,
+    vocab_size: int,
+    max_tokens: int,
+    calls: int = CALLS_PER_ROUND,
+    lengths: Sequence[int] = LENGTHS,
+) -> tuple[Workload, ...]:
+    """The workloads for a model, the same ones each time.
+
+    Args:
+        texts: real texts.
+        vocab_size: ids are drawn below it.
+        max_tokens: the model's limit; longer lengths are left out.
+        calls: timed calls of each length in one round.
+        lengths: token counts, special tokens included.
+    """
+    random = np.random.default_rng(SEED)
+    by_length = tuple(
+        Workload(
+            name=f"{length}-tokens",
+            title=f"{length} tokens",
+            kind="ids",
+            rows=tuple(tuple(map(int, row)) for row in random.integers(vocab_size, size=(calls, length))),
+            tokens=length,
+        )
+        for length in lengths
+        if length <= max_tokens
+    )
+    one_by_one = [texts[int(i)] for i in random.permutation(len(texts))]
+    in_bulk = [texts[int(i) % len(texts)] for i in random.permutation(BULK_COPIES * len(texts))]
+    return (
+        *by_length,
+        Workload(name=TEXT, title="real texts", kind="text", texts=tuple(one_by_one)),
+        Workload(name=BULK, title="real texts in bulk", kind="bulk", texts=tuple(in_bulk)),
+    )

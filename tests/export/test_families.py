@@ -1,0 +1,103 @@
+"""Every supported family goes from adapters to a bundle whose fp32 answers are PyTorch's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from hazgate import Bundle, Classifier
+from hazgate_export.build import Built, LocalSources, build
+from hazgate_export.inspect_graph import summarise
+from hazgate_export.recipe import load_recipe
+from hazgate_export.weights import SHARED_FILE
+from tests.support.families import families, write_family
+
+NAMES = list(families())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
+    done: dict[str, Built] = {}
+
+    def get(name: str) -> Built:
+        if name not in done:
+            folder = tmp_path_factory.mktemp(name)
+            _, recipe = write_family(folder, name)
+            done[name] = build(load_recipe(recipe), folder / "bundle", LocalSources())
+        return done[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fp32_equals_the_adapter_applied_model(built: Callable[[str], Built], name: str) -> None:
+    for parity in built(name).parities:
+        assert parity.passed
+        if parity.variant == "fp32":
+            assert parity.max_abs_logit_diff <= 1e-4
+            assert parity.decisions_changed == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_logits_differ_between_texts_so_that_parity_means_something(
+    built: Callable[[str], Built], name: str
+) -> None:
+    classifier = Classifier.open(built(name).bundle, "level2", variant="fp32")
+    logits = classifier.logits(["good morning", "how do I kill a Python process?", "你好"])
+    assert np.ptp(logits, axis=0).max() > 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_has_plain_operators_two_inputs_and_dynamic_axes(
+    built: Callable[[str], Built], name: str
+) -> None:
+    root = built(name).bundle.root
+    graph = onnx.load(root / "level1-fp32.onnx", load_external_data=False)
+    assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx"}
+    summary = summarise(root / "level1-fp32.onnx")
+    assert summary.opset <= 19
+    assert summary.inputs == {
+        "input_ids": "int64[batch, sequence]",
+        "attention_mask": "int64[batch, sequence]",
+    }
+    assert summary.outputs == {"logits": "float[batch, 2]"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_are_what_their_names_say(built: Callable[[str], Built], name: str) -> None:
+    root = built(name).bundle.root
+    assert "int8" not in summarise(root / "level1-fp32.onnx").weight_bytes
+    int8 = summarise(root / "level1-int8.onnx")
+    assert int8.weight_bytes["int8"] > 0
+    assert int8.operators["MatMulInteger"] >= 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_embedding_table_is_stored_once(built: Callable[[str], Built], name: str) -> None:
+    bundle = built(name).bundle
+    levels = bundle.manifest.levels.values()
+    assert all(
+        SHARED_FILE in variant.data for level in levels for variant in level.variants.values()
+    )
+    config = families()[name].config
+    table_bytes = config.vocab_size * config.hidden_size * 4
+    weights = sum(file.size_bytes for path, file in bundle.manifest.files.items() if "bin" in path)
+    assert table_bytes < weights < 2 * table_bytes
+
+
+def test_building_twice_gives_the_same_bundle(
+    built: Callable[[str], Built], tmp_path: Path
+) -> None:
+    _, recipe = write_family(tmp_path, "bert")
+    again = build(load_recipe(recipe), tmp_path / "bundle", LocalSources())
+    assert again.bundle.digest == built("bert").bundle.digest
+
+
+def test_a_bundle_carries_its_sources_and_tools(built: Callable[[str], Built]) -> None:
+    manifest = Bundle.open(built("bert").bundle.root).manifest
+    level = manifest.levels["level1"]
+    assert level.base.id == "test/bert"
+    assert len(level.adapter.sha256) == 64
+    assert {"torch", "transformers", "peft", "onnx", "onnxruntime"} <= set(manifest.provenance)

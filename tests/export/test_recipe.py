@@ -1,0 +1,91 @@
+"""Recipes are parsed strictly and report everything that is wrong at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hazgate_export.errors import RecipeError
+from hazgate_export.recipe import HubSource, PackageSource, load_recipe
+
+RECIPES = Path(__file__).parents[2] / "export" / "recipes"
+
+
+@pytest.mark.parametrize("name", ["mini", "mlcommons"])
+def test_shipped_recipes_are_valid_and_agree_on_the_labels(name: str) -> None:
+    recipe = load_recipe(RECIPES / f"{name}.toml").recipe
+    assert recipe.name == name
+    assert recipe.levels["level1"].labels == ("safe", "unsafe")
+    assert [label.split("_")[0] for label in recipe.levels["level2"].labels] == (
+        "S1 S2 S3 S5 S6 S7 S8 S9 S13".split()
+    )
+
+
+def test_the_bundled_recipe_needs_no_hub() -> None:
+    recipe = load_recipe(RECIPES / "mini.toml").recipe
+    sources = [recipe.base.source, *(level.adapter for level in recipe.levels.values())]
+    assert isinstance(recipe.base.source, PackageSource)
+    assert not any(isinstance(source, HubSource) for source in sources)
+
+
+def _text() -> str:
+    return (RECIPES / "mini.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda t: t.replace("opset = 18", "opset = 20"), "opset"),
+        (lambda t: t.replace("opset = 18", 'opset = 18\nopsets = "x"'), "opsets"),
+        (lambda t: t.replace("schema_version = 1", "schema_version = 2"), "schema_version"),
+        (lambda t: t.replace('family = "bert"', 'family = "gpt"'), "base.family"),
+        (lambda t: t.replace('gate = "level1"', 'gate = "level7"'), "cascade.gate"),
+        (lambda t: t.replace('hazards = "level2"', 'hazards = "level1"'), "cascade.hazards"),
+        (
+            lambda t: t.replace('positive_label = "unsafe"', 'positive_label = "bad"'),
+            "cascade.positive_label",
+        ),
+        (
+            lambda t: t.replace('labels = ["safe", "unsafe"]', 'labels = ["unsafe", "unsafe"]'),
+            "levels.level1.labels",
+        ),
+        (
+            lambda t: t.replace('default_variant = "int8"', 'default_variant = "int3"'),
+            "default_variant",
+        ),
+        (lambda t: t.replace("255]", "255, 257]"), "parity.lengths"),
+        (lambda t: t.replace("255]", "255, 0]"), "parity.lengths"),
+        (lambda t: t.replace('name = "mini"', 'name = "../mini"'), "name"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_field_is_refused_by_name(
+    tmp_path: Path, change: Callable[[str], str], named: str
+) -> None:
+    changed = change(_text())
+    assert changed != _text()
+    file = tmp_path / "recipe.toml"
+    file.write_text(changed, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file)
+    assert named in str(caught.value)
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        _text().replace("opset = 18", "opset = 99").replace('pooling = "cls"', 'pooling = "max"'),
+        encoding="utf-8",
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file)
+    assert "opset" in str(caught.value)
+    assert "base.pooling" in str(caught.value)
+
+
+def test_a_missing_file_and_a_file_that_is_no_toml_are_recipe_errors(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_bytes(b"name = \xff")
+    with pytest.raises(RecipeError, match="not a TOML document"):
+        load_recipe(tmp_path / "bad.toml")

@@ -1,0 +1,145 @@
+"""Small random classifiers of every supported family, with LoRA adapters and a recipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import (
+    BertConfig,
+    DebertaV2Config,
+    ModernBertConfig,
+    PretrainedConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+from hazgate_export.standin import StandIn, write_standin
+
+VOCABULARY = 6500
+LEVELS: Mapping[str, tuple[str, ...]] = {
+    "level1": ("safe", "unsafe"),
+    "level2": ("S1", "S2", "S3", "S5", "S6", "S7", "S8", "S9", "S13"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """A small shape of an architecture, its LoRA targets and its pooling."""
+
+    config: PretrainedConfig
+    lora_targets: tuple[str, ...]
+    pooling: str = "cls"
+
+
+def families() -> dict[str, Family]:
+    """One small shape for each supported `model_type`."""
+    size = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 260,
+        "pad_token_id": 0,
+    }
+    bert_targets = ("query", "key", "value", "dense")
+    return {
+        "modernbert": Family(
+            config=ModernBertConfig(
+                **size,
+                local_attention=16,
+                global_attn_every_n_layers=3,
+                global_rope_theta=160000,
+                local_rope_theta=160000,
+                classifier_pooling="mean",
+                bos_token_id=2,
+                eos_token_id=1,
+                cls_token_id=1,
+                sep_token_id=1,
+                reference_compile=False,
+            ),
+            lora_targets=("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo"),
+            pooling="mean",
+        ),
+        "bert": Family(config=BertConfig(**size), lora_targets=bert_targets),
+        "roberta": Family(
+            config=RobertaConfig(**size, type_vocab_size=1), lora_targets=("query", "key", "value")
+        ),
+        "xlm-roberta": Family(
+            config=XLMRobertaConfig(**size, type_vocab_size=1),
+            lora_targets=("query", "key", "value"),
+        ),
+        "deberta-v2": Family(
+            config=DebertaV2Config(
+                **size,
+                relative_attention=True,
+                position_buckets=32,
+                pos_att_type=["p2c", "c2p"],
+                share_att_key=True,
+                norm_rel_ebd="layer_norm",
+                type_vocab_size=0,
+                position_biased_input=False,
+            ),
+            lora_targets=("query_proj", "key_proj", "value_proj", "dense"),
+        ),
+    }
+
+
+def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
+    """Writes a family's stand-in and the recipe that builds it; returns both."""
+    family = families()[name]
+    standin = write_standin(
+        folder,
+        family.config,
+        base_id=f"test/{name}",
+        levels=LEVELS,
+        lora_targets=family.lora_targets,
+        lora_rank=4,
+    )
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe_text(name, family.pooling), encoding="utf-8")
+    return standin, recipe
+
+
+def recipe_text(name: str, pooling: str) -> str:
+    """The recipe of a stand-in; random weights get a wide int8 gate, fp32 gets the real one."""
+    levels = "\n".join(
+        f'[levels.{level}]\nadapter_id = "test/{name}-{level}"\n'
+        f'adapter = {{ directory = "{level}" }}\nlabels = {list(labels)}\n'
+        for level, labels in LEVELS.items()
+    )
+    return f"""
+schema_version = 1
+name = "{name}"
+description = "random weights"
+opset = 18
+default_variant = "fp32"
+
+[base]
+id = "test/{name}"
+family = "{name}"
+pooling = "{pooling}"
+source = {{ directory = "base" }}
+
+[tokenizer]
+max_tokens = 250
+
+{levels}
+[cascade]
+gate = "level1"
+positive_label = "unsafe"
+threshold = 0.5
+threshold_source = "default"
+hazards = "level2"
+
+[variants.fp32]
+precision = "fp32"
+gate = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }}
+
+[variants.int8]
+precision = "int8"
+gate = {{ max_abs_logit_diff = 5.0, max_changed_share = 0.5, max_invariance_diff = 1e-4 }}
+
+[parity]
+lengths = [1, 2, 7, 8, 9, 16, 17, 33, 64, 129]
+"""
