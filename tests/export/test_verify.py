@@ -1,0 +1,215 @@
+"""What the gate measures and when it fails, on arrays and on a real bundle."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hazgate import Bundle, Classifier
+from hazgate.errors import BundleError
+from hazgate.manifest import TokenizerSpec
+from hazgate.tokenization import Tokenizer
+from hazgate_export.build import LocalSources
+from hazgate_export.corpus import Case, load_corpus, make_cases
+from hazgate_export.errors import GateMissed
+from hazgate_export.recipe import GateRecipe, load_recipe
+from hazgate_export.report import parity_table
+from hazgate_export.tokenizer_parity import check_tokenizer
+from hazgate_export.verify import Boundary, Parity, measure
+from hazgate_export.verify_bundle import verify_bundle
+
+SPEC = TokenizerSpec(
+    file="tokenizer.json", max_tokens=64, pad_token_id=0, special_tokens_in_text="text"
+)
+STRICT = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+CASES = tuple(
+    Case(id=f"case-{i}", is_text=i < 8, input_ids=tuple(range(1, i + 3))) for i in range(10)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SumSession:
+    """Logits [Σ of real ids, 0] / 100, changed by `error` (and by `leak` per padded token)."""
+
+    error: float = 0.0
+    leak: float = 0.0
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        total = (input_ids * attention_mask).sum(axis=1) / 100
+        padded = (attention_mask == 0).sum(axis=1)
+        first = total + self.error + self.leak * padded
+        return np.stack([first, np.zeros_like(first)], axis=1).astype(np.float32)
+
+
+def _reference() -> NDArray[np.float32]:
+    return np.array([[sum(case.input_ids) / 100, 0] for case in CASES], dtype=np.float32)
+
+
+def _measure(
+    session: SumSession, gate: GateRecipe = STRICT, *, invariant: bool = True
+) -> Parity:
+    return measure(
+        session,
+        CASES,
+        _reference(),
+        level="l",
+        variant="v",
+        batch_invariant=invariant,
+        tokenizer=SPEC,
+        boundary=Boundary(positive=0, threshold=0.5),
+        gate=gate,
+    )
+
+
+def test_an_exact_export_passes() -> None:
+    parity = _measure(SumSession())
+    assert parity.passed
+    assert parity.n_texts == 8
+    assert parity.n_cases == 10
+
+
+def test_an_error_above_the_bound_fails_and_below_it_passes() -> None:
+    assert not _measure(SumSession(error=2e-4)).passed
+    assert _measure(SumSession(error=5e-5)).passed
+
+
+def test_padding_that_leaks_fails_by_invariance() -> None:
+    parity = _measure(SumSession(leak=3e-4), STRICT.model_copy(update={"max_abs_logit_diff": 1.0}))
+    assert any("padding or neighbours" in problem for problem in parity.problems)
+
+
+def test_a_variant_that_runs_alone_is_not_charged_for_batches_it_never_sees() -> None:
+    parity = _measure(SumSession(leak=3e-4), invariant=False)
+    assert parity.passed
+    assert parity.max_invariance_diff == 0.0
+    assert parity.unserved_batch_diff is not None
+    assert parity.unserved_batch_diff > 1e-4
+
+
+def test_nan_logits_never_pass() -> None:
+    with np.errstate(all="ignore"):
+        assert not _measure(SumSession(error=float("nan"))).passed
+
+
+def test_changed_decisions_are_counted_over_texts_only_and_named() -> None:
+    wide = STRICT.model_copy(update={"max_abs_logit_diff": 99.0})
+    parity = _measure(SumSession(error=-10.0), wide)
+    assert parity.decisions_changed == 8
+    assert parity.changed == tuple(f"case-{i}" for i in range(8))
+    assert not parity.passed
+
+
+def test_decisions_within_the_margin_do_not_fail_the_gate_but_are_reported() -> None:
+    lenient = STRICT.model_copy(update={"max_abs_logit_diff": 99.0, "decision_margin": 0.4})
+    parity = _measure(SumSession(error=-10.0), lenient)
+    assert parity.decisions_changed == 8
+    assert parity.changed_outside_margin == 0
+    assert parity.passed
+
+
+def test_boundary_of_the_gate_is_the_threshold_and_of_the_others_argmax() -> None:
+    logits = np.log(np.array([[0.7, 0.3], [0.4, 0.6]], dtype=np.float32))
+    assert Boundary(positive=1, threshold=0.25).decide(logits).tolist() == [1, 1]
+    assert Boundary(positive=None, threshold=0.25).decide(logits).tolist() == [0, 1]
+    np.testing.assert_allclose(
+        Boundary(positive=1, threshold=0.25).margin(logits), [0.05, 0.35], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        Boundary(positive=None, threshold=0.25).margin(logits), [0.4, 0.2], atol=1e-6
+    )
+
+
+def test_the_table_has_a_row_a_variant_and_says_missed() -> None:
+    table = parity_table([_measure(SumSession()), _measure(SumSession(error=1.0))])
+    assert table.count("\n") == 3
+    assert "passed" in table
+    assert "MISSED" in table
+
+
+def test_a_bundle_verifies_against_its_stored_and_against_fresh_references(
+    tiny_bundle: Path, tiny_recipe: Path
+) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    stored = verify_bundle(bundle, None, LocalSources())
+    fresh = verify_bundle(bundle, load_recipe(tiny_recipe), LocalSources())
+    assert all(parity.passed for parity in (*stored, *fresh))
+    assert [(p.level, p.variant) for p in stored] == [
+        ("level1", "fp32"), ("level1", "int8"), ("level2", "fp32"), ("level2", "int8"),
+    ]  # fmt: skip
+    for one, other in zip(stored, fresh, strict=True):
+        assert one.max_abs_logit_diff == pytest.approx(other.max_abs_logit_diff, abs=1e-6)
+
+
+def test_a_bundle_of_another_corpus_is_not_compared_with_this_one(bundle_copy: Path) -> None:
+    bundle = Bundle.open(bundle_copy)
+    document = json.loads((bundle_copy / "parity.json").read_text(encoding="utf-8"))
+    document["corpus_sha256"] = "0" * 64
+    (bundle_copy / "parity.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(BundleError, match="another corpus"):
+        verify_bundle(bundle, None, LocalSources())
+
+
+def test_the_corpus_covers_what_the_gate_promises() -> None:
+    corpus = load_corpus()
+    assert len(corpus) >= 60
+    assert len({text.id for text in corpus}) == len(corpus)
+    assert len({text.lang for text in corpus} - {"und", "mul"}) >= 15
+    texts = [text.text for text in corpus]
+    assert "" in texts
+    assert any("\0" in text for text in texts)
+    assert any("\u202e" in text for text in texts)
+    assert max(map(len, texts)) >= 2000
+
+
+def test_cases_have_the_asked_lengths_and_are_the_same_each_time(tiny_bundle: Path) -> None:
+    tokenizer = Classifier.open(Bundle.open(tiny_bundle), "level1").tokenizer
+    corpus = load_corpus()
+    cases = make_cases(corpus, tokenizer, (1, 64), 6000)
+    assert [len(case.input_ids) for case in cases[-2:]] == [1, 64]
+    assert all(len(case.input_ids) <= 64 for case in cases)
+    assert cases == make_cases(corpus, tokenizer, (1, 64), 6000)
+
+
+def _tokenizer_files(tiny_recipe: Path) -> Path:
+    return tiny_recipe.parent / "base"
+
+
+@pytest.mark.parametrize("special", ["text", "token"])
+def test_tokenizer_equals_hugging_faces_id_by_id(tiny_recipe: Path, special: str) -> None:
+    directory = _tokenizer_files(tiny_recipe)
+    spec = dataclasses.replace(SPEC, special_tokens_in_text=special)
+    check_tokenizer(Tokenizer(directory / "tokenizer.json", spec), spec, directory, load_corpus())
+
+
+def test_a_tokenizer_that_reads_special_tokens_otherwise_is_found(tiny_recipe: Path) -> None:
+    directory = _tokenizer_files(tiny_recipe)
+    other = dataclasses.replace(SPEC, special_tokens_in_text="token")
+    with pytest.raises(GateMissed, match="special"):
+        check_tokenizer(
+            Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_corpus()
+        )
+
+
+def test_a_tokenizer_with_another_limit_is_found(tiny_recipe: Path) -> None:
+    directory = _tokenizer_files(tiny_recipe)
+    other = dataclasses.replace(SPEC, max_tokens=63)
+    with pytest.raises(GateMissed, match="repeated"):
+        check_tokenizer(
+            Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_corpus()
+        )
+
+
+def test_the_runtime_runs_what_was_verified(tiny_bundle: Path) -> None:
+    """Stored reference logits are reproduced through the public runtime, text by text."""
+    bundle = Bundle.open(tiny_bundle)
+    document = json.loads((tiny_bundle / "parity.json").read_text(encoding="utf-8"))
+    texts: Sequence[str] = [text.text for text in load_corpus()]
+    classifier = Classifier.open(bundle, "level2", variant="fp32")
+    stored = np.array(document["reference_logits"]["level2"][: len(texts)], dtype=np.float32)
+    np.testing.assert_allclose(classifier.logits(texts), stored, atol=1e-4)

@@ -1,0 +1,68 @@
+"""Texts are grouped within the budget and padded under a mask."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hazgate.batching import pad, plan_batches
+
+LENGTHS = st.lists(st.integers(min_value=1, max_value=300), max_size=60)
+BUDGET = st.integers(min_value=1, max_value=2048)
+ROWS = st.lists(
+    st.lists(st.integers(min_value=0, max_value=2**40), min_size=1, max_size=9), min_size=1
+)
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_every_index_is_planned_once(lengths: list[int], budget: int) -> None:
+    planned = [i for batch in plan_batches(lengths, budget) for i in batch]
+    assert sorted(planned) == list(range(len(lengths)))
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_no_batch_exceeds_the_budget_unless_it_is_one_text(lengths: list[int], budget: int) -> None:
+    for batch in plan_batches(lengths, budget):
+        padded = len(batch) * max(lengths[i] for i in batch)
+        assert padded <= budget or len(batch) == 1
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_lengths_ascend_through_the_plan(lengths: list[int], budget: int) -> None:
+    planned = [lengths[i] for batch in plan_batches(lengths, budget) for i in batch]
+    assert planned == sorted(lengths)
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_a_batch_ends_only_where_the_next_text_would_exceed_the_budget(
+    lengths: list[int], budget: int
+) -> None:
+    batches = plan_batches(lengths, budget)
+    for batch, following in zip(batches, batches[1:], strict=False):
+        assert (len(batch) + 1) * lengths[following[0]] > budget
+
+
+def test_texts_of_one_length_keep_their_order() -> None:
+    assert plan_batches([5, 5, 5, 5], 10) == [[0, 1], [2, 3]]
+
+
+def test_nothing_needs_no_batch() -> None:
+    assert plan_batches([], 1024) == []
+
+
+@given(rows=ROWS, pad_token_id=st.integers(min_value=0, max_value=2**40))
+@settings(deadline=None)
+def test_padding_fills_the_right_end_and_the_mask_says_where(
+    rows: list[list[int]], pad_token_id: int
+) -> None:
+    input_ids, attention_mask = pad(rows, pad_token_id)
+    longest = max(len(row) for row in rows)
+    assert input_ids.shape == attention_mask.shape == (len(rows), longest)
+    assert input_ids.dtype == attention_mask.dtype == np.int64
+    for row, ids, mask in zip(rows, input_ids.tolist(), attention_mask.tolist(), strict=True):
+        n_pad = longest - len(row)
+        assert ids == row + [pad_token_id] * n_pad
+        assert mask == [1] * len(row) + [0] * n_pad

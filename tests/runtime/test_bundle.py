@@ -1,0 +1,229 @@
+"""A bundle opens only when every file is the one that was exported."""
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hazgate import Bundle, BundleError, Gate, IntegrityError, ManifestError
+from tests.support.damage import edit_manifest, flip_byte, replace_file
+
+WEIGHTS = "weights/shared.bin"
+GRAPH = "level1-int8.onnx"
+TOKENIZER = "tokenizer.json"
+TEXT = "How do I kill a Python process?"
+
+
+def _problems(bundle: Path) -> list[str]:
+    """The lines in which opening `bundle` says what is wrong with its files."""
+    with pytest.raises(IntegrityError) as caught:
+        Bundle.open(bundle)
+    message = str(caught.value)
+    assert str(bundle) in message
+    return [line[4:] for line in message.splitlines() if line.startswith("  - ")]
+
+
+def test_a_whole_bundle_opens_and_says_what_it_is(tiny_bundle: Path) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    assert bundle.manifest.name == "tiny"
+    assert list(bundle.manifest.levels) == ["level1", "level2"]
+    assert bundle.file(WEIGHTS) == tiny_bundle.resolve() / WEIGHTS
+    assert bundle.file(WEIGHTS).is_file()
+
+
+def test_the_path_may_be_text(tiny_bundle: Path) -> None:
+    assert Bundle.open(str(tiny_bundle)) == Bundle.open(tiny_bundle)
+
+
+def test_the_digest_is_the_manifests_and_stays_with_the_files(
+    tiny_bundle: Path, bundle_copy: Path
+) -> None:
+    expected = hashlib.sha256((tiny_bundle / "bundle.json").read_bytes()).hexdigest()
+    assert Bundle.open(tiny_bundle).digest == expected
+    assert Bundle.open(bundle_copy).digest == expected
+    edit_manifest(bundle_copy, lambda data: data.update(description="another"))
+    assert Bundle.open(bundle_copy).digest != expected
+
+
+def test_a_moved_bundle_gives_the_same_verdict(tiny_bundle: Path, bundle_copy: Path) -> None:
+    moved = bundle_copy.rename(bundle_copy.with_name("moved elsewhere, ä"))
+    expected = Gate.open(tiny_bundle, threads=1).check(TEXT, all_levels=True)
+    assert Gate.open(moved, threads=1).check(TEXT, all_levels=True) == expected
+
+
+def test_a_bundle_opens_through_a_link_to_its_directory(tiny_bundle: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(tiny_bundle)
+    assert Gate.open(link, threads=1).check(TEXT) == Gate.open(tiny_bundle, threads=1).check(TEXT)
+
+
+def test_a_missing_directory_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"nowhere is not a bundle: it has no bundle\.json"):
+        Bundle.open(tmp_path / "nowhere")
+
+
+def test_a_directory_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"make export"):
+        Bundle.open(tmp_path)
+
+
+def test_a_file_is_no_bundle(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="cannot be read as a bundle"):
+        Bundle.open(tiny_bundle / TOKENIZER)
+
+
+def test_a_directory_in_the_manifests_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").mkdir()
+    with pytest.raises(BundleError, match="cannot be read as a bundle"):
+        Bundle.open(tmp_path)
+
+
+def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        Bundle.open(f"{tmp_path}\0")
+
+
+def test_an_enormous_manifest_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "bundle.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BundleError, match="larger than"):
+        Bundle.open(tmp_path)
+
+
+def test_a_spoiled_manifest_is_a_manifest_error(bundle_copy: Path) -> None:
+    manifest = bundle_copy / "bundle.json"
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    with pytest.raises(ManifestError, match="not a JSON document"):
+        Bundle.open(bundle_copy)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, GRAPH, TOKENIZER, "README.md", "parity.json"])
+def test_a_missing_file_is_named(bundle_copy: Path, name: str) -> None:
+    (bundle_copy / name).unlink()
+    assert _problems(bundle_copy) == [f"{name}: missing"]
+
+
+@pytest.mark.parametrize("change_bytes", [-1, 1], ids=["truncated", "longer"])
+def test_a_file_of_another_size_is_named_with_both_sizes(
+    bundle_copy: Path, change_bytes: int
+) -> None:
+    file = bundle_copy / WEIGHTS
+    size = file.stat().st_size
+    os.truncate(file, size + change_bytes)
+    assert _problems(bundle_copy) == [
+        f"{WEIGHTS}: expected {size} bytes, found {size + change_bytes}"
+    ]
+
+
+@pytest.mark.parametrize("offset", [0, None, -1], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("name", [WEIGHTS, GRAPH, TOKENIZER])
+def test_one_flipped_bit_is_found(bundle_copy: Path, name: str, offset: int | None) -> None:
+    flip_byte(bundle_copy / name, offset)
+    assert _problems(bundle_copy) == [f"{name}: SHA-256 differs from the manifest's"]
+
+
+@pytest.mark.parametrize("name", ["extra.txt", "weights/extra.bin", "new/folder/file", ".hidden"])
+def test_a_foreign_file_is_named(bundle_copy: Path, name: str) -> None:
+    (bundle_copy / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle_copy / name).write_bytes(b"")
+    assert _problems(bundle_copy) == [f"{name}: not listed in bundle.json"]
+
+
+def test_a_link_out_of_the_bundle_is_refused_though_its_bytes_are_right(
+    bundle_copy: Path, tmp_path: Path
+) -> None:
+    (bundle_copy / WEIGHTS).rename(tmp_path / "outside.bin")
+    (bundle_copy / WEIGHTS).symlink_to(tmp_path / "outside.bin")
+    assert _problems(bundle_copy) == [f"{WEIGHTS}: is a link out of the bundle"]
+
+
+def test_a_linked_directory_is_refused_though_its_bytes_are_right(
+    bundle_copy: Path, tmp_path: Path
+) -> None:
+    (bundle_copy / "weights").rename(tmp_path / "outside")
+    (bundle_copy / "weights").symlink_to(tmp_path / "outside")
+    problems = _problems(bundle_copy)
+    assert "weights: not listed in bundle.json" in problems
+    assert f"{WEIGHTS}: is a link out of the bundle" in problems
+
+
+def test_a_manifest_that_is_a_link_out_of_the_bundle_is_refused(
+    bundle_copy: Path, tmp_path: Path
+) -> None:
+    (bundle_copy / "bundle.json").rename(tmp_path / "outside.json")
+    (bundle_copy / "bundle.json").symlink_to(tmp_path / "outside.json")
+    with pytest.raises(BundleError, match=r"bundle\.json.* link out of the bundle"):
+        Bundle.open(bundle_copy)
+
+
+def test_a_dangling_link_and_a_link_to_itself_are_named(bundle_copy: Path) -> None:
+    (bundle_copy / WEIGHTS).unlink()
+    (bundle_copy / WEIGHTS).symlink_to(bundle_copy / "nothing")
+    (bundle_copy / GRAPH).unlink()
+    (bundle_copy / GRAPH).symlink_to(bundle_copy / GRAPH)
+    named = {problem.split(": ")[0] for problem in _problems(bundle_copy)}
+    assert named == {WEIGHTS, GRAPH}
+
+
+def test_a_directory_in_a_files_place_is_named(bundle_copy: Path) -> None:
+    (bundle_copy / GRAPH).unlink()
+    (bundle_copy / GRAPH).mkdir()
+    assert [problem.split(": ")[0] for problem in _problems(bundle_copy)] == [GRAPH]
+
+
+def test_a_pipe_in_a_files_place_is_named_and_not_waited_for(bundle_copy: Path) -> None:
+    # An empty file is the one whose size a pipe has.
+    replace_file(bundle_copy, "README.md", b"")
+    (bundle_copy / "README.md").unlink()
+    os.mkfifo(bundle_copy / "README.md")
+    assert [problem.split(": ")[0] for problem in _problems(bundle_copy)] == ["README.md"]
+
+
+def test_all_problems_are_reported_together(bundle_copy: Path) -> None:
+    (bundle_copy / "README.md").unlink()
+    flip_byte(bundle_copy / WEIGHTS)
+    os.truncate(bundle_copy / GRAPH, 10)
+    (bundle_copy / "foreign").write_bytes(b"")
+    named = [problem.split(": ")[0] for problem in _problems(bundle_copy)]
+    assert sorted(named) == sorted(["README.md", WEIGHTS, GRAPH, "foreign"])
+
+
+def test_a_bundle_runs_from_a_read_only_directory_and_changes_nothing(bundle_copy: Path) -> None:
+    before = _snapshot(bundle_copy)
+    for path in before:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    locked = _snapshot(bundle_copy)
+    for variant in ("fp32", "int8"):
+        gate = Gate.open(bundle_copy, variant=variant, threads=1)
+        assert gate.check(TEXT, all_levels=True).hazards
+    # Permissions do not bind root, so the files themselves have to say that nobody wrote.
+    assert _snapshot(bundle_copy) == locked
+    for path in before:
+        path.chmod(stat.S_IMODE(before[path][0]))
+
+
+def _snapshot(bundle: Path) -> dict[Path, tuple[int, int, int]]:
+    paths = [bundle, *bundle.rglob("*")]
+    stats = {path: path.lstat() for path in paths}
+    return {path: (s.st_mode, s.st_size, s.st_mtime_ns) for path, s in stats.items()}
+
+
+CUT: dict[str, Callable[[Path], object]] = {
+    "the directory of the weights": lambda bundle: shutil.rmtree(bundle / "weights"),
+    "everything but the manifest": lambda bundle: [
+        path.unlink() for path in bundle.rglob("*") if path.is_file() and path.name != "bundle.json"
+    ],
+}
+
+
+@pytest.mark.parametrize("part", CUT)
+def test_a_half_copied_bundle_names_all_that_is_missing(bundle_copy: Path, part: str) -> None:
+    listed = Bundle.open(bundle_copy).manifest.files
+    CUT[part](bundle_copy)
+    gone = {f"{name}: missing" for name in listed if not (bundle_copy / name).exists()}
+    assert gone
+    assert set(_problems(bundle_copy)) == gone

@@ -1,0 +1,272 @@
+"""Each way in which a manifest can be wrong is refused by the field's name."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hazgate import ManifestError
+from hazgate.manifest import Manifest
+from tests.support.manifests import FILES, SHA256, manifest_data, spell
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def _put(*path_and_value: object) -> Change:
+    """A change that puts a value (the last argument) at a path (those before it)."""
+    *path, last, value = path_and_value
+
+    def change(data: dict[str, Any]) -> None:
+        table: Any = data
+        for key in path:
+            table = table[key]
+        table[last] = value
+
+    return change
+
+
+def _drop(*path: str) -> Change:
+    def change(data: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            data = data[key]
+        del data[path[-1]]
+
+    return change
+
+
+def _file(path: str) -> Change:
+    return _put("files", path, {"sha256": SHA256, "size_bytes": 1})
+
+
+VARIANT = ("levels", "level2", "variants", "fp32")
+WRONG: dict[str, tuple[Change, str]] = {
+    "missing field": (_drop("cascade"), "$.cascade: missing"),
+    "missing schema": (_drop("schema_version"), "$.schema_version: missing"),
+    "missing nested field": (
+        _drop(*VARIANT, "parity", "n_texts"),
+        "$.levels.level2.variants.fp32.parity.n_texts: missing",
+    ),
+    "unknown field": (_put("colour", "red"), "$.colour: unknown field"),
+    "misspelt nested field": (
+        _put("cascade", "treshold", 0.9),
+        "$.cascade.treshold: unknown field",
+    ),
+    "zero schema": (_put("schema_version", 0), "$.schema_version: expected 1, got 0"),
+    "negative schema": (_put("schema_version", -1), "$.schema_version: expected 1, got -1"),
+    "true as schema": (_put("schema_version", True), "$.schema_version: expected an integer"),
+    "schema as text": (_put("schema_version", "1"), "$.schema_version: expected an integer"),
+    "number as text": (_put("cascade", "threshold", "0.5"), "$.cascade.threshold: expected a num"),
+    "null as text": (_put("name", None), "$.name: expected a string"),
+    "text as array": (_put("levels", "level1", "labels", "ab"), "$.levels.level1.labels: expected"),
+    "array as table": (_put("levels", []), "$.levels: expected a table"),
+    "unknown precision": (_put(*VARIANT, "precision", "int3"), "fp32.precision: expected one of"),
+    "unknown treatment of special tokens": (
+        _put("levels", "level1", "tokenizer", "special_tokens_in_text", "drop"),
+        "$.levels.level1.tokenizer.special_tokens_in_text: expected one of",
+    ),
+    "path that climbs out": (_file("../secret"), "$.files.../secret: must be a relative path"),
+    "path that climbs out late": (_file("a/../../b"), "$.files.a/../../b: must be a relative path"),
+    "path that climbs inside": (_file("a/../b"), "$.files.a/../b: must be a relative path"),
+    "absolute path": (_file("/etc/passwd"), "$.files./etc/passwd: must be a relative path"),
+    "path with two slashes first": (_file("//host/x"), "$.files.//host/x: must be a relative path"),
+    "backslash": (_file("..\\secret"), "$.files...\\secret: must be a relative path"),
+    "drive": (_file("C:/secret"), "$.files.C:/secret: must be a relative path"),
+    "drive without slash": (_file("C:secret"), "$.files.C:secret: must be a relative path"),
+    "NUL in a path": (_file("a\0b"), "$.files.a\0b: must be a relative path"),
+    "empty path": (_file(""), "$.files.: must be a relative path"),
+    "dot as path": (_file("."), "$.files..: must be a relative path"),
+    "path not in normal form": (_file("./a"), "$.files../a: must be a relative path"),
+    "path with an empty part": (_file("a//b"), "$.files.a//b: must be a relative path"),
+    "path of a directory": (_file("a/"), "$.files.a/: must be a relative path"),
+    "the manifest itself": (_file("bundle.json"), "$.files.bundle.json: must be a relative path"),
+    "label twice": (
+        _put("levels", "level1", "labels", ["unsafe", "unsafe"]),
+        "$.levels.level1.labels: expected two or more different labels",
+    ),
+    "one label": (
+        _put("levels", "level1", "labels", ["unsafe"]),
+        "$.levels.level1.labels: expected two or more different labels",
+    ),
+    "default variant missing everywhere": (
+        _put("default_variant", "int8"),
+        "$.levels.level1.variants: the default 'int8' is missing",
+    ),
+    "default variant missing in one level": (
+        _put("levels", "level2", "variants", {}),
+        "$.levels.level2.variants: the default 'fp32' is missing",
+    ),
+    "unknown gate": (_put("cascade", "gate", "level7"), "$.cascade.gate: no level 'level7'"),
+    "unknown positive label": (
+        _put("cascade", "positive_label", "bad"),
+        "$.cascade.positive_label: 'bad'",
+    ),
+    "hazards are the gate": (_put("cascade", "hazards", "level1"), "$.cascade.hazards: expected"),
+    "unknown hazards": (_put("cascade", "hazards", "level7"), "$.cascade.hazards: expected"),
+    "threshold 0": (_put("cascade", "threshold", 0), "$.cascade.threshold: must be between"),
+    "threshold 1": (_put("cascade", "threshold", 1), "$.cascade.threshold: must be between"),
+    "negative threshold": (_put("cascade", "threshold", -0.1), "$.cascade.threshold: must be"),
+    "threshold NaN": (_put("cascade", "threshold", float("nan")), "$.cascade.threshold: must be"),
+    "threshold Infinity": (
+        _put("cascade", "threshold", float("inf")),
+        "$.cascade.threshold: must be",
+    ),
+    "threshold beyond any float": (_put("cascade", "threshold", 10**400), "$.cascade.threshold: "),
+    "short sha256": (
+        _put("files", "tokenizer.json", "sha256", SHA256[1:]),
+        "$.files.tokenizer.json.sha256: expected 64 hexadecimal digits",
+    ),
+    "sha256 in capitals": (
+        _put("files", "tokenizer.json", "sha256", SHA256.upper()),
+        "$.files.tokenizer.json.sha256: expected 64 hexadecimal digits",
+    ),
+    "sha256 with a line break": (
+        _put("files", "tokenizer.json", "sha256", SHA256 + "\n"),
+        "$.files.tokenizer.json.sha256: expected 64 hexadecimal digits",
+    ),
+    "negative size": (
+        _put("files", "tokenizer.json", "size_bytes", -1),
+        "$.files.tokenizer.json.size_bytes: must not be negative",
+    ),
+    "tokenizer not listed": (
+        _put("levels", "level1", "tokenizer", "file", "other.json"),
+        "$.levels.level1.tokenizer.file: 'other.json'",
+    ),
+    "graph not listed": (
+        _put(*VARIANT, "graph", "other.onnx"),
+        "$.levels.level2.variants.fp32: 'other.onnx'",
+    ),
+    "weights not listed": (
+        _put(*VARIANT, "data", ["other.bin"]),
+        "$.levels.level2.variants.fp32: 'other.bin'",
+    ),
+    "graph is the manifest": (
+        _put(*VARIANT, "graph", "bundle.json"),
+        "$.levels.level2.variants.fp32: 'bundle.json'",
+    ),
+    "no room for a token": (
+        _put("levels", "level1", "tokenizer", "max_tokens", 0),
+        "$.levels.level1.tokenizer.max_tokens: must be positive",
+    ),
+    "no execution provider": (
+        _put(*VARIANT, "execution_providers", []),
+        "$.levels.level2.variants.fp32.execution_providers: must name at least one",
+    ),
+}
+
+
+def _refusal(text: bytes) -> str:
+    with pytest.raises(ManifestError) as caught:
+        Manifest.parse(text)
+    message = str(caught.value)
+    assert message.startswith("bundle.json ")
+    return message
+
+
+@pytest.mark.parametrize("way", WRONG)
+def test_a_wrong_manifest_is_refused_by_the_name_of_the_field(way: str) -> None:
+    change, named = WRONG[way]
+    data = manifest_data()
+    change(data)
+    assert named in _refusal(spell(data))
+
+
+def test_the_manifest_that_the_cases_spoil_is_valid_itself() -> None:
+    manifest = Manifest.parse(spell(manifest_data()))
+    assert manifest.levels["level1"].labels == ("safe", "unsafe")
+    assert set(manifest.files) == set(FILES)
+
+
+def test_a_newer_schema_is_refused_before_its_fields_are_judged() -> None:
+    message = _refusal(spell({"schema_version": 2, "what_comes_next": {}}))
+    assert "schema version 2" in message
+    assert "Upgrade hazgate" in message
+    assert "unknown field" not in message
+
+
+def test_a_field_given_twice_is_refused_by_name() -> None:
+    text = spell(manifest_data()).replace(b'"threshold": 0.5', b'"threshold": 0.5, "threshold": 0.9')
+    message = _refusal(text)
+    assert "twice" in message
+    assert "threshold" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"schema_version = 1",
+        spell(manifest_data())[:-1],
+        b'{"name": "\xff"}',
+        b"\xef\xbb\xbf{}",
+        b"\x00" * 64,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"schema_version": ' + b"9" * 5_000 + b"}",
+    ],
+    ids=[
+        "empty",
+        "TOML",
+        "cut off",
+        "not UTF-8",
+        "byte order mark",
+        "zeros",
+        "deep arrays",
+        "deep tables",
+        "number without end",
+    ],
+)
+def test_what_is_not_a_json_document_is_refused_as_such(text: bytes) -> None:
+    assert "is not a JSON document" in _refusal(text)
+
+
+@pytest.mark.parametrize("text", [b"[]", b"null", b"1", b'"bundle"', b"true"], ids=bytes.decode)
+def test_json_that_is_no_table_is_refused(text: bytes) -> None:
+    assert "$: expected a table" in _refusal(text)
+
+
+def test_nesting_of_any_depth_is_refused_and_never_escapes_as_another_error() -> None:
+    for depth in range(1, 1200):
+        text = spell(manifest_data()).replace(b'"small"', b"[" * depth + b"]" * depth)
+        assert _refusal(text)
+
+
+def test_a_path_that_no_file_system_can_spell_is_refused() -> None:
+    data = manifest_data()
+    data["files"]["\ud800"] = {"sha256": SHA256, "size_bytes": 1}
+    assert "$.files." in _refusal(spell(data))
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    data = manifest_data()
+    del data["name"]
+    data["colour"] = "red"
+    data["cascade"]["threshold"] = "high"
+    data["levels"]["level1"]["tokenizer"]["max_tokens"] = None
+    message = _refusal(spell(data))
+    for path in ("name", "colour", "cascade.threshold", "levels.level1.tokenizer.max_tokens"):
+        assert f"$.{path}: " in message
+
+
+def test_every_contradiction_is_reported_at_once() -> None:
+    data = manifest_data()
+    data["files"]["../a"] = {"sha256": "no", "size_bytes": -1}
+    data["cascade"].update({"threshold": 2, "hazards": "level1", "positive_label": "bad"})
+    message = _refusal(spell(data))
+    for path in (
+        "files.../a: ",
+        "files.../a.sha256",
+        "files.../a.size_bytes",
+        "cascade.threshold",
+        "cascade.hazards",
+        "cascade.positive_label",
+    ):
+        assert f"$.{path}" in message
+
+
+def test_the_dumped_manifest_parses_to_the_same_and_dumps_to_the_same_bytes() -> None:
+    manifest = Manifest.parse(spell(manifest_data()))
+    text = manifest.dump()
+    assert Manifest.parse(text) == manifest
+    assert Manifest.parse(text).dump() == text
+    assert json.loads(text) == manifest_data()

@@ -1,0 +1,94 @@
+"""Probabilities are probabilities, whatever finite logits a model gives."""
+
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hazgate.scores import log_sum_exp, softmax
+
+# Rounding of a few float64 operations on numbers near one.
+TOLERANCE = 1e-12
+LARGEST = float(np.finfo(np.float32).max)
+ANY_LOGITS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=9)
+# Eighths of this size add up without rounding in float32.
+EXACT = st.integers(min_value=-8000, max_value=8000).map(lambda eighths: eighths / 8)
+
+
+def _array(values: list[float]) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+@given(values=ANY_LOGITS)
+@settings(deadline=None)
+def test_softmax_sums_to_one_and_stays_in_range(values: list[float]) -> None:
+    probabilities = softmax(_array(values))
+    assert np.isfinite(probabilities).all()
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert abs(probabilities.sum() - 1) <= TOLERANCE
+
+
+@given(values=ANY_LOGITS)
+@settings(deadline=None)
+def test_softmax_preserves_order_and_ties(values: list[float]) -> None:
+    logits = _array(values)
+    probabilities = softmax(logits)
+    ranked = probabilities[np.argsort(logits, kind="stable")]
+    assert (np.diff(ranked) >= 0).all()
+    assert np.unique(probabilities[logits == logits.max()]).size == 1
+
+
+@given(values=st.lists(EXACT, min_size=2, max_size=9), shift=EXACT)
+@settings(deadline=None)
+def test_softmax_does_not_depend_on_a_shift_of_all_logits(
+    values: list[float], shift: float
+) -> None:
+    np.testing.assert_allclose(
+        softmax(_array(values) + np.float32(shift)), softmax(_array(values)), rtol=0, atol=TOLERANCE
+    )
+
+
+@given(values=st.lists(EXACT, min_size=2, max_size=9))
+@settings(deadline=None)
+def test_log_sum_exp_and_softmax_equal_the_definition_in_fifty_digits(values: list[float]) -> None:
+    with localcontext() as context:
+        context.prec = 50
+        powers = [Decimal(value).exp() for value in values]
+        expected = float(sum(powers).ln())
+        shares = [float(power / sum(powers)) for power in powers]
+    assert log_sum_exp(_array(values)) == pytest.approx(expected, rel=1e-14, abs=1e-14)
+    np.testing.assert_allclose(softmax(_array(values)), shares, rtol=TOLERANCE, atol=1e-300)
+
+
+@pytest.mark.parametrize("size", [1e20, 1e38, LARGEST], ids=str)
+def test_the_largest_logits_neither_overflow_nor_lose_the_answer(size: float) -> None:
+    logits = _array([size, -size])
+    np.testing.assert_array_equal(softmax(logits), [1.0, 0.0])
+    assert log_sum_exp(logits) == np.float32(size)
+    for equal in (size, -size):
+        np.testing.assert_allclose(softmax(_array([equal, equal])), [0.5, 0.5], atol=TOLERANCE)
+
+
+def test_small_cases_are_exact() -> None:
+    np.testing.assert_array_equal(softmax(_array([0, 0])), [0.5, 0.5])
+    assert log_sum_exp(_array([0, 0])) == np.log(2)
+    assert log_sum_exp(_array([3])) == 3
+
+
+def test_rows_are_scored_one_by_one() -> None:
+    logits = np.array([[0, 1, 2], [5, 5, 5], [-1e30, 0, 1e30]], dtype=np.float32)
+    assert softmax(logits).shape == (3, 3)
+    assert log_sum_exp(logits).shape == (3,)
+    for row, whole in zip(logits, softmax(logits), strict=True):
+        np.testing.assert_array_equal(softmax(row), whole)
+    assert softmax(np.empty((0, 2), dtype=np.float32)).shape == (0, 2)
+
+
+def test_the_arithmetic_is_float64() -> None:
+    # In float32 this difference of probabilities would vanish.
+    probabilities = softmax(_array([0, 20]))
+    assert probabilities.dtype == np.float64
+    assert 0 < 1 - probabilities[1] < 1e-8

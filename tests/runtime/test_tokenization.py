@@ -1,0 +1,148 @@
+"""Ids are the tokenizer's own; counts say what was read; bad text is named, never quoted."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, cast
+
+import pytest
+
+from hazgate import BundleError, InputError
+from hazgate.manifest import TokenizerSpec
+from hazgate.tokenization import Tokenizer, Tokens
+from tests.support.tokenizers import CLS, GOOD, MORNING, SEP, UNK, WORLD, write_word_tokenizer
+
+MARKER = "unrepeatable"
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_word_tokenizer(tmp_path_factory.mktemp("words") / "tokenizer.json")
+
+
+def _open(file: Path, max_tokens: int = 8, special: Literal["text", "token"] = "text") -> Tokenizer:
+    return Tokenizer(
+        file,
+        TokenizerSpec(
+            file=file.name, max_tokens=max_tokens, pad_token_id=0, special_tokens_in_text=special
+        ),
+    )
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> Tokens:
+    (tokens,) = tokenizer.encode([text])
+    return tokens
+
+
+def test_special_tokens_surround_the_text_and_are_not_counted(words: Path) -> None:
+    tokens = _encode(_open(words), "good morning world")
+    assert tokens == Tokens(input_ids=(CLS, GOOD, MORNING, WORLD, SEP), n_total=3, n_read=3)
+    assert not tokens.truncated
+
+
+def test_the_manifests_limit_replaces_the_files_own(words: Path) -> None:
+    # The file itself says: three tokens at most, padded to seven.
+    assert _encode(_open(words, max_tokens=20), "good " * 18).input_ids == (CLS, *[GOOD] * 18, SEP)
+
+
+@pytest.mark.parametrize("n_words", [5, 6, 7, 1000])
+def test_truncation_keeps_the_beginning_and_the_closing_special_token(
+    words: Path, n_words: int
+) -> None:
+    tokens = _encode(_open(words, max_tokens=8), "good " * n_words)
+    n_read = min(n_words, 6)
+    assert tokens == Tokens(input_ids=(CLS, *[GOOD] * n_read, SEP), n_total=n_words, n_read=n_read)
+    assert tokens.truncated == (n_words > 6)
+
+
+def test_an_empty_text_is_its_special_tokens(words: Path) -> None:
+    assert _encode(_open(words), "") == Tokens(input_ids=(CLS, SEP), n_total=0, n_read=0)
+
+
+def test_texts_keep_their_order_and_do_not_pad_each_other(words: Path) -> None:
+    texts = ["world", "", "good morning good morning", "good"]
+    tokenizer = _open(words)
+    assert tokenizer.encode(texts) == [_encode(tokenizer, text) for text in texts]
+    assert tokenizer.encode([]) == []
+
+
+def test_special_tokens_typed_by_a_user_are_text_by_default(words: Path) -> None:
+    tokens = _encode(_open(words), "[SEP] good [CLS]")
+    assert tokens.input_ids[0] == CLS
+    assert tokens.input_ids[-1] == SEP
+    assert not {CLS, SEP} & set(tokens.input_ids[1:-1])
+    assert GOOD in tokens.input_ids
+
+
+def test_special_tokens_typed_by_a_user_are_tokens_where_the_manifest_says_so(words: Path) -> None:
+    tokens = _encode(_open(words, special="token"), "[SEP] good [CLS]")
+    assert tokens == Tokens(input_ids=(CLS, SEP, GOOD, CLS, SEP), n_total=3, n_read=3)
+
+
+def test_a_real_tokenizer_takes_typed_special_tokens_apart(tiny_bundle: Path) -> None:
+    file = tiny_bundle / "tokenizer.json"
+    bos, eos = (_encode(_open(file), "").input_ids[i] for i in (0, -1))
+    typed = "<bos> hello <eos>"
+    as_text, as_token = (_encode(_open(file, 64, how), typed) for how in ("text", "token"))
+    assert not {bos, eos} & set(as_text.input_ids[1:-1])
+    assert {bos, eos} <= set(as_token.input_ids[1:-1])
+    assert as_token.n_total < as_text.n_total
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "expected a string, got NoneType"),
+        (b"good", "expected a string, got bytes"),
+        (7, "expected a string, got int"),
+        (["good"], "expected a string, got list"),
+        (f"{MARKER}\ud800{MARKER}", "lone surrogate at character 12"),
+        ("\udfff", "lone surrogate at character 0"),
+    ],
+    ids=["None", "bytes", "int", "list", "high surrogate", "low surrogate"],
+)
+def test_what_is_no_wellformed_string_is_named_by_index_and_not_quoted(
+    words: Path, value: object, said: str
+) -> None:
+    texts = ["good", cast(str, value), MARKER]
+    with pytest.raises(InputError) as caught:
+        _open(words).encode(texts)
+    assert str(caught.value).startswith(f"text 1: {said}")
+    assert MARKER not in str(caught.value)
+
+
+def test_surrogate_pairs_are_refused_and_real_astral_characters_are_not(words: Path) -> None:
+    tokenizer = _open(words)
+    with pytest.raises(InputError):
+        tokenizer.encode(["\ud83d\ude00"])
+    assert _encode(tokenizer, "\U0001f600").input_ids == (CLS, UNK, SEP)
+
+
+@pytest.mark.parametrize("text", ["\0", "good\0morning", "\x07\x1b[2J", "\u202e\u200b\ufeff", "\n\t"])
+def test_control_characters_are_text_like_any_other(tiny_bundle: Path, text: str) -> None:
+    tokens = _encode(_open(tiny_bundle / "tokenizer.json", 64), text)
+    assert tokens.n_total == tokens.n_read > 0
+    assert len(tokens.input_ids) == tokens.n_read + 2
+
+
+def test_a_limit_without_room_for_text_is_refused(words: Path) -> None:
+    with pytest.raises(BundleError, match="max_tokens of 2 leaves no room for text.* 2 special"):
+        _open(words, max_tokens=2)
+    assert _encode(_open(words, max_tokens=3), "good good").input_ids == (CLS, GOOD, SEP)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff", b'{"model": {}}'], ids=bytes.__repr__
+)
+def test_a_file_that_is_no_tokenizer_is_a_bundle_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(content)
+    with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer file"):
+        _open(file)
+
+
+def test_threads_share_a_tokenizer(tiny_bundle: Path) -> None:
+    tokenizer = _open(tiny_bundle / "tokenizer.json", 16)
+    texts = [f"text number {i} " * (1 + i % 7) for i in range(200)]
+    expected = [_encode(tokenizer, text) for text in texts]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert list(pool.map(lambda text: _encode(tokenizer, text), texts)) == expected

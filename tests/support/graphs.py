@@ -1,0 +1,91 @@
+"""ONNX graphs with the signature of a classifier that answer whatever a test needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+INPUTS = (("input_ids", TensorProto.INT64), ("attention_mask", TensorProto.INT64))
+# What every supported onnxruntime reads.
+_IR_VERSION = 9
+_OPSET = 18
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """What a graph says of itself."""
+
+    inputs: Sequence[tuple[str, int]] = INPUTS
+    output: str = "logits"
+    output_type: int = TensorProto.FLOAT
+    output_shape: Sequence[str | int] | None = None
+    extra_output: bool = False
+
+
+def constant_graph(row: Sequence[float], signature: Signature | None = None) -> bytes:
+    """A graph whose logits are `row` for every text."""
+    says = signature or Signature()
+    output_type = np.dtype(helper.tensor_dtype_to_np_dtype(says.output_type))
+    shape = says.output_shape or ("batch", len(row))
+    leading = ["one"] * (len(shape) - 2)
+    nodes = [
+        helper.make_node("Shape", [says.inputs[0][0]], ["n_rows"], start=0, end=1),
+        helper.make_node("Concat", ["n_rows", *leading, "n_labels"], ["shape"], axis=0),
+        helper.make_node("Expand", ["row", "shape"], [says.output]),
+    ]
+    constants = [
+        _constant("row", np.array([row], dtype=output_type)),
+        _constant("one", np.array([1], dtype=np.int64)),
+        _constant("n_labels", np.array([len(row)], dtype=np.int64)),
+    ]
+    outputs = [helper.make_tensor_value_info(says.output, says.output_type, shape)]
+    if says.extra_output:
+        nodes.append(helper.make_node("Identity", [says.output], ["more"]))
+        outputs.append(helper.make_tensor_value_info("more", says.output_type, shape))
+    return _serialise(nodes, constants, outputs, says.inputs)
+
+
+def one_row_graph(n_labels: int) -> bytes:
+    """A graph that answers one row, whatever number of texts it is asked about."""
+    nodes = [helper.make_node("Identity", ["row"], ["logits"])]
+    constants = [_constant("row", np.zeros((1, n_labels), dtype=np.float32))]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", n_labels))
+    return _serialise(nodes, constants, [output], INPUTS)
+
+
+def lookup_graph(table: Sequence[Sequence[float]]) -> bytes:
+    """A graph whose logits are the row of `table` at a text's first id; it fails beyond them."""
+    nodes = [
+        helper.make_node("Gather", ["input_ids", "first"], ["ids"], axis=1),
+        helper.make_node("Gather", ["table", "ids"], ["logits"], axis=0),
+    ]
+    constants = [
+        _constant("table", np.array(table, dtype=np.float32)),
+        _constant("first", np.array(0, dtype=np.int64)),
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", len(table[0])))
+    return _serialise(nodes, constants, [output], INPUTS)
+
+
+def _constant(name: str, value: np.ndarray) -> onnx.TensorProto:
+    return numpy_helper.from_array(value, name)
+
+
+def _serialise(
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    inputs: Sequence[tuple[str, int]],
+) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(n, kind, ["batch", "sequence"]) for n, kind in inputs],
+        outputs,
+        constants,
+    )
+    opset = helper.make_opsetid("", _OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+    return model.SerializeToString()

@@ -1,0 +1,66 @@
+"""A small valid manifest as plain data, for tests to spoil."""
+
+import json
+from typing import Any
+
+from tests.support.tiny import LEVELS
+
+SHA256 = "0123456789abcdef" * 4
+FILES = ("tokenizer.json", "weights/shared.bin", "level1-fp32.onnx", "level2-fp32.onnx")
+
+
+def manifest_data() -> dict[str, Any]:
+    """A valid manifest of two levels with one variant each; fresh at every call."""
+    return {
+        "schema_version": 1,
+        "name": "small",
+        "description": "",
+        "default_variant": "fp32",
+        "levels": {name: _level(name, labels) for name, labels in LEVELS.items()},
+        "cascade": {
+            "gate": "level1",
+            "positive_label": "unsafe",
+            "threshold": 0.5,
+            "threshold_source": "default",
+            "hazards": "level2",
+        },
+        "files": {name: {"sha256": SHA256, "size_bytes": 1} for name in FILES},
+        "provenance": {"torch": "2"},
+    }
+
+
+def spell(data: object) -> bytes:
+    """JSON text of `data`."""
+    return json.dumps(data).encode()
+
+
+def _level(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "labels": list(labels),
+        "family": "bert",
+        "pooling": "cls",
+        "tokenizer": {
+            "file": "tokenizer.json",
+            "max_tokens": 64,
+            "pad_token_id": 0,
+            "special_tokens_in_text": "text",
+        },
+        "base": {"id": "test/base", "revision": None, "sha256": SHA256},
+        "adapter": {"id": f"test/{name}", "revision": "main", "sha256": SHA256},
+        "variants": {
+            "fp32": {
+                "graph": f"{name}-fp32.onnx",
+                "data": ["weights/shared.bin"],
+                "precision": "fp32",
+                "scheme": "none",
+                "execution_providers": ["CPUExecutionProvider"],
+                "batch_invariant": True,
+                "parity": {
+                    "n_texts": 60,
+                    "max_abs_logit_diff": 1e-6,
+                    "max_invariance_diff": 1e-6,
+                    "decisions_changed": 0,
+                },
+            }
+        },
+    }
