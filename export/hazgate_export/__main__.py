@@ -123,6 +123,34 @@ def verify(bundle: Path, recipe: Path | None, base: Path | None, adapters: dict[
     click.echo(parity_table(parities))
 
 
+@cli.command(
+    epilog="Example: hazgate-export finetune export/recipes/mini.toml --data train.jsonl "
+    "--data export/training/contrast.jsonl"
+)
+@click.argument("recipe", type=_PATH)
+@click.option("--data", "data_files", type=_PATH, multiple=True, required=True,
+              help="JSON Lines of labelled texts; may be given more than once.")
+@click.option("--level", "levels", multiple=True, help="Only this level.  [default: all]")
+@click.option("--out", type=_PATH, help="Parent of the adapters.  [default: where RECIPE reads]")
+@click.option("--work", type=_PATH, default=Path("build/finetune"), show_default=True,
+              help="Checkpoints; a run that was interrupted continues from them.")
+@_BASE
+def finetune(
+    recipe: Path,
+    data_files: tuple[Path, ...],
+    levels: tuple[str, ...],
+    out: Path | None,
+    work: Path,
+    base: Path | None,
+) -> None:
+    """Train the LoRA adapters of RECIPE and write each with its card."""
+    from hazgate_export.finetune_recipe import finetune_recipe
+    from hazgate_export.recipe import load_recipe
+
+    for result in finetune_recipe(load_recipe(recipe), data_files, levels, out, work, base):
+        click.echo(f"{result.directory}: {result.candidate.epochs} epochs, see its README.md")
+
+
 @cli.command(epilog="Example: hazgate-export inspect build/mini/level1-int8.onnx")
 @click.argument("graph", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from hazgate_export.errors import RecipeError
+from hazgate_export.finetune.settings import FinetuneSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,7 +84,7 @@ class LevelRecipe(_Table):
     adapter_id: str
     adapter: Source
     labels: tuple[str, ...] = Field(min_length=2)
-    finetune: dict[str, Any] | None = None
+    finetune: FinetuneSettings | None = None
 
 
 class CascadeRecipe(_Table):

@@ -102,9 +102,7 @@ def write_standin(
 def _write_adapter(
     base: Path, target: Path, base_id: str, n_labels: int, lora_targets: Sequence[str], rank: int
 ) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=n_labels
-    )
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=n_labels)
     adapted = get_peft_model(
         model,
         LoraConfig(

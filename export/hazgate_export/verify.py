@@ -1,6 +1,7 @@
 """The gate: an export's answers against the reference's, and what may differ."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,14 @@ class Boundary:
             ranked = np.sort(probabilities, axis=1)
             return np.asarray(ranked[:, -1] - ranked[:, -2])
         return np.abs(probabilities[:, self.positive] - self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layout:
+    """Logits [n, n_labels] of the cases `order` [n], run in one way."""
+
+    order: NDArray[np.int64]
+    logits: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,25 +111,25 @@ def measure(
         boundary: where the level's decision changes.
         gate: what the variant must meet.
     """
-    mixed = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MAX_MIXED_TOKENS]
+    every = list(range(len(cases)))
+    mixed = [i for i in every if len(cases[i].input_ids) <= _MAX_MIXED_TOKENS]
     label = f"{level} {variant}"
-    singles = [[i] for i in range(len(cases))]
-    alone = _run(session, cases, track(singles, f"{label}: alone"), tokenizer, stretch=1)
-    padded = _run(
-        session, cases, track([[i] for i in mixed], f"{label}: padded"), tokenizer, stretch=2
+    run = functools.partial(_run, session, cases, tokenizer)
+    alone = run(track([[i] for i in every], f"{label}: alone"), stretch=1)
+    padded = run(track([[i] for i in mixed], f"{label}: padded"), stretch=2)
+    batched = run(track(_shuffled_batches(mixed), f"{label}: batched"), stretch=1)
+    moved = float(
+        np.max([np.abs(got.logits - alone.logits[got.order]).max() for got in (padded, batched)])
     )
-    batches = _shuffled_batches(mixed)
-    batched = _run(session, cases, track(batches, f"{label}: batched"), tokenizer, stretch=1)
-    layouts = [alone, padded, batched] if batch_invariant else [alone]
-    differences = np.concatenate([np.abs(got - reference).max(axis=1) for got in layouts])
-    differences = differences[~np.isnan(differences)]
-    moved = np.nanmax([np.abs(got - alone).max(axis=1) for got in (padded, batched)])
+    served = [alone, padded, batched] if batch_invariant else [alone]
+    differences = np.concatenate(
+        [np.abs(got.logits - reference[got.order]).max(axis=1) for got in served]
+    )
     texts = np.array([case.is_text for case in cases])
     wanted = boundary.decide(reference)
     changed = np.zeros(len(cases), dtype=bool)
-    for got in layouts:
-        seen = ~np.isnan(got).any(axis=1)
-        changed[seen] |= boundary.decide(got[seen]) != wanted[seen]
+    for got in served:
+        changed[got.order] |= boundary.decide(got.logits) != wanted[got.order]
     changed &= texts
     outside = changed & (boundary.margin(reference) > gate.decision_margin)
     measured = Parity(
@@ -130,8 +139,8 @@ def measure(
         n_texts=int(texts.sum()),
         max_abs_logit_diff=float(differences.max()),
         p99_abs_logit_diff=float(np.percentile(differences, 99)),
-        max_invariance_diff=float(moved) if batch_invariant else 0.0,
-        unserved_batch_diff=None if batch_invariant else float(moved),
+        max_invariance_diff=moved if batch_invariant else 0.0,
+        unserved_batch_diff=None if batch_invariant else moved,
         decisions_changed=int(changed.sum()),
         changed_outside_margin=int(outside.sum()),
         changed=tuple(cases[int(i)].id for i in np.flatnonzero(changed)),
@@ -170,25 +179,23 @@ def _shuffled_batches(indices: Sequence[int]) -> list[list[int]]:
 def _run(
     session: Session,
     cases: Sequence[Case],
-    batches: Iterable[Sequence[int]],
     tokenizer: TokenizerSpec,
+    batches: Iterable[Sequence[int]],
     *,
     stretch: int,
-) -> NDArray[np.float32]:
-    """Logits of each case, NaN where no batch has it.
-
-    Rows are padded to `stretch` × the longest of their batch, as far as the model's limit.
-    """
-    result: NDArray[np.float32] | None = None
+) -> _Layout:
+    """Runs batches of cases, padded to `stretch` × the longest, as far as the model's limit."""
+    order: list[int] = []
+    rows = []
     for batch in batches:
         input_ids, mask = pad([cases[i].input_ids for i in batch], tokenizer.pad_token_id)
         longest = input_ids.shape[1]
         extra = ((0, 0), (0, min(stretch * longest, tokenizer.max_tokens) - longest))
-        logits = session.run(
-            np.pad(input_ids, extra, constant_values=tokenizer.pad_token_id), np.pad(mask, extra)
+        order.extend(batch)
+        rows.append(
+            session.run(
+                np.pad(input_ids, extra, constant_values=tokenizer.pad_token_id),
+                np.pad(mask, extra),
+            )
         )
-        if result is None:
-            result = np.full((len(cases), logits.shape[1]), np.nan, dtype=np.float32)
-        result[list(batch)] = logits
-    assert result is not None, "a comparison needs at least one case"
-    return result
+    return _Layout(order=np.array(order), logits=np.concatenate(rows))

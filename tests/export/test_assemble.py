@@ -40,9 +40,7 @@ def test_building_again_replaces_the_bundle(tiny_recipe: Path, tmp_path: Path) -
     assert _entries(tmp_path) == ["bundle"]
 
 
-def test_a_missed_gate_leaves_no_bundle_and_exits_with_1(
-    tiny_recipe: Path, tmp_path: Path
-) -> None:
+def test_a_missed_gate_leaves_no_bundle_and_exits_with_1(tiny_recipe: Path, tmp_path: Path) -> None:
     strict = tiny_recipe.with_name("strict.toml")
     text = tiny_recipe.read_text(encoding="utf-8")
     strict.write_text(text.replace("max_abs_logit_diff = 99.0", "max_abs_logit_diff = 1e-9"))
@@ -92,10 +90,10 @@ def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(
 
 
 def test_a_running_builds_directory_is_left_alone(tmp_path: Path) -> None:
-    with partial_directory(tmp_path / "bundle") as first:
-        with partial_directory(tmp_path / "bundle") as second:
-            assert first.is_dir()
-            assert second.is_dir()
+    target = tmp_path / "bundle"
+    with partial_directory(target) as first, partial_directory(target) as second:
+        assert first.is_dir()
+        assert second.is_dir()
     assert _entries(tmp_path) == []
 
 

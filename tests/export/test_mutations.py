@@ -75,9 +75,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp("mutations")
     _, recipe = write_family(folder, "modernbert")
     loaded = load_recipe(recipe)
-    base = fetch(
-        loaded.recipe.base.source, id="test/modernbert", folder=folder, weights="model"
-    )
+    base = fetch(loaded.recipe.base.source, id="test/modernbert", folder=folder, weights="model")
     adapter = fetch(
         loaded.recipe.levels["level2"].adapter,
         id="adapter",
@@ -122,8 +120,9 @@ def _wrong_pooling(model: PreTrainedModel) -> None:
 
 def _labels_swapped(model: PreTrainedModel) -> None:
     with torch.no_grad():
-        model.classifier.weight[[0, 1]] = model.classifier.weight[[1, 0]].clone()
-        model.classifier.bias[[0, 1]] = model.classifier.bias[[1, 0]].clone()
+        for name in ("classifier.weight", "classifier.bias"):
+            parameter = model.get_parameter(name)
+            parameter[[0, 1]] = parameter[[1, 0]].clone()
 
 
 def _glu_halves_swapped(model: PreTrainedModel) -> None:

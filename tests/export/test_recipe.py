@@ -17,7 +17,7 @@ def test_shipped_recipes_are_valid_and_agree_on_the_labels(name: str) -> None:
     assert recipe.name == name
     assert recipe.levels["level1"].labels == ("safe", "unsafe")
     assert [label.split("_")[0] for label in recipe.levels["level2"].labels] == (
-        "S1 S2 S3 S5 S6 S7 S8 S9 S13".split()
+        ["S1", "S2", "S3", "S5", "S6", "S7", "S8", "S9", "S13"]
     )
 
 

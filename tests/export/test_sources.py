@@ -121,9 +121,7 @@ def test_a_hub_recipe_is_built_from_pinned_revisions(
     assert "training_args.bin" not in downloaded
 
 
-def test_no_hub_is_a_source_error_that_says_what_to_do(
-    written: Path, tmp_path: Path
-) -> None:
+def test_no_hub_is_a_source_error_that_says_what_to_do(written: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(_hub_recipe(written, "main"), encoding="utf-8")
     done = _build(recipe, "http://127.0.0.1:9", tmp_path / "home")
@@ -134,9 +132,7 @@ def test_no_hub_is_a_source_error_that_says_what_to_do(
     assert not (tmp_path / "bundle").exists()
 
 
-def test_an_unknown_revision_is_a_source_error(
-    written: Path, hub: Path, tmp_path: Path
-) -> None:
+def test_an_unknown_revision_is_a_source_error(written: Path, hub: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(_hub_recipe(written, "0123456"), encoding="utf-8")
     with serve_hub({repo: hub / repo for repo in REPOSITORIES}) as endpoint:
@@ -145,9 +141,7 @@ def test_an_unknown_revision_is_a_source_error(
     assert "0 commits start with 0123456" in done.stderr
 
 
-def test_local_directories_stand_in_for_the_hub(
-    written: Path, hub: Path, tmp_path: Path
-) -> None:
+def test_local_directories_stand_in_for_the_hub(written: Path, hub: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(_hub_recipe(written, "main"), encoding="utf-8")
     done = _build(

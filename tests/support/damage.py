@@ -24,6 +24,11 @@ def replace_file(bundle: Path, name: str, content: bytes) -> None:
     edit_manifest(bundle, lambda data: data["files"].update({name: entry}))
 
 
+def replace_graph(bundle: Path, level: str, graph: bytes, *, variant: str = "int8") -> None:
+    """Lets `level` answer by another graph; int8 is what the tiny bundle runs by default."""
+    replace_file(bundle, f"{level}-{variant}.onnx", graph)
+
+
 def flip_byte(file: Path, offset: int | None = None) -> None:
     """Changes one bit of the byte at `offset`, or of the middle one; the size stays."""
     content = bytearray(file.read_bytes())

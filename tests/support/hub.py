@@ -24,10 +24,10 @@ def serve_hub(repositories: Mapping[str, Path]) -> Iterator[str]:
     """Serves directories as repositories; yields the endpoint to set as HF_ENDPOINT."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:  # noqa: N802 - http.server's name
+        def do_HEAD(self) -> None:
             self._answer(with_body=False)
 
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             self._answer(with_body=True)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
