@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench readme lock clean
+.PHONY: help install export test test-slow lint format rehearse bench lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv

@@ -1,1 +1,1 @@
-"""How fast and how exact hazgate is beside PyTorch; `benchmarks/README.md` says how it is measured."""
+"""How fast and how exact hazgate is beside PyTorch; `benchmarks/README.md` says how."""

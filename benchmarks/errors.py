@@ -4,7 +4,7 @@ BenchmarkError
 ├── WorkerFailed     a system under test failed or its process ended
 ├── ResultsError     a results file is missing, malformed or of another schema
 ├── RegionError      the README's marked regions are not as they must be
-└── LimitExceeded    the rehearsal took more memory or time than it may, or counted otherwise
+└── RehearsalFailed  the full-size build failed, or its models are not of the expected size
 """
 
 
@@ -24,5 +24,5 @@ class RegionError(BenchmarkError):
     """A marked region of the README is unknown, unclosed or nested."""
 
 
-class LimitExceeded(BenchmarkError):  # noqa: N818 - reads as the event that it names
-    """The rehearsal did not stay within what is promised of it."""
+class RehearsalFailed(BenchmarkError):  # noqa: N818 - reads as the event that it names
+    """The stand-in has not the parameters that it must have, or its build failed."""

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +47,9 @@ class Machine:
 
     @property
     def summary(self) -> str:
-        """One line for a table's head or a plot's title."""
+        """Processor and count in a few words."""
         kind = " (virtual machine)" if self.is_virtual else ""
-        return f"{self.cpu}, {self.processors} processors{kind}"
+        return f"{self.cpu}, {self.processors} processor{'s' * (self.processors > 1)}{kind}"
 
 
 def describe_machine(distributions: Sequence[str]) -> Machine:
@@ -81,23 +80,24 @@ def _first_processor(lines: Iterable[str]) -> dict[str, str]:
 
 
 def _os_name() -> str:
-    if sys.platform == "linux":
-        try:
-            return platform.freedesktop_os_release()["PRETTY_NAME"]
-        except (OSError, KeyError):
-            return "Linux"
-    return f"{platform.system()} {platform.release()}"
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return f"{platform.system()} {platform.release()}"
 
 
 def _versions(distributions: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for name in distributions:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            # onnxruntime comes under several names (onnxruntime-rocm, …); ask the module.
-            if name == "onnxruntime":
-                import onnxruntime
+    found = {name: _version(name) for name in distributions}
+    return {name: version for name, version in found.items() if version is not None}
 
-                found[name] = str(onnxruntime.__version__)
-    return found
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        if distribution != "onnxruntime":
+            return None
+    # It comes under several names (onnxruntime-rocm, …); the module knows.
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,8 +1,10 @@
-"""What a worker and its parent say to each other: one line of JSON each way."""
+"""What a worker and its parent say to each other: one line of JSON each way.
 
-from collections.abc import Mapping
+A reply is `{"body": …}` with one of the types below, or `{"error": …}` with what went wrong.
+"""
+
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from benchmarks.errors import WorkerFailed
 from benchmarks.systems import ModelFiles, SystemSpec
@@ -65,14 +67,6 @@ class Peak:
     """The process's greatest resident set so far."""
 
     rss_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
-    """What comes back: the body of one of the types above, or what went wrong."""
-
-    body: Mapping[str, Any] | None = None
-    error: str | None = None
 
 
 def parse(kind: type[T], data: object) -> T:

@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TypeVar
 
 from benchmarks.errors import WorkerFailed
-from benchmarks.messages import Reply, parse
+from benchmarks.messages import parse
 from hazgate.decode import encode
 
 T = TypeVar("T")
@@ -27,57 +27,11 @@ _TERMINATE_S = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """A running child that answers lines of JSON. A context manager: leaving it ends the child."""
+    """A running child that answers lines of JSON; made by `start_worker`."""
 
     name: str
     process: "subprocess.Popen[str]"
     stderr: IO[str]
-
-    @classmethod
-    def start(cls, name: str, arguments: Sequence[str], *, threads: int) -> "Worker":
-        """Starts `python` with `arguments`.
-
-        Args:
-            name: the system's, for messages.
-            arguments: of the interpreter.
-            threads: for the thread pools that are only set by the environment: OpenMP's, and
-                that of the tokenizers.
-        """
-        stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            encoding="utf-8",
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": str(threads),
-                "RAYON_NUM_THREADS": str(threads),
-                "TOKENIZERS_PARALLELISM": "true",
-            },
-        )
-        return cls(name=name, process=process, stderr=stderr)
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(_TERMINATE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.stderr):
-            if stream is not None:
-                stream.close()
 
     def ask(self, request: object, kind: type[T]) -> T:
         """Sends a message and waits for the answer, of type `kind`.
@@ -85,20 +39,19 @@ class Worker:
         Raises:
             WorkerFailed: the worker answered with an error, or its process ended.
         """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
+        requests, replies = _open(self.process.stdin), _open(self.process.stdout)
         try:
-            self.process.stdin.write(json.dumps(encode(request)) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            requests.write(json.dumps(encode(request)) + "\n")
+            requests.flush()
+            line = replies.readline()
         except BrokenPipeError:
             line = ""
         if not line:
             raise WorkerFailed(f"{self.name}: its process {self._how_it_ended()}")
-        reply = parse(Reply, json.loads(line))
-        if reply.error is not None:
-            raise WorkerFailed(f"{self.name}: {reply.error}")
-        return parse(kind, reply.body)
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerFailed(f"{self.name}: {reply['error']}")
+        return parse(kind, reply["body"])
 
     def _how_it_ended(self) -> str:
         code = self.process.wait()
@@ -111,3 +64,49 @@ class Worker:
         self.stderr.seek(0)
         lines = self.stderr.read().splitlines()[-_STDERR_LINES:]
         return "\n".join([f"{how}; the end of its standard error:", *lines]) if lines else how
+
+
+@contextmanager
+def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterator[Worker]:
+    """Runs `python` with `arguments`, and ends that process when the block ends.
+
+    Args:
+        name: the system's, for messages.
+        arguments: of the interpreter.
+        threads: for the thread pools that are only set by the environment: OpenMP's, and that
+            of the tokenizers.
+    """
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "RAYON_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+            cwd=REPOSITORY,
+            env=environment,
+        ) as process,
+    ):
+        try:
+            yield Worker(name=name, process=process, stderr=stderr)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_TERMINATE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            # A request that a dead worker never read must not hide why it died.
+            with suppress(BrokenPipeError):
+                _open(process.stdin).close()
+
+
+def _open(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None, "every worker is started with pipes"
+    return pipe

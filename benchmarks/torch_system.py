@@ -31,6 +31,7 @@ class TorchSystem:
     recipe: Recipe
     models: Mapping[str, PeftModel | PreTrainedModel]
     tokenizer: PreTrainedTokenizerBase
+    pad_token_id: int
     size_bytes: int
 
     @classmethod
@@ -56,12 +57,15 @@ class TorchSystem:
             models = {name: adapted_model(recipe, name, files) for name in recipe.levels}
             places = (files.base, *files.adapters.values())
             weights = [file for place in places for file in Path(place).glob("*.safetensors")]
+        pad_token_id = models[recipe.cascade.gate].config.pad_token_id
+        assert pad_token_id is not None, "the exporter refuses a base that has none"
         return cls(
             recipe=recipe,
             models=models,
             tokenizer=AutoTokenizer.from_pretrained(
                 folders[recipe.cascade.gate], local_files_only=True
             ),
+            pad_token_id=pad_token_id,
             size_bytes=sum(file.stat().st_size for file in weights),
         )
 
@@ -92,12 +96,13 @@ class TorchSystem:
 
     def _tokenize(self, text: str | list[str]) -> BatchEncoding:
         limits = self.recipe.tokenizer
-        return self.tokenizer(
+        encoded: BatchEncoding = self.tokenizer(
             text,
             truncation=True,
             max_length=limits.max_tokens,
             split_special_tokens=limits.special_tokens_in_text == "text",
         )
+        return encoded
 
     def _logits_of_row(self, level: str, row: Sequence[int]) -> NDArray[np.float32]:
         input_ids = torch.tensor([row])
@@ -113,7 +118,7 @@ class TorchSystem:
         result = torch.empty(len(rows), len(self.recipe.levels[level].labels))
         with torch.inference_mode():
             for batch in plan_batches([len(row) for row in rows], DEFAULT_MAX_BATCH_TOKENS):
-                arrays = pad([rows[i] for i in batch], model.config.pad_token_id)
+                arrays = pad([rows[i] for i in batch], self.pad_token_id)
                 input_ids, mask = (torch.from_numpy(array) for array in arrays)
                 result[batch] = model(input_ids=input_ids, attention_mask=mask).logits
         return result
@@ -127,16 +132,18 @@ def adapted_model(recipe: Recipe, level: str, files: ModelFiles) -> PeftModel:
         return Fetched(directory=Path(directory), id=name, revision=None, sha256="")
 
     settings = recipe.levels[level]
-    return load_adapted(
+    model: PeftModel = load_adapted(
         fetched(files.base, recipe.base.id),
         fetched(files.adapters[level], settings.adapter_id),
         recipe.base,
         settings.labels,
     )
+    return model
 
 
 def _load_merged(folder: Path) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         folder, attn_implementation="sdpa", dtype=torch.float32, local_files_only=True
     )
-    return model.eval()
+    model.eval()
+    return model

@@ -1,6 +1,7 @@
 """Fine-tuning: rows are chosen and split by the rules; a run can be repeated and continued."""
 
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings as hypothesis_settings, strategies as st
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, BertConfig
@@ -250,12 +253,23 @@ def test_no_group_is_on_two_sides(
 
 
 def test_loss_weights_balance_classes_and_have_mean_one() -> None:
-    targets, qualities = [0] * 9 + [1], ["gold"] * 10
+    rows = [ROW] * 9 + [replace(ROW, level1="unsafe")]
 
-    full = loss_weights(targets, qualities, balance="full", quality_weights={})  # type: ignore[arg-type]
+    full = loss_weights(rows, RULES, "full")
 
     assert sum(full) == pytest.approx(10)
     assert sum(full[:9]) == pytest.approx(full[9])
+
+
+def test_a_row_counts_by_its_quality_and_its_source() -> None:
+    rules = RULES.model_copy(
+        update={"quality_weights": {"weak": 0.5}, "source_weights": {"ours": 3.0}}
+    )
+    rows = [replace(ROW, source="theirs"), replace(ROW, quality="weak")]
+
+    theirs, ours_weak = loss_weights(rows, rules, "none")
+
+    assert ours_weak / theirs == pytest.approx(1.5)
 
 
 @given(
@@ -269,7 +283,7 @@ def test_an_epoch_takes_each_row_once(lengths: list[int], batch_size: int, seed:
 
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     # Steps are counted before an epoch is planned.
-    assert len(batches) <= -(-len(lengths) // batch_size) if batch_size else True
+    assert len(batches) == math.ceil(len(lengths) / batch_size)
     assert all(len(batch) <= batch_size for batch in batches)
 
 
@@ -431,10 +445,10 @@ def test_the_adapter_loads_with_peft_and_brings_its_head(finetune: Finetune) -> 
     base = AutoModelForSequenceClassification.from_pretrained(finetune.base_dir, num_labels=2)
     adapted = PeftModel.from_pretrained(base, result.directory)
 
-    saved = weights(result)
-    head = adapted.base_model.model.classifier.modules_to_save["default"]
-    assert torch.equal(head.weight, saved["base_model.model.classifier.weight"])
-    assert torch.equal(head.bias, saved["base_model.model.classifier.bias"])
+    saved, loaded = weights(result), adapted.state_dict()
+    for name in ("weight", "bias"):
+        head = loaded[f"base_model.model.classifier.modules_to_save.default.{name}"]
+        assert torch.equal(head, saved[f"base_model.model.classifier.{name}"])
 
 
 def test_no_file_of_the_adapter_tells_of_this_machine_or_quotes_a_text(finetune: Finetune) -> None:

@@ -1,5 +1,7 @@
 """Texts are grouped within the budget and padded under a mask."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_a_batch_ends_only_where_the_next_text_would_exceed_the_budget(
     lengths: list[int], budget: int
 ) -> None:
     batches = plan_batches(lengths, budget)
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in itertools.pairwise(batches):
         assert (len(batch) + 1) * lengths[following[0]] > budget
 
 

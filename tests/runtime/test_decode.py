@@ -140,7 +140,9 @@ def test_decode_names_a_missing_and_an_unknown_field_of_each_table(path: tuple[s
     problems: list[str] = []
     assert decode(Manifest, data, problems) is None
     where = ".".join(("$", *path))
-    assert sorted(problems) == sorted([f"{where}.colour: unknown field", f"{where}.{gone}: missing"])
+    assert sorted(problems) == sorted(
+        [f"{where}.colour: unknown field", f"{where}.{gone}: missing"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,9 @@ def test_a_newer_schema_is_refused_before_its_fields_are_judged() -> None:
 
 
 def test_a_field_given_twice_is_refused_by_name() -> None:
-    text = spell(manifest_data()).replace(b'"threshold": 0.5', b'"threshold": 0.5, "threshold": 0.9')
+    text = spell(manifest_data()).replace(
+        b'"threshold": 0.5', b'"threshold": 0.5, "threshold": 0.9'
+    )
     message = _refusal(text)
     assert "twice" in message
     assert "threshold" in message

@@ -13,7 +13,9 @@ from hazgate.scores import log_sum_exp, softmax
 # Rounding of a few float64 operations on numbers near one.
 TOLERANCE = 1e-12
 LARGEST = float(np.finfo(np.float32).max)
-ANY_LOGITS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=9)
+ANY_LOGITS = st.lists(
+    st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=9
+)
 # Eighths of this size add up without rounding in float32.
 EXACT = st.integers(min_value=-8000, max_value=8000).map(lambda eighths: eighths / 8)
 
@@ -57,8 +59,9 @@ def test_log_sum_exp_and_softmax_equal_the_definition_in_fifty_digits(values: li
     with localcontext() as context:
         context.prec = 50
         powers = [Decimal(value).exp() for value in values]
-        expected = float(sum(powers).ln())
-        shares = [float(power / sum(powers)) for power in powers]
+        total = sum(powers, start=Decimal(0))
+        expected = float(total.ln())
+        shares = [float(power / total) for power in powers]
     assert log_sum_exp(_array(values)) == pytest.approx(expected, rel=1e-14, abs=1e-14)
     np.testing.assert_allclose(softmax(_array(values)), shares, rtol=TOLERANCE, atol=1e-300)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto
 
@@ -17,6 +18,7 @@ from tests.support.graphs import (
     lookup_graph,
     one_row_graph,
 )
+from tests.support.processes import run_python
 
 NAN, INF = float("nan"), float("inf")
 
@@ -99,7 +101,6 @@ SIGNATURES = {
     "output of another name": Signature(output="scores"),
     "output of another type": Signature(output_type=TensorProto.DOUBLE),
     "output of another rank": Signature(output_shape=("batch", 1, 2)),
-    "output of unknown width": Signature(output_shape=("batch", "labels")),
     "output too many": Signature(extra_output=True),
 }
 
@@ -149,3 +150,46 @@ def test_fewer_rows_than_texts_are_never_taken_for_answers(tmp_path: Path) -> No
     assert session.run(*_ids([1])).shape == (1, 2)
     with pytest.raises(InferenceError, match=r"expected logits of shape \(3, 2\), got \(1, 2\)"):
         session.run(*_ids([1], [2], [3]))
+
+
+# Half of the smallest normal number is 0 once somebody has set flush-to-zero in this thread.
+_ARITHMETIC = """
+import sys, threading
+import numpy as np
+import onnxruntime
+from hazgate import Gate
+
+def look():
+    print(sys.float_info.min / 2 > 0, np.float32(1e-38) * np.float32(0.1) > 0)
+
+look()
+gate = Gate.open(sys.argv[1], threads=1)
+look()
+gate.check("hello")
+look()
+thread = threading.Thread(target=look)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_model_leaves_the_arithmetic_of_its_host_alone(tiny_bundle: Path) -> None:
+    done = run_python("-c", _ARITHMETIC, tiny_bundle)
+    assert done.returncode == 0, done.stderr
+    before, opened, run, in_a_new_thread = done.stdout.splitlines()
+    assert before == "True True"
+    assert (opened, run, in_a_new_thread) == (before, before, before)
+
+
+def test_a_provider_that_fails_to_start_is_not_replaced_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no device")
+
+    # Inside, onnxruntime would print the failure and try again on another provider.
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(BundleError, match="no device"):
+        _open(tmp_path, constant_graph([0, 1]))
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""

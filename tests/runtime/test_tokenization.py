@@ -117,7 +117,9 @@ def test_surrogate_pairs_are_refused_and_real_astral_characters_are_not(words: P
     assert _encode(tokenizer, "\U0001f600").input_ids == (CLS, UNK, SEP)
 
 
-@pytest.mark.parametrize("text", ["\0", "good\0morning", "\x07\x1b[2J", "\u202e\u200b\ufeff", "\n\t"])
+@pytest.mark.parametrize(
+    "text", ["\0", "good\0morning", "\x07\x1b[2J", "\u202e\u200b\ufeff", "\n\t"]
+)
 def test_control_characters_are_text_like_any_other(tiny_bundle: Path, text: str) -> None:
     tokens = _encode(_open(tiny_bundle / "tokenizer.json", 64), text)
     assert tokens.n_total == tokens.n_read > 0
@@ -125,7 +127,7 @@ def test_control_characters_are_text_like_any_other(tiny_bundle: Path, text: str
 
 
 def test_a_limit_without_room_for_text_is_refused(words: Path) -> None:
-    with pytest.raises(BundleError, match="max_tokens of 2 leaves no room for text.* 2 special"):
+    with pytest.raises(BundleError, match=r"max_tokens of 2 leaves no room for text.* 2 special"):
         _open(words, max_tokens=2)
     assert _encode(_open(words, max_tokens=3), "good good").input_ids == (CLS, GOOD, SEP)
 

@@ -88,4 +88,5 @@ def _serialise(
     )
     opset = helper.make_opsetid("", _OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content

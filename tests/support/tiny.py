@@ -44,19 +44,9 @@ def write_tiny_recipe(folder: Path) -> Path:
         lora_targets=("query", "key", "value", "dense"),
         lora_rank=4,
     )
-    _drop_head(folder / "base" / "model.safetensors")
     recipe = folder / "tiny.toml"
     recipe.write_text(tiny_recipe_text(), encoding="utf-8")
     return recipe
-
-
-def _drop_head(file: Path) -> None:
-    """Leaves the base without a head, as published bases are: two labels do not fit nine."""
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(file)
-    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("classifier.")}
-    save_file(kept, file, metadata={"format": "pt"})
 
 
 def tiny_recipe_text() -> str:

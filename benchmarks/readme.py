@@ -1,0 +1,109 @@
+"""`python -m benchmarks.readme`: fills the README's marked regions from results files.
+
+A region is everything between `<!-- begin:NAME -->` and `<!-- end:NAME -->`, each on a line of
+its own. What stands there is replaced; nothing else is touched.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from benchmarks.errors import BenchmarkError, RegionError
+from benchmarks.results import RESULTS, Comparison, Rehearsal, load
+from benchmarks.tables import parity_summary, speed_summary
+from hazgate_export.report import parity_table
+
+_MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")
+
+
+def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
+    """For each region's name, what makes its contents from the results in `folder`."""
+    return {
+        "speed-mini": lambda: speed_summary(load(Comparison, folder / "mini.json")),
+        "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
+        "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
+    }
+
+
+def fill(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
+    """`text` with each of its regions holding what `contents` gives for its name.
+
+    Raises:
+        RegionError: there is no region, or one is unknown, nested, given twice, or only begun or
+            only ended; says the line.
+    """
+    lines: list[str] = []
+    begun: str | None = None
+    seen: set[str] = set()
+    for number, line in enumerate(text.split("\n"), start=1):
+        match = _MARKER.fullmatch(line.strip())
+        if match is None:
+            if begun is None:
+                lines.append(line)
+            continue
+        kind, name = match.groups()
+        if kind == "begin":
+            _check_begin(name, number, begun, seen, contents)
+            begun = name
+            seen.add(name)
+            lines.extend([line, contents[name]()])
+        elif name != begun:
+            raise RegionError(f"line {number}: end:{name} without its beginning")
+        else:
+            begun = None
+            lines.append(line)
+    if begun is not None:
+        raise RegionError(f"begin:{begun} has no end")
+    if not seen:
+        raise RegionError(f"no region to fill; known are {', '.join(contents)}")
+    return "\n".join(lines)
+
+
+def _check_begin(
+    name: str,
+    number: int,
+    begun: str | None,
+    seen: set[str],
+    contents: Mapping[str, Callable[[], str]],
+) -> None:
+    if begun is not None:
+        raise RegionError(f"line {number}: begin:{name} inside of {begun}")
+    if name in seen:
+        raise RegionError(f"line {number}: begin:{name} for the second time")
+    if name not in contents:
+        raise RegionError(f"line {number}: no region {name!r}; known are {', '.join(contents)}")
+
+
+@click.command(epilog="Example: python -m benchmarks.readme README.md --check")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if FILE would change.")
+@click.option(
+    "--results",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=RESULTS,
+    help="The folder of the results files.  [default: benchmarks/results]",
+)
+def readme(file: Path, check: bool, results: Path) -> None:
+    """Fill the marked regions of FILE with tables.
+
+    Exit codes: 0 ok, 1 FILE differs (--check), 2 a region or a results file is wrong.
+    """
+    text = file.read_text(encoding="utf-8")
+    try:
+        filled = fill(text, regions(results))
+    except BenchmarkError as error:
+        click.echo(f"error: {file}: {error}", err=True)
+        sys.exit(2)
+    if filled == text:
+        return
+    if check:
+        click.echo(f"{file} differs from the results; run python -m benchmarks.readme {file}")
+        sys.exit(1)
+    file.write_text(filled, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    readme()

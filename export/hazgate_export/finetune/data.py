@@ -1,0 +1,298 @@
+"""Labelled rows: read strictly, chosen by the rules, split by group. No model, no torch."""
+
+import hashlib
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hazgate_export.errors import DataError
+from hazgate_export.finetune.settings import (
+    ClassBalance,
+    DataRules,
+    FileDefaults,
+    Quality,
+    StyleNoise,
+)
+
+_SHOWN_PROBLEMS = 20
+_NOT_A_WORD = re.compile(r"\W+")
+# Batches are cut from pools of this many, sorted by length: little padding, still random.
+_BATCHES_PER_POOL = 20
+
+
+class _StoredRow(BaseModel):
+    """A line of a data file. `source_label`, `permissive` and `topic` are not used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    text: str
+    level1: Literal["safe", "unsafe"]
+    level2: str | None
+    level1_ok: bool
+    group: str
+    source: str | None = None
+    license: str | None = None
+    lang: str | None = None
+    quality: Quality | None = None
+    level2_all: list[str] | None = None
+    source_label: object = None
+    permissive: object = None
+    topic: object = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One labelled text. `level2` is None where no single hazard applies."""
+
+    text: str
+    level1: str
+    level2: str | None
+    level1_ok: bool
+    group: str
+    source: str
+    license: str
+    lang: str
+    quality: Quality
+
+    def label(self, field: Literal["level1", "level2"]) -> str | None:
+        """The row's label for one level, None where it may not be used for it."""
+        if field == "level2":
+            return self.level2
+        return self.level1 if self.level1_ok else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """The rows that the rules leave, and how many each rule took away."""
+
+    rows: tuple[Row, ...]
+    n_dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Three parts that share neither a group nor a text."""
+
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    held_out: tuple[Row, ...]
+
+
+def read_rows(files: Sequence[Path], rules: DataRules, labels: Sequence[str]) -> tuple[Row, ...]:
+    """All rows of the files, in order.
+
+    Raises:
+        DataError: lines that are not rows, with their line numbers, all files in one message.
+            Texts are never quoted.
+    """
+    rows: list[Row] = []
+    problems: list[str] = []
+    for file in files:
+        defaults = rules.file_defaults.get(file.name)
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                parsed = _parse(line, defaults, rules.label_field, labels)
+                if isinstance(parsed, Row):
+                    rows.append(parsed)
+                else:
+                    problems.append(f"{file.name}:{number}: {parsed}")
+    if problems:
+        shown = "\n".join(problems[:_SHOWN_PROBLEMS])
+        hidden = len(problems) - _SHOWN_PROBLEMS
+        more = f"\n… and {hidden} more" if hidden > 0 else ""
+        raise DataError(f"{len(problems)} malformed row(s):\n{shown}{more}")
+    return tuple(rows)
+
+
+def select(rows: Sequence[Row], rules: DataRules, *, seed: int) -> Selection:
+    """The rows that may be used, each text once, caps honoured; the draw hangs on `seed` alone."""
+    field = rules.label_field
+    kept = list(rows)
+    dropped: dict[str, int] = {}
+
+    def keep(rule: str, chosen: Iterable[Row]) -> None:
+        nonlocal kept
+        n_before, kept = len(kept), list(chosen)
+        dropped[rule] = n_before - len(kept)
+
+    keep("other language", (row for row in kept if row.lang in rules.languages))
+    keep("excluded source", (row for row in kept if row.source not in rules.excluded_sources))
+    keep(f"no usable {field}", (row for row in kept if row.label(field) is not None))
+    # A shuffle by hash: the same rows are drawn whatever the files' order.
+    kept.sort(key=lambda row: _hash(seed, row.text))
+    keep("repeated text", _first_of_each(kept))
+    keep(
+        "source cap",
+        _capped(kept, lambda row: rules.source_caps.get(row.source), _source_label(field)),
+    )
+    keep(
+        "label cap",
+        _capped(
+            kept,
+            lambda row: rules.label_caps.get(row.label(field) or ""),
+            lambda row: row.label(field),
+        ),
+    )
+    return Selection(rows=tuple(kept), n_dropped=dropped)
+
+
+def split(rows: Sequence[Row], rules: DataRules, *, seed: int, hold_out: bool) -> Split:
+    """Divides rows so that no group and no text lies on two sides.
+
+    Args:
+        rows: what `select` left.
+        rules: the sources and shares to hold out.
+        seed: of the draw of groups.
+        hold_out: whether held-out rows are set apart; else they are split as all others.
+    """
+    held_out = [row for row in rows if hold_out and _is_held_out(row, rules, seed)]
+    held_out_groups = {row.group for row in held_out}
+    rest = [row for row in rows if row.group not in held_out_groups]
+    held_out_ids = set(map(id, held_out))
+    # Rows of other sources that share a group with a held-out row are left out of the run.
+    rest = [row for row in rest if id(row) not in held_out_ids]
+    validation: list[Row] = []
+    train: list[Row] = []
+    for row in rest:
+        is_validation = _fraction(seed, "validation", row.group) < rules.validation_share
+        (validation if is_validation else train).append(row)
+    return Split(train=tuple(train), validation=tuple(validation), held_out=tuple(held_out))
+
+
+def loss_weights(rows: Sequence[Row], rules: DataRules, balance: ClassBalance) -> list[float]:
+    """How much each row counts in the loss: its class, quality and source; the mean is 1."""
+    exponent = {"none": 0.0, "sqrt": 0.5, "full": 1.0}[balance]
+    n_rows = Counter(row.label(rules.label_field) for row in rows)
+    weights = [
+        n_rows[row.label(rules.label_field)] ** -exponent
+        * rules.quality_weights.get(row.quality, 1.0)
+        * rules.source_weights.get(row.source, 1.0)
+        for row in rows
+    ]
+    mean = math.fsum(weights) / len(weights)
+    return [weight / mean for weight in weights]
+
+
+def plan_epoch(
+    lengths: Sequence[int], batch_size: int, generator: random.Random
+) -> list[list[int]]:
+    """Batches of row numbers for one epoch: random, yet of similar length, each row once."""
+    order = list(range(len(lengths)))
+    generator.shuffle(order)
+    batches: list[list[int]] = []
+    pool_size = batch_size * _BATCHES_PER_POOL
+    for start in range(0, len(order), pool_size):
+        pool = sorted(order[start : start + pool_size], key=lengths.__getitem__)
+        batches.extend(pool[i : i + batch_size] for i in range(0, len(pool), batch_size))
+    generator.shuffle(batches)
+    return batches
+
+
+def add_noise(text: str, noise: StyleNoise, generator: random.Random) -> str:
+    """The text with its end or its beginning changed at random; see StyleNoise."""
+    draw = generator.random()
+    if draw < noise.drop_end_share:
+        text = text.rstrip(" .?!")
+    elif draw < noise.drop_end_share + noise.swap_end_share:
+        text = text.rstrip(" .?!") + generator.choice("?.!")
+    if noise.prefixes and generator.random() < noise.prefix_share:
+        text = f"{generator.choice(noise.prefixes)} {text}"
+    return text
+
+
+def _parse(
+    line: str,
+    defaults: FileDefaults | None,
+    field: Literal["level1", "level2"],
+    labels: Sequence[str],
+) -> Row | str:
+    try:
+        values: Any = json.loads(line)
+        stored = _StoredRow.model_validate(values)
+    except json.JSONDecodeError as error:
+        return f"not JSON: {error.msg} at column {error.colno}"
+    except ValidationError as error:
+        # Names and rules only: an error's input would be the user's text.
+        return "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'row'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+    if stored.level2_all is not None and len(set(stored.level2_all)) > 1:
+        level2 = None  # several hazards at once teach no single one
+    else:
+        level2 = stored.level2
+    if field == "level2" and level2 is not None and level2 not in labels:
+        return f"level2: expected one of {', '.join(labels)} or null"
+    if field == "level1" and stored.level1 not in labels:
+        return f"level1: expected one of {', '.join(labels)}"
+    source = stored.source or (defaults and defaults.source)
+    license_name = stored.license or (defaults and defaults.license)
+    lang = stored.lang or (defaults and defaults.lang)
+    quality = stored.quality or (defaults and defaults.quality)
+    if not (source and license_name and lang and quality):
+        return "source, license, lang and quality must be in the row or in file_defaults"
+    return Row(
+        text=stored.text,
+        level1=stored.level1,
+        level2=level2,
+        level1_ok=stored.level1_ok,
+        group=stored.group,
+        source=source,
+        license=license_name,
+        lang=lang,
+        quality=quality,
+    )
+
+
+def _first_of_each(rows: Iterable[Row]) -> list[Row]:
+    seen: set[str] = set()
+    firsts = []
+    for row in rows:
+        key = _NOT_A_WORD.sub(" ", row.text.lower()).strip()
+        if key not in seen:
+            seen.add(key)
+            firsts.append(row)
+    return firsts
+
+
+def _capped(
+    rows: Iterable[Row], cap: Callable[[Row], int | None], key: Callable[[Row], object]
+) -> list[Row]:
+    n_kept: Counter[object] = Counter()
+    kept = []
+    for row in rows:
+        most = cap(row)
+        if most is None or n_kept[key(row)] < most:
+            n_kept[key(row)] += 1
+            kept.append(row)
+    return kept
+
+
+def _source_label(field: Literal["level1", "level2"]) -> Callable[[Row], object]:
+    return lambda row: (row.source, row.label(field))
+
+
+def _is_held_out(row: Row, rules: DataRules, seed: int) -> bool:
+    share = rules.held_out_group_shares.get(row.source, 0.0)
+    return row.source in rules.held_out_sources or (
+        share > 0 and _fraction(seed, "held out", row.group) < share
+    )
+
+
+def _hash(*parts: object) -> bytes:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+
+
+def _fraction(*parts: object) -> float:
+    """A number in [0, 1) that hangs on the parts alone."""
+    return int.from_bytes(_hash(*parts)[:8], "big") / 2**64

@@ -1,0 +1,147 @@
+"""What a trained level gets right: figures from probabilities, no model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support
+
+from hazgate_export.finetune.data import Row
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassFigures:
+    """One class under argmax; `n_rows` is how many rows truly are of it."""
+
+    precision: float
+    recall: float
+    f1: float
+    n_rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateFigures:
+    """A binary level at one threshold: the shares of unsafe and of safe texts that it flags.
+
+    None where there was no text of that kind.
+    """
+
+    threshold: float
+    recall: float | None
+    false_positive_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFigures:
+    """Rows of one source and class: how many, and the share that argmax gets right."""
+
+    source: str
+    label: str
+    n_rows: int
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """Everything measured on one set of rows; `gate` and `proposed` only for a binary level."""
+
+    n_rows: int
+    accuracy: float
+    macro_f1: float
+    classes: Mapping[str, ClassFigures]
+    sources: tuple[SourceFigures, ...]
+    gate: GateFigures | None
+    proposed: GateFigures | None
+
+
+def measure(
+    rows: Sequence[Row],
+    targets: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    positive: int | None,
+    max_false_positive_rate: float,
+) -> Figures:
+    """Figures over at least one row.
+
+    Args:
+        rows: the rows, for their sources.
+        targets: index of each row's label, [rows].
+        scores: probabilities, [rows, labels].
+        labels: the labels, in the order of the scores.
+        positive: index of the label that a gate flags, None for a level that is no gate.
+        max_false_positive_rate: what the proposed threshold is chosen by.
+    """
+    predicted = scores.argmax(axis=1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        targets, predicted, labels=range(len(labels)), average=None, zero_division=0
+    )
+    present = support > 0
+    gate = proposed = None
+    if positive is not None:
+        is_positive, flag_scores = targets == positive, scores[:, positive]
+        gate = _at(0.5, is_positive, flag_scores)
+        threshold = lowest_threshold(flag_scores[~is_positive], max_false_positive_rate)
+        proposed = _at(threshold, is_positive, flag_scores)
+    return Figures(
+        n_rows=len(targets),
+        accuracy=float((predicted == targets).mean()),
+        macro_f1=float(f1[present].mean()),
+        classes={
+            label: ClassFigures(
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
+                n_rows=int(support[i]),
+            )
+            for i, label in enumerate(labels)
+        },
+        sources=_by_source(rows, targets, predicted, labels),
+        gate=gate,
+        proposed=proposed,
+    )
+
+
+def lowest_threshold(safe_scores: NDArray[np.float32], max_false_positive_rate: float) -> float:
+    """The lowest threshold, in whole hundredths, that flags no larger share of `safe_scores`.
+
+    A score at the threshold is flagged. Never below 0.01 nor above 0.99, where it may flag more.
+    """
+    for hundredths in range(1, 99):
+        threshold = hundredths / 100
+        if safe_scores.size == 0 or (safe_scores >= threshold).mean() <= max_false_positive_rate:
+            return threshold
+    return 0.99
+
+
+def _at(
+    threshold: float, is_positive: NDArray[np.bool_], scores: NDArray[np.float32]
+) -> GateFigures:
+    flagged = scores >= threshold
+    return GateFigures(
+        threshold=threshold,
+        recall=float(flagged[is_positive].mean()) if is_positive.any() else None,
+        false_positive_rate=float(flagged[~is_positive].mean()) if not is_positive.all() else None,
+    )
+
+
+def _by_source(
+    rows: Sequence[Row],
+    targets: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    labels: Sequence[str],
+) -> tuple[SourceFigures, ...]:
+    hits: dict[tuple[str, int], list[bool]] = {}
+    for row, target, answer in zip(rows, targets.tolist(), predicted.tolist(), strict=True):
+        hits.setdefault((row.source, target), []).append(target == answer)
+    return tuple(
+        SourceFigures(
+            source=source,
+            label=labels[target],
+            n_rows=len(right),
+            accuracy=sum(right) / len(right),
+        )
+        for (source, target), right in sorted(hits.items())
+    )

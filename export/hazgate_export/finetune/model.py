@@ -1,0 +1,111 @@
+"""The base with a fresh LoRA adapter, and the adapter's files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.utils.save_and_load import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from hazgate_export.errors import RecipeError, SourceError
+from hazgate_export.finetune.settings import LoraSettings
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def load_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
+    """The base's fast tokenizer.
+
+    Raises:
+        SourceError: there is none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base_dir, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"no tokenizer in {base_dir.name}: {error}") from error
+    return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def new_adapter(
+    base_dir: Path, base_id: str, labels: tuple[str, ...], lora: LoraSettings
+) -> PeftModel:
+    """The base, frozen, with an adapter that changes nothing yet and a random head, in float32.
+
+    Draws from torch's global generator.
+
+    Raises:
+        SourceError: the base cannot be loaded.
+        RecipeError: the base lacks weights of modules that are not in `modules_to_save`: they
+            would stay random and be lost.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    # It warns of the random head, which is what is wanted; other gaps are an error below.
+    transformers_logging.set_verbosity_error()
+    try:
+        base, loading = AutoModelForSequenceClassification.from_pretrained(
+            base_dir,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{base_id} cannot be loaded: {error}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    lost = [key for key in loading["missing_keys"] if not _is_part_of(key, lora.modules_to_save)]
+    if lost:
+        raise RecipeError(
+            f"{base_id} has no weights for {', '.join(sorted(lost))}: lora.modules_to_save must "
+            "name their modules"
+        )
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        modules_to_save=list(lora.modules_to_save),
+    )
+    try:
+        return cast(PeftModel, get_peft_model(base, config))
+    except ValueError as error:
+        raise RecipeError(f"lora does not fit {base_id}: {error}") from error
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training changes, by name."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def set_trainable(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Overwrites the trainable parameters."""
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            parameter.copy_(values[name])
+
+
+def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
+    """Writes weights and configuration as PEFT reads them, without this machine's paths."""
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    tensors = {name: value.detach().contiguous() for name, value in sorted(state.items())}
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    config = model.peft_config["default"].to_dict()
+    config |= {"base_model_name_or_path": base_id, "inference_mode": True}
+    # PEFT holds these as sets, whose order changes from run to run.
+    plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
+    text = json.dumps(plain, indent=2, sort_keys=True)
+    (folder / ADAPTER_CONFIG).write_text(f"{text}\n", encoding="utf-8")
+
+
+def _is_part_of(key: str, modules: tuple[str, ...]) -> bool:
+    return any(f".{key}.".find(f".{module}.") >= 0 for module in modules)

@@ -1,0 +1,126 @@
+"""What a fine-tuning run is told: the table `[levels.NAME.finetune]` of a recipe."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Quality = Literal["gold", "silver", "weak"]
+ClassBalance = Literal["none", "sqrt", "full"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+RowCount = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoraSettings(_Table):
+    """The adapter's shape; `modules_to_save` are trained in full and stored beside it."""
+
+    rank: int = Field(ge=1)
+    alpha: int = Field(ge=1)
+    dropout: Share
+    target_modules: tuple[str, ...] = Field(min_length=1)
+    modules_to_save: tuple[str, ...] = Field(min_length=1)
+
+
+class Candidate(_Table):
+    """One choice of what the recipe leaves open.
+
+    `class_balance` weighs the loss of a class by the inverse of its row count ("full"), by the
+    square root of that ("sqrt"), or not ("none").
+    """
+
+    epochs: int = Field(ge=1)
+    class_balance: ClassBalance
+
+
+class StyleNoise(_Table):
+    """Random changes of form that keep the meaning, drawn anew every epoch.
+
+    They stop the model from reading a source's habits (a final question mark, an imperative) as
+    a class.
+    """
+
+    drop_end_share: Share
+    swap_end_share: Share
+    prefix_share: Share
+    prefixes: tuple[str, ...]
+
+
+class FileDefaults(_Table):
+    """What a data file says once for all its rows, instead of in each."""
+
+    source: str
+    license: str
+    lang: str
+    quality: Quality
+
+
+class DataRules(_Table):
+    """Which rows are learned from, which are held out, and how much each counts.
+
+    Attributes:
+        label_field: the field of a row that holds its label. "level1" leaves out rows whose
+            `level1_ok` is false; both leave out rows without a label.
+        languages: the rows' languages.
+        file_defaults: by file name, for files whose rows do not say where they come from.
+        excluded_sources: never used, not even for measuring.
+        source_caps: most rows of each label that a source may bring.
+        label_caps: most rows of a label over all sources.
+        quality_weights: how much a row counts in the loss, by its quality; 1 where none is given.
+        source_weights: likewise by its source; the two multiply.
+        held_out_sources: kept from the trial runs and measured there: the estimate for text from
+            sources that were not seen. The final run learns from them too.
+        held_out_group_shares: by source, the share of its groups that is held out likewise.
+        validation_share: share of the groups kept from every run: the same sources, other items.
+    """
+
+    label_field: Literal["level1", "level2"]
+    languages: tuple[str, ...] = Field(min_length=1)
+    file_defaults: Mapping[str, FileDefaults] = Field(default_factory=dict)
+    excluded_sources: tuple[str, ...] = ()
+    source_caps: Mapping[str, RowCount] = Field(default_factory=dict)
+    label_caps: Mapping[str, RowCount] = Field(default_factory=dict)
+    quality_weights: Mapping[Quality, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    source_weights: Mapping[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    held_out_sources: tuple[str, ...] = ()
+    held_out_group_shares: Mapping[str, Share] = Field(default_factory=dict)
+    validation_share: Annotated[float, Field(gt=0, lt=1)]
+
+
+class FinetuneSettings(_Table):
+    """Everything that decides what a run's adapter will be, apart from base, labels and data.
+
+    Attributes:
+        seed: of the head, the order of rows, dropout, noise and every draw of rows.
+        candidates: each is tried without the held-out rows; the best is trained finally. A
+            single one is only measured.
+        warmup_ratio: share of all steps in which the learning rate rises from 0; then it falls
+            linearly to 0.
+        max_tokens: longer texts are cut, none is left out.
+        average_decay: decay per step of the running average of the weights, which is what is
+            measured and saved; 0 saves the last step's weights.
+        precision: arithmetic of the matrix products; the weights stay float32.
+        max_false_positive_rate: the gate's threshold is proposed as the lowest at which no more
+            than this share of the held-out safe texts is flagged.
+        checkpoint_steps: steps between two checkpoints.
+    """
+
+    seed: int
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    warmup_ratio: Share
+    weight_decay: float = Field(ge=0)
+    max_gradient_norm: float = Field(gt=0)
+    label_smoothing: Share = 0.0
+    max_tokens: int = Field(ge=4)
+    average_decay: Share = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_false_positive_rate: Share = 0.1
+    checkpoint_steps: int = Field(ge=1, default=100)
+    lora: LoraSettings
+    noise: StyleNoise | None = None
+    data: DataRules

@@ -1,0 +1,242 @@
+"""The training loop: one run from its rows to its weights, resumable and repeatable."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import AdamW
+from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmup
+
+from hazgate_export.finetune.data import Row, add_noise, loss_weights, plan_epoch
+from hazgate_export.finetune.model import set_trainable, trainable
+from hazgate_export.finetune.settings import Candidate, FinetuneSettings
+from hazgate_export.progress import track
+
+# The running average follows more closely at first, or it would remember the random start:
+# its decay at step n is at most (1 + n) / (10 + n).
+_AVERAGE_WARMUP = 10
+_PREDICT_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One training run: what it learns, from which rows, and where it keeps its checkpoint.
+
+    Runs with the same `checkpoint` must be the same in all else.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    labels: tuple[str, ...]
+    candidate: Candidate
+    settings: FinetuneSettings
+    checkpoint: Path
+
+
+@contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """Seeds torch and asks it for deterministic operations, then puts back what was there."""
+    deterministic: Any = torch.utils.deterministic  # a module with properties, typed without
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_filling = deterministic.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True)
+        # Writing every fresh buffer once more only helps to find bugs in operators.
+        deterministic.fill_uninitialized_memory = False
+        try:
+            yield
+        finally:
+            deterministic.fill_uninitialized_memory = was_filling
+            torch.use_deterministic_algorithms(was_deterministic)
+
+
+def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> None:
+    """Trains `model` in place, continuing from the run's checkpoint if there is one.
+
+    Call it within `repeatable`, on a model from `new_adapter`: then an interrupted run that is
+    continued ends with the same weights as one that was not. Left in eval mode.
+    """
+    settings = run.settings
+    field = settings.data.label_field
+    targets = [run.labels.index(cast(str, row.label(field))) for row in run.rows]
+    weights = loss_weights(run.rows, settings.data, run.candidate.class_balance)
+    state = _State.start(model, run)
+    state.restore(run.checkpoint)
+    for epoch in range(run.candidate.epochs):
+        if state.step >= (epoch + 1) * state.steps_per_epoch:
+            continue
+        # Everything random about an epoch but dropout hangs on its number, not on what ran before.
+        generator = random.Random(f"{settings.seed} {epoch}")  # noqa: S311 - not for secrets
+        encoded = _encode_epoch(tokenizer, run, generator)
+        batches = plan_epoch([len(ids) for ids in encoded], settings.batch_size, generator)
+        n_done = state.step - epoch * state.steps_per_epoch
+        model.train()
+        for batch in track(
+            batches[n_done:], f"{run.name}: epoch {epoch + 1} of {run.candidate.epochs}"
+        ):
+            input_ids, attention_mask = _pad([encoded[i] for i in batch], tokenizer)
+            with _arithmetic(settings.precision):
+                logits = model(input_ids=input_ids, attention_mask=attention_mask).logits
+            losses = functional.cross_entropy(
+                logits.float(),
+                torch.tensor([targets[i] for i in batch]),
+                reduction="none",
+                label_smoothing=settings.label_smoothing,
+            )  # [batch]
+            loss = (losses * torch.tensor([weights[i] for i in batch])).mean()
+            state.advance(loss)
+            if state.step % settings.checkpoint_steps == 0:
+                state.save(run.checkpoint)
+    state.save(run.checkpoint)
+    if state.average is not None:
+        set_trainable(model, state.average)
+    model.eval()
+
+
+def predict(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    settings: FinetuneSettings,
+) -> Tensor:
+    """Probabilities in float32, shape [len(texts), labels], in the order given."""
+    encoded = _encode(tokenizer, texts, settings.max_tokens)
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    batches = [
+        order[i : i + _PREDICT_BATCH_SIZE] for i in range(0, len(order), _PREDICT_BATCH_SIZE)
+    ]
+    scores = torch.zeros(len(encoded), model.config.num_labels)
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            input_ids, attention_mask = _pad([encoded[i] for i in batch], tokenizer)
+            logits = model(input_ids=input_ids, attention_mask=attention_mask).logits
+            scores[batch] = logits.float().softmax(dim=-1)
+    return scores
+
+
+@dataclass(kw_only=True, slots=True)
+class _State:
+    """What changes from step to step, which is what a checkpoint holds."""
+
+    model: PeftModel
+    optimizer: AdamW
+    schedule: Any
+    average: dict[str, Tensor] | None
+    average_decay: float
+    max_gradient_norm: float
+    steps_per_epoch: int
+    step: int
+
+    @classmethod
+    def start(cls, model: PeftModel, run: Run) -> "_State":
+        settings = run.settings
+        steps_per_epoch = math.ceil(len(run.rows) / settings.batch_size)
+        n_steps = steps_per_epoch * run.candidate.epochs
+        optimizer = AdamW(
+            trainable(model).values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        schedule = get_linear_schedule_with_warmup(
+            optimizer,
+            num_warmup_steps=round(settings.warmup_ratio * n_steps),
+            num_training_steps=n_steps,
+        )
+        return cls(
+            model=model,
+            optimizer=optimizer,
+            schedule=schedule,
+            average=_snapshot(model) if settings.average_decay else None,
+            average_decay=settings.average_decay,
+            max_gradient_norm=settings.max_gradient_norm,
+            steps_per_epoch=steps_per_epoch,
+            step=0,
+        )
+
+    def advance(self, loss: Tensor) -> None:
+        parameters = trainable(self.model)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters.values(), self.max_gradient_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        if self.average is not None:
+            decay = min(self.average_decay, (1 + self.step) / (_AVERAGE_WARMUP + self.step))
+            for name, parameter in parameters.items():
+                self.average[name].lerp_(parameter.detach(), 1 - decay)
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        torch.save(
+            {
+                "step": self.step,
+                "trainable": _snapshot(self.model),
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "generator": torch.get_rng_state(),
+            },
+            temporary,
+        )
+        temporary.replace(path)
+
+    def restore(self, path: Path) -> None:
+        if not path.exists():
+            return
+        stored = torch.load(path, weights_only=True)
+        self.step = stored["step"]
+        set_trainable(self.model, stored["trainable"])
+        self.average = stored["average"]
+        self.optimizer.load_state_dict(stored["optimizer"])
+        self.schedule.load_state_dict(stored["schedule"])
+        torch.set_rng_state(stored["generator"])
+
+
+def _snapshot(model: PeftModel) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in trainable(model).items()}
+
+
+def _encode_epoch(
+    tokenizer: PreTrainedTokenizerBase, run: Run, generator: random.Random
+) -> list[list[int]]:
+    noise = run.settings.noise
+    texts = [
+        row.text if noise is None else add_noise(row.text, noise, generator) for row in run.rows
+    ]
+    return _encode(tokenizer, texts, run.settings.max_tokens)
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int
+) -> list[list[int]]:
+    if not texts:
+        return []
+    encoded = tokenizer(list(texts), truncation=True, max_length=max_tokens)
+    return cast(list[list[int]], encoded["input_ids"])
+
+
+def _pad(
+    encoded: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase
+) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, both [batch, longest]."""
+    longest = max(map(len, encoded))
+    pad_id = cast(int, tokenizer.pad_token_id)
+    input_ids = [[*ids, *[pad_id] * (longest - len(ids))] for ids in encoded]
+    mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in encoded]
+    return torch.tensor(input_ids), torch.tensor(mask)
+
+
+def _arithmetic(precision: Literal["float32", "bfloat16"]) -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,0 +1,498 @@
+"""The cascade from texts to verdicts: right, independent of company, and never wrongly safe."""
+
+import dataclasses
+import json
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from hazgate import (
+    BundleError,
+    Classifier,
+    Gate,
+    InferenceError,
+    InputError,
+    ModelIdentity,
+    TokenCount,
+    Verdict,
+)
+from hazgate.scores import softmax
+from hazgate.session import CPU
+from hazgate.tokenization import Tokenizer, Tokens
+from tests.support.damage import edit_manifest, replace_graph
+from tests.support.graphs import constant_graph, lookup_graph
+from tests.support.tiny import HAZARDS, MAX_TOKENS
+
+NAN = float("nan")
+# A text's fp32 logits may move this much with its neighbours: the order of float32 additions.
+MAX_FP32_LOGIT_MOVE = 1e-5
+SAFE, UNSAFE = constant_graph([9, -9]), constant_graph([-9, 9])
+RISING = constant_graph(range(len(HAZARDS)))
+MARKER = "unrepeatable"
+TEXTS = (
+    "hello",
+    "What is the capital of France?",
+    "How do I kill a Python process?",
+    "",
+    "你好，世界",
+    "abc " * 50,
+    "bomb",
+    "<eos> [SEP] typed by a user",
+    "a\0b\x07",
+    "x",
+    "Привет, как дела? " * 3,
+    "hello",
+)
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def gate(request: pytest.FixtureRequest, tiny_bundle: Path) -> Gate:
+    return Gate.open(tiny_bundle, variant=request.param, threads=1)
+
+
+@pytest.fixture(scope="module")
+def int8_gate(tiny_bundle: Path) -> Gate:
+    return Gate.open(tiny_bundle, threads=1)
+
+
+# What a verdict says
+
+
+def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle: Path) -> None:
+    text = "How do I kill a Python process?"
+    verdict = int8_gate.check(text)
+    tokens = int8_gate.gate.tokenizer.encode([text])
+    unsafe = int8_gate.gate.probabilities([text])[0, 1]
+    hazards = int8_gate.hazards.probabilities([text])[0]
+    assert unsafe >= 0.5
+    assert verdict == Verdict(
+        flagged=True,
+        unsafe=float(unsafe),
+        hazard=HAZARDS[int(hazards.argmax())],
+        hazards=dict(zip(HAZARDS, map(float, hazards), strict=True)),
+        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total),
+        truncated=False,
+        model=ModelIdentity(
+            bundle="tiny", digest=int8_gate.bundle.digest, variant="int8", provider=CPU
+        ),
+    )
+    assert list(verdict.hazards or ()) == list(HAZARDS)
+    assert sum((verdict.hazards or {}).values()) == pytest.approx(1, abs=1e-12)
+
+
+def test_hazards_are_not_told_unless_the_gate_opened_or_the_caller_asks(int8_gate: Gate) -> None:
+    by_default = int8_gate.check_many(TEXTS)
+    asked_for = int8_gate.check_many(TEXTS, all_levels=True)
+    assert {verdict.flagged for verdict in by_default} == {True, False}
+    for verdict, asked in zip(by_default, asked_for, strict=True):
+        assert verdict.flagged == asked.flagged == (verdict.unsafe >= 0.5)
+        assert asked.hazard in HAZARDS
+        assert asked.hazards is not None
+        if verdict.flagged:
+            assert verdict == asked
+        else:
+            assert verdict.hazard is None
+            assert verdict.hazards is None
+            assert verdict == dataclasses.replace(asked, hazard=None, hazards=None)
+
+
+def test_a_verdict_as_plain_data_survives_json(gate: Gate) -> None:
+    for verdict in gate.check_many(TEXTS):
+        data = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
+        assert data == dataclasses.asdict(verdict)
+        assert list(data) == [field.name for field in dataclasses.fields(Verdict)]
+
+
+def test_labels_stand_for_the_logits_in_their_order(bundle_copy: Path) -> None:
+    replace_graph(bundle_copy, "level1", UNSAFE)
+    replace_graph(bundle_copy, "level2", RISING)
+    verdict = Gate.open(bundle_copy, threads=1).check("anything")
+    assert verdict.unsafe == softmax(np.array([-9, 9], dtype=np.float32))[1]
+    assert verdict.hazard == HAZARDS[-1]
+    assert verdict.hazards is not None
+    assert sorted(verdict.hazards.values()) == list(verdict.hazards.values())
+
+
+def test_the_positive_label_is_found_by_name_and_not_by_place(bundle_copy: Path) -> None:
+    replace_graph(bundle_copy, "level1", UNSAFE)
+    edit_manifest(
+        bundle_copy, lambda data: data["levels"]["level1"].update(labels=["unsafe", "safe"])
+    )
+    assert not Gate.open(bundle_copy, threads=1).check("anything").flagged
+
+
+def test_a_text_beyond_the_limit_says_how_much_was_read(gate: Gate) -> None:
+    whole, cut = gate.check_many(["hello", "hello " * 200])
+    assert whole.tokens.read == whole.tokens.total
+    assert not whole.truncated
+    assert cut.tokens.read == MAX_TOKENS - 2
+    assert cut.tokens.total > 200
+    assert cut.truncated
+
+
+def test_what_is_beyond_the_limit_is_not_read(gate: Gate) -> None:
+    one, other = (gate.check("hello " * 200 + end) for end in ("", "bomb bomb"))
+    assert (one.unsafe, one.hazards) == (other.unsafe, other.hazards)
+    assert one.tokens.total < other.tokens.total
+
+
+def test_an_empty_text_is_a_text_like_any_other(gate: Gate) -> None:
+    verdict = gate.check("")
+    assert verdict.tokens == TokenCount(total=0, read=0)
+    assert not verdict.truncated
+    assert 0 < verdict.unsafe < 1
+
+
+def test_nul_and_control_characters_are_answered(gate: Gate) -> None:
+    for text in ("\0", "a\0b", "\x07\x1b[2J"):
+        assert gate.check(text).tokens.read > 0
+
+
+# Independence of company
+
+
+def test_verdicts_come_in_the_order_of_the_texts(int8_gate: Gate) -> None:
+    verdicts = int8_gate.check_many(TEXTS)
+    backwards = int8_gate.check_many(TEXTS[::-1])
+    assert len({verdict.unsafe for verdict in verdicts}) > len(TEXTS) // 2
+    assert backwards == verdicts[::-1]
+
+
+def test_int8_verdicts_are_exactly_those_of_each_text_alone(int8_gate: Gate) -> None:
+    alone = [int8_gate.check(text, all_levels=True) for text in TEXTS]
+    assert int8_gate.check_many(TEXTS, all_levels=True) == alone
+
+
+def test_fp32_runs_texts_together_and_int8_runs_them_alone(tiny_bundle: Path) -> None:
+    n_runs = {}
+    for variant in ("fp32", "int8"):
+        opened = Gate.open(tiny_bundle, variant=variant, threads=1)
+        spy = _Spy(opened.gate)
+        dataclasses.replace(opened, gate=dataclasses.replace(opened.gate, session=spy)).check_many(
+            TEXTS
+        )
+        n_runs[variant] = spy.n_runs
+    assert n_runs["int8"] == len(TEXTS)
+    assert n_runs["fp32"] < len(TEXTS)
+
+
+class _Spy:
+    """A session that counts its runs."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._session = classifier.session
+        self.n_runs = 0
+
+    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        self.n_runs += 1
+        return self._session.run(input_ids, attention_mask)
+
+
+@pytest.mark.parametrize("level", ["gate", "hazards"])
+@pytest.mark.parametrize(
+    "company",
+    [
+        pytest.param(TEXTS, id="together"),
+        pytest.param(TEXTS[::-1], id="reordered"),
+        pytest.param([*TEXTS, *["a much longer neighbour " * 20] * 9], id="long neighbours"),
+        pytest.param([*TEXTS, *["x"] * 40], id="short neighbours"),
+    ],
+)
+def test_logits_do_not_depend_on_neighbours(gate: Gate, company: Sequence[str], level: str) -> None:
+    classifier = gate.gate if level == "gate" else gate.hazards
+    limit = MAX_FP32_LOGIT_MOVE if classifier.variant == "fp32" else 0
+    alone = np.concatenate([classifier.logits([text]) for text in company])
+    together = classifier.logits(company)
+    assert together.shape == (len(company), len(classifier.labels))
+    assert np.ptp(alone[:, 0]) > 100 * MAX_FP32_LOGIT_MOVE
+    np.testing.assert_allclose(together, alone, rtol=0, atol=limit)
+
+
+def test_a_batch_budget_changes_no_answer(tiny_bundle: Path) -> None:
+    opened = Gate.open(tiny_bundle, variant="fp32", threads=1).gate
+    expected = opened.logits(TEXTS)
+    for max_batch_tokens in (1, 64, 10_000):
+        changed = dataclasses.replace(opened, max_batch_tokens=max_batch_tokens)
+        np.testing.assert_allclose(changed.logits(TEXTS), expected, atol=MAX_FP32_LOGIT_MOVE)
+
+
+def test_eight_threads_get_the_answers_that_one_gets(gate: Gate) -> None:
+    texts = [f"{text} {i}" for i in range(10) for text in TEXTS]
+    expected = [gate.check(text, all_levels=True) for text in texts]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        answers = list(pool.map(lambda text: gate.check(text, all_levels=True), texts))
+    assert answers == expected
+
+
+def test_no_texts_have_no_verdicts(gate: Gate) -> None:
+    assert gate.check_many([]) == []
+    assert gate.check_many((), all_levels=True) == []
+    assert gate.gate.logits([]).shape == (0, 2)
+    assert gate.hazards.probabilities([]).shape == (0, len(HAZARDS))
+
+
+# Input that is refused
+
+
+def test_a_text_in_the_place_of_a_list_is_refused(int8_gate: Gate) -> None:
+    with pytest.raises(InputError, match="expected a sequence of strings, got one string"):
+        int8_gate.check_many("hello")
+
+
+def test_a_classifier_refuses_a_text_in_the_place_of_a_list(int8_gate: Gate) -> None:
+    with pytest.raises(InputError):
+        int8_gate.gate.logits("hello")
+
+
+def test_an_iterator_of_texts_is_never_taken_for_no_texts(int8_gate: Gate) -> None:
+    texts = cast(Sequence[str], iter(["hello", "bomb"]))
+    try:
+        verdicts = int8_gate.check_many(texts)
+    except InputError:
+        return
+    assert len(verdicts) == 2
+
+
+@pytest.mark.parametrize("value", [None, b"hello", 7, ["hello"]], ids=repr)
+def test_what_is_no_string_is_refused(int8_gate: Gate, value: object) -> None:
+    with pytest.raises(InputError, match=f"text 1: expected a string, got {type(value).__name__}"):
+        int8_gate.check_many(["hello", cast(str, value)])
+    with pytest.raises(InputError, match="text 0: expected a string"):
+        int8_gate.check(cast(str, value))
+
+
+def test_a_lone_surrogate_is_refused(int8_gate: Gate) -> None:
+    with pytest.raises(InputError, match="text 0: lone surrogate at character 3"):
+        int8_gate.check("abc\ud800")
+
+
+def test_a_refused_request_is_a_value_error_to_whoever_knows_no_hazgate(int8_gate: Gate) -> None:
+    with pytest.raises(ValueError, match="lone surrogate"):
+        int8_gate.check("\udc00")
+
+
+TEN_MEGABYTES = 10_000_000
+
+
+class _Untouched(Tokenizer):
+    """A tokenizer that must not be reached."""
+
+    def __init__(self) -> None:
+        pass
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        raise AssertionError("a text was tokenised before its size was checked")
+
+
+def test_ten_megabytes_are_refused_before_anything_reads_them(int8_gate: Gate) -> None:
+    untouched = dataclasses.replace(int8_gate.gate, tokenizer=_Untouched())
+    guarded = dataclasses.replace(int8_gate, gate=untouched)
+    with pytest.raises(InputError) as caught:
+        guarded.check_many(["hello", MARKER + "x" * TEN_MEGABYTES])
+    message = str(caught.value)
+    assert message.startswith(f"text 1: {TEN_MEGABYTES + len(MARKER)} bytes, at most 1048576")
+    assert MARKER not in message
+
+
+def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Path) -> None:
+    opened = Gate.open(tiny_bundle, threads=1, max_text_bytes=TEN_MEGABYTES)
+    text = "hello " * (TEN_MEGABYTES // 6)
+    verdict = opened.check(text)
+    assert verdict.truncated
+    assert verdict.tokens.read == MAX_TOKENS - 2
+    assert verdict.tokens.total > TEN_MEGABYTES // 6
+    assert verdict.unsafe == opened.check("hello " * 200).unsafe
+
+
+def test_the_limit_counts_bytes_and_not_characters(tiny_bundle: Path) -> None:
+    opened = Gate.open(tiny_bundle, threads=1, max_text_bytes=4)
+    assert opened.check("\U0001f600").tokens.total > 0
+    with pytest.raises(InputError, match="text 0: 6 bytes, at most 4"):
+        opened.check("你好")
+
+
+# Levels and their tokenizers
+
+
+def test_equal_tokenizers_are_loaded_once(int8_gate: Gate) -> None:
+    assert int8_gate.hazards.tokenizer is int8_gate.gate.tokenizer
+
+
+def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
+    bundle_copy: Path, int8_gate: Gate
+) -> None:
+    edit_manifest(
+        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(max_tokens=8)
+    )
+    opened = Gate.open(bundle_copy, threads=1)
+    assert opened.hazards.tokenizer is not opened.gate.tokenizer
+    text = "hello " * 20
+    verdict = opened.check(text, all_levels=True)
+    reference = int8_gate.check(text, all_levels=True)
+    assert verdict.unsafe == reference.unsafe
+    assert verdict.hazards != reference.hazards
+    # What only one level read was not read by the gate as a whole.
+    assert verdict.tokens == TokenCount(total=reference.tokens.total, read=6)
+    assert verdict.truncated
+
+
+def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: Path) -> None:
+    edit_manifest(
+        bundle_copy,
+        lambda data: data["levels"]["level2"]["tokenizer"].update(special_tokens_in_text="token"),
+    )
+    opened = Gate.open(bundle_copy, threads=1)
+    (as_text,) = opened.gate.tokenizer.encode(["<eos>"])
+    (as_token,) = opened.hazards.tokenizer.encode(["<eos>"])
+    assert as_text.n_total > as_token.n_total == 1
+
+
+def test_separate_tokenizers_keep_texts_and_hazards_together(bundle_copy: Path) -> None:
+    edit_manifest(
+        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(max_tokens=60)
+    )
+    opened = Gate.open(bundle_copy, threads=1)
+    assert opened.check_many(TEXTS) == [opened.check(text) for text in TEXTS]
+
+
+# Threshold, variant, provider
+
+
+def test_the_threshold_is_reached_by_equality(tiny_bundle: Path, int8_gate: Gate) -> None:
+    unsafe = int8_gate.check("hello").unsafe
+    at, above = (
+        Gate.open(tiny_bundle, threads=1, threshold=limit).check("hello")
+        for limit in (unsafe, float(np.nextafter(unsafe, 1)))
+    )
+    assert at.flagged
+    assert at.hazard is not None
+    assert not above.flagged
+    assert above.hazard is None
+
+
+def test_the_bundles_threshold_holds_unless_another_is_given(bundle_copy: Path) -> None:
+    edit_manifest(bundle_copy, lambda data: data["cascade"].update(threshold=0.999))
+    assert not any(v.flagged for v in Gate.open(bundle_copy, threads=1).check_many(TEXTS))
+    overridden = Gate.open(bundle_copy, threads=1, threshold=0.001)
+    assert all(v.flagged for v in overridden.check_many(TEXTS))
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.1, NAN, float("inf")])
+def test_a_threshold_out_of_range_is_refused(tiny_bundle: Path, threshold: float) -> None:
+    with pytest.raises(BundleError, match="threshold must be between 0 and 1"):
+        Gate.open(tiny_bundle, threads=1, threshold=threshold)
+
+
+def test_an_unknown_variant_is_refused_with_those_that_are_there(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="no variant 'int4', only fp32, int8"):
+        Gate.open(tiny_bundle, variant="int4")
+
+
+def test_a_variant_of_one_level_only_is_refused(bundle_copy: Path) -> None:
+    edit_manifest(bundle_copy, lambda data: data["levels"]["level2"]["variants"].pop("fp32"))
+    with pytest.raises(BundleError, match="level2 has no variant 'fp32'"):
+        Gate.open(bundle_copy, variant="fp32")
+
+
+def test_a_provider_that_a_variant_was_not_made_for_is_refused(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match=f"made for {CPU}, not for MIGraphXExecutionProvider"):
+        Gate.open(tiny_bundle, provider="MIGraphXExecutionProvider")
+
+
+def test_an_unknown_level_is_refused_with_those_that_are_there(int8_gate: Gate) -> None:
+    with pytest.raises(BundleError, match="no level 'level3'; this bundle has level1, level2"):
+        Classifier.open(int8_gate.bundle, "level3")
+
+
+def test_variants_name_themselves_and_differ(tiny_bundle: Path) -> None:
+    fp32, int8 = (
+        Gate.open(tiny_bundle, variant=name, threads=1).check("hello") for name in ("fp32", "int8")
+    )
+    assert (fp32.model.variant, int8.model.variant) == ("fp32", "int8")
+    assert fp32.unsafe != int8.unsafe
+
+
+# A failure is never a safe verdict
+
+
+def test_nan_of_the_gate_is_an_error(bundle_copy: Path) -> None:
+    replace_graph(bundle_copy, "level1", constant_graph([NAN, NAN]))
+    with pytest.raises(InferenceError, match="not finite"):
+        Gate.open(bundle_copy, threads=1).check("hello")
+
+
+def test_nan_of_the_hazards_alone_is_an_error_once_they_are_read(bundle_copy: Path) -> None:
+    replace_graph(bundle_copy, "level2", constant_graph([NAN] * len(HAZARDS)))
+    replace_graph(bundle_copy, "level1", SAFE)
+    shut = Gate.open(bundle_copy, threads=1)
+    assert not shut.check("hello").flagged
+    with pytest.raises(InferenceError, match="not finite"):
+        shut.check("hello", all_levels=True)
+    replace_graph(bundle_copy, "level1", UNSAFE)
+    with pytest.raises(InferenceError, match="not finite"):
+        Gate.open(bundle_copy, threads=1).check("hello")
+
+
+def test_a_graph_with_other_labels_than_the_manifests_does_not_open(bundle_copy: Path) -> None:
+    replace_graph(bundle_copy, "level2", constant_graph([0] * 8))
+    with pytest.raises(BundleError, match=r"level2-int8\.onnx: expected one float output"):
+        Gate.open(bundle_copy, threads=1)
+
+
+@pytest.mark.parametrize("level", ["level1", "level2"])
+def test_a_run_that_fails_is_an_error(bundle_copy: Path, level: str) -> None:
+    replace_graph(bundle_copy, "level1", UNSAFE)
+    n_labels = 2 if level == "level1" else len(HAZARDS)
+    # Every text begins with the id 2, which this table does not have.
+    replace_graph(bundle_copy, level, lookup_graph([[0.0] * n_labels]))
+    with pytest.raises(InferenceError, match=f"{level}-int8.onnx failed on shape"):
+        Gate.open(bundle_copy, threads=1).check("hello")
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [constant_graph([NAN, 0]), lookup_graph([[0.0, 0.0]])],
+    ids=["not finite", "refused by onnxruntime"],
+)
+def test_no_inference_error_quotes_the_text(bundle_copy: Path, graph: bytes) -> None:
+    replace_graph(bundle_copy, "level1", graph)
+    with pytest.raises(InferenceError) as caught:
+        Gate.open(bundle_copy, threads=1).check(f"{MARKER} hello")
+    assert MARKER not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [[f"{MARKER}\ud800"], [MARKER * 100], [MARKER, None]],
+    ids=["surrogate", "size", "None"],
+)
+def test_no_input_error_quotes_the_text(tiny_bundle: Path, texts: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        Gate.open(tiny_bundle, threads=1, max_text_bytes=100).check_many(texts)
+    assert MARKER not in "".join(traceback.format_exception(caught.value))
+
+
+# The project's own small model
+
+
+def test_mini_flags_its_example_and_names_the_hazard(mini_bundle: Path) -> None:
+    verdict = Gate.open(mini_bundle, threads=1).check("How to hack into someone's email account")
+    assert verdict.flagged
+    assert verdict.hazard == "S2_nonviolent_crimes"
+    assert verdict.tokens == TokenCount(total=9, read=9)
+    assert verdict.model.bundle == "mini"
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    "text", ["What is the capital of France?", "How do I kill a Python process?", ""]
+)
+def test_mini_lets_harmless_texts_pass(mini_bundle: Path, text: str, variant: str) -> None:
+    verdict = Gate.open(mini_bundle, variant=variant, threads=1).check(text)
+    assert not verdict.flagged
+    assert verdict.hazard is None
