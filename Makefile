@@ -43,9 +43,12 @@ format: install  ## rewrite the code in the project's style
 
 rehearse: install  ## merge, export and verify the production recipe on a full-size stand-in
 	$(BIN)/python -m benchmarks.rehearse build/rehearsal
+	$(BIN)/python -m benchmarks.readme README.md
 
 bench: install  ## time PyTorch and ONNX Runtime on build/mini, write results and tables
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.readme README.md
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv

@@ -35,10 +35,10 @@ from hazgate.bundle import Bundle
 from hazgate.decode import encode
 from hazgate.tokenization import Tokenizer
 from hazgate_export.assemble import PARITY_FILE
+from hazgate_export.build import LocalSources, fetch_level
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import step, track
 from hazgate_export.recipe import load_recipe
-from hazgate_export.sources import fetch
 
 
 def compare(
@@ -141,23 +141,17 @@ def _tasks(bundle: Bundle, calls: int) -> tuple[tuple[tuple[int, ...], ...], tup
 def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
     """The recipe's sources on this machine, proven to be what the bundle was made of."""
     loaded = load_recipe(recipe)
-    settings = loaded.recipe.base
-    base = fetch(settings.source, id=settings.id, folder=loaded.folder, weights="model")
-    adapters = {
-        name: fetch(
-            level.adapter, id=level.adapter_id, folder=loaded.folder, weights="adapter_model"
-        )
-        for name, level in loaded.recipe.levels.items()
-    }
     levels = bundle.manifest.levels
-    if set(levels) != set(adapters):
+    if set(levels) != set(loaded.recipe.levels):
         raise BenchmarkError(
-            f"{recipe} has the levels {sorted(adapters)}, the bundle has {sorted(levels)}"
+            f"{recipe} has the levels {sorted(loaded.recipe.levels)}, the bundle has "
+            f"{sorted(levels)}"
         )
+    fetched_levels = {name: fetch_level(loaded, name, LocalSources()) for name in levels}
     foreign = [
         f"{fetched.id} (for {name})"
         for name, level in levels.items()
-        for fetched, stated in ((base, level.base), (adapters[name], level.adapter))
+        for fetched, stated in zip(fetched_levels[name], (level.base, level.adapter), strict=True)
         if fetched.sha256 != stated.sha256
     ]
     if foreign:
@@ -168,8 +162,8 @@ def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
     return ModelFiles(
         recipe=str(recipe.resolve()),
         bundle=str(bundle.root),
-        base=str(base.directory),
-        adapters={name: str(adapter.directory) for name, adapter in adapters.items()},
+        base=str(fetched_levels[bundle.manifest.cascade.gate][0].directory),
+        adapters={name: str(adapter.directory) for name, (_, adapter) in fetched_levels.items()},
         merged=str(folder),
     )
 

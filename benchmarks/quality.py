@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Quality
 from hazgate.manifest import Manifest
-from hazgate_export.verify_bundle import boundary_of
+from hazgate_export.verify import boundary_of
 
 LevelLogits = Mapping[str, NDArray[np.float32]]
 

@@ -49,7 +49,8 @@ def fill(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
             _check_begin(name, number, begun, seen, contents)
             begun = name
             seen.add(name)
-            lines.extend([line, contents[name]()])
+            # Blank lines, because not every Markdown ends an HTML block or a table without one.
+            lines.extend([line, "", contents[name](), ""])
         elif name != begun:
             raise RegionError(f"line {number}: end:{name} without its beginning")
         else:

@@ -8,7 +8,7 @@ import numpy as np
 
 LENGTHS = (8, 16, 32, 64, 128, 256)
 # Each of the token counts, in each round; the 99th percentile of so few is nearly the slowest.
-CALLS_PER_ROUND = 50
+CALLS_PER_ROUND = 40
 SEED = 20262
 
 TEXT = "text"

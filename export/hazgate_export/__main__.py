@@ -128,12 +128,23 @@ def verify(bundle: Path, recipe: Path | None, base: Path | None, adapters: dict[
     "--data export/training/contrast.jsonl"
 )
 @click.argument("recipe", type=_PATH)
-@click.option("--data", "data_files", type=_PATH, multiple=True, required=True,
-              help="JSON Lines of labelled texts; may be given more than once.")
+@click.option(
+    "--data",
+    "data_files",
+    type=_PATH,
+    multiple=True,
+    required=True,
+    help="JSON Lines of labelled texts; may be given more than once.",
+)
 @click.option("--level", "levels", multiple=True, help="Only this level.  [default: all]")
 @click.option("--out", type=_PATH, help="Parent of the adapters.  [default: where RECIPE reads]")
-@click.option("--work", type=_PATH, default=Path("build/finetune"), show_default=True,
-              help="Checkpoints; a run that was interrupted continues from them.")
+@click.option(
+    "--work",
+    type=_PATH,
+    default=Path("build/finetune"),
+    show_default=True,
+    help="Checkpoints; a run that was interrupted continues from them.",
+)
 @_BASE
 def finetune(
     recipe: Path,

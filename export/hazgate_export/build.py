@@ -152,21 +152,18 @@ def reference_of_level(
     loaded: LoadedRecipe, name: str, local: LocalSources, cases: tuple[Case, ...]
 ) -> NDArray[np.float32]:
     """The adapter-applied PyTorch model's logits of `cases`, shape [len(cases), n_labels]."""
-    base, adapter = _fetch_level(loaded, name, local)
+    base, adapter = fetch_level(loaded, name, local)
     labels = loaded.recipe.levels[name].labels
     adapted = load_adapted(base, adapter, loaded.recipe.base, labels)
     return torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
 
 
-def _refuse_foreign(target: Path) -> None:
-    """A build replaces what lies at `target`, so that must be a bundle, or nothing."""
-    if target.exists() and not (target / MANIFEST_FILE).is_file():
-        if target.is_dir() and not any(target.iterdir()):
-            return
-        raise BundleError(f"{target} is there and is no bundle; it will not be overwritten")
+def fetch_level(loaded: LoadedRecipe, name: str, local: LocalSources) -> tuple[Fetched, Fetched]:
+    """The base and the adapter of a level, on this machine.
 
-
-def _fetch_level(loaded: LoadedRecipe, name: str, local: LocalSources) -> tuple[Fetched, Fetched]:
+    Raises:
+        SourceError: one cannot be had, or must not be used.
+    """
     recipe = loaded.recipe
     level = recipe.levels[name]
 
@@ -188,13 +185,21 @@ def _fetch_level(loaded: LoadedRecipe, name: str, local: LocalSources) -> tuple[
     return base, adapter
 
 
+def _refuse_foreign(target: Path) -> None:
+    """A build replaces what lies at `target`, so that must be a bundle, or nothing."""
+    if target.exists() and not (target / MANIFEST_FILE).is_file():
+        if target.is_dir() and not any(target.iterdir()):
+            return
+        raise BundleError(f"{target} is there and is no bundle; it will not be overwritten")
+
+
 def _export_level(
     loaded: LoadedRecipe, name: str, local: LocalSources, graphs: Path, root: Path
 ) -> _Level:
     recipe = loaded.recipe
     level = recipe.levels[name]
     step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
-    base, adapter = _fetch_level(loaded, name, local)
+    base, adapter = fetch_level(loaded, name, local)
     adapted = load_adapted(base, adapter, recipe.base, level.labels)
     config = adapted.config
     spec, tokenizer = _tokenizer(recipe, base, adapter, config, root)

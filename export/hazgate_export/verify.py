@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.batching import pad
-from hazgate.manifest import TokenizerSpec
+from hazgate.manifest import Manifest, TokenizerSpec
 from hazgate.scores import softmax
 from hazgate.session import Session
 from hazgate_export.corpus import Case
@@ -84,6 +84,17 @@ class Parity:
     def passed(self) -> bool:
         """Whether the variant may be shipped."""
         return not self.problems
+
+
+def boundary_of(manifest: Manifest, level: str) -> Boundary:
+    """Where decisions of a bundle's level change."""
+    cascade = manifest.cascade
+    is_gate = cascade.gate == level
+    labels = manifest.levels[level].labels
+    return Boundary(
+        positive=labels.index(cascade.positive_label) if is_gate else None,
+        threshold=cascade.threshold,
+    )
 
 
 def measure(

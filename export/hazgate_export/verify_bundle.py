@@ -13,7 +13,7 @@ from hazgate_export.assemble import PARITY_FILE
 from hazgate_export.build import LocalSources, reference_of_level
 from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
 from hazgate_export.recipe import GateRecipe, LoadedRecipe
-from hazgate_export.verify import Boundary, Parity, measure
+from hazgate_export.verify import Parity, boundary_of, measure
 
 
 def verify_bundle(
@@ -52,17 +52,6 @@ def verify_bundle(
             for variant, classifier in classifiers.items()
         )
     return tuple(parities)
-
-
-def boundary_of(manifest: Manifest, level: str) -> Boundary:
-    """Where decisions of a bundle's level change."""
-    cascade = manifest.cascade
-    is_gate = cascade.gate == level
-    labels = manifest.levels[level].labels
-    return Boundary(
-        positive=labels.index(cascade.positive_label) if is_gate else None,
-        threshold=cascade.threshold,
-    )
 
 
 def _measure(

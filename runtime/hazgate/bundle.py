@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ class Bundle:
             IntegrityError: files are missing, foreign, changed or links out of the bundle; all
                 of them are named.
         """
-        root = Path(path).resolve()
+        try:
+            root = Path(path).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a link to itself; a NUL
+            raise BundleError(f"{os.fspath(path)!r} is not a path of a bundle: {error}") from error
         text = _read_manifest(root, Path(path))
         manifest = Manifest.parse(text)
         problems = list(_unlisted(root, manifest))
@@ -59,6 +63,8 @@ class Bundle:
 def _read_manifest(root: Path, named: Path) -> bytes:
     file = root / MANIFEST_FILE
     try:
+        if not file.resolve().is_relative_to(root):
+            raise BundleError(f"{named}: {MANIFEST_FILE} is a link out of the bundle")
         if file.stat().st_size > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{named}: {MANIFEST_FILE} is larger than {_MAX_MANIFEST_BYTES} B")
         return file.read_bytes()
@@ -66,8 +72,8 @@ def _read_manifest(root: Path, named: Path) -> bytes:
         raise BundleError(
             f"{named} is not a bundle: it has no {MANIFEST_FILE}. `make export` builds one."
         ) from error
-    except OSError as error:
-        raise BundleError(f"{named} cannot be read as a bundle: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:
+        raise BundleError(f"{named} cannot be read as a bundle: {error}") from error
 
 
 def _unlisted(root: Path, manifest: Manifest) -> Iterator[str]:
@@ -85,7 +91,10 @@ def _check(root: Path, name: str, expected: FileSpec) -> list[str]:
     try:
         if not file.resolve().is_relative_to(root):
             return [f"{name}: is a link out of the bundle"]
-        size_bytes = file.stat().st_size
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return [f"{name}: is not a regular file"]
+        size_bytes = status.st_size
         if size_bytes != expected.size_bytes:
             return [f"{name}: expected {expected.size_bytes} bytes, found {size_bytes}"]
         if sha256(file) != expected.sha256:
@@ -94,6 +103,8 @@ def _check(root: Path, name: str, expected: FileSpec) -> list[str]:
         return [f"{name}: missing"]
     except OSError as error:
         return [f"{name}: cannot be read: {error.strerror}"]
+    except RuntimeError:  # how pathlib before Python 3.13 says it
+        return [f"{name}: is a link to itself"]
     return []
 
 

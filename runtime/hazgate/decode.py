@@ -95,7 +95,10 @@ def _decode_scalar(kind: type, data: object, problems: list[str], path: str) -> 
     # bool is an int to Python, but not to whoever wrote the document.
     is_number = isinstance(data, (int, float)) and not isinstance(data, bool)
     if kind is float and is_number:
-        return float(typing.cast(float, data))
+        try:
+            return float(typing.cast(float, data))
+        except OverflowError:
+            return _wrong(problems, path, "a number that a float can hold", data)
     if isinstance(data, kind) and (kind is not int or is_number):
         return data
     return _wrong(problems, path, names[kind], data)
@@ -107,5 +110,8 @@ def _wrong(problems: list[str], path: str, expected: str, data: object) -> objec
 
 
 def _show(data: object) -> str:
-    text = repr(data)
+    try:
+        text = repr(data)
+    except RecursionError:
+        text = f"a deeply nested {type(data).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,7 +11,7 @@ from hazgate.classifier import Classifier
 from hazgate.errors import BundleError, InputError
 from hazgate.scores import softmax
 from hazgate.session import CPU
-from hazgate.tokenization import Tokens, check_text
+from hazgate.tokenization import Tokens, as_texts, check_text
 from hazgate.verdict import ModelIdentity, TokenCount, Verdict, decide
 
 # Tokenising is linear in a text's length, and a longer one is no prompt but an attack.
@@ -104,6 +104,7 @@ class Gate:
             InputError: an element is not a well-formed string, or is too long; says which.
             InferenceError: a model failed or gave a logit that is not finite.
         """
+        texts = as_texts(texts)
         self._check_input(texts)
         tokens = self.gate.tokenizer.encode(texts)
         positive = self.gate.labels.index(self.bundle.manifest.cascade.positive_label)
@@ -125,8 +126,6 @@ class Gate:
         ]
 
     def _check_input(self, texts: Sequence[str]) -> None:
-        if isinstance(texts, str):
-            raise InputError("expected a sequence of strings, got one string; use check()")
         for i, text in enumerate(texts):
             size_bytes = check_text(text, i)
             if size_bytes > self.max_text_bytes:

@@ -158,9 +158,11 @@ def _list(subject: str, problems: list[str]) -> str:
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a field is given twice in one table")
+    table: dict[str, object] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"the field {key!r} is given twice in one table")
+        table[key] = value
     return table
 
 
@@ -221,5 +223,6 @@ def is_inside(path: str) -> bool:
         and "\\" not in path
         and ":" not in path
         and "\0" not in path
+        and not any("\ud800" <= character <= "\udfff" for character in path)
         and path != MANIFEST_FILE
     )

@@ -28,4 +28,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     Returns:
         Shape [..., n_labels], each in [0, 1].
     """
-    return np.exp(logits.astype(np.float64) - log_sum_exp(logits)[..., None])
+    wide = logits.astype(np.float64)
+    # Not exp(x - log_sum_exp): beside a large maximum the logarithm of the count is rounded away.
+    powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

@@ -1,7 +1,7 @@
 """Text to token ids, exactly as the model's own tokenizer makes them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,9 +64,10 @@ class Tokenizer:
         Raises:
             InputError: an element is not a string, or holds a lone surrogate; says which.
         """
+        texts = as_texts(texts)
         for i, text in enumerate(texts):
             check_text(text, i)
-        encodings = self._fast.encode_batch_fast(list(texts), add_special_tokens=False)
+        encodings = self._fast.encode_batch_fast(texts, add_special_tokens=False)
         return [self._finish(encoding) for encoding in encodings]
 
     def _finish(self, encoding: "Encoding") -> Tokens:
@@ -75,6 +76,17 @@ class Tokenizer:
         n_read = len(encoding)
         ids = self._fast.post_process(encoding, None, add_special_tokens=True).ids
         return Tokens(input_ids=tuple(ids), n_total=n_total, n_read=n_read)
+
+
+def as_texts(texts: Iterable[str]) -> list[str]:
+    """The texts of any iterable, which may be one that can be read only once.
+
+    Raises:
+        InputError: it is one string, whose characters are not meant.
+    """
+    if isinstance(texts, str):
+        raise InputError("expected a sequence of strings, got one string")
+    return list(texts)
 
 
 def check_text(text: object, index: int) -> int:

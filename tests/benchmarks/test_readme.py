@@ -16,14 +16,18 @@ def marked(name: str, body: str = "old") -> str:
     return f"<!-- begin:{name} -->\n{body}\n<!-- end:{name} -->"
 
 
+def filled(name: str) -> str:
+    return marked(name, f"\n{CONTENTS[name]()}\n")
+
+
 def test_only_regions_change() -> None:
     text = f"# Title\n\n{marked('a')}\n\nbetween\n{marked('b', 'x')}\nafter\n"
-    expected = f"# Title\n\n{marked('a', '| new |')}\n\nbetween\n{marked('b', CONTENTS['b']())}"
-    assert fill(text, CONTENTS) == f"{expected}\nafter\n"
+    expected = f"# Title\n\n{filled('a')}\n\nbetween\n{filled('b')}\nafter\n"
+    assert fill(text, CONTENTS) == expected
 
 
 def test_an_empty_region_is_filled() -> None:
-    assert fill("<!-- begin:a -->\n<!-- end:a -->", CONTENTS) == marked("a", "| new |")
+    assert fill("<!-- begin:a -->\n<!-- end:a -->", CONTENTS) == filled("a")
 
 
 def test_filling_again_changes_nothing() -> None:

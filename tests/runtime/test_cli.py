@@ -473,7 +473,8 @@ def test_without_its_libraries_the_command_says_what_to_install(package: str) ->
 def test_a_broken_installation_is_not_taken_for_a_missing_extra() -> None:
     done = run_python(
         "-c",
-        "import sys; sys.modules['hazgate.cli.rows'] = None\nfrom hazgate.__main__ import main\nmain()",
+        "import sys; sys.modules['hazgate.cli.rows'] = None\n"
+        "from hazgate.__main__ import main\nmain()",
     )
     assert done.returncode == 1
     assert "pip install" not in done.stderr

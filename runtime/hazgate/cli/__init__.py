@@ -15,6 +15,8 @@ EXIT_CODES: tuple[tuple[type[HazgateError], int], ...] = (
     (InputError, 4),
     (InferenceError, 5),
 )
+# Overload and deadlines, which no command of today can meet: like inference, no answer came.
+_EXIT_OTHER = 5
 
 
 class ExitCodeGroup(click.Group):
@@ -26,7 +28,8 @@ class ExitCodeGroup(click.Group):
             return super().invoke(ctx)
         except HazgateError as error:
             click.echo(f"error: {error}", err=True)
-            sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+            codes = (code for kind, code in EXIT_CODES if isinstance(error, kind))
+            sys.exit(next(codes, _EXIT_OTHER))
 
 
 @click.group(

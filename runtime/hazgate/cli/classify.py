@@ -109,7 +109,8 @@ def _line(row: Row, verdict: Verdict, pass_through: bool) -> str:
     data: dict[str, Any] = verdict.to_dict()
     if pass_through:
         data["input"] = dict(row.rest)
-    return json.dumps(data, ensure_ascii=False)
+    # ASCII: any terminal can spell it, and a field with a lone surrogate survives.
+    return json.dumps(data)
 
 
 def _progress(console: Console) -> Progress:

@@ -6,9 +6,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hazgate.bundle import Bundle
 from hazgate.decode import encode
+
+_COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
 
 
 @click.command(epilog="Example: hazgate info build/mini --json")
@@ -46,11 +49,14 @@ def info(bundle: Path, as_json: bool) -> None:
             f"  {level.family}, {level.pooling} pooling, at most {level.tokenizer.max_tokens} "
             f"tokens, special tokens in a text are {level.tokenizer.special_tokens_in_text}",
             highlight=False,
+            markup=False,
         )
-        table = Table("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
+        table = Table()
+        for title in _COLUMNS:
+            table.add_column(title, overflow="fold")
         for variant_name, variant in level.variants.items():
             default = " (default)" if variant_name == manifest.default_variant else ""
-            table.add_row(
+            row = (
                 variant_name + default,
                 variant.precision,
                 variant.scheme,
@@ -58,6 +64,7 @@ def info(bundle: Path, as_json: bool) -> None:
                 f"{variant.parity.decisions_changed} of {variant.parity.n_texts}",
                 ", ".join(variant.execution_providers),
             )
+            table.add_row(*map(Text, row))
         console.print(table)
 
 

@@ -9,6 +9,8 @@ from hazgate.errors import InputError
 
 # Enough to mend a file by; a file of another kind would report every line of it.
 _MAX_PROBLEMS = 20
+# Some editors put it at the start of a UTF-8 file.
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,8 @@ def check_file(file: Path) -> int:
     """
     problems: list[str] = []
     n_rows = 0
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no regular file and can be read only once; pipe it into -")
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -63,7 +67,7 @@ def _parse(line: bytes) -> tuple[Row | None, str]:
     if not line.strip():
         return None, ""
     try:
-        data = json.loads(line.decode("utf-8"))
+        data = json.loads(line.removeprefix(_BOM).decode("utf-8"), parse_constant=_refuse)
     except UnicodeDecodeError:
         return None, "not UTF-8"
     except (ValueError, RecursionError):
@@ -78,3 +82,8 @@ def _parse(line: bytes) -> tuple[Row | None, str]:
     except UnicodeEncodeError:
         return None, "text holds a lone surrogate"
     return Row(text=text, rest=data), ""
+
+
+def _refuse(constant: str) -> float:
+    """NaN and Infinity, which Python reads although JSON does not have them."""
+    raise ValueError(f"{constant} is not JSON")
