@@ -102,9 +102,24 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
 @cli.command(epilog="Example: hazgate-export verify build/mini --recipe export/recipes/mini.toml")
 @click.argument("bundle", type=_PATH)
 @click.option("--recipe", type=_PATH, help="Compute the reference anew from this recipe.")
+@click.option(
+    "--data",
+    "data_files",
+    type=_PATH,
+    multiple=True,
+    help="Labelled JSON Lines: also count what decisions and macro-F1 change. Needs --recipe.",
+)
+@click.option("--texts", default=4000, show_default=True, help="Labelled texts a level, at most.")
 @_BASE
 @_ADAPTERS
-def verify(bundle: Path, recipe: Path | None, base: Path | None, adapters: dict[str, Path]) -> None:
+def verify(
+    bundle: Path,
+    recipe: Path | None,
+    data_files: tuple[Path, ...],
+    texts: int,
+    base: Path | None,
+    adapters: dict[str, Path],
+) -> None:
     """Hold BUNDLE against the reference again: its stored logits, or --recipe's model."""
     from hazgate.bundle import Bundle
     from hazgate_export.build import LocalSources
@@ -112,15 +127,23 @@ def verify(bundle: Path, recipe: Path | None, base: Path | None, adapters: dict[
     from hazgate_export.report import parity_table
     from hazgate_export.verify_bundle import verify_bundle
 
-    if recipe is None and (base or adapters):
-        raise click.UsageError("--base and --adapter need --recipe")
+    if recipe is None and (base or adapters or data_files):
+        raise click.UsageError("--base, --adapter and --data need --recipe")
     loaded = load_recipe(recipe) if recipe else None
-    local = LocalSources(base=base, adapters=adapters)
-    parities = verify_bundle(Bundle.open(bundle), loaded, local)
+    opened = Bundle.open(bundle)
+    parities = verify_bundle(opened, loaded, LocalSources(base=base, adapters=adapters))
     problems = [problem for parity in parities for problem in parity.problems]
     if problems:
         raise GateMissed("\n".join(problems), parities)
     click.echo(parity_table(parities))
+    if loaded and data_files:
+        from hazgate_export.agreement import agreement_table, measure_agreement
+
+        agreements = measure_agreement(opened, loaded, data_files, n_texts=texts, seed=0)
+        click.echo(f"\n{agreement_table(agreements)}")
+        problems = [problem for agreement in agreements for problem in agreement.problems]
+        if problems:
+            raise GateMissed("\n".join(problems))
 
 
 @cli.command(

@@ -102,13 +102,15 @@ class GateRecipe(_Table):
 
     `max_abs_logit_diff` is against the adapter-applied PyTorch model; a decision counts as
     changed when argmax differs (for the gate level: the side of the threshold) and the reference
-    was not within `decision_margin` (probability) of the boundary.
+    was not within `decision_margin` (probability) of the boundary. On labelled data, where there
+    are enough texts, no margin applies and macro-F1 may fall by `max_macro_f1_loss`.
     """
 
     max_abs_logit_diff: float = Field(gt=0)
     max_changed_share: float = Field(ge=0, lt=1)
     decision_margin: float = Field(ge=0, lt=0.5, default=0.0)
     max_invariance_diff: float = Field(gt=0)
+    max_macro_f1_loss: float = Field(ge=0, lt=1, default=0.005)
 
 
 class VariantRecipe(_Table):
