@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hazgate_export.errors import RecipeError
-from hazgate_export.finetune import FinetuneResult, finetune_level
+from hazgate_export.finetune.run import FinetuneResult, finetune_level
 from hazgate_export.recipe import DirectorySource, LoadedRecipe
 from hazgate_export.sources import fetch
 

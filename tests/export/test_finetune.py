@@ -21,7 +21,8 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 import hazgate_export.finetune.train as training
 from hazgate_export.errors import DataError, RecipeError
-from hazgate_export.finetune import FinetuneResult, FinetuneSettings, finetune_level
+from hazgate_export.finetune.run import FinetuneResult, finetune_level
+from hazgate_export.finetune.settings import FinetuneSettings
 from hazgate_export.finetune.data import (
     Row,
     add_noise,
@@ -315,9 +316,9 @@ def test_figures_tell_recall_from_false_positives() -> None:
         rows, np.array([0, 0, 1, 1]), scores, LEVEL1, positive=1, max_false_positive_rate=0.0
     )
 
-    assert figures.gate is not None
-    assert figures.gate.recall == 0.5
-    assert figures.gate.false_positive_rate == 0.5
+    gate = next(gate for gate in figures.gates if gate.threshold == 0.5)
+    assert gate.recall == 0.5
+    assert gate.false_positive_rate == 0.5
     assert figures.proposed is not None
     assert figures.proposed.false_positive_rate == 0.0
     assert figures.proposed.threshold == pytest.approx(0.61)

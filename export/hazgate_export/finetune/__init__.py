@@ -1,6 +1,5 @@
-"""Training of a level's LoRA adapter from labelled rows, by the recipe's own table."""
+"""Training of a level's LoRA adapter from labelled rows, by the recipe's own table.
 
-from hazgate_export.finetune.run import FinetuneResult, finetune_level
-from hazgate_export.finetune.settings import FinetuneSettings
-
-__all__ = ["FinetuneResult", "FinetuneSettings", "finetune_level"]
+`run.finetune_level` is the way in; `settings.FinetuneSettings` is the recipe's table and loads
+no training library, so that reading a recipe stays quick.
+"""

@@ -134,13 +134,16 @@ def _recipe(trained: Trained) -> str:
         + (", form changed at random" if settings.noise else ""),
         "seed, arithmetic": f"{settings.seed}, {settings.precision}",
     }
-    tried = ", ".join(f"{c.epochs} epochs/{c.class_balance}" for c in settings.candidates)
+    tried = ""
+    if len(settings.candidates) > 1:
+        choices = ", ".join(f"{c.epochs} epochs/{c.class_balance}" for c in settings.candidates)
+        tried = (
+            f"\nTried: {choices}; chosen by the mean macro-F1 over validation and held-out rows.\n"
+        )
     return f"""## Recipe
 
 {_table(("", ""), facts.items())}
-
-Tried: {tried}; chosen by the mean macro-F1 over validation and held-out rows.
-"""
+{tried}"""
 
 
 def _figures(trained: Trained) -> str:
@@ -151,7 +154,8 @@ def _figures(trained: Trained) -> str:
 ### On sources that were not seen
 
 From a trial run with the same settings that learned from none of these rows; the adapter here has
-then learned from them too. This is the honest estimate for other people's text.
+then learned from them too. The nearest there is to other people's text, if a little too kind: some
+settings were chosen by these sources.
 
 {_figure_tables(held_out)}"""
     return f"""{text}
@@ -165,13 +169,14 @@ from. Easier than real traffic.
 
 def _figure_tables(figures: Figures) -> str:
     summary = f"Macro-F1 {figures.macro_f1:.3f}, accuracy {figures.accuracy:.3f}, "
-    gates = [gate for gate in (figures.gate, figures.proposed) if gate is not None]
-    gate_table = (
-        "\n\n"
-        + _table(("threshold", "recall of unsafe", "false positives of safe"), map(_gate, gates))
-        if gates
-        else ""
-    )
+    gate_table = ""
+    if figures.proposed is not None:
+        gates = sorted((*figures.gates, figures.proposed), key=lambda gate: gate.threshold)
+        header = ("threshold", "recall of unsafe", "false positives of safe")
+        gate_table = (
+            f"\n\n{_table(header, map(_gate, gates))}\n\n{figures.proposed.threshold:.2f} is the "
+            "lowest threshold within the recipe's `max_false_positive_rate` on these rows."
+        )
     classes = (
         (label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
         for label, c in figures.classes.items()

@@ -9,6 +9,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from hazgate_export.finetune.data import Row
 
+# What a card shows beside the proposed threshold.
+_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassFigures:
@@ -44,14 +47,14 @@ class SourceFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """Everything measured on one set of rows; `gate` and `proposed` only for a binary level."""
+    """Everything measured on one set of rows; `gates` and `proposed` only for a gate."""
 
     n_rows: int
     accuracy: float
     macro_f1: float
     classes: Mapping[str, ClassFigures]
     sources: tuple[SourceFigures, ...]
-    gate: GateFigures | None
+    gates: tuple[GateFigures, ...]
     proposed: GateFigures | None
 
 
@@ -79,10 +82,11 @@ def measure(
         targets, predicted, labels=range(len(labels)), average=None, zero_division=0
     )
     present = support > 0
-    gate = proposed = None
+    gates: tuple[GateFigures, ...] = ()
+    proposed = None
     if positive is not None:
         is_positive, flag_scores = targets == positive, scores[:, positive]
-        gate = _at(0.5, is_positive, flag_scores)
+        gates = tuple(_at(threshold, is_positive, flag_scores) for threshold in _THRESHOLDS)
         threshold = lowest_threshold(flag_scores[~is_positive], max_false_positive_rate)
         proposed = _at(threshold, is_positive, flag_scores)
     return Figures(
@@ -99,7 +103,7 @@ def measure(
             for i, label in enumerate(labels)
         },
         sources=_by_source(rows, targets, predicted, labels),
-        gate=gate,
+        gates=gates,
         proposed=proposed,
     )
 

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.utils.save_and_load import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -98,7 +98,7 @@ def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     """Writes weights and configuration as PEFT reads them, without this machine's paths."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors = {name: value.detach().contiguous() for name, value in sorted(state.items())}
-    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    (folder / ADAPTER_WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     config = model.peft_config["default"].to_dict()
     config |= {"base_model_name_or_path": base_id, "inference_mode": True}
     # PEFT holds these as sets, whose order changes from run to run.
