@@ -21,8 +21,6 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 import hazgate_export.finetune.train as training
 from hazgate_export.errors import DataError, RecipeError
-from hazgate_export.finetune.run import FinetuneResult, finetune_level
-from hazgate_export.finetune.settings import FinetuneSettings
 from hazgate_export.finetune.data import (
     Row,
     add_noise,
@@ -33,7 +31,14 @@ from hazgate_export.finetune.data import (
     split,
 )
 from hazgate_export.finetune.evaluate import lowest_threshold, measure
-from hazgate_export.finetune.settings import Candidate, DataRules, FileDefaults, StyleNoise
+from hazgate_export.finetune.run import FinetuneResult, finetune_level
+from hazgate_export.finetune.settings import (
+    Candidate,
+    DataRules,
+    FileDefaults,
+    FinetuneSettings,
+    StyleNoise,
+)
 from hazgate_export.standin import write_standin
 
 BASE_ID = "test/tiny"

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from hazgate_export.standin import StandIn, write_standin
+from tests.support.recipes import recipe_text
 
 VOCABULARY = 6500
 LEVELS: Mapping[str, tuple[str, ...]] = {
@@ -97,49 +98,15 @@ def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
         lora_rank=4,
     )
     recipe = folder / "recipe.toml"
-    recipe.write_text(recipe_text(name, family.pooling), encoding="utf-8")
-    return standin, recipe
-
-
-def recipe_text(name: str, pooling: str) -> str:
-    """The recipe of a stand-in; random weights get a wide int8 gate, fp32 gets the real one."""
-    levels = "\n".join(
-        f'[levels.{level}]\nadapter_id = "test/{name}-{level}"\n'
-        f'adapter = {{ directory = "{level}" }}\nlabels = {list(labels)}\n'
-        for level, labels in LEVELS.items()
+    text = recipe_text(
+        name=name,
+        base_id=f"test/{name}",
+        family=name,
+        pooling=family.pooling,
+        levels=LEVELS,
+        max_tokens=250,
+        default_variant="fp32",
+        lengths=(1, 2, 7, 8, 9, 16, 17, 33, 64, 129),
     )
-    return f"""
-schema_version = 1
-name = "{name}"
-description = "random weights"
-opset = 18
-default_variant = "fp32"
-
-[base]
-id = "test/{name}"
-family = "{name}"
-pooling = "{pooling}"
-source = {{ directory = "base" }}
-
-[tokenizer]
-max_tokens = 250
-
-{levels}
-[cascade]
-gate = "level1"
-positive_label = "unsafe"
-threshold = 0.5
-threshold_source = "default"
-hazards = "level2"
-
-[variants.fp32]
-precision = "fp32"
-gate = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }}
-
-[variants.int8]
-precision = "int8"
-gate = {{ max_abs_logit_diff = 5.0, max_changed_share = 0.5, max_invariance_diff = 1e-4 }}
-
-[parity]
-lengths = [1, 2, 7, 8, 9, 16, 17, 33, 64, 129]
-"""
+    recipe.write_text(text, encoding="utf-8")
+    return standin, recipe

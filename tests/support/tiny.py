@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tests.support.recipes import recipe_text
+
 NAME = "tiny"
 BASE_ID = "test/tiny"
 MAX_TOKENS = 64
@@ -45,49 +47,15 @@ def write_tiny_recipe(folder: Path) -> Path:
         lora_rank=4,
     )
     recipe = folder / "tiny.toml"
-    recipe.write_text(tiny_recipe_text(), encoding="utf-8")
-    return recipe
-
-
-def tiny_recipe_text() -> str:
-    """The recipe; int8 gets gates that random weights can pass, fp32 the real ones."""
-    levels = "\n".join(
-        f'[levels.{level}]\nadapter_id = "{BASE_ID}-{level}"\n'
-        f'adapter = {{ directory = "{level}" }}\nlabels = {list(labels)}\n'
-        for level, labels in LEVELS.items()
+    text = recipe_text(
+        name=NAME,
+        base_id=BASE_ID,
+        family="bert",
+        pooling="cls",
+        levels=LEVELS,
+        max_tokens=MAX_TOKENS,
+        default_variant="int8",
+        lengths=(1, 2, 3, 8, 31, MAX_TOKENS),
     )
-    return f"""schema_version = 1
-name = "{NAME}"
-description = "Random weights for tests; its verdicts mean nothing."
-opset = 18
-default_variant = "int8"
-
-[base]
-id = "{BASE_ID}"
-family = "bert"
-pooling = "cls"
-source = {{ directory = "base" }}
-
-[tokenizer]
-max_tokens = {MAX_TOKENS}
-special_tokens_in_text = "text"
-
-{levels}
-[cascade]
-gate = "level1"
-positive_label = "unsafe"
-threshold = 0.5
-threshold_source = "default"
-hazards = "level2"
-
-[variants.fp32]
-precision = "fp32"
-gate = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }}
-
-[variants.int8]
-precision = "int8"
-gate = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-4 }}
-
-[parity]
-lengths = [1, 2, 3, 8, 31, {MAX_TOKENS}]
-"""
+    recipe.write_text(text, encoding="utf-8")
+    return recipe

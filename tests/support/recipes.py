@@ -1,0 +1,68 @@
+"""The recipe of a stand-in with random weights, as text."""
+
+from collections.abc import Mapping, Sequence
+
+
+def recipe_text(
+    *,
+    name: str,
+    base_id: str,
+    family: str,
+    pooling: str,
+    levels: Mapping[str, Sequence[str]],
+    max_tokens: int,
+    default_variant: str,
+    lengths: Sequence[int],
+) -> str:
+    """A recipe whose sources lie beside it; random weights get a wide int8 gate, fp32 the real one.
+
+    Args:
+        name: of the bundle.
+        base_id: the name that the adapters give as their base; adapters are called after it.
+        family: the base's architecture.
+        pooling: what its head reads.
+        levels: labels of each level, whose adapter lies in a directory of its name.
+        max_tokens: the served limit.
+        default_variant: fp32 or int8.
+        lengths: token counts that parity tries.
+    """
+    tables = "\n".join(
+        f'[levels.{level}]\nadapter_id = "{base_id}-{level}"\n'
+        f'adapter = {{ directory = "{level}" }}\nlabels = {list(labels)}\n'
+        for level, labels in levels.items()
+    )
+    return f"""schema_version = 1
+name = "{name}"
+description = "Random weights for tests; its verdicts mean nothing."
+opset = 18
+default_variant = "{default_variant}"
+
+[base]
+id = "{base_id}"
+family = "{family}"
+pooling = "{pooling}"
+source = {{ directory = "base" }}
+
+[tokenizer]
+max_tokens = {max_tokens}
+special_tokens_in_text = "text"
+
+{tables}
+[cascade]
+gate = "level1"
+positive_label = "unsafe"
+threshold = 0.5
+threshold_source = "default"
+hazards = "level2"
+
+[variants.fp32]
+precision = "fp32"
+gate = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }}
+
+[variants.int8]
+precision = "int8"
+gate = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-4 }}
+
+[parity]
+lengths = {list(lengths)}
+"""
