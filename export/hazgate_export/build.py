@@ -40,10 +40,11 @@ from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
 from hazgate_export.errors import GateMissed, RecipeError
 from hazgate_export.merge import load_adapted, merge
 from hazgate_export.progress import step
-from hazgate_export.quantize import SCHEME, quantize_dynamic_int8
+from hazgate_export.quantize import quantize_int8
 from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
 from hazgate_export.reference import torch_logits
 from hazgate_export.report import parity_document
+from hazgate_export.schemes import is_batch_invariant
 from hazgate_export.sources import Fetched, fetch
 from hazgate_export.tokenizer_parity import check_tokenizer
 from hazgate_export.verify import Boundary, Parity, measure
@@ -218,12 +219,12 @@ def _export_level(
     gc.collect()
     files = {}
     for variant, settings in recipe.variants.items():
-        if settings.precision == "int8":
-            step(f"{name}: quantise to int8")
-            files[variant] = graphs / f"{name}-{variant}.onnx"
-            quantize_dynamic_int8(fp32, files[variant])
-        else:
+        if settings.int8_scheme is None:
             files[variant] = fp32
+        else:
+            step(f"{name}: quantise to int8, {settings.int8_scheme}")
+            files[variant] = graphs / f"{name}-{variant}.onnx"
+            quantize_int8(fp32, files[variant], settings.int8_scheme)
     is_gate = recipe.cascade.gate == name
     return _Level(
         base=base,
@@ -285,10 +286,6 @@ def _lengths(recipe: Recipe) -> tuple[int, ...]:
     return tuple(sorted({*recipe.parity.lengths, recipe.tokenizer.max_tokens}))
 
 
-def _is_batch_invariant(precision: str) -> bool:
-    return precision != "int8"
-
-
 def _measure(recipe: Recipe, name: str, variant: str, level: _Level, graph: Path) -> Parity:
     settings = recipe.variants[variant]
     session = OrtSession(graph, n_labels=len(level.labels), provider=CPU, threads=default_threads())
@@ -298,7 +295,7 @@ def _measure(recipe: Recipe, name: str, variant: str, level: _Level, graph: Path
         level.reference,
         level=name,
         variant=variant,
-        batch_invariant=_is_batch_invariant(settings.precision),
+        batch_invariant=is_batch_invariant(settings.int8_scheme),
         tokenizer=level.tokenizer,
         boundary=level.boundary,
         gate=settings.gate,
@@ -316,15 +313,15 @@ def _manifest(
     figures = {(parity.level, parity.variant): parity for parity in parities}
 
     def variant_spec(name: str, variant: str) -> VariantSpec:
-        precision = recipe.variants[variant].precision
+        settings = recipe.variants[variant]
         parity = figures[name, variant]
         return VariantSpec(
             graph=written[f"{name}-{variant}"].graph,
             data=written[f"{name}-{variant}"].data,
-            precision=precision,
-            scheme=SCHEME if precision == "int8" else "none",
+            precision=settings.precision,
+            scheme=settings.int8_scheme or "none",
             execution_providers=(CPU,),
-            batch_invariant=_is_batch_invariant(precision),
+            batch_invariant=is_batch_invariant(settings.int8_scheme),
             parity=ParitySpec(
                 n_texts=parity.n_texts,
                 max_abs_logit_diff=parity.max_abs_logit_diff,

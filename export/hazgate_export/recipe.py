@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
+from hazgate_export.schemes import Int8Scheme
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -114,9 +115,10 @@ class GateRecipe(_Table):
 
 
 class VariantRecipe(_Table):
-    """One arithmetic in which every level is built."""
+    """One arithmetic in which every level is built; int8 names its scheme, see quantize."""
 
     precision: Literal["fp32", "int8"]
+    int8_scheme: Int8Scheme | None = None
     gate: GateRecipe
 
 
@@ -186,6 +188,11 @@ def _contradictions(recipe: Recipe) -> list[str]:
     problems = []
     if recipe.default_variant not in recipe.variants:
         problems.append(f"default_variant: {recipe.default_variant!r} is not in variants")
+    problems.extend(
+        f"variants.{name}.int8_scheme: goes with precision int8, and only with it"
+        for name, variant in recipe.variants.items()
+        if (variant.precision == "int8") != (variant.int8_scheme is not None)
+    )
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
             problems.append(f"levels.{name}.labels: a label stands twice")

@@ -50,7 +50,7 @@ def _text() -> str:
             "levels.level1.labels",
         ),
         (
-            lambda t: t.replace('default_variant = "int8"', 'default_variant = "int3"'),
+            lambda t: t.replace('default_variant = "fp32"', 'default_variant = "int3"'),
             "default_variant",
         ),
         (lambda t: t.replace("255]", "255, 257]"), "parity.lengths"),

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hazgate_export.convert import check, save
 from hazgate_export.inspect_graph import summarise
-from hazgate_export.quantize import quantize_dynamic_int8
+from hazgate_export.quantize import quantize_int8
 from hazgate_export.weights import SHARED_FILE, write_graphs
 
 
@@ -122,13 +122,13 @@ def test_quantisation_that_finds_nothing_to_quantise_is_an_error(tmp_path: Path)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, tmp_path / "relu.onnx")
     with pytest.raises(ValueError, match="no MatMul was quantised"):
-        quantize_dynamic_int8(tmp_path / "relu.onnx", tmp_path / "int8.onnx")
+        quantize_int8(tmp_path / "relu.onnx", tmp_path / "int8.onnx", "dynamic")
 
 
 def test_int8_weights_are_a_quarter_of_fp32(
     tmp_path: Path, weights: list[NDArray[np.float32]]
 ) -> None:
-    quantize_dynamic_int8(_graph(tmp_path, "a", *weights), tmp_path / "int8.onnx")
+    quantize_int8(_graph(tmp_path, "a", *weights), tmp_path / "int8.onnx", "dynamic")
     summary = summarise(tmp_path / "int8.onnx")
     assert summary.weight_bytes["int8"] >= 3 * 64 * 64
     assert summary.weight_bytes["float"] < 3 * 64 * 16

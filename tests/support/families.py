@@ -106,6 +106,7 @@ def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
         levels=LEVELS,
         max_tokens=250,
         default_variant="fp32",
+        int8_scheme="blockwise" if name == "bert" else "dynamic",
         lengths=(1, 2, 7, 8, 9, 16, 17, 33, 64, 129),
     )
     recipe.write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ def recipe_text(
     levels: Mapping[str, Sequence[str]],
     max_tokens: int,
     default_variant: str,
+    int8_scheme: str,
     lengths: Sequence[int],
 ) -> str:
     """A recipe whose sources lie beside it; random weights get a wide int8 gate, fp32 the real one.
@@ -24,6 +25,7 @@ def recipe_text(
         levels: labels of each level, whose adapter lies in a directory of its name.
         max_tokens: the served limit.
         default_variant: fp32 or int8.
+        int8_scheme: dynamic or blockwise.
         lengths: token counts that parity tries.
     """
     tables = "\n".join(
@@ -61,6 +63,7 @@ gate = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_dif
 
 [variants.int8]
 precision = "int8"
+int8_scheme = "{int8_scheme}"
 gate = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-4 }}
 
 [parity]

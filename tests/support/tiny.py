@@ -55,6 +55,7 @@ def write_tiny_recipe(folder: Path) -> Path:
         levels=LEVELS,
         max_tokens=MAX_TOKENS,
         default_variant="int8",
+        int8_scheme="dynamic",
         lengths=(1, 2, 3, 8, 31, MAX_TOKENS),
     )
     recipe.write_text(text, encoding="utf-8")
