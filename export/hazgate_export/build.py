@@ -1,7 +1,6 @@
 """The pipeline: fetch, apply, merge, convert, quantise, verify, assemble. One direction."""
 
 import gc
-import importlib.metadata
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,30 +12,20 @@ from transformers import PretrainedConfig
 
 from hazgate.bundle import Bundle, sha256
 from hazgate.errors import BundleError
-from hazgate.manifest import (
-    MANIFEST_FILE,
-    SCHEMA_VERSION,
-    CascadeSpec,
-    LevelSpec,
-    Manifest,
-    ParitySpec,
-    SourceSpec,
-    TokenizerSpec,
-    VariantSpec,
-)
+from hazgate.manifest import MANIFEST_FILE, TokenizerSpec
 from hazgate.session import CPU, OrtSession, default_threads
 from hazgate.tokenization import Tokenizer
 from hazgate_export.assemble import (
     PARITY_FILE,
     README_FILE,
     finish,
-    list_files,
     partial_directory,
     write_json,
 )
 from hazgate_export.bundle_readme import bundle_readme
 from hazgate_export.convert import export_onnx
 from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
+from hazgate_export.describe import ExportedLevel, manifest_of
 from hazgate_export.errors import GateMissed, RecipeError
 from hazgate_export.merge import load_adapted, merge
 from hazgate_export.progress import step
@@ -48,22 +37,10 @@ from hazgate_export.schemes import is_batch_invariant
 from hazgate_export.sources import Fetched, fetch
 from hazgate_export.tokenizer_parity import check_tokenizer
 from hazgate_export.verify import Boundary, Parity, measure
-from hazgate_export.weights import WrittenGraph, write_graphs
+from hazgate_export.weights import write_graphs
 
 # Merging adds the adapter's product to the weights once instead of per text: float rounding only.
 _MAX_MERGE_DIFF = 1e-4
-_TOOLS = (
-    "hazgate",
-    "hazgate-export",
-    "torch",
-    "transformers",
-    "peft",
-    "optimum-onnx",
-    "onnx",
-    "onnxruntime",
-    "tokenizers",
-    "numpy",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,21 +57,6 @@ class Built:
 
     bundle: Bundle
     parities: tuple[Parity, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Level:
-    """One level, exported but not yet measured."""
-
-    base: Fetched
-    adapter: Fetched
-    labels: tuple[str, ...]
-    tokenizer: TokenizerSpec
-    boundary: Boundary
-    vocab_size: int
-    cases: tuple[Case, ...]
-    reference: NDArray[np.float32]
-    graphs: Mapping[str, Path]
 
 
 def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
@@ -143,9 +105,9 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             vocab_size=next(iter(levels.values())).vocab_size,
         )
         write_json(root / PARITY_FILE, document)
-        draft = _manifest(loaded, levels, written, parities, root)
+        draft = manifest_of(loaded, levels, written, parities, root)
         (root / README_FILE).write_text(bundle_readme(draft, parities), encoding="utf-8")
-        manifest = _manifest(loaded, levels, written, parities, root)
+        manifest = manifest_of(loaded, levels, written, parities, root)
         return Built(bundle=finish(root, manifest, target), parities=parities)
 
 
@@ -196,7 +158,7 @@ def _refuse_foreign(target: Path) -> None:
 
 def _export_level(
     loaded: LoadedRecipe, name: str, local: LocalSources, graphs: Path, root: Path
-) -> _Level:
+) -> ExportedLevel:
     recipe = loaded.recipe
     level = recipe.levels[name]
     step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
@@ -226,7 +188,7 @@ def _export_level(
             files[variant] = graphs / f"{name}-{variant}.onnx"
             quantize_int8(fp32, files[variant], settings.int8_scheme)
     is_gate = recipe.cascade.gate == name
-    return _Level(
+    return ExportedLevel(
         base=base,
         adapter=adapter,
         labels=level.labels,
@@ -286,7 +248,7 @@ def _lengths(recipe: Recipe) -> tuple[int, ...]:
     return tuple(sorted({*recipe.parity.lengths, recipe.tokenizer.max_tokens}))
 
 
-def _measure(recipe: Recipe, name: str, variant: str, level: _Level, graph: Path) -> Parity:
+def _measure(recipe: Recipe, name: str, variant: str, level: ExportedLevel, graph: Path) -> Parity:
     settings = recipe.variants[variant]
     session = OrtSession(graph, n_labels=len(level.labels), provider=CPU, threads=default_threads())
     return measure(
@@ -299,67 +261,4 @@ def _measure(recipe: Recipe, name: str, variant: str, level: _Level, graph: Path
         tokenizer=level.tokenizer,
         boundary=level.boundary,
         gate=settings.gate,
-    )
-
-
-def _manifest(
-    loaded: LoadedRecipe,
-    levels: Mapping[str, _Level],
-    written: Mapping[str, WrittenGraph],
-    parities: tuple[Parity, ...],
-    root: Path,
-) -> Manifest:
-    recipe = loaded.recipe
-    figures = {(parity.level, parity.variant): parity for parity in parities}
-
-    def variant_spec(name: str, variant: str) -> VariantSpec:
-        settings = recipe.variants[variant]
-        parity = figures[name, variant]
-        return VariantSpec(
-            graph=written[f"{name}-{variant}"].graph,
-            data=written[f"{name}-{variant}"].data,
-            precision=settings.precision,
-            scheme=settings.int8_scheme or "none",
-            execution_providers=(CPU,),
-            batch_invariant=is_batch_invariant(settings.int8_scheme),
-            parity=ParitySpec(
-                n_texts=parity.n_texts,
-                max_abs_logit_diff=parity.max_abs_logit_diff,
-                max_invariance_diff=parity.max_invariance_diff,
-                decisions_changed=parity.decisions_changed,
-            ),
-        )
-
-    def source_spec(source: Fetched) -> SourceSpec:
-        return SourceSpec(id=source.id, revision=source.revision, sha256=source.sha256)
-
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        name=recipe.name,
-        description=recipe.description,
-        default_variant=recipe.default_variant,
-        levels={
-            name: LevelSpec(
-                labels=level.labels,
-                family=recipe.base.family,
-                pooling=recipe.base.pooling,
-                tokenizer=level.tokenizer,
-                base=source_spec(level.base),
-                adapter=source_spec(level.adapter),
-                variants={variant: variant_spec(name, variant) for variant in recipe.variants},
-            )
-            for name, level in levels.items()
-        },
-        cascade=CascadeSpec(
-            gate=recipe.cascade.gate,
-            positive_label=recipe.cascade.positive_label,
-            threshold=recipe.cascade.threshold,
-            threshold_source=recipe.cascade.threshold_source,
-            hazards=recipe.cascade.hazards,
-        ),
-        files=list_files(root),
-        provenance={
-            "recipe_sha256": loaded.sha256,
-            **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
-        },
     )

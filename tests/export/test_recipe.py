@@ -53,6 +53,13 @@ def _text() -> str:
             lambda t: t.replace('default_variant = "fp32"', 'default_variant = "int3"'),
             "default_variant",
         ),
+        (lambda t: t.replace('int8_scheme = "blockwise"\n', ""), "variants.int8.int8_scheme"),
+        (
+            lambda t: t.replace(
+                'precision = "fp32"', 'precision = "fp32"\nint8_scheme = "dynamic"'
+            ),
+            "variants.fp32.int8_scheme",
+        ),
         (lambda t: t.replace("255]", "255, 257]"), "parity.lengths"),
         (lambda t: t.replace("255]", "255, 0]"), "parity.lengths"),
         (lambda t: t.replace('name = "mini"', 'name = "../mini"'), "name"),

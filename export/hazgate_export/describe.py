@@ -1,0 +1,129 @@
+"""What a bundle's manifest says of levels that were exported and measured."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.manifest import (
+    SCHEMA_VERSION,
+    CascadeSpec,
+    LevelSpec,
+    Manifest,
+    ParitySpec,
+    SourceSpec,
+    TokenizerSpec,
+    VariantSpec,
+)
+from hazgate.session import CPU
+from hazgate_export.assemble import list_files
+from hazgate_export.corpus import Case
+from hazgate_export.recipe import LoadedRecipe
+from hazgate_export.schemes import is_batch_invariant
+from hazgate_export.sources import Fetched
+from hazgate_export.verify import Boundary, Parity
+from hazgate_export.weights import WrittenGraph
+
+# Whose versions decide what comes out of a build.
+_TOOLS = (
+    "hazgate",
+    "hazgate-export",
+    "torch",
+    "transformers",
+    "peft",
+    "optimum-onnx",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportedLevel:
+    """One level, exported but not yet measured."""
+
+    base: Fetched
+    adapter: Fetched
+    labels: tuple[str, ...]
+    tokenizer: TokenizerSpec
+    boundary: Boundary
+    vocab_size: int
+    cases: tuple[Case, ...]
+    reference: NDArray[np.float32]
+    graphs: Mapping[str, Path]
+
+
+def manifest_of(
+    loaded: LoadedRecipe,
+    levels: Mapping[str, ExportedLevel],
+    written: Mapping[str, WrittenGraph],
+    parities: tuple[Parity, ...],
+    root: Path,
+) -> Manifest:
+    """The manifest of the files that lie in `root`.
+
+    Args:
+        loaded: the recipe.
+        levels: the exported levels by name.
+        written: the graphs in `root`, by "LEVEL-VARIANT".
+        parities: what was measured of each.
+        root: the bundle directory, complete but for its manifest.
+    """
+    recipe = loaded.recipe
+    figures = {(parity.level, parity.variant): parity for parity in parities}
+
+    def variant_spec(name: str, variant: str) -> VariantSpec:
+        settings = recipe.variants[variant]
+        parity = figures[name, variant]
+        return VariantSpec(
+            graph=written[f"{name}-{variant}"].graph,
+            data=written[f"{name}-{variant}"].data,
+            precision=settings.precision,
+            scheme=settings.int8_scheme or "none",
+            execution_providers=(CPU,),
+            batch_invariant=is_batch_invariant(settings.int8_scheme),
+            parity=ParitySpec(
+                n_texts=parity.n_texts,
+                max_abs_logit_diff=parity.max_abs_logit_diff,
+                max_invariance_diff=parity.max_invariance_diff,
+                decisions_changed=parity.decisions_changed,
+            ),
+        )
+
+    def source_spec(source: Fetched) -> SourceSpec:
+        return SourceSpec(id=source.id, revision=source.revision, sha256=source.sha256)
+
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=recipe.name,
+        description=recipe.description,
+        default_variant=recipe.default_variant,
+        levels={
+            name: LevelSpec(
+                labels=level.labels,
+                family=recipe.base.family,
+                pooling=recipe.base.pooling,
+                tokenizer=level.tokenizer,
+                base=source_spec(level.base),
+                adapter=source_spec(level.adapter),
+                variants={variant: variant_spec(name, variant) for variant in recipe.variants},
+            )
+            for name, level in levels.items()
+        },
+        cascade=CascadeSpec(
+            gate=recipe.cascade.gate,
+            positive_label=recipe.cascade.positive_label,
+            threshold=recipe.cascade.threshold,
+            threshold_source=recipe.cascade.threshold_source,
+            hazards=recipe.cascade.hazards,
+        ),
+        files=list_files(root),
+        provenance={
+            "recipe_sha256": loaded.sha256,
+            **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        },
+    )
