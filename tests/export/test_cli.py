@@ -112,8 +112,13 @@ def test_finetune_of_a_recipe_without_the_table_is_exit_code_2(
 
 
 def test_make_help_lists_every_target_in_a_line() -> None:
+    # Under `make test` this is a make inside a make, which would say which folder it enters.
     listed = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY"))
