@@ -1,5 +1,6 @@
 """A bundle directory, written beside its place and moved there when it is whole."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -60,7 +61,7 @@ def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
         BundleError: what was written does not open. `target` is untouched.
     """
     (root / MANIFEST_FILE).write_bytes(manifest.dump())
-    Bundle.open(root)
+    opened = Bundle.open(root)
     _sync(root)
     old = root.with_name(root.name + ".old")
     # mkdtemp makes directories that only their owner can enter; a bundle is for its readers.
@@ -69,7 +70,7 @@ def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
         target.rename(old)
     root.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-    return Bundle.open(target)
+    return dataclasses.replace(opened, root=target.resolve())
 
 
 def _sync(root: Path) -> None:

@@ -1,5 +1,6 @@
 """The pipeline: fetch, apply, merge, convert, quantise, verify, assemble. One direction."""
 
+import dataclasses
 import gc
 import shutil
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from hazgate_export.assemble import (
     PARITY_FILE,
     README_FILE,
     finish,
+    list_files,
     partial_directory,
     write_json,
 )
@@ -105,9 +107,9 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             vocab_size=next(iter(levels.values())).vocab_size,
         )
         write_json(root / PARITY_FILE, document)
-        draft = manifest_of(loaded, levels, written, parities, root)
+        draft = manifest_of(loaded, levels, written, parities)
         (root / README_FILE).write_text(bundle_readme(draft, parities), encoding="utf-8")
-        manifest = manifest_of(loaded, levels, written, parities, root)
+        manifest = dataclasses.replace(draft, files=list_files(root))
         return Built(bundle=finish(root, manifest, target), parities=parities)
 
 

@@ -19,7 +19,6 @@ from hazgate.manifest import (
     VariantSpec,
 )
 from hazgate.session import CPU
-from hazgate_export.assemble import list_files
 from hazgate_export.corpus import Case
 from hazgate_export.recipe import LoadedRecipe
 from hazgate_export.schemes import is_batch_invariant
@@ -62,16 +61,14 @@ def manifest_of(
     levels: Mapping[str, ExportedLevel],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
-    root: Path,
 ) -> Manifest:
-    """The manifest of the files that lie in `root`.
+    """The manifest but for its `files`, which are listed once all of them are written.
 
     Args:
         loaded: the recipe.
         levels: the exported levels by name.
-        written: the graphs in `root`, by "LEVEL-VARIANT".
+        written: the graphs in the bundle, by "LEVEL-VARIANT".
         parities: what was measured of each.
-        root: the bundle directory, complete but for its manifest.
     """
     recipe = loaded.recipe
     figures = {(parity.level, parity.variant): parity for parity in parities}
@@ -121,7 +118,7 @@ def manifest_of(
             threshold_source=recipe.cascade.threshold_source,
             hazards=recipe.cascade.hazards,
         ),
-        files=list_files(root),
+        files={},
         provenance={
             "recipe_sha256": loaded.sha256,
             **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
