@@ -157,7 +157,7 @@ class Rehearsal:
     parity: tuple[Parity, ...]
 
 
-def save(results: Comparison | Rehearsal, file: Path) -> None:
+def save(results: object, file: Path) -> None:
     """Writes `results` as JSON, making the folder if need be."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, encode(results))

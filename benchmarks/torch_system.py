@@ -117,7 +117,9 @@ class TorchSystem:
         model = self.models[level]
         result = torch.empty(len(rows), len(self.recipe.levels[level].labels))
         with torch.inference_mode():
-            for batch in plan_batches([len(row) for row in rows], DEFAULT_MAX_BATCH_TOKENS):
+            for batch in plan_batches(
+                [len(row) for row in rows], DEFAULT_MAX_BATCH_TOKENS, "padded"
+            ):
                 arrays = pad([rows[i] for i in batch], self.pad_token_id)
                 input_ids, mask = (torch.from_numpy(array) for array in arrays)
                 result[batch] = model(input_ids=input_ids, attention_mask=mask).logits

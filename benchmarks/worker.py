@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from benchmarks.messages import Logits, Peak, Ready, Request, Setup, Timed, parse
 from benchmarks.systems import System, open_system
@@ -29,12 +30,12 @@ def serve(requests: Iterator[str], reply: Callable[[object], None]) -> None:
     """Answers requests until there are no more."""
     setup = parse(Setup, json.loads(next(requests)))
     system = open_system(setup.system, setup.files, setup.threads)
-    reply(Ready(size_bytes=system.size_bytes, rss_bytes=_status_bytes("VmRSS")))
+    reply(Ready(size_bytes=system.size_bytes, rss_bytes=status_bytes("VmRSS")))
     workloads = {workload.name: workload for workload in setup.workloads}
     for line in requests:
         request = parse(Request, json.loads(line))
         if request.action == "peak":
-            reply(Peak(rss_bytes=_status_bytes("VmHWM")))
+            reply(Peak(rss_bytes=status_bytes("VmHWM")))
         elif request.action == "logits":
             rows = system.logits(request.name, setup.cases)
             reply(Logits(rows=tuple(tuple(map(float, row)) for row in rows)))
@@ -68,7 +69,7 @@ def _calls(system: System, workload: Workload) -> list[Callable[[], None]]:
     return [lambda: system.run_bulk(workload.texts)]
 
 
-def _status_bytes(field: str) -> int:
+def status_bytes(field: str) -> int:
     """A memory figure of this process from Linux; elsewhere the peak, whichever is asked for.
 
     Not ru_maxrss: a child starts with its parent's.
@@ -81,8 +82,10 @@ def _status_bytes(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def main() -> None:
-    """Serves the parent; a failure is its last reply."""
+def answer(
+    serve: Callable[[Iterator[str], Callable[[dict[str, object]], None]], None], requests: IO[str]
+) -> None:
+    """Runs `serve` on the parent's requests; a failure is its last reply."""
     # Libraries that print must not write between the replies.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -92,10 +95,18 @@ def main() -> None:
         replies.flush()
 
     try:
-        serve(iter(sys.stdin), lambda body: send({"body": encode(body)}))
+        serve(iter(requests), send)
     except Exception as error:  # whatever the system raises is the parent's to report
         send({"error": f"{type(error).__name__}: {error}"})
         raise
+
+
+def main() -> None:
+    """Serves the parent."""
+    answer(
+        lambda requests, send: serve(requests, lambda body: send({"body": encode(body)})),
+        sys.stdin,
+    )
 
 
 if __name__ == "__main__":

@@ -201,7 +201,8 @@ def inspect(graph: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), indent=2))
         return
-    click.echo(f"opset {summary.opset}, {summary.n_nodes} nodes")
+    branches = f", {summary.n_branch_nodes} of them in branches" * bool(summary.n_branch_nodes)
+    click.echo(f"opset {summary.opset}, {summary.n_nodes} nodes{branches}")
     for title, items in (("in", summary.inputs), ("out", summary.outputs)):
         for name, shape in items.items():
             click.echo(f"{title:4}{name}: {shape}")

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from hazgate.bundle import Bundle, sha256
 from hazgate.errors import BundleError
@@ -24,18 +25,26 @@ from hazgate_export.assemble import (
     partial_directory,
     write_json,
 )
+from hazgate_export.author.families import Weights, read_weights, write_fp32
 from hazgate_export.bundle_readme import bundle_readme
+from hazgate_export.calibrated import write_calibrated
 from hazgate_export.convert import export_onnx
-from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
-from hazgate_export.describe import ExportedLevel, manifest_of
-from hazgate_export.errors import GateMissed, RecipeError
+from hazgate_export.corpus import (
+    Case,
+    corpus_sha256,
+    load_corpus,
+    make_cases,
+    read_calibration_texts,
+)
+from hazgate_export.describe import ExportedGraph, ExportedLevel, manifest_of
+from hazgate_export.errors import GateMissed, RecipeError, UnsupportedArchitecture
 from hazgate_export.merge import load_adapted, merge
 from hazgate_export.progress import step
 from hazgate_export.quantize import quantize_int8
 from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
 from hazgate_export.reference import torch_logits
 from hazgate_export.report import parity_document
-from hazgate_export.schemes import is_batch_invariant
+from hazgate_export.schemes import batching_of
 from hazgate_export.sources import Fetched, fetch
 from hazgate_export.tokenizer_parity import check_tokenizer
 from hazgate_export.verify import Boundary, Parity, measure
@@ -83,9 +92,9 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         levels = {name: _export_level(loaded, name, local, graphs, root) for name in recipe.levels}
         written = write_graphs(
             {
-                f"{name}-{v}": file
+                f"{name}-{v}": graph.file
                 for name, level in levels.items()
-                for v, file in level.graphs.items()
+                for v, graph in level.graphs.items()
             },
             root,
         )
@@ -167,6 +176,7 @@ def _export_level(
     base, adapter = fetch_level(loaded, name, local)
     adapted = load_adapted(base, adapter, recipe.base, level.labels)
     config = adapted.config
+    is_gate = recipe.cascade.gate == name
     spec, tokenizer = _tokenizer(recipe, base, adapter, config, root)
     cases = make_cases(load_corpus(), tokenizer, _lengths(recipe), config.vocab_size)
     reference = torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
@@ -175,35 +185,86 @@ def _export_level(
     moved = float(np.abs(merged_logits - reference).max())
     if not moved <= _MAX_MERGE_DIFF:
         raise GateMissed(f"{name}: merging moved the logits by {moved:.2e}")
-    step(f"{name}: export to ONNX, opset {recipe.opset}")
-    fp32 = graphs / f"{name}.onnx"
-    export_onnx(merged, fp32, recipe.opset)
+    boundary = Boundary(
+        positive=level.labels.index(recipe.cascade.positive_label) if is_gate else None,
+        threshold=recipe.cascade.threshold,
+    )
+    weights = _weights(recipe, name, merged)
+    portable = graphs / f"{name}-portable.onnx"
+    if weights is None or any(v.graph == "portable" for v in recipe.variants.values()):
+        step(f"{name}: export the portable graph to ONNX, opset {recipe.opset}")
+        export_onnx(merged, portable, recipe.opset)
     # A full-size model is larger than everything else that follows.
     del adapted, merged
     gc.collect()
     files = {}
     for variant, settings in recipe.variants.items():
-        if settings.int8_scheme is None:
-            files[variant] = fp32
+        target = graphs / f"{name}-{variant}.onnx"
+        if settings.graph == "portable" or weights is None:
+            if settings.int8_scheme is None or settings.int8_scheme == "calibrated":
+                target = portable
+            else:
+                step(f"{name}: quantise to int8, {settings.int8_scheme}")
+                quantize_int8(portable, target, settings.int8_scheme)
+            files[variant] = ExportedGraph(file=target, kind="portable")
+            continue
+        step(f"{name}: author the CPU graph, {settings.precision}")
+        if settings.precision == "fp32":
+            write_fp32(weights, target, recipe.opset)
         else:
-            step(f"{name}: quantise to int8, {settings.int8_scheme}")
-            files[variant] = graphs / f"{name}-{variant}.onnx"
-            quantize_int8(fp32, files[variant], settings.int8_scheme)
-    is_gate = recipe.cascade.gate == name
+            write_calibrated(
+                weights,
+                _calibration_texts(loaded, tokenizer),
+                target,
+                opset=recipe.opset,
+                cases=cases,
+                reference=reference,
+                tokenizer=spec,
+                boundary=boundary,
+                gate=settings.gate,
+                level=name,
+            )
+        files[variant] = ExportedGraph(file=target, kind="authored")
     return ExportedLevel(
         base=base,
         adapter=adapter,
         labels=level.labels,
         tokenizer=spec,
-        boundary=Boundary(
-            positive=level.labels.index(recipe.cascade.positive_label) if is_gate else None,
-            threshold=recipe.cascade.threshold,
-        ),
+        boundary=boundary,
         vocab_size=config.vocab_size,
         cases=cases,
         reference=reference,
         graphs=files,
     )
+
+
+def _weights(recipe: Recipe, name: str, merged: PreTrainedModel) -> Weights[Any] | None:
+    """What authored graphs are written from; None if no variant needs one, or none is known.
+
+    Raises:
+        UnsupportedArchitecture: none is known, and a variant will have nothing else.
+    """
+    choices = {variant.graph for variant in recipe.variants.values()}
+    if choices == {"portable"}:
+        return None
+    try:
+        return read_weights(merged)
+    except UnsupportedArchitecture as error:
+        if "authored" in choices:
+            raise
+        step(f"{name}: {error}\nThe recipe allows the portable graph instead.")
+        return None
+
+
+def _calibration_texts(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tuple[int, ...]]:
+    """Ids of the corpus and of an even sample of the recipe's own calibration texts."""
+    settings = loaded.recipe.calibration
+    texts = [
+        text for file in settings.files for text in read_calibration_texts(loaded.folder / file)
+    ]
+    stride = max(1, -(-len(texts) // settings.max_texts))
+    corpus = [text.text for text in load_corpus()]
+    return [t.input_ids for t in tokenizer.encode([*corpus, *texts[::stride]])]
 
 
 def _tokenizer(
@@ -259,7 +320,7 @@ def _measure(recipe: Recipe, name: str, variant: str, level: ExportedLevel, grap
         level.reference,
         level=name,
         variant=variant,
-        batch_invariant=is_batch_invariant(settings.int8_scheme),
+        batching=batching_of(settings.int8_scheme),
         tokenizer=level.tokenizer,
         boundary=level.boundary,
         gate=settings.gate,

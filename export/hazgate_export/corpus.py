@@ -5,10 +5,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
 from hazgate.tokenization import Tokenizer
+from hazgate_export.errors import RecipeError
 
 _CORPUS = files("hazgate_export") / "corpus.jsonl"
 _SEED = 20260
@@ -42,6 +44,22 @@ def load_corpus() -> tuple[CorpusText, ...]:
 def corpus_sha256() -> str:
     """SHA-256 of the corpus file, hexadecimal."""
     return hashlib.sha256(_CORPUS.read_bytes()).hexdigest()
+
+
+def read_calibration_texts(file: Path) -> list[str]:
+    """The field `text` of every line of a JSON Lines file.
+
+    Raises:
+        RecipeError: the file cannot be read, or a line has no such string.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        texts = [json.loads(line)["text"] for line in lines if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"calibration: {file} is no JSON Lines file of texts: {error}") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise RecipeError(f"calibration: {file} has a text that is no string")
+    return texts
 
 
 def make_cases(

@@ -21,7 +21,7 @@ from hazgate.manifest import (
 from hazgate.session import CPU
 from hazgate_export.corpus import Case
 from hazgate_export.recipe import LoadedRecipe
-from hazgate_export.schemes import is_batch_invariant
+from hazgate_export.schemes import GraphKind, batching_of
 from hazgate_export.sources import Fetched
 from hazgate_export.verify import Boundary, Parity
 from hazgate_export.weights import WrittenGraph
@@ -42,6 +42,14 @@ _TOOLS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExportedGraph:
+    """A variant's graph before it is in the bundle, and which of the two kinds it became."""
+
+    file: Path
+    kind: GraphKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedLevel:
     """One level, exported but not yet measured."""
 
@@ -53,7 +61,7 @@ class ExportedLevel:
     vocab_size: int
     cases: tuple[Case, ...]
     reference: NDArray[np.float32]
-    graphs: Mapping[str, Path]
+    graphs: Mapping[str, ExportedGraph]
 
 
 def manifest_of(
@@ -79,10 +87,11 @@ def manifest_of(
         return VariantSpec(
             graph=written[f"{name}-{variant}"].graph,
             data=written[f"{name}-{variant}"].data,
+            kind=levels[name].graphs[variant].kind,
             precision=settings.precision,
             scheme=settings.int8_scheme or "none",
             execution_providers=(CPU,),
-            batch_invariant=is_batch_invariant(settings.int8_scheme),
+            batching=batching_of(settings.int8_scheme),
             parity=ParitySpec(
                 n_texts=parity.n_texts,
                 max_abs_logit_diff=parity.max_abs_logit_diff,

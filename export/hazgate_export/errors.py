@@ -3,10 +3,12 @@
 ExportError
 ├── RecipeError      mend the recipe
 ├── SourceError      the base or an adapter cannot be had, or is not one that may be merged
+├── UnsupportedArchitecture  take the portable graph: no CPU graph is known for this model
 ├── DataError        mend the labelled data
 └── GateMissed       the export works but answers differently: do not ship it
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +25,17 @@ class RecipeError(ExportError):
 
 class SourceError(ExportError):
     """A base or an adapter cannot be had, or must not be used as the recipe asks."""
+
+
+class UnsupportedArchitecture(ExportError):  # noqa: N818 - reads as the finding that it names
+    """A configuration asks for what no authored graph computes; names every such field."""
+
+    def __init__(self, model_type: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"no CPU graph of ours is this {model_type}:\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+        )
 
 
 class DataError(ExportError):

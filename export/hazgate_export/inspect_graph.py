@@ -1,7 +1,7 @@
 """What an ONNX graph consists of: operators, signature, and bytes by type."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,15 @@ from onnx import TensorProto, ValueInfoProto
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GraphSummary:
-    """Operators by number of nodes, weights by element type in bytes, and the signature."""
+    """Operators by number of nodes, weights by element type in bytes, and the signature.
+
+    `n_nodes` and `operators` count the nodes inside the branches of an `If`, too, of which a run
+    takes one; `n_branch_nodes` says how many those are.
+    """
 
     opset: int
     n_nodes: int
+    n_branch_nodes: int
     operators: Mapping[str, int]
     weight_bytes: Mapping[str, int]
     inputs: Mapping[str, str]
@@ -29,17 +34,27 @@ def summarise(file: Path) -> GraphSummary:
         google.protobuf.message.DecodeError: it is no ONNX file.
     """
     model = onnx.load(file, load_external_data=False)
+    nodes = list(_nodes(model.graph))
     weight_bytes: Counter[str] = Counter()
     for tensor in model.graph.initializer:
         weight_bytes[TensorProto.DataType.Name(tensor.data_type).lower()] += _size_bytes(tensor)
     return GraphSummary(
         opset=next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
-        n_nodes=len(model.graph.node),
-        operators=dict(Counter(_operator(node) for node in model.graph.node).most_common()),
+        n_nodes=len(nodes),
+        n_branch_nodes=len(nodes) - len(model.graph.node),
+        operators=dict(Counter(map(_operator, nodes)).most_common()),
         weight_bytes=dict(weight_bytes.most_common()),
         inputs={value.name: _shape(value) for value in model.graph.input},
         outputs={value.name: _shape(value) for value in model.graph.output},
     )
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
 
 
 def _operator(node: onnx.NodeProto) -> str:

@@ -1,4 +1,4 @@
-"""int8 by ONNX Runtime's own quantisers, in two schemes.
+"""int8 of a portable graph by ONNX Runtime's own quantisers, in two schemes.
 
 `dynamic`: weights symmetric per output column; activations get one scale for the whole batch at
 run time, so it is not batch-invariant and the runtime gives it one text at a time.
@@ -17,14 +17,14 @@ from pathlib import Path
 import onnx
 
 from hazgate_export.convert import save
-from hazgate_export.schemes import Int8Scheme
+from hazgate_export.schemes import PortableInt8Scheme
 
 # Of the sizes with fast kernels the one that keeps most decisions.
 _BLOCK_SIZE = 32
-_OPERATORS: dict[Int8Scheme, str] = {"dynamic": "MatMulInteger", "blockwise": "MatMulNBits"}
+_OPERATORS: dict[PortableInt8Scheme, str] = {"dynamic": "MatMulInteger", "blockwise": "MatMulNBits"}
 
 
-def quantize_int8(fp32: Path, int8: Path, scheme: Int8Scheme) -> None:
+def quantize_int8(fp32: Path, int8: Path, scheme: PortableInt8Scheme) -> None:
     """Writes `fp32` with its large matrix products in int8, weights in `int8`.data beside it.
 
     Raises:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
-from hazgate_export.schemes import Int8Scheme
+from hazgate_export.schemes import GraphChoice, Int8Scheme
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -115,11 +115,23 @@ class GateRecipe(_Table):
 
 
 class VariantRecipe(_Table):
-    """One arithmetic in which every level is built; int8 names its scheme, see quantize."""
+    """One graph and arithmetic in which every level is built; for both choices see schemes."""
 
+    graph: GraphChoice = "portable"
     precision: Literal["fp32", "int8"]
     int8_scheme: Int8Scheme | None = None
     gate: GateRecipe
+
+
+class CalibrationRecipe(_Table):
+    """Texts whose activations set int8's scales, beside the exporter's own corpus.
+
+    `files` are JSON Lines with a field `text`; relative paths start at the recipe's folder. Of
+    more than `max_texts` an even sample is taken.
+    """
+
+    files: tuple[Path, ...] = ()
+    max_texts: int = Field(ge=1, default=256)
 
 
 class ParityRecipe(_Table):
@@ -142,6 +154,7 @@ class Recipe(_Table):
     cascade: CascadeRecipe
     variants: Mapping[Name, VariantRecipe]
     parity: ParityRecipe
+    calibration: CalibrationRecipe = CalibrationRecipe()
 
 
 class LoadedRecipe(BaseModel):
@@ -184,6 +197,20 @@ def _list(file: Path, problems: list[str]) -> str:
     return f"{file} is not a valid recipe:\n" + "\n".join(f"  - {p}" for p in problems)
 
 
+def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
+    problems = []
+    if variant.graph != "portable" and opset < 18:
+        problems.append(f"graph: an authored graph needs opset 18 or later, the recipe has {opset}")
+    if variant.int8_scheme is not None:
+        wanted = "authored" if variant.int8_scheme == "calibrated" else "portable"
+        if variant.graph != wanted:
+            problems.append(
+                f"int8_scheme: {variant.int8_scheme!r} goes with the {wanted} graph, "
+                f"not with {variant.graph!r}"
+            )
+    return problems
+
+
 def _contradictions(recipe: Recipe) -> list[str]:
     problems = []
     if recipe.default_variant not in recipe.variants:
@@ -193,6 +220,10 @@ def _contradictions(recipe: Recipe) -> list[str]:
         for name, variant in recipe.variants.items()
         if (variant.precision == "int8") != (variant.int8_scheme is not None)
     )
+    for name, variant in recipe.variants.items():
+        problems.extend(
+            f"variants.{name}.{problem}" for problem in _graph_problems(variant, recipe.opset)
+        )
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
             problems.append(f"levels.{name}.labels: a label stands twice")

@@ -29,7 +29,8 @@ def parity_table(parities: Sequence[Parity]) -> str:
 def _moves(parity: Parity) -> str:
     if parity.unserved_batch_diff is None:
         return f"{parity.max_invariance_diff:.1e}"
-    return f"0 (run alone; {parity.unserved_batch_diff:.1e} if batched)"
+    served = f"{parity.max_invariance_diff:.1e}" if parity.max_invariance_diff else "0"
+    return f"{served} as served ({parity.unserved_batch_diff:.1e} otherwise)"
 
 
 def parity_document(

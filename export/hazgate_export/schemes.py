@@ -1,14 +1,29 @@
-"""The ways to compute in int8, and what each means for the runtime. Loads no library."""
+"""The ways to make a graph and to compute it in int8, and what each means. Loads no library."""
 
 from typing import Literal
 
-Int8Scheme = Literal["dynamic", "blockwise"]
+from hazgate.manifest import Batching
+
+# "authored": written for the CPU in ONNX Runtime's fused operators, see `author`.
+# "portable": exported by Optimum in plain ONNX operators, for any execution provider.
+GraphKind = Literal["authored", "portable"]
+
+# What a recipe asks for: the third takes the portable graph where no authored one is known.
+GraphChoice = Literal["authored", "portable", "authored-or-portable"]
+
+# "calibrated" is the authored graph's own; the others are ONNX Runtime's, on the portable graph.
+Int8Scheme = Literal["calibrated", "dynamic", "blockwise"]
+PortableInt8Scheme = Literal["dynamic", "blockwise"]
 
 
-def is_batch_invariant(scheme: Int8Scheme | None) -> bool:
-    """Whether a text's scores are the same whatever it is batched or padded with.
+def batching_of(scheme: Int8Scheme | None) -> Batching:
+    """How the runtime may batch a variant; None is fp32.
 
-    Dynamic quantisation takes one activation scale for the whole batch; fp32 (None) and blockwise
-    quantisation compute each row by itself.
+    fp32 and blockwise quantisation compute each row by itself, to rounding. So does calibrated
+    int8; but there the last bit of attention, which padding moves, is a step of 1/127 once it is
+    quantised, so texts share a run only with texts of their own length: bit by bit the same.
+    Dynamic quantisation takes one scale for the whole batch.
     """
-    return scheme != "dynamic"
+    if scheme == "dynamic":
+        return "alone"
+    return "equal_length" if scheme == "calibrated" else "padded"

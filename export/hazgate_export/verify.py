@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.batching import pad
-from hazgate.manifest import Manifest, TokenizerSpec
+from hazgate.manifest import Batching, Manifest, TokenizerSpec
 from hazgate.scores import softmax
 from hazgate.session import Session
 from hazgate_export.corpus import Case
@@ -48,7 +48,7 @@ class Boundary:
         return np.abs(probabilities[:, self.positive] - self.threshold)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Layout:
     """Logits [n, n_labels] of the cases `order` [n], run in one way."""
 
@@ -61,7 +61,7 @@ class Parity:
     """What was measured of one variant of one level.
 
     `max_abs_logit_diff` covers every case in every layout that the runtime uses for this variant
-    (alone; and for a batch-invariant one padded, and batched with others).
+    (alone; and as its batching allows with texts of its own length, padded, or with any others).
     `max_invariance_diff` is the most that a case's logits moved between those layouts.
     `unserved_batch_diff` is that figure for layouts which the runtime never uses, None if it
     uses them all. Decisions are counted over the corpus texts only.
@@ -104,7 +104,7 @@ def measure(
     *,
     level: str,
     variant: str,
-    batch_invariant: bool,
+    batching: Batching,
     tokenizer: TokenizerSpec,
     boundary: Boundary,
     gate: GateRecipe,
@@ -117,7 +117,7 @@ def measure(
         reference: the reference's logits of each case, shape [len(cases), n_labels].
         level: the level's name, for the report.
         variant: the variant's name, for the report.
-        batch_invariant: whether the runtime pads and batches this variant.
+        batching: how the runtime batches this variant.
         tokenizer: what padding consists of, and how long an input may be.
         boundary: where the level's decision changes.
         gate: what the variant must meet.
@@ -127,12 +127,16 @@ def measure(
     label = f"{level} {variant}"
     run = functools.partial(_run, session, cases, tokenizer)
     alone = run(track([[i] for i in every], f"{label}: alone"), stretch=1)
+    equal = run(track(_equal_batches(cases), f"{label}: batched, equal lengths"), stretch=1)
     padded = run(track([[i] for i in mixed], f"{label}: padded"), stretch=2)
     batched = run(track(_shuffled_batches(mixed), f"{label}: batched"), stretch=1)
-    moved = float(
-        np.max([np.abs(got.logits - alone.logits[got.order]).max() for got in (padded, batched)])
-    )
-    served = [alone, padded, batched] if batch_invariant else [alone]
+    others = {
+        "padded": [equal, padded, batched],
+        "equal_length": [equal],
+        "alone": [],
+    }[batching]
+    served = [alone, *others]
+    unserved = [got for got in (equal, padded, batched) if got not in others]
     differences = np.concatenate(
         [np.abs(got.logits - reference[got.order]).max(axis=1) for got in served]
     )
@@ -150,14 +154,20 @@ def measure(
         n_texts=int(texts.sum()),
         max_abs_logit_diff=float(differences.max()),
         p99_abs_logit_diff=float(np.percentile(differences, 99)),
-        max_invariance_diff=moved if batch_invariant else 0.0,
-        unserved_batch_diff=None if batch_invariant else moved,
+        max_invariance_diff=_moved(alone, others),
+        unserved_batch_diff=_moved(alone, unserved) if unserved else None,
         decisions_changed=int(changed.sum()),
         changed_outside_margin=int(outside.sum()),
         changed=tuple(cases[int(i)].id for i in np.flatnonzero(changed)),
         problems=(),
     )
     return _judged(measured, gate)
+
+
+def _moved(alone: _Layout, others: Sequence[_Layout]) -> float:
+    """The most that a case's logits differ between `alone` and any of `others`."""
+    differences = [np.abs(got.logits - alone.logits[got.order]).max() for got in others]
+    return float(np.max(differences, initial=0.0))
 
 
 def _judged(measured: Parity, gate: GateRecipe) -> Parity:
@@ -180,6 +190,19 @@ def _judged(measured: Parity, gate: GateRecipe) -> Parity:
             f"({', '.join(measured.changed[:5])}), at most {gate.max_changed_share:.1%} may"
         )
     return dataclasses.replace(measured, problems=tuple(problems))
+
+
+def _equal_batches(cases: Sequence[Case]) -> list[list[int]]:
+    """Batches of cases of one length; a case whose length is its own is its own neighbour."""
+    groups: dict[int, list[int]] = {}
+    for i, case in enumerate(cases):
+        if len(case.input_ids) <= _MAX_MIXED_TOKENS:
+            groups.setdefault(len(case.input_ids), []).append(i)
+    batches: list[list[int]] = []
+    for group in groups.values():
+        whole = group if len(group) > 1 else group * 2
+        batches.extend(whole[i : i + _BATCH_ROWS] for i in range(0, len(whole), _BATCH_ROWS))
+    return batches
 
 
 def _shuffled_batches(indices: Sequence[int]) -> list[list[int]]:

@@ -67,7 +67,7 @@ def _measure(
         reference,
         level=classifier.level,
         variant=classifier.variant,
-        batch_invariant=classifier.spec.variants[classifier.variant].batch_invariant,
+        batching=classifier.spec.variants[classifier.variant].batching,
         tokenizer=classifier.spec.tokenizer,
         boundary=boundary_of(manifest, classifier.level),
         gate=gate,

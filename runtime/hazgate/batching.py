@@ -8,14 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hazgate.manifest import Batching
 
-def plan_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
+
+def plan_batches(
+    lengths: Sequence[int], max_batch_tokens: int, batching: Batching
+) -> list[list[int]]:
     """Groups the indices of `lengths` so that each group pads to at most `max_batch_tokens`.
 
     Args:
         lengths: tokens of each text, special tokens included.
         max_batch_tokens: upper bound of rows × longest row. A text longer than that forms a
             batch of its own: it is the caller's limit on tokens, not this one, that refuses it.
+        batching: which texts may share a run, see hazgate.manifest.VariantSpec.
 
     Returns:
         Batches of indices, each index once, in ascending order of length so that texts that
@@ -24,11 +29,21 @@ def plan_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         # Ascending order makes this text the longest of the batch that it would join.
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= max_batch_tokens:
+        if (
+            batches
+            and (len(batches[-1]) + 1) * lengths[index] <= max_batch_tokens
+            and _may_join(lengths[index], lengths[batches[-1][0]], batching)
+        ):
             batches[-1].append(index)
         else:
             batches.append([index])
     return batches
+
+
+def _may_join(length: int, shortest: int, batching: Batching) -> bool:
+    if batching == "equal_length":
+        return length == shortest
+    return batching == "padded"
 
 
 def pad(

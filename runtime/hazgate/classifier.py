@@ -22,8 +22,8 @@ DEFAULT_MAX_BATCH_TOKENS = 1024
 class Classifier:
     """One level of a bundle, ready to run. Thread-safe.
 
-    A text's logits do not depend on the texts beside it: batches are padded under a mask, and a
-    variant whose arithmetic spans the batch is given one text at a time.
+    A text's logits do not depend on the texts beside it: texts share a run only as the variant's
+    arithmetic allows, see hazgate.manifest.VariantSpec.
     """
 
     level: str
@@ -116,6 +116,8 @@ class Classifier:
         return result
 
     def _plan(self, tokens: Sequence[Tokens]) -> list[list[int]]:
-        if self.spec.variants[self.variant].batch_invariant:
-            return plan_batches([len(t.input_ids) for t in tokens], self.max_batch_tokens)
-        return [[i] for i in range(len(tokens))]
+        return plan_batches(
+            [len(t.input_ids) for t in tokens],
+            self.max_batch_tokens,
+            self.spec.variants[self.variant].batching,
+        )

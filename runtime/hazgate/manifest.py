@@ -19,6 +19,8 @@ from hazgate.errors import ManifestError
 MANIFEST_FILE = "bundle.json"
 SCHEMA_VERSION = 1
 
+Batching = Literal["padded", "equal_length", "alone"]
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -72,17 +74,22 @@ class ParitySpec:
 class VariantSpec:
     """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
 
-    A variant that is not `batch_invariant` computes something over the whole batch (ONNX
-    Runtime's dynamic quantisation takes one activation scale for all of it), so the runtime
-    gives it one text at a time.
+    An `authored` graph consists of ONNX Runtime's fused CPU operators, a `portable` one of plain
+    ONNX operators that any execution provider takes.
+
+    `batching` says which texts may share a run so that no score depends on another text: any,
+    `padded` to the longest; those of `equal_length`, without padding (int8 turns the last bit
+    that padding moves into a step of its own); or none, each `alone` (ONNX Runtime's dynamic
+    quantisation takes one activation scale for the whole batch).
     """
 
     graph: str
     data: tuple[str, ...]
+    kind: Literal["authored", "portable"]
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     scheme: str
     execution_providers: tuple[str, ...]
-    batch_invariant: bool
+    batching: Batching
     parity: ParitySpec
 
 

@@ -12,7 +12,7 @@ from hazgate_export.build import Built, LocalSources, build
 from hazgate_export.inspect_graph import summarise
 from hazgate_export.recipe import load_recipe
 from hazgate_export.weights import SHARED_FILE
-from tests.support.families import families, write_family
+from tests.support.families import AUTHORED, families, write_family
 
 NAMES = list(families())
 
@@ -79,16 +79,49 @@ def test_the_files_are_what_their_names_say(built: Callable[[str], Built], name:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_embedding_table_is_stored_once(built: Callable[[str], Built], name: str) -> None:
+def test_the_embedding_table_of_a_variant_is_stored_once_for_both_levels(
+    built: Callable[[str], Built], name: str
+) -> None:
     bundle = built(name).bundle
-    levels = bundle.manifest.levels.values()
-    assert all(
-        SHARED_FILE in variant.data for level in levels for variant in level.variants.values()
-    )
-    config = families()[name].config
-    table_bytes = config.vocab_size * config.hidden_size * 4
-    weights = sum(file.size_bytes for path, file in bundle.manifest.files.items() if "bin" in path)
-    assert table_bytes < weights < 2 * table_bytes
+    for variant in bundle.manifest.levels["level1"].variants:
+        first, second = (
+            _largest_tensor(bundle.root / f"{level}-{variant}.onnx")
+            for level in ("level1", "level2")
+        )
+        assert first == second
+        assert first["location"] == SHARED_FILE
+        config = families()[name].config
+        assert int(first["length"]) >= config.vocab_size * config.hidden_size
+
+
+def _largest_tensor(graph: Path) -> dict[str, str]:
+    """Where the largest external tensor of a graph lies."""
+    model = onnx.load(graph, load_external_data=False)
+    places = [
+        {entry.key: entry.value for entry in tensor.external_data}
+        for tensor in model.graph.initializer
+        if tensor.external_data
+    ]
+    return max(places, key=lambda place: int(place["length"]))
+
+
+@pytest.mark.parametrize("name", AUTHORED)
+def test_an_authored_family_has_fused_variants_beside_the_portable_ones(
+    built: Callable[[str], Built], name: str
+) -> None:
+    bundle = built(name).bundle
+    variants = bundle.manifest.levels["level2"].variants
+    kinds = {variant: spec.kind for variant, spec in variants.items()}
+    assert kinds == {
+        "fp32": "portable",
+        "int8": "portable",
+        "cpu": "authored",
+        "cpu-int8": "authored",
+    }
+    assert variants["cpu-int8"].batching == "equal_length"
+    fused = summarise(bundle.root / "level2-cpu.onnx")
+    portable = summarise(bundle.root / "level2-fp32.onnx")
+    assert fused.n_nodes < portable.n_nodes / 2
 
 
 def test_building_twice_gives_the_same_bundle(

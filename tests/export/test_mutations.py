@@ -63,7 +63,7 @@ class Subject:
             self.reference,
             level="level2",
             variant="mutant",
-            batch_invariant=True,
+            batching="padded",
             tokenizer=TOKENIZER,
             boundary=Boundary(positive=None, threshold=0.5),
             gate=GATE,

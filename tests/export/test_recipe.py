@@ -53,7 +53,12 @@ def _text() -> str:
             lambda t: t.replace('default_variant = "fp32"', 'default_variant = "int3"'),
             "default_variant",
         ),
-        (lambda t: t.replace('int8_scheme = "blockwise"\n', ""), "variants.int8.int8_scheme"),
+        (lambda t: t.replace('int8_scheme = "calibrated"\n', ""), "variants.int8.int8_scheme"),
+        (
+            lambda t: t.replace('"calibrated"', '"dynamic"'),
+            "variants.int8.int8_scheme",
+        ),
+        (lambda t: t.replace("opset = 18", "opset = 17"), "variants.fp32.graph"),
         (
             lambda t: t.replace(
                 'precision = "fp32"', 'precision = "fp32"\nint8_scheme = "dynamic"'

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hazgate import Bundle, Classifier
 from hazgate.errors import BundleError
-from hazgate.manifest import TokenizerSpec
+from hazgate.manifest import Batching, TokenizerSpec
 from hazgate.tokenization import Tokenizer
 from hazgate_export.build import LocalSources
 from hazgate_export.corpus import Case, load_corpus, make_cases
@@ -52,14 +52,16 @@ def _reference() -> NDArray[np.float32]:
     return np.array([[sum(case.input_ids) / 100, 0] for case in CASES], dtype=np.float32)
 
 
-def _measure(session: SumSession, gate: GateRecipe = STRICT, *, invariant: bool = True) -> Parity:
+def _measure(
+    session: SumSession, gate: GateRecipe = STRICT, *, batching: Batching = "padded"
+) -> Parity:
     return measure(
         session,
         CASES,
         _reference(),
         level="l",
         variant="v",
-        batch_invariant=invariant,
+        batching=batching,
         tokenizer=SPEC,
         boundary=Boundary(positive=0, threshold=0.5),
         gate=gate,
@@ -84,7 +86,7 @@ def test_padding_that_leaks_fails_by_invariance() -> None:
 
 
 def test_a_variant_that_runs_alone_is_not_charged_for_batches_it_never_sees() -> None:
-    parity = _measure(SumSession(leak=3e-4), invariant=False)
+    parity = _measure(SumSession(leak=3e-4), batching="alone")
     assert parity.passed
     assert parity.max_invariance_diff == 0.0
     assert parity.unserved_batch_diff is not None

@@ -18,14 +18,14 @@ ROWS = st.lists(
 @given(lengths=LENGTHS, budget=BUDGET)
 @settings(deadline=None)
 def test_every_index_is_planned_once(lengths: list[int], budget: int) -> None:
-    planned = [i for batch in plan_batches(lengths, budget) for i in batch]
+    planned = [i for batch in plan_batches(lengths, budget, "padded") for i in batch]
     assert sorted(planned) == list(range(len(lengths)))
 
 
 @given(lengths=LENGTHS, budget=BUDGET)
 @settings(deadline=None)
 def test_no_batch_exceeds_the_budget_unless_it_is_one_text(lengths: list[int], budget: int) -> None:
-    for batch in plan_batches(lengths, budget):
+    for batch in plan_batches(lengths, budget, "padded"):
         padded = len(batch) * max(lengths[i] for i in batch)
         assert padded <= budget or len(batch) == 1
 
@@ -33,7 +33,7 @@ def test_no_batch_exceeds_the_budget_unless_it_is_one_text(lengths: list[int], b
 @given(lengths=LENGTHS, budget=BUDGET)
 @settings(deadline=None)
 def test_lengths_ascend_through_the_plan(lengths: list[int], budget: int) -> None:
-    planned = [lengths[i] for batch in plan_batches(lengths, budget) for i in batch]
+    planned = [lengths[i] for batch in plan_batches(lengths, budget, "padded") for i in batch]
     assert planned == sorted(lengths)
 
 
@@ -42,17 +42,37 @@ def test_lengths_ascend_through_the_plan(lengths: list[int], budget: int) -> Non
 def test_a_batch_ends_only_where_the_next_text_would_exceed_the_budget(
     lengths: list[int], budget: int
 ) -> None:
-    batches = plan_batches(lengths, budget)
+    batches = plan_batches(lengths, budget, "padded")
     for batch, following in itertools.pairwise(batches):
         assert (len(batch) + 1) * lengths[following[0]] > budget
 
 
 def test_texts_of_one_length_keep_their_order() -> None:
-    assert plan_batches([5, 5, 5, 5], 10) == [[0, 1], [2, 3]]
+    assert plan_batches([5, 5, 5, 5], 10, "padded") == [[0, 1], [2, 3]]
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_texts_of_equal_length_share_a_run_without_padding(lengths: list[int], budget: int) -> None:
+    batches = plan_batches(lengths, budget, "equal_length")
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len({lengths[i] for i in batch}) == 1
+        assert len(batch) * lengths[batch[0]] <= budget or len(batch) == 1
+
+
+def test_equal_lengths_fill_the_budget() -> None:
+    assert plan_batches([5, 7, 5, 5], 10, "equal_length") == [[0, 2], [3], [1]]
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_a_variant_that_runs_alone_never_shares_a_run(lengths: list[int], budget: int) -> None:
+    assert all(len(batch) == 1 for batch in plan_batches(lengths, budget, "alone"))
 
 
 def test_nothing_needs_no_batch() -> None:
-    assert plan_batches([], 1024) == []
+    assert plan_batches([], 1024, "padded") == []
 
 
 @given(rows=ROWS, pad_token_id=st.integers(min_value=0, max_value=2**40))

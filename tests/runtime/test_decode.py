@@ -87,7 +87,7 @@ LEAVES = sorted(
                 ("base", "revision"),
                 ("adapter", "sha256"),
                 ("variants", "fp32", "precision"),
-                ("variants", "fp32", "batch_invariant"),
+                ("variants", "fp32", "batching"),
                 ("variants", "fp32", "parity", "max_abs_logit_diff"),
             )
         ),

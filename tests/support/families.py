@@ -32,6 +32,10 @@ class Family:
     pooling: str = "cls"
 
 
+# The families that have a CPU graph of their own.
+AUTHORED = ("bert", "modernbert")
+
+
 def families() -> dict[str, Family]:
     """One small shape for each supported `model_type`."""
     size = {
@@ -108,6 +112,7 @@ def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
         default_variant="fp32",
         int8_scheme="blockwise" if name == "bert" else "dynamic",
         lengths=(1, 2, 7, 8, 9, 16, 17, 33, 64, 129),
+        authored=name in AUTHORED,
     )
     recipe.write_text(text, encoding="utf-8")
     return standin, recipe

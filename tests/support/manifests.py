@@ -54,7 +54,8 @@ def _level(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
                 "precision": "fp32",
                 "scheme": "none",
                 "execution_providers": ["CPUExecutionProvider"],
-                "batch_invariant": True,
+                "batching": "padded",
+                "kind": "portable",
                 "parity": {
                     "n_texts": 60,
                     "max_abs_logit_diff": 1e-6,

@@ -2,6 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
+_AUTHORED = """[variants.cpu]
+graph = "authored"
+precision = "fp32"
+gate = { max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }
+
+[variants.cpu-int8]
+graph = "authored"
+precision = "int8"
+int8_scheme = "calibrated"
+gate = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }
+
+"""
+
 
 def recipe_text(
     *,
@@ -14,6 +27,7 @@ def recipe_text(
     default_variant: str,
     int8_scheme: str,
     lengths: Sequence[int],
+    authored: bool = False,
 ) -> str:
     """A recipe whose sources lie beside it; random weights get a wide int8 gate, fp32 the real one.
 
@@ -27,12 +41,14 @@ def recipe_text(
         default_variant: fp32 or int8.
         int8_scheme: dynamic or blockwise.
         lengths: token counts that parity tries.
+        authored: adds the variants `cpu` and `cpu-int8`, from authored graphs.
     """
     tables = "\n".join(
         f'[levels.{level}]\nadapter_id = "{base_id}-{level}"\n'
         f'adapter = {{ directory = "{level}" }}\nlabels = {list(labels)}\n'
         for level, labels in levels.items()
     )
+    cpu = _AUTHORED if authored else ""
     return f"""schema_version = 1
 name = "{name}"
 description = "Random weights for tests; its verdicts mean nothing."
@@ -66,6 +82,6 @@ precision = "int8"
 int8_scheme = "{int8_scheme}"
 gate = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-4 }}
 
-[parity]
+{cpu}[parity]
 lengths = {list(lengths)}
 """

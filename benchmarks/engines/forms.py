@@ -1,0 +1,98 @@
+"""Writes one merged model in the form that each engine wants.
+
+    python -m benchmarks.engines.forms MERGED FOLDER CALIBRATION
+
+Conversion holds several copies of the model and the libraries of every engine, so it must not
+happen in a process that is measured. Forms that are there already are used again.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate_export.progress import step
+
+PORTABLE = "portable.onnx"
+DYNAMIC = "dynamic-int8.onnx"
+OPENVINO_WEIGHTS = "openvino-int8-weights.xml"
+OPENVINO_STATIC = "openvino-static-int8.xml"
+
+_OPSET = 18
+_CALIBRATION_RUNS = 48
+_SEED = 20263
+
+
+@click.command()
+@click.argument("merged", type=click.Path(path_type=Path, exists=True))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("calibration", type=click.Path(path_type=Path, exists=True))
+def write_forms(merged: Path, folder: Path, calibration: Path) -> None:
+    """Write the model in MERGED into FOLDER; CALIBRATION is a JSON file of rows of ids."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [np.array(row, dtype=np.int64) for row in json.loads(calibration.read_text())]
+    writers: dict[str, Callable[[Path], None]] = {
+        PORTABLE: lambda file: _write_portable(merged, file),
+        DYNAMIC: lambda file: _write_dynamic(folder / PORTABLE, file),
+        OPENVINO_WEIGHTS: lambda file: _write_compressed(folder / PORTABLE, file),
+        OPENVINO_STATIC: lambda file: _write_static(folder / PORTABLE, file, rows),
+    }
+    for name, write in writers.items():
+        if not (folder / name).is_file():
+            step(f"write {name}")
+            write(folder / name)
+
+
+def _write_portable(merged: Path, file: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    from hazgate_export.convert import export_onnx
+
+    model = AutoModelForSequenceClassification.from_pretrained(
+        merged, attn_implementation="eager", local_files_only=True
+    )
+    export_onnx(model.eval(), file, _OPSET)
+
+
+def _write_dynamic(portable: Path, file: Path) -> None:
+    from hazgate_export.quantize import quantize_int8
+
+    quantize_int8(portable, file, "dynamic")
+
+
+def _write_compressed(portable: Path, file: Path) -> None:
+    """NNCF's weight compression: int8 weights, symmetric, a scale for each output."""
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(portable)
+    compressed = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    openvino.save_model(compressed, file, compress_to_fp16=False)
+
+
+def _write_static(portable: Path, file: Path, rows: list[NDArray[np.int64]]) -> None:
+    """NNCF's post-training quantisation with its settings for transformers."""
+    import nncf
+    import openvino
+
+    def inputs() -> Iterator[dict[str, NDArray[np.int64]]]:
+        order = np.random.default_rng(_SEED).permutation(len(rows))[:_CALIBRATION_RUNS]
+        for i in order:
+            yield {"input_ids": rows[i][None], "attention_mask": np.ones_like(rows[i][None])}
+
+    model = openvino.Core().read_model(portable)
+    samples = list(inputs())
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(samples),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(samples),
+    )
+    openvino.save_model(quantised, file, compress_to_fp16=False)
+
+
+if __name__ == "__main__":
+    write_forms()

@@ -1,0 +1,217 @@
+"""Tables of the engines, made from results files and nothing else."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.engines.results import EngineComparison, EngineFigures, WorkloadOfEngines
+from benchmarks.engines.systems import REFERENCE
+from benchmarks.measure import Percentiles, Spread, percentiles, speedup
+
+OURS = "hazgate-"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One engine on one workload.
+
+    `p50_ms` and the others are medians over the rounds of that round's percentile.
+    `vs_pytorch` and `vs_best_int8_peer` say how many times faster it is, median of the ratios
+    within each round; the best peer is the int8 one with the least median latency here.
+    `share_of_peak` is the operations that the texts need, without padding, over those that the
+    machine's kernels do in that time, of the engine's own precision.
+    """
+
+    engine: EngineFigures
+    workload: WorkloadOfEngines
+    latency: Percentiles
+    texts_per_s: float
+    vs_pytorch: Spread | None
+    vs_best_int8_peer: Spread | None
+    share_of_peak: float | None
+
+
+def cells_of(results: EngineComparison) -> list[Cell]:
+    """Every engine on every workload that it was given, in the order of the results."""
+    return [
+        cell
+        for workload in results.workloads
+        for engine in results.engines
+        if (cell := _cell(results, engine, workload)) is not None
+    ]
+
+
+def best_int8_peer(results: EngineComparison, workload: WorkloadOfEngines) -> str | None:
+    """The int8 engine that is not ours with the least median latency."""
+    medians = {
+        engine.name: statistics.median(_medians(results, engine.name, workload.name))
+        for engine in results.engines
+        if engine.is_int8
+        and not engine.name.startswith(OURS)
+        and _medians(results, engine.name, workload.name)
+    }
+    return min(medians, key=medians.__getitem__) if medians else None
+
+
+def latency_table(results: EngineComparison) -> str:
+    """Median milliseconds of one text, with size, memory, load time and distance in the row."""
+    workloads = [w for w in results.workloads if w.kind == "grid" and w.n_texts == 1]
+    cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
+    head = [
+        "p50 ms of one text of … tokens",
+        *(str(w.tokens) for w in workloads),
+        "disk MB",
+        "RSS MB",
+        "load s",
+        "max abs Δlogit",
+        "p99",
+        "labels changed",
+    ]
+    body = []
+    for engine in results.engines:
+        found = [cells.get((engine.name, w.name)) for w in workloads]
+        times = [_time(cell.latency.p50_ms) if cell else "–" for cell in found]
+        body.append([engine.title, *times, *_once(engine)])
+    return _table(head, body)
+
+
+def ratio_table(results: EngineComparison) -> str:
+    """How many times faster ours is, per workload, with the round's range in brackets."""
+    body = []
+    for cell in cells_of(results):
+        if not cell.engine.name.startswith(OURS) or cell.vs_pytorch is None:
+            continue
+        peer = best_int8_peer(results, cell.workload)
+        title = next((e.title for e in results.engines if e.name == peer), "–")
+        body.append(
+            [
+                cell.engine.title,
+                _workload_title(cell.workload),
+                _ratio(cell.vs_pytorch),
+                _ratio(cell.vs_best_int8_peer) if cell.engine.is_int8 else "–",
+                title if cell.engine.is_int8 else "–",
+                f"{cell.share_of_peak:.0%}" if cell.share_of_peak is not None else "–",
+            ]
+        )
+    head = ["", "texts × tokens", "vs PyTorch", "vs best int8 peer", "which is", "of peak"]
+    return _table(head, body)
+
+
+def batch_table(results: EngineComparison) -> str:
+    """Texts a second in batches and streams."""
+    workloads = [w for w in results.workloads if w.kind != "grid" or w.n_texts > 1]
+    cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
+    body = []
+    for engine in results.engines:
+        found = [cells.get((engine.name, w.name)) for w in workloads]
+        if any(found):
+            body.append([engine.title, *(f"{c.texts_per_s:.1f}" if c else "–" for c in found)])
+    titles = [f"{_workload_title(w)}, {w.padded_share:.0%} padding" for w in workloads]
+    return _table(["texts a second", *titles], body)
+
+
+def failures(results: EngineComparison) -> str:
+    """The engines that could not be measured, and why."""
+    return "\n".join(
+        f"- {engine.title}: {engine.failure.splitlines()[0]}"
+        for engine in results.engines
+        if engine.failure
+    )
+
+
+def setting(results: EngineComparison) -> str:
+    """Where the numbers come from, in a sentence."""
+    isa = ", ".join(results.machine.isa)
+    peak = ", ".join(f"{kind} {value / 1e9:.0f} G/s" for kind, value in results.peak.items())
+    return (
+        f"`{results.name}`, {results.level}, {results.threads} threads on "
+        f"{results.machine.summary} ({isa}); ONNX Runtime's own matrix kernels reach {peak} there. "
+        f"{results.date}, `{results.command}`."
+    )
+
+
+def _cell(
+    results: EngineComparison, engine: EngineFigures, workload: WorkloadOfEngines
+) -> Cell | None:
+    rounds = _rounds(results, engine.name, workload.name)
+    if not rounds:
+        return None
+    by_round = [percentiles(seconds) for seconds in rounds]
+    latency = Percentiles(
+        p5_ms=statistics.median(p.p5_ms for p in by_round),
+        p50_ms=statistics.median(p.p50_ms for p in by_round),
+        p95_ms=statistics.median(p.p95_ms for p in by_round),
+        p99_ms=statistics.median(p.p99_ms for p in by_round),
+    )
+    own = [p.p50_ms for p in by_round]
+    # A stream that others cannot plan is compared with how they take it.
+    against = workload.name.replace("planned", "padded")
+    peer = best_int8_peer(results, workload) or _peer_of(results, against)
+    operations = None
+    if workload.tokens is not None:
+        operations = workload.n_texts * results.shape.operations(workload.tokens)
+    peak = results.peak["int8" if engine.is_int8 else "fp32"]
+    return Cell(
+        engine=engine,
+        workload=workload,
+        latency=latency,
+        texts_per_s=1e3 * workload.n_texts / latency.p50_ms,
+        vs_pytorch=_speedup(_medians(results, REFERENCE, against), own),
+        vs_best_int8_peer=_speedup(_medians(results, peer, against), own) if peer else None,
+        share_of_peak=None if operations is None else operations / (latency.p50_ms / 1e3) / peak,
+    )
+
+
+def _peer_of(results: EngineComparison, name: str) -> str | None:
+    workload = next((w for w in results.workloads if w.name == name), None)
+    return best_int8_peer(results, workload) if workload else None
+
+
+def _rounds(results: EngineComparison, engine: str, workload: str) -> list[tuple[float, ...]]:
+    return [r.seconds for r in results.rounds if r.engine == engine and r.workload == workload]
+
+
+def _medians(results: EngineComparison, engine: str, workload: str) -> list[float]:
+    rounds = _rounds(results, engine, workload)
+    return [percentiles(seconds).p50_ms for seconds in rounds]
+
+
+def _speedup(baseline: Sequence[float], own: Sequence[float]) -> Spread | None:
+    return speedup(baseline, own) if len(baseline) == len(own) and own else None
+
+
+def _once(engine: EngineFigures) -> list[str]:
+    quality = engine.quality
+
+    def number(value: float | None, unit: float, digits: int = 0) -> str:
+        return "–" if value is None else f"{value / unit:.{digits}f}"
+
+    return [
+        number(engine.size_bytes, 1e6),
+        number(engine.peak_rss_bytes, 1e6),
+        number(engine.load_s, 1, 1),
+        f"{quality.max_abs_logit_diff:.1e}" if quality else "–",
+        f"{quality.p99_abs_logit_diff:.1e}" if quality else "–",
+        f"{quality.decisions_changed} of {quality.n_texts}" if quality else "–",
+    ]
+
+
+def _workload_title(workload: WorkloadOfEngines) -> str:
+    if workload.kind == "grid":
+        return f"{workload.n_texts} × {workload.tokens}"
+    return f"stream of {workload.n_texts}, {workload.kind}"
+
+
+def _time(ms: float) -> str:
+    return f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+
+
+def _ratio(value: Spread | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value.median:.2f} ({value.least:.2f}–{value.greatest:.2f})"
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,138 @@
+"""The engines, and what a benchmark needs of each of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["pytorch", "pytorch-compile", "onnxruntime", "openvino", "hazgate"]
+
+REFERENCE = "pytorch"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSpec:
+    """One engine; `file` is the model in its form, `precision` what it computes in.
+
+    `is_int8` engines are compared with one another. `size_bytes` is what it has on disk.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    file: str
+    is_int8: bool
+    size_bytes: int
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    def __call__(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits [batch, n_labels] of arrays [batch, sequence]."""
+        ...
+
+
+def open_engine(spec: EngineSpec, threads: int) -> Engine:
+    """Loads an engine that uses at most `threads` threads; to be called once in a process."""
+    openers: dict[Kind, Callable[[EngineSpec, int], Engine]] = {
+        "pytorch": _pytorch,
+        "pytorch-compile": _pytorch_compiled,
+        "onnxruntime": _onnxruntime,
+        "openvino": _openvino,
+        "hazgate": _hazgate,
+    }
+    return openers[spec.kind](spec, threads)
+
+
+def _pytorch(spec: EngineSpec, threads: int) -> Engine:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        spec.file, attn_implementation="sdpa", dtype=torch.float32, local_files_only=True
+    ).eval()
+    return _module_runner(model)
+
+
+def _pytorch_compiled(spec: EngineSpec, threads: int) -> Engine:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.set_num_threads(threads)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        spec.file, attn_implementation="sdpa", dtype=torch.float32, local_files_only=True
+    ).eval()
+    return _module_runner(torch.compile(model, dynamic=True))
+
+
+def _module_runner(module: Callable[..., object]) -> Engine:
+    import torch
+
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            output = module(
+                input_ids=torch.from_numpy(input_ids),
+                attention_mask=torch.from_numpy(attention_mask),
+            )
+        logits: NDArray[np.float32] = output.logits.numpy()  # type: ignore[attr-defined]
+        return logits
+
+    return run
+
+
+def _onnxruntime(spec: EngineSpec, threads: int) -> Engine:
+    """A plain session, as Optimum's ORTModel holds one."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(spec.file, options, providers=["CPUExecutionProvider"])
+
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        (logits,) = session.run(None, feeds)
+        return np.asarray(logits, dtype=np.float32)
+
+    return run
+
+
+def _openvino(spec: EngineSpec, threads: int) -> Engine:
+    import openvino
+
+    model = openvino.Core().compile_model(
+        spec.file,
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            # On processors that have it OpenVINO would compute in bfloat16 without being asked.
+            "INFERENCE_PRECISION_HINT": "f32",
+        },
+    )
+    request = model.create_infer_request()
+
+    def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        result = request.infer({"input_ids": input_ids, "attention_mask": attention_mask})
+        return np.array(result[0], dtype=np.float32)
+
+    return run
+
+
+def _hazgate(spec: EngineSpec, threads: int) -> Engine:
+    """The runtime's own session, with its own options and checks."""
+    import onnx
+
+    from hazgate.session import CPU, OrtSession
+
+    graph = onnx.load(spec.file, load_external_data=False).graph
+    n_labels = graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    session = OrtSession(Path(spec.file), n_labels=n_labels, provider=CPU, threads=threads)
+    return session.run

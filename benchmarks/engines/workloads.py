@@ -1,0 +1,76 @@
+"""What the engines are given: grids of equal lengths, and a stream of mixed ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.batching import pad, plan_batches
+
+SEED = 20264
+# The stream's lengths are log-normal: most texts are short, a few are long.
+_STREAM_MEDIAN_TOKENS = 40
+_STREAM_SIGMA = 0.9
+_STREAM_LIMITS = (8, 512)
+_STREAM_BATCH = 32
+_STREAM_BUDGET = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """One call of equal rows, or a stream of `n_texts`.
+
+    "grid" is one run of `n_texts` rows of `tokens`. "padded" takes the stream in the order in
+    which it comes, each 32 texts padded to the longest; "planned" as the runtime groups it.
+    """
+
+    name: str
+    kind: Literal["grid", "padded", "planned"]
+    n_texts: int
+    tokens: int | None = None
+
+
+def grid(lengths: Sequence[int], batches: Sequence[tuple[int, int]]) -> tuple[Workload, ...]:
+    """Batch 1 at every one of `lengths`, then each (rows, tokens) of `batches`."""
+    shapes = [*((1, length) for length in lengths), *batches]
+    return tuple(
+        Workload(name=f"{rows}x{tokens}", kind="grid", n_texts=rows, tokens=tokens)
+        for rows, tokens in shapes
+    )
+
+
+def stream(n_texts: int) -> tuple[Workload, ...]:
+    """The stream of mixed lengths, in both ways to batch it."""
+    return (
+        Workload(name="stream-padded", kind="padded", n_texts=n_texts),
+        Workload(name="stream-planned", kind="planned", n_texts=n_texts),
+    )
+
+
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def batches_of(workload: Workload, vocab_size: int) -> list[Batch]:
+    """`input_ids` and `attention_mask` of every run that the workload takes."""
+    random = np.random.default_rng(SEED)
+    if workload.kind == "grid":
+        shape = (workload.n_texts, workload.tokens or 1)
+        ids = random.integers(vocab_size, size=shape, dtype=np.int64)
+        return [(ids, np.ones_like(ids))]
+    drawn = random.lognormal(np.log(_STREAM_MEDIAN_TOKENS), _STREAM_SIGMA, size=workload.n_texts)
+    lengths = [int(n) for n in np.clip(drawn, *_STREAM_LIMITS)]
+    rows = [random.integers(1, vocab_size, size=n).tolist() for n in lengths]
+    if workload.kind == "planned":
+        groups = plan_batches(lengths, _STREAM_BUDGET, "equal_length")
+    else:
+        every = list(range(len(rows)))
+        groups = [every[i : i + _STREAM_BATCH] for i in range(0, len(every), _STREAM_BATCH)]
+    return [pad([rows[i] for i in group], 0) for group in groups]
+
+
+def padded_share(workload: Workload, vocab_size: int) -> float:
+    """Which share of the positions that are computed is padding."""
+    masks = [mask for _, mask in batches_of(workload, vocab_size)]
+    return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks)

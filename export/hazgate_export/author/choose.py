@@ -1,0 +1,88 @@
+"""Which arithmetic each product gets: the cheapest whose measured error is small enough."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate_export.author.linear import (
+    LEVELS,
+    Arithmetic,
+    Float32,
+    PerTokenInt8,
+    StaticInt8,
+    quantize_columns,
+)
+from hazgate_export.author.observe import Observed
+
+Array = NDArray[np.float32]
+
+
+def smoothing_factors(observed: Observed, weights: Sequence[Array]) -> Array:
+    """What to divide each channel of an activation by, and to multiply its weights with.
+
+    SmoothQuant (arXiv 2211.10438), equation 4 with strength 0.5, rounded to powers of two: such
+    factors change no bit of a float32 result.
+
+    Args:
+        observed: the activation, [width].
+        weights: the matrices [width, out] that it meets.
+    """
+    rows = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+    tiny = np.finfo(np.float32).tiny
+    ratio = np.sqrt(np.maximum(observed.largest, tiny) / np.maximum(rows, tiny))
+    # Dead channels have nothing to balance.
+    ratio = np.where((observed.largest > 0) & (rows > 0), ratio, 1.0)
+    # Only differences between channels matter; a common factor would move other layers' scales.
+    ratio = ratio / np.exp(np.mean(np.log(ratio)))
+    return np.asarray(np.exp2(np.rint(np.log2(ratio))), dtype=np.float32)
+
+
+def choose(
+    observed: Mapping[str, Observed],
+    sites: Mapping[str, Sequence[Array]],
+    *,
+    static_error: float,
+    int8_error: float,
+) -> dict[str, Arithmetic]:
+    """The arithmetic of every site.
+
+    Args:
+        observed: the activations of every site.
+        sites: the weights that they meet, [in, out] each.
+        static_error: a static scale is taken where its `row_error` is at most this.
+        int8_error: per-token scales are taken where theirs is at most this; else float32.
+    """
+    chosen: dict[str, Arithmetic] = {}
+    for name, weights in sites.items():
+        rows = observed[name].rows
+        static = StaticInt8(scale=float(observed[name].largest.max()) / LEVELS)
+        per_token = PerTokenInt8()
+        if row_error(rows, weights, static) <= static_error:
+            chosen[name] = static
+        elif row_error(rows, weights, per_token) <= int8_error:
+            chosen[name] = per_token
+        else:
+            chosen[name] = Float32()
+    return chosen
+
+
+def row_error(rows: Array, weights: Sequence[Array], arithmetic: Arithmetic) -> float:
+    """How far a token's quantised product lies from the exact one, as a share of its length.
+
+    Returns:
+        The 99th percentile over `rows` [n, in] of |error| / |product|, Euclidean.
+    """
+    if isinstance(arithmetic, Float32):
+        return 0.0
+    if isinstance(arithmetic, StaticInt8):
+        scale = np.full((len(rows), 1), arithmetic.scale, dtype=np.float32)
+    else:
+        scale = np.abs(rows).max(axis=1, keepdims=True) / LEVELS
+    rounded = np.clip(np.rint(rows / np.maximum(scale, 1e-12)), -LEVELS, LEVELS) * scale
+    weight = np.concatenate(list(weights), axis=1)
+    int8, weight_scale = quantize_columns(weight)
+    exact = rows @ weight
+    error = rounded @ (int8 * weight_scale) - exact
+    length = np.maximum(np.linalg.norm(exact, axis=1), np.finfo(np.float32).tiny)
+    return float(np.percentile(np.linalg.norm(error, axis=1) / length, 99))

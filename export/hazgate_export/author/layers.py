@@ -1,0 +1,129 @@
+"""The small pieces that every encoder classifier has: inputs, table, norm, classifier, output."""
+
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from hazgate_export.author.graph import MICROSOFT, GraphWriter
+from hazgate_export.author.linear import LEVELS
+from hazgate_export.convert import INPUTS, OUTPUT
+from hazgate_export.errors import GateMissed
+
+Array = NDArray[np.float32]
+TablePrecision = Literal["float32", "int8"]
+
+# Channels that share a scale: 6 % more bytes than the table itself, and half the error of 256.
+_TABLE_BLOCK = 64
+# Rows quantised at a time; a large table is never copied whole.
+_TABLE_ROWS = 8192
+_MAX_TABLE_ERROR = 0.02
+
+
+def token_inputs() -> tuple[ir.Value, ir.Value]:
+    """The graph's inputs, int64 [batch, sequence]."""
+    ids, mask = (
+        ir.Value(
+            name=name,
+            type=ir.TensorType(ir.DataType.INT64),
+            shape=ir.Shape(["batch", "sequence"]),
+        )
+        for name in INPUTS
+    )
+    return ids, mask
+
+
+def embed(g: GraphWriter, table: Array, ids: ir.Value, precision: TablePrecision) -> ir.Value:
+    """Rows of `table` [vocabulary, hidden] for `ids` of any shape.
+
+    An int8 table is dequantised row by row as it is read: nothing but the rows of the text is ever
+    touched, and the file is mapped.
+    """
+    if precision == "float32":
+        return g.op("Gather", g.constant(table, "embeddings"), ids)
+    int8, scale = quantize_table(table)
+    return g.op(
+        "GatherBlockQuantized",
+        g.constant(int8, "embeddings_int8"),
+        ids,
+        g.constant(scale, "embeddings_scale"),
+        domain=MICROSOFT,
+        bits=8,
+        block_size=_TABLE_BLOCK,
+        gather_axis=0,
+        quantize_axis=1,
+    )
+
+
+def quantize_table(table: Array) -> tuple[NDArray[np.uint8], Array]:
+    """Symmetric 8 bits around 128, one scale for every row and block of channels.
+
+    Returns:
+        uint8 [vocabulary, hidden] and float32 [vocabulary, blocks].
+
+    Raises:
+        GateMissed: a row moved by more than its share of its own length.
+    """
+    vocabulary, hidden = table.shape
+    uint8 = np.empty(table.shape, dtype=np.uint8)
+    scales = np.empty((vocabulary, -(-hidden // _TABLE_BLOCK)), dtype=np.float32)
+    worst = 0.0
+    for start in range(0, vocabulary, _TABLE_ROWS):
+        rows = table[start : start + _TABLE_ROWS]
+        for block in range(scales.shape[1]):
+            columns = slice(block * _TABLE_BLOCK, (block + 1) * _TABLE_BLOCK)
+            part = rows[:, columns]
+            scale = np.maximum(np.abs(part).max(axis=1) / LEVELS, np.float32(1e-12))
+            steps = np.clip(np.rint(part / scale[:, None]), -LEVELS, LEVELS)
+            uint8[start : start + len(rows), columns] = steps + 128
+            scales[start : start + len(rows), block] = scale
+        back = uint8[start : start + len(rows)].astype(np.float32) - 128
+        back *= np.repeat(scales[start : start + len(rows)], _TABLE_BLOCK, axis=1)[:, :hidden]
+        length = np.linalg.norm(rows, axis=1)
+        moved = np.linalg.norm(back - rows, axis=1)
+        worst = max(worst, float((moved / np.maximum(length, 1e-6)).max()))
+    if not worst <= _MAX_TABLE_ERROR:
+        raise GateMissed(
+            f"embedding table: int8 moves a row by {worst:.2%} of its length, at most "
+            f"{_MAX_TABLE_ERROR:.0%} may be"
+        )
+    return uint8, scales
+
+
+def layer_norm(
+    g: GraphWriter, x: ir.Value, weight: Array, bias: Array | None, eps: float
+) -> ir.Value:
+    """Layer norm over the last axis."""
+    # A bias of zeros where there is none: ONNX Runtime 1.32's SkipLayerNormFusion reads the third
+    # input without asking whether it is there, and takes the process down.
+    shift = g.constant(np.zeros_like(weight) if bias is None else bias, "norm.bias")
+    return g.op(
+        "LayerNormalization", x, g.constant(weight, "norm.weight"), shift, axis=-1, epsilon=eps
+    )
+
+
+def classify(g: GraphWriter, x: ir.Value, weight: Array, bias: Array) -> ir.Value:
+    """Logits of pooled rows."""
+    return g.op(
+        "Gemm",
+        x,
+        g.constant(weight, "classifier.weight"),
+        g.constant(bias, "classifier.bias"),
+    )
+
+
+def logits_output(logits: ir.Value, n_labels: int) -> ir.Value:
+    """Declares `logits` as the graph's output of that name, float32 [batch, n_labels]."""
+    logits.name = OUTPUT
+    logits.type = ir.TensorType(ir.DataType.FLOAT)
+    logits.shape = ir.Shape(["batch", n_labels])
+    return logits
+
+
+def expose_as(name: str, value: ir.Value) -> ir.Value:
+    """Declares an activation [batch, sequence, width] as an output."""
+    value.name = name
+    value.type = ir.TensorType(ir.DataType.FLOAT)
+    value.shape = ir.Shape(["batch", "sequence", None])
+    return value

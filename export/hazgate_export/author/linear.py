@@ -1,0 +1,108 @@
+"""Matrix products of one activation, in the arithmetic that was chosen for them.
+
+This is the one place that knows how a linear layer is computed; a fused operator for it would
+replace the body of `project`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from hazgate_export.author.graph import MICROSOFT, GraphWriter
+
+# Symmetric around it, activations use u8: the type that ONNX Runtime's x86 kernels multiply.
+_ZERO_POINT = np.uint8(128)
+# Steps to each side of zero.
+LEVELS = 127
+# An all-zero row has no scale of its own.
+_MIN_SCALE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Float32:
+    """No rounding but float32's."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticInt8:
+    """int8 x int8 with one scale for all activations, known beforehand: the cheapest.
+
+    Values beyond `scale` x 127 saturate.
+    """
+
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class PerTokenInt8:
+    """int8 x int8 with a scale for each token, taken from that token: no value saturates."""
+
+
+Arithmetic = Float32 | StaticInt8 | PerTokenInt8
+
+
+def project(
+    g: GraphWriter,
+    x: ir.Value,
+    weights: Sequence[tuple[str, NDArray[np.float32]]],
+    arithmetic: Arithmetic,
+) -> list[ir.Value]:
+    """`x @ w` for each named `w`; `x` is quantised once for all of them.
+
+    Args:
+        g: receives the nodes.
+        x: float32 [batch, sequence, in].
+        weights: name and float32 [in, out] of each.
+        arithmetic: how to multiply. A token's result depends on that token alone in all of them.
+
+    Returns:
+        float32 [batch, sequence, out] each.
+    """
+    if isinstance(arithmetic, Float32):
+        return [g.op("MatMul", x, g.constant(w, f"{name}.weight")) for name, w in weights]
+    zero = g.constant(np.array(_ZERO_POINT), "zero_point")
+    if isinstance(arithmetic, StaticInt8):
+        scale = g.constant(np.array(arithmetic.scale, dtype=np.float32), "scale")
+        quantised = g.op("QuantizeLinear", x, scale, zero)
+    else:
+        # Rows are brought to [-1, 1] and share one scale: their own goes into the product.
+        scale = _largest(g, x)
+        step = g.constant(np.array(1 / LEVELS, dtype=np.float32), "scale")
+        quantised = g.op("QuantizeLinear", g.op("Div", x, scale), step, zero)
+    products = []
+    for name, weight in weights:
+        int8, weight_scale = quantize_columns(weight)
+        if isinstance(arithmetic, PerTokenInt8):
+            weight_scale = weight_scale / np.float32(LEVELS)
+        products.append(
+            g.op(
+                "MatMulIntegerToFloat",
+                quantised,
+                g.constant(int8, f"{name}.weight_int8"),
+                scale,
+                g.constant(weight_scale, f"{name}.weight_scale"),
+                zero,
+                domain=MICROSOFT,
+            )
+        )
+    return products
+
+
+def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric int8 with one scale per output.
+
+    Returns:
+        int8 [in, out] and float32 [out]; their product is `weight` to half a step.
+    """
+    scale = np.maximum(np.abs(weight).max(axis=0) / LEVELS, np.float32(_MIN_SCALE))
+    int8 = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
+    return int8, scale.astype(np.float32)
+
+
+def _largest(g: GraphWriter, x: ir.Value) -> ir.Value:
+    """Each token's largest magnitude, float32 [batch, sequence, 1]."""
+    largest = g.op("ReduceMax", g.op("Abs", x), g.ints(-1), keepdims=1)
+    return g.op("Max", largest, g.constant(np.array(_MIN_SCALE, dtype=np.float32), "min_scale"))

@@ -1,0 +1,374 @@
+"""ModernBERT (arXiv 2412.13663) for sequence classification, as in transformers 4.57.
+
+Pre-norm layers without biases, rotary positions, GeGLU, and two kinds of attention: every n-th
+layer sees the whole text, the others a window of 64 tokens to each side.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+from transformers import PretrainedConfig
+
+from hazgate_export.author.architecture import (
+    Expectation,
+    absent,
+    check_config,
+    equals,
+    one_of,
+)
+from hazgate_export.author.attention import (
+    Batch,
+    Heads,
+    Window,
+    attend,
+    attend_window,
+    describe_batch,
+    describe_window,
+)
+from hazgate_export.author.choose import smoothing_factors
+from hazgate_export.author.graph import MICROSOFT, GraphWriter
+from hazgate_export.author.layers import (
+    TablePrecision,
+    classify,
+    embed,
+    expose_as,
+    layer_norm,
+    logits_output,
+    token_inputs,
+)
+from hazgate_export.author.linear import Arithmetic, project
+from hazgate_export.author.observe import Observed
+from hazgate_export.errors import UnsupportedArchitecture
+
+Array = NDArray[np.float32]
+
+# Up to so many windows to one side, an input costs less as one dense block under a mask.
+_MAX_DENSE_REACHES = 4
+
+_EXPECTED: Mapping[str, Expectation] = {
+    "hidden_activation": equals("gelu"),
+    "classifier_activation": equals("gelu"),
+    "attention_bias": equals(False),
+    "mlp_bias": equals(False),
+    "norm_bias": equals(False),
+    "classifier_bias": equals(False),
+    "rope_scaling": absent,
+    "classifier_pooling": one_of("mean", "cls"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """Weights of one layer, matrices as [in, out]; `attention_norm` is None in the first.
+
+    `activated` and `gate` are the halves of the GeGLU's input projection.
+    """
+
+    is_global: bool
+    attention_norm: Array | None
+    query: Array
+    key: Array
+    value: Array
+    attention_out: Array
+    mlp_norm: Array
+    activated: Array
+    gate: Array
+    mlp_out: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModernBert:
+    """A whole classifier: embeddings [vocabulary, hidden], normalised already; layers; head.
+
+    `rotary` holds cos and sin [positions, head / 2] of global and of local layers.
+    """
+
+    n_heads: int
+    norm_eps: float
+    reach: int
+    pooling: str
+    embeddings: Array
+    rotary: Mapping[bool, tuple[Array, Array]]
+    layers: tuple[Layer, ...]
+    final_norm: Array
+    head_dense: Array
+    head_norm: Array
+    classifier: Array
+    classifier_bias: Array
+
+    @property
+    def hidden(self) -> int:
+        """Width of the residual stream."""
+        return int(self.embeddings.shape[1])
+
+
+def read_modernbert(model: torch.nn.Module, config: PretrainedConfig) -> ModernBert:
+    """The weights of a merged model, with what is constant folded.
+
+    The score scale goes into the query weights, the embeddings' norm into their table: both exact.
+
+    Raises:
+        UnsupportedArchitecture: the configuration asks for what this graph does not compute.
+    """
+    check_config(config, _EXPECTED)
+    kinds = _global_layers(config)
+    weights = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
+    head_width = config.hidden_size // config.num_attention_heads
+
+    def matrix(name: str) -> Array:
+        return np.asarray(weights[f"{name}.weight"].T.contiguous().numpy())
+
+    def vector(name: str) -> Array:
+        return np.asarray(weights[name].numpy())
+
+    def layer(i: int) -> Layer:
+        prefix = f"model.layers.{i}"
+        query, key, value = np.split(matrix(f"{prefix}.attn.Wqkv"), 3, axis=1)
+        activated, gate = np.split(matrix(f"{prefix}.mlp.Wi"), 2, axis=1)
+        return Layer(
+            is_global=kinds[i],
+            attention_norm=vector(f"{prefix}.attn_norm.weight") if i else None,
+            query=query / np.float32(np.sqrt(head_width)),
+            key=key,
+            value=value,
+            attention_out=matrix(f"{prefix}.attn.Wo"),
+            mlp_norm=vector(f"{prefix}.mlp_norm.weight"),
+            activated=activated,
+            gate=gate,
+            mlp_out=matrix(f"{prefix}.mlp.Wo"),
+        )
+
+    embeddings = torch.nn.functional.layer_norm(
+        weights["model.embeddings.tok_embeddings.weight"],
+        (config.hidden_size,),
+        weights["model.embeddings.norm.weight"],
+        eps=config.norm_eps,
+    )
+    thetas = {True: config.global_rope_theta, False: config.local_rope_theta}
+    return ModernBert(
+        n_heads=config.num_attention_heads,
+        norm_eps=config.norm_eps,
+        reach=config.local_attention // 2,
+        pooling=config.classifier_pooling,
+        embeddings=np.asarray(embeddings.numpy()),
+        rotary={
+            kind: _rotary(theta or thetas[True], head_width, config.max_position_embeddings)
+            for kind, theta in thetas.items()
+        },
+        layers=tuple(layer(i) for i in range(config.num_hidden_layers)),
+        final_norm=vector("model.final_norm.weight"),
+        head_dense=matrix("head.dense"),
+        head_norm=vector("head.norm.weight"),
+        classifier=matrix("classifier"),
+        classifier_bias=vector("classifier.bias"),
+    )
+
+
+def sites(model: ModernBert) -> dict[str, tuple[Array, ...]]:
+    """Every activation that is multiplied by weights in the layers, with those weights."""
+    found: dict[str, tuple[Array, ...]] = {}
+    for i, layer in enumerate(model.layers):
+        found[f"layer.{i}/attention/in"] = (layer.query, layer.key, layer.value)
+        found[f"layer.{i}/attention/out"] = (layer.attention_out,)
+        found[f"layer.{i}/mlp/in"] = (layer.activated, layer.gate)
+        found[f"layer.{i}/mlp/out"] = (layer.mlp_out,)
+    return found
+
+
+def smooth(
+    model: ModernBert, observed: Mapping[str, Observed]
+) -> tuple[ModernBert, dict[str, Observed]]:
+    """Moves outliers of activations into weights, where they are quantised per column.
+
+    Norm weights balance the input projections; values pass attention channel by channel, and the
+    GeGLU is linear in its gate, so both balance the matrix behind them. The first layer's
+    attention reads the residual stream itself: nothing can be moved there.
+
+    Returns:
+        The model, equal to the last bit in float32, and what is observed in it.
+    """
+    layers, seen = [], dict(observed)
+    for i, layer in enumerate(model.layers):
+        attention_out, mlp_in, mlp_out = (
+            f"layer.{i}/attention/out",
+            f"layer.{i}/mlp/in",
+            f"layer.{i}/mlp/out",
+        )
+        value = smoothing_factors(observed[attention_out], [layer.attention_out])
+        norm = smoothing_factors(observed[mlp_in], [layer.activated, layer.gate])
+        gate = smoothing_factors(observed[mlp_out], [layer.mlp_out])
+        smoothed = dataclasses.replace(
+            layer,
+            value=layer.value / value,
+            attention_out=layer.attention_out * value[:, None],
+            mlp_norm=layer.mlp_norm / norm,
+            activated=layer.activated * norm[:, None],
+            gate=layer.gate * norm[:, None] / gate,
+            mlp_out=layer.mlp_out * gate[:, None],
+        )
+        for site, factors in ((attention_out, value), (mlp_in, norm), (mlp_out, gate)):
+            seen[site] = observed[site].divided(factors)
+        if layer.attention_norm is not None:
+            site = f"layer.{i}/attention/in"
+            factors = smoothing_factors(observed[site], [layer.query, layer.key, layer.value])
+            smoothed = dataclasses.replace(
+                smoothed,
+                attention_norm=layer.attention_norm / factors,
+                query=smoothed.query * factors[:, None],
+                key=smoothed.key * factors[:, None],
+                value=smoothed.value * factors[:, None],
+            )
+            seen[site] = observed[site].divided(factors)
+        layers.append(smoothed)
+    return dataclasses.replace(model, layers=tuple(layers)), seen
+
+
+def write_modernbert(
+    model: ModernBert,
+    arithmetic: Mapping[str, Arithmetic],
+    table: TablePrecision,
+    opset: int,
+    *,
+    expose: bool = False,
+) -> ir.Model:
+    """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
+
+    Args:
+        model: the weights.
+        arithmetic: how the products of each of the `sites` are computed.
+        table: what the embedding table is stored in.
+        opset: of the ONNX domain, 18 or 19.
+        expose: make every site's activation an output, named like it, for calibration.
+    """
+    g = GraphWriter()
+    input_ids, attention_mask = token_inputs()
+    heads = Heads(n_heads=model.n_heads, hidden=model.hidden)
+    batch = describe_batch(g, input_ids, attention_mask)
+    window = describe_window(
+        g,
+        batch,
+        reach=model.reach,
+        max_dense_tokens=_MAX_DENSE_REACHES * model.reach,
+        hidden=model.hidden,
+    )
+    writer = _Writer(g, model, heads, batch, window, arithmetic)
+    x = embed(g, model.embeddings, input_ids, table)
+    for i, layer in enumerate(model.layers):
+        with g.scope(f"layer.{i}"):
+            x = writer.attention(x, layer, f"layer.{i}")
+            x = writer.mlp(x, layer, f"layer.{i}")
+    with g.scope("head"):
+        logits = _head(g, x, model, attention_mask)
+    outputs = [logits_output(logits, model.classifier.shape[1])]
+    if expose:
+        outputs.extend(expose_as(name, value) for name, value in writer.exposed.items())
+    return g.model((input_ids, attention_mask), outputs, opset)
+
+
+class _Writer:
+    """The two halves of a layer, on a residual stream [batch, sequence, hidden]."""
+
+    def __init__(
+        self,
+        g: GraphWriter,
+        model: ModernBert,
+        heads: Heads,
+        batch: Batch,
+        window: Window,
+        arithmetic: Mapping[str, Arithmetic],
+    ) -> None:
+        self._g = g
+        self._model = model
+        self._heads = heads
+        self._batch = batch
+        self._window = window
+        self._arithmetic = arithmetic
+        self._rotary = {
+            kind: tuple(g.constant(table, "rotary") for table in tables)
+            for kind, tables in model.rotary.items()
+        }
+        self.exposed: dict[str, ir.Value] = {}
+
+    def attention(self, x: ir.Value, layer: Layer, name: str) -> ir.Value:
+        g, batch = self._g, self._batch
+        with g.scope("attention"):
+            normed = x if layer.attention_norm is None else self._norm(x, layer.attention_norm)
+            q, k, v = self._project(
+                f"{name}/attention/in",
+                normed,
+                (("query", layer.query), ("key", layer.key), ("value", layer.value)),
+            )
+            q, k = self._rotate(q, layer.is_global), self._rotate(k, layer.is_global)
+            if layer.is_global:
+                mixed = attend(g, q, k, v, self._heads, batch)
+            else:
+                mixed = attend_window(g, q, k, v, self._heads, batch, self._window)
+            (out,) = self._project(f"{name}/attention/out", mixed, (("out", layer.attention_out),))
+            return g.op("Add", x, out)
+
+    def mlp(self, x: ir.Value, layer: Layer, name: str) -> ir.Value:
+        g = self._g
+        with g.scope("mlp"):
+            activated, gate = self._project(
+                f"{name}/mlp/in",
+                self._norm(x, layer.mlp_norm),
+                (("activated", layer.activated), ("gate", layer.gate)),
+            )
+            gated = g.op("Mul", g.op("Gelu", activated, domain=MICROSOFT), gate)
+            (out,) = self._project(f"{name}/mlp/out", gated, (("out", layer.mlp_out),))
+            return g.op("Add", x, out)
+
+    def _project(
+        self, site: str, x: ir.Value, weights: tuple[tuple[str, Array], ...]
+    ) -> list[ir.Value]:
+        self.exposed[site] = x
+        return project(self._g, x, weights, self._arithmetic[site])
+
+    def _norm(self, x: ir.Value, weight: Array) -> ir.Value:
+        return layer_norm(self._g, x, weight, None, self._model.norm_eps)
+
+    def _rotate(self, x: ir.Value, is_global: bool) -> ir.Value:
+        cos, sin = self._rotary[is_global]
+        # One position: the first row's, from which the kernel counts.
+        first = self._g.ints(0)
+        return self._g.op("RotaryEmbedding", x, first, cos, sin, domain=MICROSOFT)
+
+
+def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Value) -> ir.Value:
+    normed = layer_norm(g, x, model.final_norm, None, model.norm_eps)
+    if model.pooling == "cls":
+        pooled = g.op("Gather", normed, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
+    else:
+        mask = g.op("Cast", attention_mask, to=ir.DataType.FLOAT)
+        total = g.op("MatMul", g.op("Unsqueeze", mask, g.ints(1)), normed)
+        count = g.op("ReduceSum", mask, g.ints(1), keepdims=1)
+        pooled = g.op("Div", g.op("Squeeze", total, g.ints(1)), count)
+    dense = g.op("MatMul", pooled, g.constant(model.head_dense, "dense.weight"))
+    activated = g.op("Gelu", dense, domain=MICROSOFT)
+    normed = layer_norm(g, activated, model.head_norm, None, model.norm_eps)
+    return classify(g, normed, model.classifier, model.classifier_bias)
+
+
+def _global_layers(config: PretrainedConfig) -> list[bool]:
+    """Whether each layer sees the whole text."""
+    every = config.global_attn_every_n_layers
+    counted = [i % every == 0 for i in range(config.num_hidden_layers)]
+    stated = getattr(config, "layer_types", None)
+    if stated is not None and [t == "full_attention" for t in stated] != counted:
+        raise UnsupportedArchitecture(
+            config.model_type,
+            [f"layer_types: does not say the same as global_attn_every_n_layers = {every}"],
+        )
+    return counted
+
+
+def _rotary(theta: float, width: int, positions: int) -> tuple[Array, Array]:
+    """Cosines and sines of each position, [positions, width / 2], as transformers computes them."""
+    inverse = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.int64).float() / width))
+    angles = torch.arange(positions).float()[:, None] * inverse
+    return np.asarray(angles.cos().numpy()), np.asarray(angles.sin().numpy())

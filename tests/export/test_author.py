@@ -1,0 +1,384 @@
+"""Authored graphs answer as PyTorch does in every path that a batch can take."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from transformers import (
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+)
+
+from hazgate.batching import pad
+from hazgate.manifest import Batching, TokenizerSpec
+from hazgate.session import CPU, OrtSession
+from hazgate_export.author.choose import choose, row_error, smoothing_factors
+from hazgate_export.author.families import (
+    Calibrated,
+    Weights,
+    calibrate,
+    read_weights,
+    write_fp32,
+    write_int8,
+)
+from hazgate_export.author.layers import quantize_table
+from hazgate_export.author.linear import Float32, PerTokenInt8, StaticInt8, quantize_columns
+from hazgate_export.author.modernbert import ModernBert
+from hazgate_export.author.observe import Observed
+from hazgate_export.corpus import Case
+from hazgate_export.errors import GateMissed, UnsupportedArchitecture
+from hazgate_export.inspect_graph import summarise
+from hazgate_export.recipe import GateRecipe
+from hazgate_export.reference import torch_logits
+from hazgate_export.verify import Boundary, Parity, measure
+from tests.support.families import AUTHORED, families
+
+OPSET = 18
+N_LABELS = 9
+VOCABULARY = 900
+# Around a window of 8 to each side, four of them, and blocks of 8 queries.
+LENGTHS = (1, 2, 7, 8, 9, 10, 16, 17, 31, 32, 33, 40, 41, 64, 129, 250)
+FP32 = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+TOKENIZER = TokenizerSpec(
+    file="tokenizer.json", max_tokens=250, pad_token_id=0, special_tokens_in_text="text"
+)
+
+
+def _model(config: PretrainedConfig, **changes: object) -> PreTrainedModel:
+    """Random weights under which every layer moves the logits."""
+    changed = copy.deepcopy(config)
+    changed.num_labels = N_LABELS
+    changed.update(changes)
+    torch.manual_seed(7)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+        changed, attn_implementation="eager"
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2 and "embeddings" not in name:
+                parameter.normal_(0, 1.2 / parameter.shape[1] ** 0.5)
+            elif name.endswith("bias"):
+                parameter.normal_(0, 0.1)
+    model.eval()
+    return model
+
+
+def _cases() -> tuple[Case, ...]:
+    random = np.random.default_rng(3)
+    return tuple(
+        Case(id=f"{n}", is_text=True, input_ids=tuple(map(int, random.integers(5, 900, size=n))))
+        for n in LENGTHS
+    )
+
+
+CASES = _cases()
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A model, its weights as authored graphs take them, and its own answers."""
+
+    model: PreTrainedModel
+    weights: Weights[Any]
+    reference: NDArray[np.float32]
+
+    def judge(self, file: Path, gate: GateRecipe = FP32, batching: Batching = "padded") -> Parity:
+        return measure(
+            OrtSession(file, n_labels=N_LABELS, provider=CPU, threads=2),
+            CASES,
+            self.reference,
+            level="level2",
+            variant="authored",
+            batching=batching,
+            tokenizer=TOKENIZER,
+            boundary=Boundary(positive=None, threshold=0.5),
+            gate=gate,
+        )
+
+
+@pytest.fixture(scope="module")
+def subjects() -> Mapping[str, Subject]:
+    made = {}
+    for name in AUTHORED:
+        model = _model(families()[name].config)
+        made[name] = Subject(model, read_weights(model), torch_logits(model, CASES, name))
+    return made
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_fp32_is_exact_alone_padded_and_batched(
+    subjects: Mapping[str, Subject], tmp_path: Path, family: str
+) -> None:
+    write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
+    parity = subjects[family].judge(tmp_path / "graph.onnx")
+    assert parity.passed, parity.problems
+    assert parity.max_abs_logit_diff < 2e-5
+
+
+def test_cls_pooling_and_two_rotary_thetas_are_exact(tmp_path: Path) -> None:
+    model = _model(
+        families()["modernbert"].config, classifier_pooling="cls", local_rope_theta=10000
+    )
+    write_fp32(read_weights(model), tmp_path / "graph.onnx", OPSET)
+    subject = Subject(model, read_weights(model), torch_logits(model, CASES, "cls"))
+    assert subject.judge(tmp_path / "graph.onnx").passed
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_a_layer_takes_few_nodes(
+    subjects: Mapping[str, Subject], tmp_path: Path, family: str
+) -> None:
+    write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
+    summary = summarise(tmp_path / "graph.onnx")
+    n_layers = families()[family].config.num_hidden_layers
+    assert summary.n_nodes < 25 * n_layers + 70
+    assert summary.operators["LayerNormalization"] >= 2 * n_layers
+
+
+def _mutants() -> dict[str, Callable[[ModernBert], ModernBert]]:
+    def layers(**change: Callable[[Any], Any]) -> Callable[[ModernBert], ModernBert]:
+        return lambda w: dataclasses.replace(
+            w,
+            layers=tuple(
+                dataclasses.replace(layer, **{k: f(layer) for k, f in change.items()})
+                for layer in w.layers
+            ),
+        )
+
+    def whole(**change: Callable[[ModernBert], Any]) -> Callable[[ModernBert], ModernBert]:
+        return lambda w: dataclasses.replace(w, **{k: f(w) for k, f in change.items()})
+
+    return {
+        "window one too narrow": whole(reach=lambda w: w.reach - 1),
+        "window one too wide": whole(reach=lambda w: w.reach + 1),
+        "all layers global": layers(is_global=lambda _: True),
+        "all layers local": layers(is_global=lambda _: False),
+        "cls instead of mean pooling": whole(pooling=lambda _: "cls"),
+        "labels swapped": whole(classifier=lambda w: np.roll(w.classifier, 1, axis=1)),
+        "GLU halves swapped": layers(activated=lambda x: x.gate, gate=lambda x: x.activated),
+        "score scale missing": layers(query=lambda x: x.query * 2),
+        "rotary positions off by one": whole(
+            rotary=lambda w: {
+                kind: (np.roll(cos, 1, axis=0), np.flip(sin, axis=0).copy())
+                for kind, (cos, sin) in w.rotary.items()
+            }
+        ),
+        "final norm missing": whole(final_norm=lambda w: 1.5 * w.final_norm),
+        "first layer normed": whole(
+            layers=lambda w: (
+                dataclasses.replace(w.layers[0], attention_norm=0.5 * w.layers[0].mlp_norm),
+                *w.layers[1:],
+            )
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", _mutants())
+def test_a_mutated_graph_misses_the_gate(
+    subjects: Mapping[str, Subject], tmp_path: Path, name: str
+) -> None:
+    weights = subjects["modernbert"].weights
+    mutant = Weights(weights.family, _mutants()[name](weights.weights))
+    write_fp32(mutant, tmp_path / "graph.onnx", OPSET)
+    assert not subjects["modernbert"].judge(tmp_path / "graph.onnx").passed
+
+
+@pytest.fixture(scope="module")
+def calibrated(
+    subjects: Mapping[str, Subject], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Calibrated[Any]]:
+    folder = tmp_path_factory.mktemp("calibration")
+    texts = [case.input_ids for case in CASES]
+    return {
+        name: calibrate(subject.weights, texts, OPSET, folder, threads=2)
+        for name, subject in subjects.items()
+    }
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_smoothing_changes_no_float32_answer(
+    subjects: Mapping[str, Subject],
+    calibrated: Mapping[str, Calibrated[Any]],
+    tmp_path: Path,
+    family: str,
+) -> None:
+    smoothed = calibrated[family]
+    write_fp32(Weights(smoothed.family, smoothed.weights), tmp_path / "graph.onnx", OPSET)
+    assert subjects[family].judge(tmp_path / "graph.onnx").passed
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+@pytest.mark.parametrize("static_error", [0.0, 1.0])
+def test_int8_is_bit_identical_among_texts_of_equal_length(
+    subjects: Mapping[str, Subject],
+    calibrated: Mapping[str, Calibrated[Any]],
+    tmp_path: Path,
+    family: str,
+    static_error: float,
+) -> None:
+    write_int8(
+        calibrated[family],
+        tmp_path / "graph.onnx",
+        OPSET,
+        static_error=static_error,
+        int8_error=1.0,
+    )
+    loose = GateRecipe(max_abs_logit_diff=1.0, max_changed_share=0.9, max_invariance_diff=1e-9)
+    parity = subjects[family].judge(tmp_path / "graph.onnx", loose, "equal_length")
+    assert parity.max_invariance_diff == 0.0
+    assert 1e-4 < parity.max_abs_logit_diff < 1.0
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_the_rungs_go_from_static_to_float32(
+    calibrated: Mapping[str, Calibrated[Any]], tmp_path: Path, family: str
+) -> None:
+    def counts(static_error: float, int8_error: float) -> Mapping[str, int]:
+        return write_int8(
+            calibrated[family],
+            tmp_path / "graph.onnx",
+            OPSET,
+            static_error=static_error,
+            int8_error=int8_error,
+        )
+
+    n_sites = 4 * families()[family].config.num_hidden_layers
+    assert counts(1.0, 1.0) == {"StaticInt8": n_sites}
+    assert counts(0.0, 1.0) == {"PerTokenInt8": n_sites}
+    assert counts(0.0, 0.0) == {"Float32": n_sites}
+
+
+def test_an_int8_graph_holds_int8_weights_and_an_int8_table(
+    calibrated: Mapping[str, Calibrated[Any]], tmp_path: Path
+) -> None:
+    file = tmp_path / "graph.onnx"
+    write_int8(calibrated["modernbert"], file, OPSET, static_error=1.0, int8_error=1.0)
+    summary = summarise(file)
+    assert summary.operators["com.microsoft.GatherBlockQuantized"] == 1
+    assert summary.operators["com.microsoft.MatMulIntegerToFloat"] == 4 * (3 + 1 + 2 + 1)
+    assert summary.weight_bytes["int8"] > 0.6 * summary.weight_bytes["float"]
+
+
+def test_a_batch_gives_what_its_texts_give_alone_in_every_mix_of_lengths(
+    subjects: Mapping[str, Subject], tmp_path: Path
+) -> None:
+    write_fp32(subjects["modernbert"].weights, tmp_path / "graph.onnx", OPSET)
+    session = OrtSession(tmp_path / "graph.onnx", n_labels=N_LABELS, provider=CPU, threads=1)
+    alone = {case.id: session.run(*pad([case.input_ids], 0))[0] for case in CASES}
+
+    @given(chosen=st.lists(st.sampled_from(CASES), min_size=1, max_size=6))
+    @settings(deadline=None, max_examples=40)
+    def check(chosen: Sequence[Case]) -> None:
+        batch = session.run(*pad([case.input_ids for case in chosen], 0))
+        assert np.abs(batch - np.stack([alone[case.id] for case in chosen])).max() < 1e-4
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("family", "field", "value"),
+    [
+        ("modernbert", "hidden_activation", "relu"),
+        ("modernbert", "classifier_activation", "silu"),
+        ("modernbert", "attention_bias", True),
+        ("modernbert", "mlp_bias", True),
+        ("modernbert", "norm_bias", True),
+        ("modernbert", "classifier_bias", True),
+        ("modernbert", "rope_scaling", {"rope_type": "yarn", "factor": 4.0}),
+        ("modernbert", "layer_types", ["full_attention"] * 4),
+        ("bert", "hidden_act", "relu"),
+        ("bert", "position_embedding_type", "relative_key"),
+    ],
+)
+def test_an_unknown_configuration_is_refused_by_its_field(
+    subjects: Mapping[str, Subject], family: str, field: str, value: object
+) -> None:
+    model = _model(families()[family].config)
+    setattr(model.config, field, value)
+    with pytest.raises(UnsupportedArchitecture, match=field):
+        read_weights(model)
+
+
+def test_every_unknown_field_is_named_at_once() -> None:
+    model = _model(families()["modernbert"].config)
+    model.config.hidden_activation = "relu"
+    model.config.norm_bias = True
+    with pytest.raises(UnsupportedArchitecture) as raised:
+        read_weights(model)
+    assert len(raised.value.problems) == 2
+
+
+def test_a_family_without_a_graph_is_refused() -> None:
+    config = families()["roberta"].config
+    assert isinstance(config, RobertaConfig)
+    with pytest.raises(UnsupportedArchitecture, match="model_type"):
+        read_weights(_model(config))
+
+
+WIDTHS = st.integers(min_value=1, max_value=40)
+
+
+@given(seed=st.integers(min_value=0, max_value=2**32 - 1), width=WIDTHS)
+@settings(deadline=None, max_examples=50)
+def test_columns_are_quantised_to_half_a_step(seed: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    weight = (random.normal(size=(width, 5)) * random.lognormal(0, 3, size=5)).astype(np.float32)
+    weight[:, 0] = 0
+    int8, scale = quantize_columns(weight)
+    assert int8.min() >= -127
+    assert (np.abs(int8 * scale - weight) <= 0.501 * scale).all()
+
+
+@given(seed=st.integers(min_value=0, max_value=2**32 - 1), width=WIDTHS)
+@settings(deadline=None, max_examples=50)
+def test_smoothing_factors_are_powers_of_two(seed: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(20, width)).astype(np.float32) * random.lognormal(0, 3, size=width)
+    rows[:, 0] = 0
+    observed = Observed(np.abs(rows).max(axis=0).astype(np.float32), rows.astype(np.float32))
+    weight = random.normal(size=(width, 7)).astype(np.float32)
+    factors = smoothing_factors(observed, [weight])
+    assert np.isfinite(factors).all()
+    assert (np.exp2(np.rint(np.log2(factors))) == factors).all()
+    divided = observed.divided(factors)
+    restored = divided.rows @ (weight * factors[:, None])
+    assert np.allclose(restored, observed.rows @ weight, rtol=1e-5, atol=1e-4 * np.abs(rows).max())
+
+
+def test_outliers_make_a_static_scale_worse_than_per_token_ones_and_both_are_measured() -> None:
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(64, 32)).astype(np.float32)
+    even = random.normal(size=(500, 64)).astype(np.float32)
+    mixed = even * np.where(np.arange(500) % 10 == 0, 50, 1)[:, None].astype(np.float32)
+    for rows, wanted in ((even, StaticInt8), (mixed, PerTokenInt8)):
+        observed = {"site": Observed(np.abs(rows).max(axis=0), rows)}
+        chosen = choose(observed, {"site": [weight]}, static_error=0.05, int8_error=0.05)
+        assert isinstance(chosen["site"], wanted)
+    static = StaticInt8(scale=float(np.abs(mixed).max()) / 127)
+    assert row_error(mixed, [weight], static) > 5 * row_error(mixed, [weight], PerTokenInt8())
+    assert row_error(mixed, [weight], Float32()) == 0
+
+
+def test_an_embedding_table_that_int8_would_move_too_far_is_refused() -> None:
+    random = np.random.default_rng(0)
+    table = random.normal(size=(50, 128)).astype(np.float32)
+    uint8, scale = quantize_table(table)
+    assert scale.shape == (50, 2)
+    assert (
+        np.abs((uint8.astype(np.float32) - 128) * np.repeat(scale, 64, axis=1) - table).max() < 0.02
+    )
+    table[7] *= 1e-3
+    table[7, 5] = 100.0
+    table[7, 6:64] = 0.39
+    with pytest.raises(GateMissed, match="embedding table"):
+        quantize_table(table)
