@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench lock clean
+.PHONY: help install export test test-slow lint format rehearse bench bench-full lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -45,9 +45,19 @@ rehearse: install  ## merge, export and verify the production recipe on a full-s
 	$(BIN)/python -m benchmarks.rehearse build/rehearsal
 	$(BIN)/python -m benchmarks.readme README.md
 
-bench: install  ## time PyTorch and ONNX Runtime on build/mini, write results and tables
+$(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against hazgate on build/mini
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.engines.run --size mini
+	$(BIN)/python -m benchmarks.readme README.md
+
+bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
+	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3
 	$(BIN)/python -m benchmarks.readme README.md
 
 lock: install  ## resolve constraints.txt anew
@@ -56,7 +66,7 @@ lock: install  ## resolve constraints.txt anew
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \
-	    requirements-dev.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
+	    requirements-dev.txt requirements-bench.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build

@@ -20,7 +20,7 @@ _BATCHES = {
     "mini": ((8, 16), (32, 16), (8, 128), (32, 128)),
     "full": ((8, 16), (8, 128), (32, 128)),
 }
-_STREAM = {"mini": 1000, "full": 200}
+_STREAM = {"mini": 256, "full": 64}
 
 
 @click.command(epilog="Example: python -m benchmarks.engines.run --size mini --rounds 5")

@@ -13,7 +13,6 @@ from hazgate_export.author.families import Calibrated, Weights, calibrate, write
 from hazgate_export.corpus import Case
 from hazgate_export.progress import step
 from hazgate_export.recipe import GateRecipe
-from hazgate_export.schemes import batching_of
 from hazgate_export.verify import Boundary, measure
 
 # The errors of a product (`choose.row_error`) up to which it gets a static scale, and beyond which
@@ -67,7 +66,9 @@ def write_calibrated(
             reference,
             level=level,
             variant=f"int8 {static_error:.0%}",
-            batching=batching_of("calibrated"),
+            # Neighbours are tried once the graph is chosen; they take most of the time.
+            batching="alone",
+            try_unserved=False,
             tokenizer=tokenizer,
             boundary=boundary,
             gate=gate,

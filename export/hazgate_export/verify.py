@@ -108,6 +108,7 @@ def measure(
     tokenizer: TokenizerSpec,
     boundary: Boundary,
     gate: GateRecipe,
+    try_unserved: bool = True,
 ) -> Parity:
     """Runs every case through `session` as the runtime does and judges it against `gate`.
 
@@ -121,22 +122,24 @@ def measure(
         tokenizer: what padding consists of, and how long an input may be.
         boundary: where the level's decision changes.
         gate: what the variant must meet.
+        try_unserved: also report how logits move in layouts that the runtime never uses.
     """
     every = list(range(len(cases)))
     mixed = [i for i in every if len(cases[i].input_ids) <= _MAX_MIXED_TOKENS]
     label = f"{level} {variant}"
     run = functools.partial(_run, session, cases, tokenizer)
     alone = run(track([[i] for i in every], f"{label}: alone"), stretch=1)
-    equal = run(track(_equal_batches(cases), f"{label}: batched, equal lengths"), stretch=1)
-    padded = run(track([[i] for i in mixed], f"{label}: padded"), stretch=2)
-    batched = run(track(_shuffled_batches(mixed), f"{label}: batched"), stretch=1)
-    others = {
-        "padded": [equal, padded, batched],
-        "equal_length": [equal],
-        "alone": [],
-    }[batching]
-    served = [alone, *others]
-    unserved = [got for got in (equal, padded, batched) if got not in others]
+    layouts: dict[str, tuple[list[list[int]], int]] = {
+        "batched, equal lengths": (_equal_batches(cases), 1),
+        "padded": ([[i] for i in mixed], 2),
+        "batched": (_shuffled_batches(mixed), 1),
+    }
+    n_served = {"padded": 3, "equal_length": 1, "alone": 0}[batching]
+    tried = list(layouts.items())[: None if try_unserved else n_served]
+    others = [
+        run(track(batches, f"{label}: {how}"), stretch=stretch) for how, (batches, stretch) in tried
+    ]
+    served, unserved = [alone, *others[:n_served]], others[n_served:]
     differences = np.concatenate(
         [np.abs(got.logits - reference[got.order]).max(axis=1) for got in served]
     )
@@ -154,7 +157,7 @@ def measure(
         n_texts=int(texts.sum()),
         max_abs_logit_diff=float(differences.max()),
         p99_abs_logit_diff=float(np.percentile(differences, 99)),
-        max_invariance_diff=_moved(alone, others),
+        max_invariance_diff=_moved(alone, others[:n_served]),
         unserved_batch_diff=_moved(alone, unserved) if unserved else None,
         decisions_changed=int(changed.sum()),
         changed_outside_margin=int(outside.sum()),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.errors import BundleError, InferenceError, ProviderError
+from hazgate.saturation import u8s8_saturates
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -132,8 +133,8 @@ def _session_options(ort: Any, threads: int) -> "onnxruntime.SessionOptions":  #
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     # Errors come back as exceptions; a library does not write to its host's terminal.
     options.log_severity_level = 4
-    # u8 x s8 products saturate on AVX2 without VNNI; this takes the exact kernels there.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if u8s8_saturates(ort):
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 

@@ -123,7 +123,7 @@ def test_a_rehearsal_builds_opens_and_answers(
     assert found.peak_rss_bytes > 100_000_000
     assert found.build_s > 0
     assert {parity.variant for parity in found.parity} == {"fp32", "int8"}
-    assert any("export to ONNX" in step.line for step in found.steps)
+    assert any("graph to ONNX" in step.line for step in found.steps)
     assert excesses(found) == []
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -261,10 +261,26 @@ def test_no_group_is_on_two_sides(
 def test_loss_weights_balance_classes_and_have_mean_one() -> None:
     rows = [ROW] * 9 + [replace(ROW, level1="unsafe")]
 
-    full = loss_weights(rows, RULES, "full")
+    full = loss_weights(rows, RULES, Candidate(epochs=1, class_balance="full"))
 
     assert sum(full) == pytest.approx(10)
     assert sum(full[:9]) == pytest.approx(full[9])
+
+
+@pytest.mark.parametrize("class_balance", ["none", "full"])
+def test_source_balance_shares_a_class_among_its_sources_and_leaves_the_class_its_weight(
+    class_balance: Literal["none", "full"],
+) -> None:
+    many, few = [replace(ROW, source="many")] * 8, [replace(ROW, source="few")] * 2
+    other = [replace(ROW, level1="unsafe")] * 3
+    alike = Candidate(epochs=1, class_balance=class_balance)
+    shared = alike.model_copy(update={"source_balance": "full"})
+
+    weights = loss_weights([*many, *few, *other], RULES, shared)
+
+    assert sum(weights[:8]) == pytest.approx(sum(weights[8:10]))
+    unshared = loss_weights([*many, *few, *other], RULES, alike)
+    assert sum(weights[:10]) == pytest.approx(sum(unshared[:10]))
 
 
 def test_a_row_counts_by_its_quality_and_its_source() -> None:
@@ -273,7 +289,7 @@ def test_a_row_counts_by_its_quality_and_its_source() -> None:
     )
     rows = [replace(ROW, source="theirs"), replace(ROW, quality="weak")]
 
-    theirs, ours_weak = loss_weights(rows, rules, "none")
+    theirs, ours_weak = loss_weights(rows, rules, Candidate(epochs=1, class_balance="none"))
 
     assert ours_weak / theirs == pytest.approx(1.5)
 

@@ -125,8 +125,8 @@ def _recipe(trained: Trained) -> str:
         f"{settings.weight_decay}, gradient norm at most {settings.max_gradient_norm}",
         "schedule": f"linear warm-up over {settings.warmup_ratio:.0%} of the steps, then linear "
         f"to 0; {trained.chosen.epochs} epochs, batch {settings.batch_size}",
-        "loss": f"cross-entropy, class balance {trained.chosen.class_balance}, label smoothing "
-        f"{settings.label_smoothing}",
+        "loss": f"cross-entropy, class balance {trained.chosen.class_balance}, source balance "
+        f"{trained.chosen.source_balance}, label smoothing {settings.label_smoothing}",
         "weights": f"running average, decay {settings.average_decay}"
         if settings.average_decay
         else "of the last step",
@@ -136,7 +136,9 @@ def _recipe(trained: Trained) -> str:
     }
     tried = ""
     if len(settings.candidates) > 1:
-        choices = ", ".join(f"{c.epochs} epochs/{c.class_balance}" for c in settings.candidates)
+        choices = ", ".join(
+            f"{c.epochs} epochs/{c.class_balance}/{c.source_balance}" for c in settings.candidates
+        )
         tried = (
             f"\nTried: {choices}; chosen by the mean macro-F1 over validation and held-out rows.\n"
         )

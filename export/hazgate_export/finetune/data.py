@@ -5,7 +5,7 @@ import json
 import math
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hazgate_export.errors import DataError
 from hazgate_export.finetune.settings import (
-    ClassBalance,
+    Balance,
+    Candidate,
     DataRules,
     FileDefaults,
     Quality,
@@ -26,6 +27,8 @@ _SHOWN_PROBLEMS = 20
 _NOT_A_WORD = re.compile(r"\W+")
 # Batches are cut from pools of this many, sorted by length: little padding, still random.
 _BATCHES_PER_POOL = 20
+# To which power of its row count a class, or a source, loses weight.
+_EXPONENTS: Mapping[Balance, float] = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
 
 
 class _StoredRow(BaseModel):
@@ -169,15 +172,23 @@ def split(rows: Sequence[Row], rules: DataRules, *, seed: int, hold_out: bool) -
     return Split(train=tuple(train), validation=tuple(validation), held_out=tuple(held_out))
 
 
-def loss_weights(rows: Sequence[Row], rules: DataRules, balance: ClassBalance) -> list[float]:
+def loss_weights(rows: Sequence[Row], rules: DataRules, candidate: Candidate) -> list[float]:
     """How much each row counts in the loss: its class, quality and source; the mean is 1."""
-    exponent = {"none": 0.0, "sqrt": 0.5, "full": 1.0}[balance]
-    n_rows = Counter(row.label(rules.label_field) for row in rows)
+    labels = [row.label(rules.label_field) for row in rows]
+    parts = [(label, row.source) for label, row in zip(labels, rows, strict=True)]
+    n_of_label, n_of_part = Counter(labels), Counter(parts)
+    source_exponent = _EXPONENTS[candidate.source_balance]
+    shares = [n_of_part[part] ** -source_exponent for part in parts]
+    total_of_label: dict[str | None, float] = defaultdict(float)
+    for label, share in zip(labels, shares, strict=True):
+        total_of_label[label] += share
+    class_exponent = _EXPONENTS[candidate.class_balance]
     weights = [
-        n_rows[row.label(rules.label_field)] ** -exponent
+        n_of_label[label] ** (1 - class_exponent)
+        * (share / total_of_label[label])
         * rules.quality_weights.get(row.quality, 1.0)
         * rules.source_weights.get(row.source, 1.0)
-        for row in rows
+        for row, label, share in zip(rows, labels, shares, strict=True)
     ]
     mean = math.fsum(weights) / len(weights)
     return [weight / mean for weight in weights]

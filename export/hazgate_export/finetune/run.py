@@ -86,7 +86,10 @@ def finetune_level(
     )
     trials = tuple(task.trial(candidate, trial_split) for candidate in settings.candidates)
     chosen = max(trials, key=lambda trial: trial.score).candidate
-    step(f"{level}: {chosen.epochs} epochs, class balance {chosen.class_balance}")
+    step(
+        f"{level}: {chosen.epochs} epochs, class balance {chosen.class_balance}, "
+        f"source balance {chosen.source_balance}"
+    )
     model = task.train(chosen, final_split.train, "final run")
     validation = task.measure(model, final_split.validation)
     trained = Trained(
@@ -169,7 +172,7 @@ class _Task:
         )
         what = {
             "settings": settings,
-            "weights": loss_weights(rows, self.settings.data, candidate.class_balance),
+            "weights": loss_weights(rows, self.settings.data, candidate),
             "candidate": candidate.model_dump(),
             "labels": self.labels,
             "base": [_sha256(file) for file in sorted(self.base_dir.glob("*.safetensors"))],

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Quality = Literal["gold", "silver", "weak"]
-ClassBalance = Literal["none", "sqrt", "full"]
+Balance = Literal["none", "sqrt", "full"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 RowCount = Annotated[int, Field(ge=1)]
 
@@ -29,11 +29,13 @@ class Candidate(_Table):
     """One choice of what the recipe leaves open.
 
     `class_balance` weighs the loss of a class by the inverse of its row count ("full"), by the
-    square root of that ("sqrt"), or not ("none").
+    square root of that ("sqrt"), or not ("none"). `source_balance` does the same to the sources
+    within each class, whose weight it leaves alone: no source's way of writing is the class.
     """
 
     epochs: int = Field(ge=1)
-    class_balance: ClassBalance
+    class_balance: Balance
+    source_balance: Balance = "none"
 
 
 class StyleNoise(_Table):

@@ -68,7 +68,7 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
     settings = run.settings
     field = settings.data.label_field
     targets = [run.labels.index(cast(str, row.label(field))) for row in run.rows]
-    weights = loss_weights(run.rows, settings.data, run.candidate.class_balance)
+    weights = loss_weights(run.rows, settings.data, run.candidate)
     state = _State.start(model, run)
     state.restore(run.checkpoint)
     for epoch in range(run.candidate.epochs):

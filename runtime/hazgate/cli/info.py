@@ -10,6 +10,7 @@ from rich.text import Text
 
 from hazgate.bundle import Bundle
 from hazgate.decode import encode
+from hazgate.saturation import u8s8_saturates
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
 
@@ -36,6 +37,7 @@ def info(bundle: Path, as_json: bool) -> None:
         highlight=False,
         markup=False,
     )
+    console.print(f"int8     {_int8_kernels()}", highlight=False)
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
         for role, source in (("base", level.base), ("adapter", level.adapter)):
@@ -66,6 +68,16 @@ def info(bundle: Path, as_json: bool) -> None:
             )
             table.add_row(*map(Text, row))
         console.print(table)
+
+
+def _int8_kernels() -> str:
+    try:
+        import onnxruntime
+    except ImportError:
+        return "no onnxruntime is installed here"
+    if u8s8_saturates(onnxruntime):
+        return "this processor has no exact fast kernels (VNNI, AMX): slower exact ones are taken"
+    return "this processor's fast kernels are exact (VNNI, AMX or the like)"
 
 
 @click.command("verify-files", epilog="Example: hazgate verify-files build/mini")
