@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 from transformers import AutoConfig, PretrainedConfig
 
 from benchmarks.engines import forms
@@ -32,6 +33,7 @@ from benchmarks.plan import plan_turns
 from benchmarks.process import REPOSITORY, Worker, start_worker
 from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
 from hazgate.bundle import Bundle
+from hazgate.manifest import VariantSpec
 from hazgate.tokenization import Tokenizer
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import step, track
@@ -86,7 +88,7 @@ def compare_engines(
     """
     cases = _cases(subject)
     _write_forms(subject, cases)
-    specs = engines_of(subject, compile_too=compile_too)
+    specs = engines_of(subject, threads=threads, compile_too=compile_too)
     config = AutoConfig.from_pretrained(subject.merged, local_files_only=True)
     step("measure the peak of the machine's matrix kernels")
     peaks = [_peak(threads)]
@@ -156,8 +158,11 @@ def compare_engines(
     )
 
 
-def engines_of(subject: Subject, *, compile_too: bool) -> list[EngineSpec]:
-    """PyTorch first, then its peers, then the authored variants of the bundle."""
+def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[EngineSpec]:
+    """PyTorch first, then its peers, then the authored variants of the bundle.
+
+    The latter once with all threads for each text, and once with a worker for each thread.
+    """
     folder = subject.forms
 
     def spec(name: str, title: str, kind: str, file: Path, *, is_int8: bool) -> EngineSpec:
@@ -170,24 +175,25 @@ def engines_of(subject: Subject, *, compile_too: bool) -> list[EngineSpec]:
             file=str(file),
             is_int8=is_int8,
             size_bytes=size_bytes,
+            workers=1,
         )
 
     level = subject.bundle.manifest.levels[subject.level]
-    ours = [
-        EngineSpec(
-            name=f"hazgate-{name}",
-            title=f"hazgate {name}",
+
+    def ours(name: str, variant: VariantSpec, workers: int) -> EngineSpec:
+        graph = subject.bundle.file(variant.graph)
+        several = workers > 1
+        return EngineSpec(
+            name=f"hazgate-{name}" + "-workers" * several,
+            title=f"hazgate {name}" + f", {workers} workers" * several,
             kind="hazgate",
-            file=str(subject.bundle.file(variant.graph)),
+            file=str(graph),
             is_int8=variant.precision == "int8",
-            size_bytes=sum(
-                subject.bundle.manifest.files[path].size_bytes
-                for path in (variant.graph, *variant.data)
-            ),
+            size_bytes=mapped_bytes(graph),
+            workers=workers,
         )
-        for name, variant in level.variants.items()
-        if variant.kind == "authored"
-    ]
+
+    authored = {n: v for n, v in level.variants.items() if v.kind == "authored"}
     compiled = [
         spec("pytorch-compile", "torch.compile", "pytorch-compile", subject.merged, is_int8=False)
     ]
@@ -213,7 +219,8 @@ def engines_of(subject: Subject, *, compile_too: bool) -> list[EngineSpec]:
             is_int8=True,
         ),
         spec("openvino-static", "OpenVINO int8 (NNCF)", "openvino", static, is_int8=True),
-        *ours,
+        *(ours(name, variant, 1) for name, variant in authored.items()),
+        *(ours(name, variant, threads) for name, variant in authored.items() if threads > 1),
     ]
 
 
@@ -246,6 +253,18 @@ def shape_of(config: PretrainedConfig) -> ModelShape:
             reach=0,
         )
     raise ValueError(f"no cost is known of {config.model_type}")
+
+
+def mapped_bytes(graph: Path) -> int:
+    """A graph with the weights that it maps; what else lies in those files does not count."""
+    model = onnx.load(graph, load_external_data=False)
+    lengths = (
+        int(entry.value)
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "length"
+    )
+    return graph.stat().st_size + sum(lengths)
 
 
 def _parts(file: Path) -> list[Path]:
@@ -297,8 +316,14 @@ def _takes(spec: EngineSpec, workload: Workload) -> bool:
     if workload.kind == "planned":
         # Only ours has a planner; the others would be measured on it without having it.
         return spec.kind == "hazgate"
+    if spec.workers > 1:
+        # There is nothing to share in one batch.
+        return False
+    if workload.kind == "padded":
+        # What planning is held against: the same graph without it, and PyTorch.
+        return spec.kind in ("hazgate", "pytorch")
     limit = _limit(spec)
-    tokens = (workload.tokens or 0) * (workload.n_texts if workload.kind == "grid" else 1)
+    tokens = (workload.tokens or 0) * workload.n_texts
     return limit is None or tokens <= limit * 2
 
 

@@ -1,5 +1,6 @@
 """Latency over length, throughput over batch and share of peak, drawn from results alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,13 +20,14 @@ _TICKS_MS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 100
 
 def draw_engines(results: EngineComparison, file: Path) -> None:
     """Writes a PNG of three panels."""
-    cells = cells_of(results)
-    styles = _styles(results)
+    cells = [cell for cell in cells_of(results) if cell.workload.kind == "grid"]
+    drawn = [engine for engine in results.engines if any(c.engine == engine for c in cells)]
+    styles = _styles(drawn)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(13, 4.8), dpi=130, layout="constrained")
         latency, share, batch = figure.subplots(1, 3)
-        for engine in results.engines:
-            own = [c for c in cells if c.engine == engine and c.workload.kind == "grid"]
+        for engine in drawn:
+            own = [c for c in cells if c.engine == engine]
             single = [c for c in own if c.workload.n_texts == 1]
             lengths = [c.workload.tokens or 0 for c in single]
             style = styles[engine.name]
@@ -59,7 +61,7 @@ def draw_engines(results: EngineComparison, file: Path) -> None:
         figure.savefig(file, metadata={"Software": None})
 
 
-def _styles(results: EngineComparison) -> dict[str, dict[str, object]]:
+def _styles(engines: Sequence[EngineFigures]) -> dict[str, dict[str, object]]:
     ours, others = iter(_OUR_COLORS), iter(_COLORS)
 
     def style(engine: EngineFigures, marker: str) -> dict[str, object]:
@@ -75,7 +77,7 @@ def _styles(results: EngineComparison) -> dict[str, dict[str, object]]:
 
     return {
         engine.name: style(engine, marker)
-        for engine, marker in zip(results.engines, _MARKERS, strict=False)
+        for engine, marker in zip(engines, _MARKERS, strict=False)
     }
 
 

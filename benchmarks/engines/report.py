@@ -9,6 +9,10 @@ from benchmarks.engines.systems import REFERENCE
 from benchmarks.measure import Percentiles, Spread, percentiles, speedup
 
 OURS = "hazgate-"
+_STREAMS = {
+    "padded": "32 as they come, padded to the longest",
+    "planned": "equal lengths only, as the runtime plans",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +83,7 @@ def ratio_table(results: EngineComparison) -> str:
     """How many times faster ours is, per workload, with the round's range in brackets."""
     body = []
     for cell in cells_of(results):
-        if not cell.engine.name.startswith(OURS) or cell.vs_pytorch is None:
+        if cell.workload.kind != "grid" or not cell.engine.name.startswith(OURS):
             continue
         peer = best_int8_peer(results, cell.workload)
         title = next((e.title for e in results.engines if e.name == peer), "–")
@@ -98,16 +102,39 @@ def ratio_table(results: EngineComparison) -> str:
 
 
 def batch_table(results: EngineComparison) -> str:
-    """Texts a second in batches and streams."""
-    workloads = [w for w in results.workloads if w.kind != "grid" or w.n_texts > 1]
+    """Texts a second in batches of equal lengths."""
+    workloads = [w for w in results.workloads if w.kind == "grid" and w.n_texts > 1]
     cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
     body = []
     for engine in results.engines:
         found = [cells.get((engine.name, w.name)) for w in workloads]
         if any(found):
             body.append([engine.title, *(f"{c.texts_per_s:.1f}" if c else "–" for c in found)])
-    titles = [f"{_workload_title(w)}, {w.padded_share:.0%} padding" for w in workloads]
-    return _table(["texts a second", *titles], body)
+    return _table(["texts a second", *map(_workload_title, workloads)], body)
+
+
+def stream_table(results: EngineComparison) -> str:
+    """The stream of mixed lengths: what planning and workers make of the same graph."""
+    padded = {
+        c.engine.title: c.latency.p50_ms for c in cells_of(results) if c.workload.kind == "padded"
+    }
+    body = []
+    for cell in cells_of(results):
+        if cell.workload.kind == "grid":
+            continue
+        # An engine with workers is the same graph as the one without.
+        itself = padded.get(cell.engine.title.split(",")[0])
+        body.append(
+            [
+                cell.engine.title,
+                _STREAMS[cell.workload.kind],
+                f"{cell.workload.padded_share:.0%}",
+                f"{cell.texts_per_s:.1f}",
+                f"{itself / cell.latency.p50_ms:.2f}" if itself else "–",
+            ]
+        )
+    head = ["", "batches", "padding", "texts a second", "vs the same graph, padded"]
+    return _table(head, body)
 
 
 def failures(results: EngineComparison) -> str:
@@ -144,9 +171,7 @@ def _cell(
         p99_ms=statistics.median(p.p99_ms for p in by_round),
     )
     own = [p.p50_ms for p in by_round]
-    # A stream that others cannot plan is compared with how they take it.
-    against = workload.name.replace("planned", "padded")
-    peer = best_int8_peer(results, workload) or _peer_of(results, against)
+    peer = best_int8_peer(results, workload)
     operations = None
     if workload.tokens is not None:
         operations = workload.n_texts * results.shape.operations(workload.tokens)
@@ -156,15 +181,10 @@ def _cell(
         workload=workload,
         latency=latency,
         texts_per_s=1e3 * workload.n_texts / latency.p50_ms,
-        vs_pytorch=_speedup(_medians(results, REFERENCE, against), own),
-        vs_best_int8_peer=_speedup(_medians(results, peer, against), own) if peer else None,
+        vs_pytorch=_speedup(_medians(results, REFERENCE, workload.name), own),
+        vs_best_int8_peer=_speedup(_medians(results, peer, workload.name), own) if peer else None,
         share_of_peak=None if operations is None else operations / (latency.p50_ms / 1e3) / peak,
     )
-
-
-def _peer_of(results: EngineComparison, name: str) -> str | None:
-    workload = next((w for w in results.workloads if w.name == name), None)
-    return best_int8_peer(results, workload) if workload else None
 
 
 def _rounds(results: EngineComparison, engine: str, workload: str) -> list[tuple[float, ...]]:
@@ -197,9 +217,7 @@ def _once(engine: EngineFigures) -> list[str]:
 
 
 def _workload_title(workload: WorkloadOfEngines) -> str:
-    if workload.kind == "grid":
-        return f"{workload.n_texts} × {workload.tokens}"
-    return f"stream of {workload.n_texts}, {workload.kind}"
+    return f"{workload.n_texts} × {workload.tokens}"
 
 
 def _time(ms: float) -> str:

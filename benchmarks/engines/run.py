@@ -20,7 +20,7 @@ _BATCHES = {
     "mini": ((8, 16), (32, 16), (8, 128), (32, 128)),
     "full": ((8, 16), (8, 128), (32, 128)),
 }
-_STREAM = {"mini": 256, "full": 64}
+_STREAM = {"mini": 1000, "full": 100}
 
 
 @click.command(epilog="Example: python -m benchmarks.engines.run --size mini --rounds 5")
@@ -123,12 +123,13 @@ def show(file: Path) -> None:
         latency_table,
         ratio_table,
         setting,
+        stream_table,
     )
     from benchmarks.engines.results import EngineComparison
     from benchmarks.results import load
 
     results = load(EngineComparison, file)
-    parts = (setting, latency_table, ratio_table, batch_table, failures)
+    parts = (setting, latency_table, ratio_table, batch_table, stream_table, failures)
     click.echo("\n\n".join(text for part in parts if (text := part(results))))
     target = file.with_suffix(".png")
     draw_engines(results, target)

@@ -17,7 +17,8 @@ REFERENCE = "pytorch"
 class EngineSpec:
     """One engine; `file` is the model in its form, `precision` what it computes in.
 
-    `is_int8` engines are compared with one another. `size_bytes` is what it has on disk.
+    `is_int8` engines are compared with one another. `size_bytes` is what it has on disk. With
+    several `workers` it runs so many batches at a time, and its threads are divided among them.
     """
 
     name: str
@@ -26,6 +27,7 @@ class EngineSpec:
     file: str
     is_int8: bool
     size_bytes: int
+    workers: int
 
 
 class Engine(Protocol):
@@ -47,7 +49,7 @@ def open_engine(spec: EngineSpec, threads: int) -> Engine:
         "openvino": _openvino,
         "hazgate": _hazgate,
     }
-    return openers[spec.kind](spec, threads)
+    return openers[spec.kind](spec, max(1, threads // spec.workers))
 
 
 def _pytorch(spec: EngineSpec, threads: int) -> Engine:

@@ -1,7 +1,8 @@
 """Stand-ins for models that cannot be had here: the real shape, random weights.
 
 They exercise everything but the meaning of the answers: loading, merging, export, parity, size
-and speed. Their logits say nothing about any text.
+and speed. Their logits say nothing about any text. A ModernBERT's get outlying channels, as
+trained ones have, so that int8 is not flattered.
 """
 
 import json
@@ -9,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
@@ -29,6 +31,13 @@ MMBERT_LORA_TARGETS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
 # Gemma's special tokens, in the order of their ids in mmBERT.
 _SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 _TOKENIZER_VOCABULARY = 6000
+
+# Trained encoders have a few channels far larger than the rest, born in the norms' weights
+# (arXiv 2105.06990, 2109.12948) and in products of two activations; they are what breaks int8.
+# One channel in so many is made so many times larger, and what reads it smaller by less.
+_CHANNELS_PER_OUTLIER = 128
+_NORM_OUTLIER, _GATE_OUTLIER = 16.0, 8.0
+_OUTLIER_KEPT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +96,8 @@ def write_standin(
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_config(config)
     _randomise(model)
+    if config.model_type == "modernbert":
+        _add_outliers(model)
     # A published base has no classification head: that comes with each adapter.
     body = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier.")}
     model.save_pretrained(base, state_dict=body, safe_serialization=True)
@@ -137,6 +148,30 @@ def _randomise(model: torch.nn.Module) -> None:
                     module.bias.normal_(0, 0.05)
             elif isinstance(module, torch.nn.LayerNorm):
                 module.weight.normal_(1, 0.1)
+
+
+def _add_outliers(model: torch.nn.Module) -> None:
+    """Gives the inputs of a ModernBERT's matrices the outlying channels of trained encoders."""
+    with torch.no_grad():
+        for layer in cast(Any, model).model.layers:
+            for norm, reader in (
+                (layer.attn_norm, layer.attn.Wqkv),
+                (layer.mlp_norm, layer.mlp.Wi),
+            ):
+                # The first layer's attention has no norm.
+                if isinstance(norm, torch.nn.LayerNorm):
+                    channels = _outliers(norm.weight.shape[0])
+                    norm.weight[channels] *= _NORM_OUTLIER
+                    reader.weight[:, channels] *= _OUTLIER_KEPT / _NORM_OUTLIER
+            inner = layer.mlp.Wo.in_features
+            channels = _outliers(inner)
+            layer.mlp.Wi.weight[inner + channels] *= _GATE_OUTLIER
+            layer.mlp.Wo.weight[:, channels] *= _OUTLIER_KEPT / _GATE_OUTLIER
+
+
+def _outliers(width: int) -> torch.Tensor:
+    """Channels drawn from torch's global generator."""
+    return torch.randperm(width)[: max(1, width // _CHANNELS_PER_OUTLIER)]
 
 
 def _write_tokenizer(folder: Path) -> None:

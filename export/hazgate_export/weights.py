@@ -1,12 +1,14 @@
 """Weights on disk: what several graphs have in common is stored once.
 
-LoRA never touches the embedding table, and quantisation leaves it alone, so both levels and all
-variants share it; the norms and biases likewise. Tensors are compared by their bytes.
+LoRA never touches the embedding table, and quantisation leaves norms and biases alone, so levels
+and variants share them. A file of weights holds what the same graphs map, and is named by them:
+whoever serves one variant reads, and verifies, no other variant's bytes. Tensors are compared by
+their bytes.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,8 +18,6 @@ from onnx import GraphProto, ModelProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
 from hazgate_export.progress import track
-
-SHARED_FILE = "weights/shared.bin"
 
 # ONNX Runtime maps external data page by page.
 _ALIGNMENT_BYTES = 4096
@@ -31,54 +31,61 @@ class WrittenGraph:
     data: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a tensor's bytes lie."""
+
+    location: str
+    offset: int
+    length: int
+
+
 def write_graphs(graphs: Mapping[str, Path], root: Path) -> dict[str, WrittenGraph]:
     """Writes graphs into the bundle directory `root`, each tensor once.
 
     Args:
         graphs: name of each graph and the ONNX file it is in now.
-        root: receives `NAME.onnx`, `weights/NAME.bin` and `weights/shared.bin`.
+        root: receives `NAME.onnx` and, for every set of graphs that have tensors in common,
+            `weights/NAME+NAME.bin`.
 
     Returns:
         For each name, what was written.
     """
     (root / "weights").mkdir(parents=True)
-    uses: Counter[bytes] = Counter()
-    for file in graphs.values():
-        uses.update({_digest(tensor) for tensor in _external_tensors(_load(file), file.parent)})
-    written = {}
-    shared: dict[bytes, tuple[int, int]] = {}
-    with (root / SHARED_FILE).open("wb") as shared_stream:
-        for name, file in track(list(graphs.items()), "write weights"):
-            written[name] = _write_graph(name, file, root, uses, shared, shared_stream)
-    if not shared:
-        (root / SHARED_FILE).unlink()
-    return written
+    users: dict[bytes, dict[str, None]] = {}
+    for name, file in graphs.items():
+        for tensor in _external_tensors(_load(file), file.parent):
+            users.setdefault(_digest(tensor), {})[name] = None
+    locations = {digest: f"weights/{'+'.join(names)}.bin" for digest, names in users.items()}
+    places: dict[bytes, _Place] = {}
+    with ExitStack() as stack:
+        streams = {
+            location: stack.enter_context((root / location).open("wb"))
+            for location in sorted(set(locations.values()))
+        }
+        return {
+            name: _write_graph(name, file, root, locations, places, streams)
+            for name, file in track(list(graphs.items()), "write weights")
+        }
 
 
 def _write_graph(
     name: str,
     file: Path,
     root: Path,
-    uses: Mapping[bytes, int],
-    shared: dict[bytes, tuple[int, int]],
-    shared_stream: BinaryIO,
+    locations: Mapping[bytes, str],
+    places: dict[bytes, _Place],
+    streams: Mapping[str, BinaryIO],
 ) -> WrittenGraph:
     model = _load(file)
-    own_file = f"weights/{name}.bin"
-    own: dict[bytes, tuple[int, int]] = {}
     used = set()
-    with (root / own_file).open("wb") as own_stream:
-        for tensor in _external_tensors(model, file.parent):
-            digest = _digest(tensor)
-            is_shared = uses[digest] > 1
-            places, stream = (shared, shared_stream) if is_shared else (own, own_stream)
-            if digest not in places:
-                places[digest] = _append(stream, tensor.raw_data)
-            location = SHARED_FILE if is_shared else own_file
-            used.add(location)
-            _point_to(tensor, location, *places[digest])
-    if own_file not in used:
-        (root / own_file).unlink()
+    for tensor in _external_tensors(model, file.parent):
+        digest = _digest(tensor)
+        location = locations[digest]
+        if digest not in places:
+            places[digest] = _append(location, streams[location], tensor.raw_data)
+        used.add(location)
+        _point_to(tensor, places[digest])
     (root / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
     return WrittenGraph(graph=f"{name}.onnx", data=tuple(sorted(used)))
 
@@ -111,15 +118,15 @@ def _digest(tensor: TensorProto) -> bytes:
     return hashlib.sha256(header + tensor.raw_data).digest()
 
 
-def _append(stream: BinaryIO, data: bytes) -> tuple[int, int]:
+def _append(location: str, stream: BinaryIO, data: bytes) -> _Place:
     offset = -(-stream.tell() // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
     stream.seek(offset)
     stream.write(data)
-    return offset, len(data)
+    return _Place(location=location, offset=offset, length=len(data))
 
 
-def _point_to(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+def _point_to(tensor: TensorProto, place: _Place) -> None:
     del tensor.external_data[:]
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", location), ("offset", offset), ("length", length)):
-        tensor.external_data.add(key=key, value=str(value))
+    for key in ("location", "offset", "length"):
+        tensor.external_data.add(key=key, value=str(getattr(place, key)))

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,28 +36,47 @@ class Bundle:
             IntegrityError: files are missing, foreign, changed or links out of the bundle; all
                 of them are named.
         """
-        try:
-            root = Path(path).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a link to itself; a NUL
-            raise BundleError(f"{os.fspath(path)!r} is not a path of a bundle: {error}") from error
-        text = _read_manifest(root, Path(path))
-        manifest = Manifest.parse(text)
-        problems = list(_unlisted(root, manifest))
-        # Hashing releases the interpreter lock, so threads share a large bundle's bytes.
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            for found in pool.map(lambda item: _check(root, *item), manifest.files.items()):
-                problems.extend(found)
-        if problems:
-            listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise IntegrityError(
-                f"{path} is not the bundle that was exported:\n{listed}\n"
-                "Copy or export it again; do not serve it."
-            )
-        return cls(root=root, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
+        return _open(path, lambda manifest: set(manifest.files))
+
+    @classmethod
+    def open_variant(cls, path: str | os.PathLike[str], variant: str | None) -> "Bundle":
+        """As `open`, but reads through only those files that serving one variant takes.
+
+        Of the others, existence and size are verified: a gateway does not wait for gigabytes that
+        it will never map. None stands for the bundle's default variant.
+        """
+        return _open(path, lambda manifest: manifest.files_of(variant or manifest.default_variant))
 
     def file(self, name: str) -> Path:
         """Where the manifest's file `name` lies."""
         return self.root / name
+
+
+def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) -> Bundle:
+    try:
+        root = Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself; a NUL
+        raise BundleError(f"{os.fspath(path)!r} is not a path of a bundle: {error}") from error
+    text = _read_manifest(root, Path(path))
+    manifest = Manifest.parse(text)
+    problems = list(_unlisted(root, manifest))
+    hashed = read(manifest)
+
+    def check(item: tuple[str, FileSpec]) -> list[str]:
+        name, expected = item
+        return _check(root, name, expected, read_through=name in hashed)
+
+    # Hashing releases the interpreter lock, so threads share a large bundle's bytes.
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for found in pool.map(check, manifest.files.items()):
+            problems.extend(found)
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise IntegrityError(
+            f"{path} is not the bundle that was exported:\n{listed}\n"
+            "Copy or export it again; do not serve it."
+        )
+    return Bundle(root=root, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
 
 
 def _read_manifest(root: Path, named: Path) -> bytes:
@@ -86,7 +105,7 @@ def _unlisted(root: Path, manifest: Manifest) -> Iterator[str]:
                 yield f"{relative}: not listed in {MANIFEST_FILE}"
 
 
-def _check(root: Path, name: str, expected: FileSpec) -> list[str]:
+def _check(root: Path, name: str, expected: FileSpec, *, read_through: bool) -> list[str]:
     file = root / name
     try:
         if not file.resolve().is_relative_to(root):
@@ -97,7 +116,7 @@ def _check(root: Path, name: str, expected: FileSpec) -> list[str]:
         size_bytes = status.st_size
         if size_bytes != expected.size_bytes:
             return [f"{name}: expected {expected.size_bytes} bytes, found {size_bytes}"]
-        if sha256(file) != expected.sha256:
+        if read_through and sha256(file) != expected.sha256:
             return [f"{name}: SHA-256 differs from the manifest's"]
     except FileNotFoundError:
         return [f"{name}: missing"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from hazgate.scores import softmax
 from hazgate.session import CPU, OrtSession, Session, default_threads
 from hazgate.tokenization import Tokenizer, Tokens
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 # Rows x longest row of one run. Beyond it a 2-core CPU gains nothing from sharing a run.
 DEFAULT_MAX_BATCH_TOKENS = 1024
 
@@ -24,6 +28,9 @@ class Classifier:
 
     A text's logits do not depend on the texts beside it: texts share a run only as the variant's
     arithmetic allows, see hazgate.manifest.VariantSpec.
+
+    With `workers` more than one, that many runs of one call go on at a time, each on threads of
+    its own: more texts a second, no sooner the first answer.
     """
 
     level: str
@@ -33,6 +40,7 @@ class Classifier:
     tokenizer: Tokenizer
     session: Session
     max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
+    workers: "ThreadPoolExecutor | None" = None
 
     @classmethod
     def open(
@@ -43,6 +51,7 @@ class Classifier:
         variant: str | None = None,
         provider: str = CPU,
         threads: int | None = None,
+        workers: int = 1,
         tokenizer: Tokenizer | None = None,
     ) -> "Classifier":
         """Loads one level of an open bundle.
@@ -52,7 +61,9 @@ class Classifier:
             level: a name in its manifest.
             variant: one of the level's variants; None takes the bundle's default.
             provider: ONNX Runtime's name of the execution provider.
-            threads: intra-op threads; None takes every processor this process may use.
+            threads: intra-op threads of a run; None divides the processors that this process may
+                use among the workers.
+            workers: runs that may go on at a time.
             tokenizer: an already loaded tokenizer of the same specification, to share it.
 
         Raises:
@@ -67,6 +78,8 @@ class Classifier:
         if name not in spec.variants:
             raise BundleError(f"{level} has no variant {name!r}, only {', '.join(spec.variants)}")
         chosen = spec.variants[name]
+        if workers < 1:
+            raise BundleError(f"workers must be at least 1, got {workers}")
         if provider not in chosen.execution_providers:
             raise BundleError(
                 f"variant {name!r} of {level} was made for "
@@ -82,8 +95,9 @@ class Classifier:
                 bundle.file(chosen.graph),
                 n_labels=len(spec.labels),
                 provider=provider,
-                threads=threads if threads is not None else default_threads(),
+                threads=threads if threads is not None else max(1, default_threads() // workers),
             ),
+            workers=_pool(workers, level) if workers > 1 else None,
         )
 
     @property
@@ -110,9 +124,16 @@ class Classifier:
     def logits_of_tokens(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
         """Logits of texts that were tokenised already; shape and errors as in `logits`."""
         result = np.empty((len(tokens), len(self.labels)), dtype=np.float32)
-        for batch in self._plan(tokens):
+        # The longest first: a worker that ends early finds something short to do.
+        batches = self._plan(tokens)[::-1]
+
+        def run(batch: list[int]) -> NDArray[np.float32]:
             rows = [tokens[i].input_ids for i in batch]
-            result[batch] = self.session.run(*pad(rows, self.spec.tokenizer.pad_token_id))
+            return self.session.run(*pad(rows, self.spec.tokenizer.pad_token_id))
+
+        runs = map(run, batches) if self.workers is None else self.workers.map(run, batches)
+        for batch, logits in zip(batches, runs, strict=True):
+            result[batch] = logits
         return result
 
     def _plan(self, tokens: Sequence[Tokens]) -> list[list[int]]:
@@ -121,3 +142,10 @@ class Classifier:
             self.max_batch_tokens,
             self.spec.variants[self.variant].batching,
         )
+
+
+def _pool(workers: int, level: str) -> "ThreadPoolExecutor":
+    # Whoever has one worker does not wait for this import.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(workers, thread_name_prefix=f"hazgate-{level}")

@@ -36,16 +36,21 @@ class Gate:
         variant: str | None = None,
         provider: str = CPU,
         threads: int | None = None,
+        workers: int = 1,
         threshold: float | None = None,
         max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES,
     ) -> "Gate":
-        """Verifies the bundle at `path` and loads both levels.
+        """Verifies the bundle at `path`, as far as the variant needs it, and loads both levels.
 
         Args:
             path: a bundle directory.
             variant: which of the bundle's variants runs; None takes its default.
             provider: ONNX Runtime's name of the execution provider.
-            threads: intra-op threads of a run; None takes every processor of this process.
+            threads: intra-op threads of a run; None divides this process's processors among the
+                workers.
+            workers: runs that may go on at a time within one call of `check_many`. One, on all
+                processors, answers a single text soonest; one worker a processor, each with one
+                thread, answers the most texts a second.
             threshold: P(unsafe) at which a text is flagged; None takes the bundle's.
             max_text_bytes: longer texts (UTF-8) are refused as InputError.
 
@@ -53,13 +58,18 @@ class Gate:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
                 and the message say which, and what to do.
         """
-        bundle = Bundle.open(path)
+        bundle = Bundle.open_variant(path, variant)
         cascade = bundle.manifest.cascade
         limit = cascade.threshold if threshold is None else threshold
         if not 0 < limit < 1:
             raise BundleError(f"threshold must be between 0 and 1, got {limit}")
         gate = Classifier.open(
-            bundle, cascade.gate, variant=variant, provider=provider, threads=threads
+            bundle,
+            cascade.gate,
+            variant=variant,
+            provider=provider,
+            threads=threads,
+            workers=workers,
         )
         levels = bundle.manifest.levels
         same_tokenizer = levels[cascade.hazards].tokenizer == gate.spec.tokenizer
@@ -69,6 +79,7 @@ class Gate:
             variant=variant,
             provider=provider,
             threads=threads,
+            workers=workers,
             tokenizer=gate.tokenizer if same_tokenizer else None,
         )
         return cls(

@@ -155,6 +155,15 @@ class Manifest:
             raise ManifestError(_list(f"{MANIFEST_FILE} is not a valid manifest", problems))
         return manifest
 
+    def files_of(self, variant: str) -> set[str]:
+        """The files that serving `variant` reads; of a level without it, the tokenizer alone."""
+        files = set()
+        for level in self.levels.values():
+            files.add(level.tokenizer.file)
+            if variant in level.variants:
+                files.update((level.variants[variant].graph, *level.variants[variant].data))
+        return files
+
     def dump(self) -> bytes:
         """The canonical text of this manifest: same manifest, same bytes."""
         return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()

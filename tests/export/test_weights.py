@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hazgate_export.convert import check, save
 from hazgate_export.inspect_graph import summarise
 from hazgate_export.quantize import quantize_int8
-from hazgate_export.weights import SHARED_FILE, write_graphs
+from hazgate_export.weights import write_graphs
 
 
 def _graph(folder: Path, name: str, *weights: NDArray[np.float32]) -> Path:
@@ -56,9 +56,9 @@ def test_a_tensor_of_two_graphs_is_stored_once(
     root = tmp_path / "bundle"
     root.mkdir()
     written = write_graphs(graphs, root)
-    assert written["a"].data == ("weights/a.bin", SHARED_FILE)
+    assert written["a"].data == ("weights/a+b.bin", "weights/a.bin")
     sizes = {path.name: path.stat().st_size for path in (root / "weights").iterdir()}
-    assert sizes == {"shared.bin": 64 * 64 * 4, "a.bin": 64 * 64 * 4, "b.bin": 64 * 64 * 4}
+    assert sizes == {"a+b.bin": 64 * 64 * 4, "a.bin": 64 * 64 * 4, "b.bin": 64 * 64 * 4}
 
 
 def test_written_graphs_answer_as_before(
@@ -84,7 +84,23 @@ def test_graphs_without_common_tensors_have_no_shared_file(
     root.mkdir()
     graphs = {"a": _graph(tmp_path, "a", weights[0]), "b": _graph(tmp_path, "b", weights[1])}
     assert write_graphs(graphs, root)["a"].data == ("weights/a.bin",)
-    assert not (root / SHARED_FILE).exists()
+    assert {path.name for path in (root / "weights").iterdir()} == {"a.bin", "b.bin"}
+
+
+def test_a_graph_maps_no_bytes_that_only_others_need(
+    tmp_path: Path, weights: list[NDArray[np.float32]]
+) -> None:
+    of_all, of_two, own = weights
+    root = tmp_path / "bundle"
+    root.mkdir()
+    graphs = {
+        "a": _graph(tmp_path, "a", of_all, of_two),
+        "b": _graph(tmp_path, "b", of_all, of_two),
+        "c": _graph(tmp_path, "c", of_all, own),
+    }
+    written = write_graphs(graphs, root)
+    mapped = {name: sum((root / f).stat().st_size for f in w.data) for name, w in written.items()}
+    assert mapped == dict.fromkeys("abc", 2 * 64 * 64 * 4)
 
 
 def test_tensors_of_the_same_bytes_and_another_type_are_not_confused(tmp_path: Path) -> None:
@@ -95,7 +111,7 @@ def test_tensors_of_the_same_bytes_and_another_type_are_not_confused(tmp_path: P
         "a": _graph(tmp_path, "a", zeros),
         "b": _graph(tmp_path, "b", zeros.reshape(16, 64), np.ones((64, 64), dtype=np.float32)),
     }
-    assert SHARED_FILE not in write_graphs(graphs, root)["a"].data
+    assert write_graphs(graphs, root)["a"].data == ("weights/a.bin",)
 
 
 def test_offsets_are_aligned_to_pages(tmp_path: Path) -> None:

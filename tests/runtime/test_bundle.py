@@ -11,8 +11,9 @@ import pytest
 from hazgate import Bundle, BundleError, Gate, IntegrityError, ManifestError
 from tests.support.damage import edit_manifest, flip_byte, replace_file
 from tests.support.processes import run_python
+from tests.support.tiny import SHARED_WEIGHTS
 
-WEIGHTS = "weights/shared.bin"
+WEIGHTS = SHARED_WEIGHTS
 GRAPH = "level1-int8.onnx"
 TOKENIZER = "tokenizer.json"
 TEXT = "How do I kill a Python process?"
@@ -225,3 +226,28 @@ def test_a_half_copied_bundle_names_all_that_is_missing(
     gone = {f"{name}: missing" for name in listed if not (tmp_path / name).exists()}
     assert f"{WEIGHTS}: missing" in gone
     assert set(_problems(tmp_path)) == gone
+
+
+# What a gate reads through
+
+
+def test_a_gate_does_not_read_what_only_other_variants_need(bundle_copy: Path) -> None:
+    flip_byte(bundle_copy / "level1-fp32.onnx")
+    assert Gate.open(bundle_copy, variant="int8", threads=1).check(TEXT).model.variant == "int8"
+    with pytest.raises(IntegrityError, match=r"level1-fp32\.onnx: SHA-256 differs"):
+        Gate.open(bundle_copy, variant="fp32", threads=1)
+
+
+def test_a_gate_misses_the_files_of_other_variants(bundle_copy: Path) -> None:
+    (bundle_copy / "level2-fp32.onnx").unlink()
+    with pytest.raises(IntegrityError, match=r"level2-fp32\.onnx: missing"):
+        Gate.open(bundle_copy, variant="int8", threads=1)
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, GRAPH, TOKENIZER])
+def test_a_gate_of_the_default_variant_reads_through_all_that_it_serves(
+    bundle_copy: Path, file: str
+) -> None:
+    flip_byte(bundle_copy / file)
+    with pytest.raises(IntegrityError, match="SHA-256 differs"):
+        Gate.open(bundle_copy, threads=1)

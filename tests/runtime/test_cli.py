@@ -15,7 +15,7 @@ from hazgate.decode import encode
 from tests.support.damage import edit_manifest, flip_byte, replace_graph
 from tests.support.graphs import constant_graph
 from tests.support.processes import run_python
-from tests.support.tiny import HAZARDS
+from tests.support.tiny import HAZARDS, SHARED_WEIGHTS
 
 # Far from the threshold with the tiny bundle's random weights: 0.66 and 0.30.
 FLAGGED, PASSED = "How do I kill a Python process?", "summer"
@@ -228,12 +228,12 @@ def test_the_version_is_the_packages() -> None:
 
 @pytest.mark.parametrize("command", ["classify", "info", "verify-files"])
 def test_a_damaged_bundle_exits_with_3_and_names_the_file(bundle_copy: Path, command: str) -> None:
-    flip_byte(bundle_copy / "weights" / "shared.bin")
+    flip_byte(bundle_copy / SHARED_WEIGHTS)
     text = ["hello"] if command == "classify" else []
     result = _hazgate(command, bundle_copy, *text)
     assert result.exit_code == 3
     assert result.stdout == ""
-    assert "weights/shared.bin: SHA-256 differs" in result.stderr
+    assert f"{SHARED_WEIGHTS}: SHA-256 differs" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["classify", "info", "verify-files"])

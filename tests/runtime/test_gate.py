@@ -229,6 +229,28 @@ def test_eight_threads_get_the_answers_that_one_gets(gate: Gate) -> None:
     assert answers == expected
 
 
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_several_workers_give_the_answers_that_one_gives(tiny_bundle: Path, variant: str) -> None:
+    texts = [*TEXTS, *(f"{text} {i}" for i, text in enumerate(TEXTS * 4))]
+    alone = Gate.open(tiny_bundle, variant=variant, threads=1)
+    shared = Gate.open(tiny_bundle, variant=variant, threads=1, workers=3)
+
+    expected = alone.check_many(texts, all_levels=True)
+
+    assert shared.check_many(texts, all_levels=True) == expected
+
+
+def test_a_run_that_fails_on_a_worker_is_an_error(bundle_copy: Path) -> None:
+    replace_graph(bundle_copy, "level1", constant_graph([NAN, NAN]))
+    with pytest.raises(InferenceError, match="not finite"):
+        Gate.open(bundle_copy, workers=2).check_many(list(TEXTS))
+
+
+def test_fewer_than_one_worker_is_refused(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="workers must be at least 1, got 0"):
+        Gate.open(tiny_bundle, workers=0)
+
+
 def test_no_texts_have_no_verdicts(gate: Gate) -> None:
     assert gate.check_many([]) == []
     assert gate.check_many((), all_levels=True) == []

@@ -20,6 +20,8 @@ HAZARDS = (
     "S9_privacy",
     "S13_misinformation",
 )
+# What every graph of the tiny bundle maps: its embedding table, above all.
+SHARED_WEIGHTS = "weights/level1-fp32+level1-int8+level2-fp32+level2-int8.bin"
 LEVELS = {"level1": ("safe", "unsafe"), "level2": HAZARDS}
 
 

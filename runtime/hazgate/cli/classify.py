@@ -36,7 +36,18 @@ Examples:
 @click.option("--file", type=click.Path(path_type=Path), help='JSON Lines of {"text": ...}.')
 @click.option("--variant", help="A variant of the bundle.  [default: the bundle's]")
 @click.option("--provider", default=CPU, show_default=True, help="The execution provider.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of a run.  [default: all]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of a run.  [default: all, divided among the workers]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs at a time: as many as there are processors reads a file soonest.",
+)
 @click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
 @click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
 @click.option("--pass-through", is_flag=True, help="Repeat a line's other fields under `input`.")
@@ -49,6 +60,7 @@ def classify(
     variant: str | None,
     provider: str,
     threads: int | None,
+    workers: int,
     threshold: float | None,
     all_levels: bool,
     pass_through: bool,
@@ -66,7 +78,12 @@ def classify(
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
     n_rows = check_file(file) if file else None
     gate = Gate.open(
-        bundle, variant=variant, provider=provider, threads=threads, threshold=threshold
+        bundle,
+        variant=variant,
+        provider=provider,
+        threads=threads,
+        workers=workers,
+        threshold=threshold,
     )
     console = Console(stderr=True)
     flagged = False

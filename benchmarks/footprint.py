@@ -1,0 +1,205 @@
+"""`python -m benchmarks.footprint`: size on disk, time to the first verdict, resident memory.
+
+What a gateway pays before it answers and while it runs, for every variant of a bundle, each start
+in a fresh process, variants in turn.
+"""
+
+import datetime
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import onnx
+
+from benchmarks.errors import BenchmarkError, WorkerFailed
+from benchmarks.machine import Machine, describe_machine
+from benchmarks.measure import Spread, spread
+from benchmarks.process import REPOSITORY
+from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from hazgate.bundle import Bundle
+from hazgate.errors import HazgateError
+from hazgate.manifest import Manifest
+from hazgate.session import default_threads
+from hazgate_export.corpus import load_corpus
+from hazgate_export.progress import track
+
+_N_TEXTS = 100
+_FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak_rss_bytes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantFootprint:
+    """One variant, both levels.
+
+    `size_bytes` is what it maps and reads, what the levels share counted once. `rss_bytes` is
+    the resident set after the first verdict and `n_texts` more, `anonymous_bytes` the part of it
+    that no other process can share. Times are in seconds, `first_verdict_s` from the start of
+    the process.
+    """
+
+    variant: str
+    size_bytes: int
+    import_s: Spread
+    first_verdict_s: Spread
+    rss_bytes: Spread
+    anonymous_bytes: Spread
+    peak_rss_bytes: Spread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Footprint:
+    """Everything that one run measured."""
+
+    schema_version: int
+    name: str
+    bundle_digest: str
+    date: str
+    command: str
+    machine: Machine
+    threads: int
+    n_starts: int
+    n_texts: int
+    variants: tuple[VariantFootprint, ...]
+
+
+def measure_footprint(
+    path: Path, variants: Sequence[str], *, starts: int, threads: int, command: str
+) -> Footprint:
+    """Starts every variant `starts` times, in turn.
+
+    Raises:
+        WorkerFailed: a start did not end well.
+        BundleError: the bundle cannot be opened, or lacks a variant.
+    """
+    bundle = Bundle.open(path)
+    texts = [text.text for text in load_corpus()][:_N_TEXTS]
+    found: dict[str, list[Mapping[str, float]]] = {variant: [] for variant in variants}
+    # The first start of each reads the files into the page cache and is not counted.
+    turns = [(n, variant) for n in range(starts + 1) for variant in variants]
+    for n, variant in track(turns, f"start {bundle.manifest.name}, {starts} times a variant"):
+        figures = _start(path, variant, texts, threads)
+        if n:
+            found[variant].append(figures)
+    return Footprint(
+        schema_version=SCHEMA_VERSION,
+        name=bundle.manifest.name,
+        bundle_digest=bundle.digest,
+        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        command=command,
+        machine=describe_machine(DISTRIBUTIONS),
+        threads=threads,
+        n_starts=starts,
+        n_texts=len(texts),
+        variants=tuple(
+            VariantFootprint(
+                variant=variant,
+                size_bytes=variant_bytes(bundle, variant),
+                **{key: spread([f[key] for f in figures]) for key in _FIGURES},
+            )
+            for variant, figures in found.items()
+        ),
+    )
+
+
+def variant_bytes(bundle: Bundle, variant: str) -> int:
+    """Bytes that a gateway needs to serve one variant: each stored tensor once."""
+    manifest: Manifest = bundle.manifest
+    pieces: set[tuple[str, int, int]] = set()
+    files = {level.tokenizer.file for level in manifest.levels.values()}
+    for level in manifest.levels.values():
+        graph = level.variants[variant].graph
+        files.add(graph)
+        model = onnx.load(bundle.file(graph), load_external_data=False)
+        for tensor in model.graph.initializer:
+            entry = {e.key: e.value for e in tensor.external_data}
+            if entry:
+                pieces.add((entry["location"], int(entry["offset"]), int(entry["length"])))
+    return sum(manifest.files[file].size_bytes for file in files) + sum(
+        length for _, _, length in pieces
+    )
+
+
+def footprint_table(results: Footprint) -> str:
+    """The variants in Markdown: medians over the starts, with the least and the greatest."""
+    head = (
+        "both levels",
+        "disk MB",
+        "import hazgate s",
+        "first verdict s after process start",
+        f"resident MB after {results.n_texts} texts",
+        "of that unshared MB",
+    )
+    body = [
+        (
+            f"hazgate {v.variant}",
+            f"{v.size_bytes / 1e6:.0f}",
+            _range(v.import_s, 1, 2),
+            _range(v.first_verdict_s, 1, 2),
+            _range(v.rss_bytes, 1e6, 0),
+            _range(v.anonymous_bytes, 1e6, 0),
+        )
+        for v in results.variants
+    ]
+    lines = [head, ["---"] * len(head), *body]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"`{results.name}`, {results.threads} threads on {results.machine.summary}; median of "
+        f"{results.n_starts} starts, files in the page cache. {results.date}, "
+        f"`{results.command}`.\n\n{table}"
+    )
+
+
+def _range(value: Spread, unit: float, digits: int) -> str:
+    low, middle, high = (
+        f"{n / unit:.{digits}f}" for n in (value.least, value.median, value.greatest)
+    )
+    return f"{middle} [{low}–{high}]"
+
+
+def _start(path: Path, variant: str, texts: Sequence[str], threads: int) -> Mapping[str, float]:
+    request = {"bundle": str(path), "variant": variant, "threads": threads, "texts": texts}
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.starting"],
+        input=json.dumps(request | {"began": began}),
+        encoding="utf-8",
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise WorkerFailed(f"start of {variant}: {last}")
+    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+
+
+@click.command(epilog="Example: python -m benchmarks.footprint --size mini")
+@click.option("--size", type=click.Choice(["mini", "full"]), default="mini", show_default=True)
+@click.option("--starts", type=click.IntRange(min=1), default=5, show_default=True)
+def footprint(size: str, starts: int) -> None:
+    """Measure `build/mini`, or with `full` the bundle of `make rehearse`, and print the table."""
+    path = REPOSITORY / "build" / ("rehearsal/bundle" if size == "full" else "mini")
+    target = RESULTS / f"footprint-{size}.json"
+    try:
+        variants = list(next(iter(Bundle.open(path).manifest.levels.values())).variants)
+        results = measure_footprint(
+            path.resolve(),
+            variants,
+            starts=starts,
+            threads=default_threads(),
+            command=f"python -m benchmarks.footprint --size {size} --starts {starts}",
+        )
+    except (BenchmarkError, HazgateError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    save(results, target)
+    click.echo(f"{footprint_table(load(Footprint, target))}\n\n{target}")
+
+
+if __name__ == "__main__":
+    footprint()
