@@ -11,7 +11,10 @@ from pathlib import Path
 
 import click
 
+from benchmarks.engines.report import summary
+from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
+from benchmarks.footprint import Footprint, footprint_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
 from benchmarks.tables import parity_summary, speed_summary
 from hazgate_export.report import parity_table
@@ -24,6 +27,10 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
     return {
         "speed-mini": lambda: speed_summary(load(Comparison, folder / "mini.json")),
         "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
+        "engines-mini": lambda: summary(load(EngineComparison, folder / "engines-mini.json")),
+        "engines-full": lambda: summary(load(EngineComparison, folder / "engines-full.json")),
+        "footprint-mini": lambda: footprint_table(load(Footprint, folder / "footprint-mini.json")),
+        "footprint-full": lambda: footprint_table(load(Footprint, folder / "footprint-full.json")),
         "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
     }
 

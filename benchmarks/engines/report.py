@@ -35,6 +35,12 @@ class Cell:
     share_of_peak: float | None
 
 
+def summary(results: EngineComparison) -> str:
+    """Every table of a results file, in the order in which people ask."""
+    parts = (setting, latency_table, ratio_table, batch_table, stream_table, failures)
+    return "\n\n".join(text for part in parts if (text := part(results)))
+
+
 def cells_of(results: EngineComparison) -> list[Cell]:
     """Every engine on every workload that it was given, in the order of the results."""
     return [

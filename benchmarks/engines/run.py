@@ -117,20 +117,12 @@ def _merge(size: str, level: str, folder: Path, target: Path) -> None:
 def show(file: Path) -> None:
     """Prints the tables of a results file and draws its figure beside it."""
     from benchmarks.engines.plot import draw_engines
-    from benchmarks.engines.report import (
-        batch_table,
-        failures,
-        latency_table,
-        ratio_table,
-        setting,
-        stream_table,
-    )
+    from benchmarks.engines.report import summary
     from benchmarks.engines.results import EngineComparison
     from benchmarks.results import load
 
     results = load(EngineComparison, file)
-    parts = (setting, latency_table, ratio_table, batch_table, stream_table, failures)
-    click.echo("\n\n".join(text for part in parts if (text := part(results))))
+    click.echo(summary(results))
     target = file.with_suffix(".png")
     draw_engines(results, target)
     click.echo(f"\n{file}\n{target}")

@@ -1,0 +1,187 @@
+"""The engines' tables say what the rounds say; workloads and sizes are what they claim."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.engines.compare import mapped_bytes
+from benchmarks.engines.plot import draw_engines
+from benchmarks.engines.report import best_int8_peer, cells_of, ratio_table, stream_table, summary
+from benchmarks.engines.results import (
+    EngineComparison,
+    EngineFigures,
+    EngineRound,
+    ModelShape,
+    WorkloadOfEngines,
+)
+from benchmarks.engines.systems import EngineSpec, open_engine
+from benchmarks.engines.workloads import batches_of, grid, padded_share, stream
+from benchmarks.machine import Machine
+from benchmarks.results import load, save
+from hazgate.bundle import Bundle
+
+SHAPE = ModelShape(macs_per_token=100, hidden=4, n_global=1, n_local=2, reach=1)
+
+
+def _engine(name: str, *, is_int8: bool, title: str = "") -> EngineFigures:
+    return EngineFigures(
+        name=name,
+        title=title or name,
+        is_int8=is_int8,
+        size_bytes=1_000_000,
+        load_s=1.0,
+        loaded_rss_bytes=2_000_000,
+        peak_rss_bytes=3_000_000,
+        quality=None,
+        failure=None,
+    )
+
+
+def _rounds(workload: str, engine: str, *medians_s: float) -> list[EngineRound]:
+    return [
+        EngineRound(round=i, workload=workload, engine=engine, seconds=(s, s, s))
+        for i, s in enumerate(medians_s)
+    ]
+
+
+@pytest.fixture
+def results() -> EngineComparison:
+    """Ours is 4 times as fast as PyTorch and 1.5 times as the best int8 peer, median of rounds."""
+    return EngineComparison(
+        schema_version=1,
+        name="toy",
+        level="level2",
+        bundle_digest="0" * 64,
+        date="2026-01-01",
+        command="make toy",
+        machine=Machine(
+            cpu="toy",
+            isa=("avx2",),
+            processors=2,
+            memory_gb=1.0,
+            is_virtual=False,
+            os="toy",
+            versions={},
+        ),
+        threads=2,
+        shape=SHAPE,
+        peak={"fp32": 1e6, "int8": 4e6},
+        workloads=(
+            WorkloadOfEngines(name="1x8", kind="grid", n_texts=1, tokens=8, padded_share=0.0),
+            WorkloadOfEngines(name="p", kind="padded", n_texts=10, tokens=None, padded_share=0.5),
+            WorkloadOfEngines(name="q", kind="planned", n_texts=10, tokens=None, padded_share=0.0),
+        ),
+        engines=(
+            _engine("pytorch", is_int8=False),
+            _engine("slow-int8", is_int8=True),
+            _engine("quick-int8", is_int8=True),
+            _engine("hazgate-int8", is_int8=True, title="hazgate int8"),
+            _engine("hazgate-int8-workers", is_int8=True, title="hazgate int8, 2 workers"),
+            replace(_engine("absent", is_int8=False), failure="not to be had\nat all"),
+        ),
+        rounds=(
+            *_rounds("1x8", "pytorch", 0.004, 0.008, 0.016),
+            *_rounds("1x8", "slow-int8", 0.002, 0.002, 0.002),
+            *_rounds("1x8", "quick-int8", 0.0015, 0.001, 0.009),
+            *_rounds("1x8", "hazgate-int8", 0.001, 0.001, 0.004),
+            *_rounds("p", "hazgate-int8", 1.0, 1.0, 1.0),
+            *_rounds("q", "hazgate-int8", 0.5, 0.5, 0.5),
+            *_rounds("q", "hazgate-int8-workers", 0.4, 0.4, 0.4),
+        ),
+    )
+
+
+def test_ratios_are_medians_of_the_ratios_within_each_round(results: EngineComparison) -> None:
+    cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
+    ours = cells["hazgate-int8", "1x8"]
+    assert ours.vs_pytorch is not None
+    assert ours.vs_best_int8_peer is not None
+    assert ours.vs_pytorch.median == pytest.approx(4.0)
+    assert ours.vs_best_int8_peer.median == pytest.approx(1.5)
+
+
+def test_the_best_peer_is_the_quickest_int8_engine_that_is_not_ours(
+    results: EngineComparison,
+) -> None:
+    assert best_int8_peer(results, results.workloads[0]) == "quick-int8"
+    assert "quick-int8" in ratio_table(results)
+
+
+def test_the_share_of_the_peak_counts_needed_operations_of_the_own_precision(
+    results: EngineComparison,
+) -> None:
+    cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
+    ours = cells["hazgate-int8", "1x8"]
+    # 8 tokens; keys: 8 in the global layer, 3 of a window in each of the two local ones.
+    operations = 2 * 8 * (100 + 2 * 4 * (8 + 2 * 3))
+    assert SHAPE.operations(8) == operations
+    assert ours.share_of_peak == pytest.approx(operations / 0.001 / 4e6)
+
+
+def test_a_stream_is_held_against_the_same_graph_unplanned(results: EngineComparison) -> None:
+    lines = stream_table(results).splitlines()
+    planned, workers = (line for line in lines if "equal lengths" in line)
+    assert planned.endswith("| 20.0 | 2.00 |")
+    assert workers.endswith("| 25.0 | 2.50 |")
+
+
+def test_an_engine_that_failed_is_named_with_its_reason(results: EngineComparison) -> None:
+    assert "- absent: not to be had" in summary(results)
+
+
+def test_results_and_their_figure_survive_the_disk(
+    results: EngineComparison, tmp_path: Path
+) -> None:
+    save(results, tmp_path / "results.json")
+    again = load(EngineComparison, tmp_path / "results.json")
+    assert again == results
+    draw_engines(again, tmp_path / "results.png")
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+@given(n_texts=st.integers(1, 200))
+def test_a_planned_stream_has_every_text_of_the_padded_one_and_no_padding(n_texts: int) -> None:
+    padded, planned = stream(n_texts)
+
+    def rows(workload: object) -> list[list[int]]:
+        return sorted(
+            ids[mask == 1].tolist()
+            for batch in batches_of(workload, 900)  # type: ignore[arg-type]
+            for ids, mask in zip(*batch, strict=True)
+        )
+
+    assert rows(padded) == rows(planned)
+    assert padded_share(planned, 900) == 0
+
+
+def test_a_grid_has_each_length_alone_before_the_batches() -> None:
+    made = grid((16, 32), ((8, 16),))
+    assert [(w.n_texts, w.tokens) for w in made] == [(1, 16), (1, 32), (8, 16)]
+    ((ids, mask),) = batches_of(made[-1], 900)
+    assert ids.shape == mask.shape == (8, 16)
+
+
+def test_a_variants_bytes_leave_out_what_only_others_map(tiny_bundle: Path) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    graph = tiny_bundle / "level1-int8.onnx"
+    fp32 = mapped_bytes(tiny_bundle / "level1-fp32.onnx")
+    all_files = sum(file.size_bytes for file in bundle.manifest.files.values())
+    assert graph.stat().st_size < mapped_bytes(graph) < fp32 < all_files
+
+
+def test_our_engine_is_the_runtimes_own_session(tiny_bundle: Path) -> None:
+    graph = tiny_bundle / "level1-fp32.onnx"
+    spec = EngineSpec(
+        name="hazgate-fp32",
+        title="hazgate fp32",
+        kind="hazgate",
+        file=str(graph),
+        is_int8=False,
+        size_bytes=0,
+        workers=2,
+    )
+    ((ids, mask),) = batches_of(grid((8,), ())[0], 900)
+    assert open_engine(spec, threads=2)(ids, mask).shape == (1, 2)

@@ -1,0 +1,35 @@
+"""A start is measured in a process of its own; sizes count what a variant needs."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.errors import WorkerFailed
+from benchmarks.footprint import Footprint, footprint_table, measure_footprint, variant_bytes
+from benchmarks.results import load, save
+from hazgate.bundle import Bundle
+
+
+def test_a_start_is_measured_and_shown(tiny_bundle: Path, tmp_path: Path) -> None:
+    found = measure_footprint(tiny_bundle, ["int8"], starts=1, threads=1, command="make toy")
+    save(found, tmp_path / "footprint.json")
+    assert load(Footprint, tmp_path / "footprint.json") == found
+    (variant,) = found.variants
+    assert 0 < variant.import_s.median < variant.first_verdict_s.median
+    assert 0 < variant.anonymous_bytes.median < variant.rss_bytes.median
+    assert variant.rss_bytes.median <= variant.peak_rss_bytes.median
+    assert "| hazgate int8 |" in footprint_table(found)
+
+
+def test_a_variants_size_counts_what_its_levels_share_once(tiny_bundle: Path) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    files = bundle.manifest.files
+    needed = bundle.manifest.files_of("int8")
+    in_files = sum(files[name].size_bytes for name in needed)
+    # Tensors are aligned to pages in their files; the gaps are not counted.
+    assert 0.5 * in_files < variant_bytes(bundle, "int8") <= in_files
+
+
+def test_a_start_that_fails_says_why(bundle_copy: Path) -> None:
+    with pytest.raises(WorkerFailed, match=r"start of missing: .*no variant 'missing'"):
+        measure_footprint(bundle_copy, ["missing"], starts=1, threads=1, command="")
