@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: fills the README's marked regions from results files.
+"""`python -m benchmarks.readme`: fills a README's marked regions from results files.
 
 A region is everything between `<!-- begin:NAME -->` and `<!-- end:NAME -->`, each on a line of
 its own. What stands there is replaced; nothing else is touched.
@@ -16,6 +16,7 @@ from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
 from benchmarks.footprint import Footprint, footprint_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
+from benchmarks.session_options import OptionComparison, option_table
 from benchmarks.tables import parity_summary, speed_summary
 from hazgate_export.report import parity_table
 
@@ -31,6 +32,9 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "engines-full": lambda: summary(load(EngineComparison, folder / "engines-full.json")),
         "footprint-mini": lambda: footprint_table(load(Footprint, folder / "footprint-mini.json")),
         "footprint-full": lambda: footprint_table(load(Footprint, folder / "footprint-full.json")),
+        "session-options-mini": lambda: option_table(
+            load(OptionComparison, folder / "session-options-mini.json")
+        ),
         "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
     }
 
@@ -86,31 +90,42 @@ def _check_begin(
 
 
 @click.command(epilog="Example: python -m benchmarks.readme README.md --check")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if FILE would change.")
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a FILE would change.")
 @click.option(
     "--results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=RESULTS,
     help="The folder of the results files.  [default: benchmarks/results]",
 )
-def readme(file: Path, check: bool, results: Path) -> None:
-    """Fill the marked regions of FILE with tables.
+def readme(files: tuple[Path, ...], check: bool, results: Path) -> None:
+    """Fill the marked regions of each FILE with tables; all are filled, or none.
 
-    Exit codes: 0 ok, 1 FILE differs (--check), 2 a region or a results file is wrong.
+    Exit codes: 0 ok, 1 a FILE differs (--check), 2 a region or a results file is wrong.
     """
-    text = file.read_text(encoding="utf-8")
-    try:
-        filled = fill(text, regions(results))
-    except BenchmarkError as error:
-        click.echo(f"error: {file}: {error}", err=True)
-        sys.exit(2)
-    if filled == text:
-        return
-    if check:
-        click.echo(f"{file} differs from the results; run python -m benchmarks.readme {file}")
+    stale: dict[Path, str] = {}
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        try:
+            filled = fill(text, regions(results))
+        except BenchmarkError as error:
+            click.echo(f"error: {file}: {error}", err=True)
+            sys.exit(2)
+        if filled != text:
+            stale[file] = filled
+    for file, filled in stale.items():
+        if check:
+            click.echo(f"{file} differs from the results; run python -m benchmarks.readme {file}")
+        else:
+            file.write_text(filled, encoding="utf-8")
+    if check and stale:
         sys.exit(1)
-    file.write_text(filled, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +64,9 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
     def check(item: tuple[str, FileSpec]) -> list[str]:
         name, expected = item
         return _check(root, name, expected, read_through=name in hashed)
+
+    # A quarter of what `import hazgate` would take beside numpy.
+    from concurrent.futures import ThreadPoolExecutor
 
     # Hashing releases the interpreter lock, so threads share a large bundle's bytes.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:

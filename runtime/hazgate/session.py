@@ -56,7 +56,7 @@ class OrtSession:
         try:
             session = ort.InferenceSession(
                 str(graph),
-                _session_options(ort, threads),
+                session_options(ort, threads),
                 providers=[provider],
                 # It would print, and answer by the CPU.
                 enable_fallback=False,
@@ -124,7 +124,12 @@ def _onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
     return onnxruntime
 
 
-def _session_options(ort: Any, threads: int) -> "onnxruntime.SessionOptions":  # noqa: ANN401
+def session_options(ort: Any, threads: int) -> "onnxruntime.SessionOptions":  # noqa: ANN401
+    """Options of a session whose runs take `threads` threads each.
+
+    Raises:
+        BundleError: fewer than one thread.
+    """
     if threads < 1:
         raise BundleError(f"threads must be at least 1, got {threads}")
     options = ort.SessionOptions()
