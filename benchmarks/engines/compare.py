@@ -136,7 +136,7 @@ def compare_engines(
                 kind=w.kind,
                 n_texts=w.n_texts,
                 tokens=w.tokens,
-                padded_share=padded_share(w, config.vocab_size),
+                padded_share=padded_share(w),
             )
             for w in workloads
         ),

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.batching import pad, plan_batches
+from hazgate.batching import pad, padding_share, plan_batches
 
 SEED = 20264
 # The stream's lengths are log-normal: most texts are short, a few are long.
@@ -59,18 +59,22 @@ def batches_of(workload: Workload, vocab_size: int) -> list[Batch]:
         shape = (workload.n_texts, workload.tokens or 1)
         ids = random.integers(vocab_size, size=shape, dtype=np.int64)
         return [(ids, np.ones_like(ids))]
-    drawn = random.lognormal(np.log(_STREAM_MEDIAN_TOKENS), _STREAM_SIGMA, size=workload.n_texts)
-    lengths = [int(n) for n in np.clip(drawn, *_STREAM_LIMITS)]
+    lengths, groups = _stream(workload)
     rows = [random.integers(1, vocab_size, size=n).tolist() for n in lengths]
-    if workload.kind == "planned":
-        groups = plan_batches(lengths, _STREAM_BUDGET, "equal_length")
-    else:
-        every = list(range(len(rows)))
-        groups = [every[i : i + _STREAM_BATCH] for i in range(0, len(every), _STREAM_BATCH)]
     return [pad([rows[i] for i in group], 0) for group in groups]
 
 
-def padded_share(workload: Workload, vocab_size: int) -> float:
+def padded_share(workload: Workload) -> float:
     """Which share of the positions that are computed is padding."""
-    masks = [mask for _, mask in batches_of(workload, vocab_size)]
-    return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks)
+    return 0.0 if workload.kind == "grid" else padding_share(*_stream(workload))
+
+
+def _stream(workload: Workload) -> tuple[list[int], list[list[int]]]:
+    """Lengths of the stream's texts, and which of them share a run."""
+    random = np.random.default_rng(SEED)
+    drawn = random.lognormal(np.log(_STREAM_MEDIAN_TOKENS), _STREAM_SIGMA, size=workload.n_texts)
+    lengths = [int(n) for n in np.clip(drawn, *_STREAM_LIMITS)]
+    if workload.kind == "planned":
+        return lengths, plan_batches(lengths, _STREAM_BUDGET, "equal_length")
+    every = list(range(len(lengths)))
+    return lengths, [every[i : i + _STREAM_BATCH] for i in range(0, len(every), _STREAM_BATCH)]

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from hazgate.manifest import Batching
 
+# At most so much of a padded run is padding. On a CPU a position costs what a token costs, and a
+# run of its own costs a fraction of a millisecond.
+MAX_PADDING_SHARE = 0.25
+
 
 def plan_batches(
     lengths: Sequence[int], max_batch_tokens: int, batching: Batching
@@ -23,27 +27,39 @@ def plan_batches(
         batching: which texts may share a run, see hazgate.manifest.VariantSpec.
 
     Returns:
-        Batches of indices, each index once, in ascending order of length so that texts that
-        are padded together are of similar length.
+        Batches of indices, each index once, in ascending order of length. At most
+        MAX_PADDING_SHARE of the positions of a padded batch are padding.
     """
     batches: list[list[int]] = []
+    n_tokens = 0
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        length = lengths[index]
         # Ascending order makes this text the longest of the batch that it would join.
+        n_positions = (len(batches[-1]) + 1) * length if batches else 0
         if (
             batches
-            and (len(batches[-1]) + 1) * lengths[index] <= max_batch_tokens
-            and _may_join(lengths[index], lengths[batches[-1][0]], batching)
+            and n_positions <= max_batch_tokens
+            and n_positions - (n_tokens + length) <= _padding_allowed(batching, n_positions)
         ):
             batches[-1].append(index)
+            n_tokens += length
         else:
             batches.append([index])
+            n_tokens = length
     return batches
 
 
-def _may_join(length: int, shortest: int, batching: Batching) -> bool:
-    if batching == "equal_length":
-        return length == shortest
-    return batching == "padded"
+def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+    """Which share of the positions that `batches` compute is padding."""
+    n_positions = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    n_tokens = sum(lengths[i] for batch in batches for i in batch)
+    return 1 - n_tokens / n_positions if n_positions else 0.0
+
+
+def _padding_allowed(batching: Batching, n_positions: int) -> float:
+    """How many positions of so many may be padding; less than none, if texts run alone."""
+    shares = {"padded": MAX_PADDING_SHARE, "equal_length": 0.0, "alone": -1.0}
+    return shares[batching] * n_positions
 
 
 def pad(

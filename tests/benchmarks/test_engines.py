@@ -154,7 +154,8 @@ def test_a_planned_stream_has_every_text_of_the_padded_one_and_no_padding(n_text
         )
 
     assert rows(padded) == rows(planned)
-    assert padded_share(planned, 900) == 0
+    assert padded_share(planned) == 0
+    assert padded_share(padded) > 0 or n_texts < 8
 
 
 def test_a_grid_has_each_length_alone_before_the_batches() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hazgate.batching import pad, plan_batches
+from hazgate.batching import MAX_PADDING_SHARE, pad, padding_share, plan_batches
 
 LENGTHS = st.lists(st.integers(min_value=1, max_value=300), max_size=60)
 BUDGET = st.integers(min_value=1, max_value=2048)
@@ -39,12 +39,26 @@ def test_lengths_ascend_through_the_plan(lengths: list[int], budget: int) -> Non
 
 @given(lengths=LENGTHS, budget=BUDGET)
 @settings(deadline=None)
-def test_a_batch_ends_only_where_the_next_text_would_exceed_the_budget(
+def test_no_batch_is_padded_beyond_its_share(lengths: list[int], budget: int) -> None:
+    for batch in plan_batches(lengths, budget, "padded"):
+        assert padding_share(lengths, [batch]) <= MAX_PADDING_SHARE + 1e-12
+
+
+@given(lengths=LENGTHS, budget=BUDGET)
+@settings(deadline=None)
+def test_a_batch_ends_only_where_the_next_text_would_exceed_budget_or_padding(
     lengths: list[int], budget: int
 ) -> None:
     batches = plan_batches(lengths, budget, "padded")
     for batch, following in itertools.pairwise(batches):
-        assert (len(batch) + 1) * lengths[following[0]] > budget
+        joined = [*batch, following[0]]
+        too_many = len(joined) * lengths[following[0]] > budget
+        assert too_many or padding_share(lengths, [joined]) > MAX_PADDING_SHARE
+
+
+def test_the_padding_share_counts_positions_without_a_token() -> None:
+    assert padding_share([2, 4, 8], [[0, 1], [2]]) == 2 / 16
+    assert padding_share([], []) == 0
 
 
 def test_texts_of_one_length_keep_their_order() -> None:
