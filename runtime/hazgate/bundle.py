@@ -38,13 +38,15 @@ class Bundle:
         return _open(path, lambda manifest: set(manifest.files))
 
     @classmethod
-    def open_variant(cls, path: str | os.PathLike[str], variant: str | None) -> "Bundle":
+    def open_variant(
+        cls, path: str | os.PathLike[str], choose: Callable[[Manifest], str]
+    ) -> "Bundle":
         """As `open`, but reads through only those files that serving one variant takes.
 
         Of the others, existence and size are verified: a gateway does not wait for gigabytes that
-        it will never map. None stands for the bundle's default variant.
+        it will never map. `choose` names the variant once the manifest is known.
         """
-        return _open(path, lambda manifest: manifest.files_of(variant or manifest.default_variant))
+        return _open(path, lambda manifest: manifest.files_of(choose(manifest)))
 
     def file(self, name: str) -> Path:
         """Where the manifest's file `name` lies."""

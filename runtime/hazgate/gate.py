@@ -1,5 +1,6 @@
 """The cascade: every text through Level 1, what it flags through Level 2, verdicts out."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.errors import BundleError, InputError
 from hazgate.scores import softmax
-from hazgate.session import CPU
+from hazgate.session import CPU, int8_is_fast
 from hazgate.tokenization import Tokens, as_texts, check_text
+from hazgate.variants import choose_variant
 from hazgate.verdict import ModelIdentity, TokenCount, Verdict, decide
 
 # Tokenising is linear in a text's length, and a longer one is no prompt but an attack.
@@ -44,7 +46,8 @@ class Gate:
 
         Args:
             path: a bundle directory.
-            variant: which of the bundle's variants runs; None takes its default.
+            variant: which of the bundle's variants runs; None takes its default, "auto" int8 where
+                this processor multiplies it at full speed.
             provider: ONNX Runtime's name of the execution provider.
             threads: intra-op threads of a run; None divides this process's processors among the
                 workers.
@@ -58,7 +61,9 @@ class Gate:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
                 and the message say which, and what to do.
         """
-        bundle = Bundle.open_variant(path, variant)
+        choose = functools.partial(choose_variant, asked=variant, int8_is_fast=int8_is_fast)
+        bundle = Bundle.open_variant(path, choose)
+        chosen = choose(bundle.manifest)
         cascade = bundle.manifest.cascade
         limit = cascade.threshold if threshold is None else threshold
         if not 0 < limit < 1:
@@ -66,7 +71,7 @@ class Gate:
         gate = Classifier.open(
             bundle,
             cascade.gate,
-            variant=variant,
+            variant=chosen,
             provider=provider,
             threads=threads,
             workers=workers,
@@ -76,7 +81,7 @@ class Gate:
         hazards = Classifier.open(
             bundle,
             cascade.hazards,
-            variant=variant,
+            variant=chosen,
             provider=provider,
             threads=threads,
             workers=workers,

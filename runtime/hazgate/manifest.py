@@ -18,6 +18,8 @@ from hazgate.errors import ManifestError
 
 MANIFEST_FILE = "bundle.json"
 SCHEMA_VERSION = 1
+# What a caller asks for who leaves the variant to hazgate.
+AUTO = "auto"
 
 Batching = Literal["padded", "equal_length", "alone"]
 
@@ -207,6 +209,8 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
         yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"
     if manifest.default_variant not in level.variants:
         yield f"{path}.variants: the default {manifest.default_variant!r} is missing"
+    if AUTO in level.variants:
+        yield f"{path}.variants: {AUTO!r} is no name of a variant, it asks for a choice"
     for name, variant in level.variants.items():
         for file in (variant.graph, *variant.data):
             if file not in manifest.files:

@@ -113,6 +113,15 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
+def int8_is_fast() -> bool:
+    """Whether ONNX Runtime's quick int8 kernels are exact here, as with VNNI or AMX.
+
+    Raises:
+        ProviderError: there is no onnxruntime.
+    """
+    return not u8s8_saturates(_onnxruntime())
+
+
 def _onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
     try:
         import onnxruntime

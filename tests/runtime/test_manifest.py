@@ -124,6 +124,16 @@ WRONG: dict[str, tuple[Change, str]] = {
         _put("files", "tokenizer.json", "sha256", SHA256 + "\n"),
         "$.files.tokenizer.json.sha256: expected 64 hexadecimal digits",
     ),
+    "a variant with the name of a choice": (
+        _put(
+            "levels",
+            "level1",
+            "variants",
+            "auto",
+            manifest_data()["levels"]["level1"]["variants"]["fp32"],
+        ),
+        "$.levels.level1.variants: 'auto' is no name of a variant",
+    ),
     "negative size": (
         _put("files", "tokenizer.json", "size_bytes", -1),
         "$.files.tokenizer.json.size_bytes: must not be negative",

@@ -34,7 +34,7 @@ Examples:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
 @click.option("--file", type=click.Path(path_type=Path), help='JSON Lines of {"text": ...}.')
-@click.option("--variant", help="A variant of the bundle.  [default: the bundle's]")
+@click.option("--variant", help="A variant of the bundle, or auto.  [default: the bundle's]")
 @click.option("--provider", default=CPU, show_default=True, help="The execution provider.")
 @click.option(
     "--threads",

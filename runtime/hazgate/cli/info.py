@@ -10,7 +10,10 @@ from rich.text import Text
 
 from hazgate.bundle import Bundle
 from hazgate.decode import encode
-from hazgate.saturation import u8s8_saturates
+from hazgate.errors import ProviderError
+from hazgate.manifest import AUTO, Manifest
+from hazgate.session import int8_is_fast
+from hazgate.variants import choose_variant
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
 
@@ -38,6 +41,7 @@ def info(bundle: Path, as_json: bool) -> None:
         markup=False,
     )
     console.print(f"int8     {_int8_kernels()}", highlight=False)
+    console.print(f"auto     variant {_auto(manifest)} on this processor", highlight=False)
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
         for role, source in (("base", level.base), ("adapter", level.adapter)):
@@ -72,12 +76,19 @@ def info(bundle: Path, as_json: bool) -> None:
 
 def _int8_kernels() -> str:
     try:
-        import onnxruntime
-    except ImportError:
+        fast = int8_is_fast()
+    except ProviderError:
         return "no onnxruntime is installed here"
-    if u8s8_saturates(onnxruntime):
-        return "this processor has no exact fast kernels (VNNI, AMX): slower exact ones are taken"
-    return "this processor's fast kernels are exact (VNNI, AMX or the like)"
+    if fast:
+        return "this processor's fast kernels are exact (VNNI, AMX or the like)"
+    return "this processor has no exact fast kernels (VNNI, AMX): slower exact ones are taken"
+
+
+def _auto(manifest: Manifest) -> str:
+    try:
+        return choose_variant(manifest, AUTO, int8_is_fast=int8_is_fast)
+    except ProviderError:
+        return manifest.default_variant
 
 
 @click.command("verify-files", epilog="Example: hazgate verify-files build/mini")

@@ -1,0 +1,30 @@
+"""Which of a bundle's variants runs here."""
+
+from collections.abc import Callable
+
+from hazgate.manifest import AUTO, Manifest
+
+
+def choose_variant(
+    manifest: Manifest, asked: str | None, *, int8_is_fast: Callable[[], bool]
+) -> str:
+    """The name of the variant to run.
+
+    Args:
+        manifest: the bundle's.
+        asked: a name; None for the bundle's default; "auto" for int8 where this processor
+            multiplies it at full speed and the bundle has it for both levels, else the default.
+        int8_is_fast: asked only if the answer matters.
+    """
+    if asked is None:
+        return manifest.default_variant
+    if asked != AUTO:
+        return asked
+    first, *others = (
+        [name for name, variant in level.variants.items() if variant.precision == "int8"]
+        for level in manifest.levels.values()
+    )
+    common = [name for name in first if all(name in names for names in others)]
+    if common and manifest.default_variant not in common and int8_is_fast():
+        return common[0]
+    return manifest.default_variant
