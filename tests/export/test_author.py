@@ -19,6 +19,7 @@ from transformers import (
     RobertaConfig,
 )
 
+from hazgate import InferenceError
 from hazgate.batching import pad
 from hazgate.manifest import Batching, TokenizerSpec
 from hazgate.session import CPU, OrtSession
@@ -283,6 +284,18 @@ def test_a_batch_gives_what_its_texts_give_alone_in_every_mix_of_lengths(
         assert np.abs(batch - np.stack([alone[case.id] for case in chosen])).max() < 1e-4
 
     check()
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_more_tokens_than_positions_are_an_error_and_never_an_answer(
+    subjects: Mapping[str, Subject], tmp_path: Path, family: str
+) -> None:
+    n_positions = families()[family].config.max_position_embeddings
+    write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
+    session = OrtSession(tmp_path / "graph.onnx", n_labels=N_LABELS, provider=CPU, threads=1)
+    assert session.run(*pad([[5] * n_positions], 0)).shape == (1, N_LABELS)
+    with pytest.raises(InferenceError, match=f"failed on shape \\(1, {n_positions + 1}\\)"):
+        session.run(*pad([[5] * (n_positions + 1)], 0))
 
 
 @pytest.mark.parametrize(
