@@ -27,11 +27,24 @@ _STREAM = {"mini": 1000, "full": 100}
 @click.option("--size", type=click.Choice(["mini", "full"]), default="mini", show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every processor]")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=8192,
+    show_default=True,
+    help="Leave out longer inputs: at 8192 tokens an engine may take minutes.",
+)
 @click.option("--level", default="level2", show_default=True)
 @click.option("--compile", "compile_too", is_flag=True, help="Measure torch.compile, too.")
 @click.option("--out", type=_PATH, help="[default: benchmarks/results/engines-SIZE.json]")
 def run(
-    size: str, rounds: int, threads: int | None, level: str, compile_too: bool, out: Path | None
+    size: str,
+    rounds: int,
+    threads: int | None,
+    max_tokens: int,
+    level: str,
+    compile_too: bool,
+    out: Path | None,
 ) -> None:
     """Time one level in every engine, write the results and print the tables.
 
@@ -43,6 +56,7 @@ def run(
     from hazgate.bundle import Bundle
 
     budget = threads or default_threads()
+    lengths = [tokens for tokens in _LENGTHS[size] if tokens <= max_tokens]
     build = REPOSITORY / "build"
     place = build / "rehearsal" if size == "full" else build
     try:
@@ -59,12 +73,12 @@ def run(
                     bundle=bundle,
                     forms=merged.parent / level,
                 ),
-                (*grid(_LENGTHS[size], _BATCHES[size]), *stream(_STREAM[size])),
+                (*grid(lengths, _BATCHES[size]), *stream(_STREAM[size])),
                 rounds=rounds,
                 threads=budget,
                 compile_too=compile_too,
                 command=f"python -m benchmarks.engines.run --size {size} --rounds {rounds} "
-                f"--threads {budget}" + " --compile" * compile_too,
+                f"--threads {budget} --max-tokens {max_tokens}" + " --compile" * compile_too,
             )
     except (BenchmarkError, HazgateError, ExportError, OSError) as error:
         click.echo(f"error: {error}", err=True)
