@@ -1,6 +1,5 @@
 """The comparison itself: one process a system, rounds interleaved, figures collected."""
 
-import datetime
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.errors import BenchmarkError, WorkerFailed
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, today
 from benchmarks.measure import percentiles
 from benchmarks.messages import Logits, Peak, Ready, Request, Setup, Timed
 from benchmarks.plan import Turn, plan_turns
@@ -84,7 +83,7 @@ def compare(
         schema_version=SCHEMA_VERSION,
         name=bundle.manifest.name,
         bundle_digest=bundle.digest,
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=today(),
         command=command,
         machine=describe_machine(DISTRIBUTIONS),
         threads=threads,

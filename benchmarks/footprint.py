@@ -4,9 +4,7 @@ What a gateway pays before it answers and while it runs, for every variant of a 
 in a fresh process, variants in turn.
 """
 
-import datetime
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,16 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import onnx
 
-from benchmarks.errors import BenchmarkError, WorkerFailed
-from benchmarks.machine import Machine, describe_machine
+from benchmarks.errors import BenchmarkError
+from benchmarks.machine import Machine, describe_machine, today
+from benchmarks.markdown import table
 from benchmarks.measure import Spread, spread
-from benchmarks.process import REPOSITORY
+from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle import Bundle
 from hazgate.errors import HazgateError
-from hazgate.manifest import Manifest
 from hazgate.session import default_threads
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
@@ -36,7 +33,7 @@ _FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak
 class VariantFootprint:
     """One variant, both levels.
 
-    `size_bytes` is what it maps and reads, what the levels share counted once. `rss_bytes` is
+    `size_bytes` are the files that it reads, what the levels share counted once. `rss_bytes` is
     the resident set after the first verdict and `n_texts` more, `anonymous_bytes` the part of it
     that no other process can share. Times are in seconds, `first_verdict_s` from the start of
     the process.
@@ -89,7 +86,7 @@ def measure_footprint(
         schema_version=SCHEMA_VERSION,
         name=bundle.manifest.name,
         bundle_digest=bundle.digest,
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=today(),
         command=command,
         machine=describe_machine(DISTRIBUTIONS),
         threads=threads,
@@ -98,29 +95,14 @@ def measure_footprint(
         variants=tuple(
             VariantFootprint(
                 variant=variant,
-                size_bytes=variant_bytes(bundle, variant),
+                size_bytes=sum(
+                    bundle.manifest.files[name].size_bytes
+                    for name in bundle.manifest.files_of(variant)
+                ),
                 **{key: spread([f[key] for f in figures]) for key in _FIGURES},
             )
             for variant, figures in found.items()
         ),
-    )
-
-
-def variant_bytes(bundle: Bundle, variant: str) -> int:
-    """Bytes that a gateway needs to serve one variant: each stored tensor once."""
-    manifest: Manifest = bundle.manifest
-    pieces: set[tuple[str, int, int]] = set()
-    files = {level.tokenizer.file for level in manifest.levels.values()}
-    for level in manifest.levels.values():
-        graph = level.variants[variant].graph
-        files.add(graph)
-        model = onnx.load(bundle.file(graph), load_external_data=False)
-        for tensor in model.graph.initializer:
-            entry = {e.key: e.value for e in tensor.external_data}
-            if entry:
-                pieces.add((entry["location"], int(entry["offset"]), int(entry["length"])))
-    return sum(manifest.files[file].size_bytes for file in files) + sum(
-        length for _, _, length in pieces
     )
 
 
@@ -145,12 +127,10 @@ def footprint_table(results: Footprint) -> str:
         )
         for v in results.variants
     ]
-    lines = [head, ["---"] * len(head), *body]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         f"`{results.name}`, {results.threads} threads on {results.machine.summary}; median of "
         f"{results.n_starts} starts, files in the page cache. {results.date}, "
-        f"`{results.command}`.\n\n{table}"
+        f"`{results.command}`.\n\n{table(head, body)}"
     )
 
 
@@ -162,20 +142,9 @@ def _range(value: Spread, unit: float, digits: int) -> str:
 
 
 def _start(path: Path, variant: str, texts: Sequence[str], threads: int) -> Mapping[str, float]:
-    request = {"bundle": str(path), "variant": variant, "threads": threads, "texts": texts}
-    began = time.time()
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.starting"],
-        input=json.dumps(request | {"began": began}),
-        encoding="utf-8",
-        cwd=REPOSITORY,
-        check=False,
-        capture_output=True,
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WorkerFailed(f"start of {variant}: {last}")
-    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+    request_data = {"bundle": str(path), "variant": variant, "threads": threads, "texts": texts}
+    request = json.dumps(request_data | {"began": time.time()})
+    return run_once(f"start of {variant}", ["-m", "benchmarks.starting"], request)
 
 
 @click.command(epilog="Example: python -m benchmarks.footprint --size mini")

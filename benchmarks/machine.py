@@ -1,5 +1,6 @@
 """The machine that numbers come from, without anything that names it or its owner."""
 
+import datetime
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,11 @@ _ISA = (
     "sve",
 )
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+def today() -> str:
+    """The date of a measurement, ISO 8601, UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,31 @@ class Worker:
         self.stderr.seek(0)
         lines = self.stderr.read().splitlines()[-_STDERR_LINES:]
         return "\n".join([f"{how}; the end of its standard error:", *lines]) if lines else how
+
+
+def run_once(subject: str, arguments: Sequence[str], request: str = "") -> Mapping[str, float]:
+    """Runs `python` with `arguments` to its end and reads the numbers that it printed as JSON.
+
+    Args:
+        subject: what is measured, for messages.
+        arguments: of the interpreter.
+        request: its standard input.
+
+    Raises:
+        WorkerFailed: it ended otherwise than with exit code 0.
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, *arguments],
+        input=request,
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise WorkerFailed(f"{subject}: {last}")
+    return {key: float(value) for key, value in json.loads(done.stdout).items()}
 
 
 @contextmanager

@@ -5,7 +5,6 @@ of their very shape take the same way through the exporter and cost the same mem
 their answers mean nothing.
 """
 
-import datetime
 import os
 import platform
 import re
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.errors import BenchmarkError, RehearsalFailed
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, today
 from benchmarks.process import REPOSITORY
 from benchmarks.results import (
     DISTRIBUTIONS,
@@ -138,7 +137,7 @@ def rehearse(folder: Path, recipe: Path, shape: Shape, limits: Limits, command: 
         schema_version=SCHEMA_VERSION,
         name=manifest.name,
         bundle_digest=gate.bundle.digest,
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=today(),
         command=command,
         machine=describe_machine(DISTRIBUTIONS),
         limits=limits,

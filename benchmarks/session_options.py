@@ -4,11 +4,9 @@ The runtime's own options are the first row; every other row changes one of them
 a fresh process, rows in turn.
 """
 
-import datetime
 import json
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +17,11 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.errors import BenchmarkError, WorkerFailed
-from benchmarks.machine import Machine, describe_machine
+from benchmarks.errors import BenchmarkError
+from benchmarks.machine import Machine, describe_machine, today
+from benchmarks.markdown import table
 from benchmarks.measure import Spread, speedup, spread
-from benchmarks.process import REPOSITORY
+from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from benchmarks.worker import status_bytes
 from hazgate.bundle import Bundle
@@ -118,11 +117,9 @@ def option_table(results: OptionComparison) -> str:
         )
         for row in results.rows
     ]
-    lines = [head, ["---"] * len(head), *body]
     return (
         f"`{results.graph}` of `{results.name}`, {results.threads} threads on "
-        f"{results.machine.summary}. {results.date}, `{results.command}`.\n\n"
-        + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        f"{results.machine.summary}. {results.date}, `{results.command}`.\n\n{table(head, body)}"
     )
 
 
@@ -146,7 +143,7 @@ def compare_options(
         schema_version=SCHEMA_VERSION,
         name=bundle.manifest.name,
         graph=graph,
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=today(),
         command=command,
         machine=describe_machine(DISTRIBUTIONS),
         threads=threads,
@@ -166,17 +163,7 @@ def compare_options(
 
 def _run_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:
     arguments = ("--row", name, "--graph", str(graph), "--threads", str(threads))
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "benchmarks.session_options", *arguments],
-        cwd=REPOSITORY,
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WorkerFailed(f"session options, {name}: {last}")
-    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+    return run_once(f"session options, {name}", ["-m", "benchmarks.session_options", *arguments])
 
 
 def measure_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:

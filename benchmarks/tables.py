@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.markdown import table
 from benchmarks.measure import Percentiles, Spread, speedup, spread
 from benchmarks.results import Comparison, Quality, RoundFigures, SystemFigures, WorkloadFigures
 from benchmarks.workloads import BULK, TEXT
@@ -71,7 +72,7 @@ def full_table(results: Comparison) -> str:
         ]
         for row in rows_of(results)
     ]
-    return f"{conditions(results)}\n\n{_table(head, body)}\n\n{CAVEAT}"
+    return f"{conditions(results)}\n\n{table(head, body)}\n\n{CAVEAT}"
 
 
 def speed_summary(results: Comparison) -> str:
@@ -104,7 +105,7 @@ def speed_summary(results: Comparison) -> str:
     return "\n\n".join(
         [
             conditions(results),
-            _table(
+            table(
                 [
                     "real texts, one by one",
                     "p50 ms",
@@ -119,7 +120,7 @@ def speed_summary(results: Comparison) -> str:
             ),
             "Gate level alone on given tokens, batch 1: p50 in ms, and times faster than PyTorch, "
             "merged.",
-            _table(["tokens", *(str(workload.tokens) for workload in lengths)], by_length),
+            table(["tokens", *(str(workload.tokens) for workload in lengths)], by_length),
             CAVEAT,
         ]
     )
@@ -217,8 +218,3 @@ def _short(milliseconds: float) -> str:
 
 def _times(ratio: Spread) -> str:
     return f"{ratio.median:.2f}×"
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

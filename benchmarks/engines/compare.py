@@ -1,6 +1,5 @@
 """The comparison of engines: one process each, rounds interleaved, figures collected."""
 
-import datetime
 import json
 import statistics
 import subprocess
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from transformers import AutoConfig, PretrainedConfig
 
 from benchmarks.engines import forms
@@ -27,10 +25,10 @@ from benchmarks.engines.results import (
 from benchmarks.engines.systems import REFERENCE, EngineSpec
 from benchmarks.engines.workloads import SEED, Workload, padded_share
 from benchmarks.errors import WorkerFailed
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, today
 from benchmarks.messages import Logits, Timed
 from benchmarks.plan import plan_turns
-from benchmarks.process import REPOSITORY, Worker, start_worker
+from benchmarks.process import REPOSITORY, Worker, run_once, start_worker
 from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
 from hazgate.bundle import Bundle
 from hazgate.manifest import VariantSpec
@@ -124,7 +122,7 @@ def compare_engines(
         name=subject.name,
         level=subject.level,
         bundle_digest=subject.bundle.digest,
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=today(),
         command=command,
         machine=describe_machine((*DISTRIBUTIONS, *PEERS)),
         threads=threads,
@@ -181,15 +179,17 @@ def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[Eng
     level = subject.bundle.manifest.levels[subject.level]
 
     def ours(name: str, variant: VariantSpec, workers: int) -> EngineSpec:
-        graph = subject.bundle.file(variant.graph)
         several = workers > 1
         return EngineSpec(
             name=f"hazgate-{name}" + "-workers" * several,
             title=f"hazgate {name}" + f", {workers} workers" * several,
             kind="hazgate",
-            file=str(graph),
+            file=str(subject.bundle.file(variant.graph)),
             is_int8=variant.precision == "int8",
-            size_bytes=mapped_bytes(graph),
+            size_bytes=sum(
+                subject.bundle.manifest.files[name].size_bytes
+                for name in (variant.graph, *variant.data)
+            ),
             workers=workers,
         )
 
@@ -255,18 +255,6 @@ def shape_of(config: PretrainedConfig) -> ModelShape:
     raise ValueError(f"no cost is known of {config.model_type}")
 
 
-def mapped_bytes(graph: Path) -> int:
-    """A graph with the weights that it maps; what else lies in those files does not count."""
-    model = onnx.load(graph, load_external_data=False)
-    lengths = (
-        int(entry.value)
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "length"
-    )
-    return graph.stat().st_size + sum(lengths)
-
-
 def _parts(file: Path) -> list[Path]:
     beside = [file.with_name(file.name + ".data"), file.with_suffix(".bin")]
     return [file, *(part for part in beside if part.is_file())]
@@ -295,15 +283,8 @@ def _write_forms(subject: Subject, cases: Sequence[Sequence[int]]) -> None:
         raise WorkerFailed("the model could not be written for every engine, see above")
 
 
-def _peak(threads: int) -> dict[str, float]:
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "benchmarks.engines.peak", "--threads", str(threads)],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        encoding="utf-8",
-    )
-    return {kind: float(value) for kind, value in json.loads(done.stdout).items()}
+def _peak(threads: int) -> Mapping[str, float]:
+    return run_once("peak", ["-m", "benchmarks.engines.peak", "--threads", str(threads)])
 
 
 def _limit(spec: EngineSpec) -> int | None:

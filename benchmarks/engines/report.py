@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.engines.results import EngineComparison, EngineFigures, WorkloadOfEngines
 from benchmarks.engines.systems import REFERENCE
+from benchmarks.markdown import table
 from benchmarks.measure import Percentiles, Spread, percentiles, speedup
 
 OURS = "hazgate-"
@@ -82,7 +83,7 @@ def latency_table(results: EngineComparison) -> str:
         found = [cells.get((engine.name, w.name)) for w in workloads]
         times = [_time(cell.latency.p50_ms) if cell else "–" for cell in found]
         body.append([engine.title, *times, *_once(engine)])
-    return _table(head, body)
+    return table(head, body)
 
 
 def ratio_table(results: EngineComparison) -> str:
@@ -104,7 +105,7 @@ def ratio_table(results: EngineComparison) -> str:
             ]
         )
     head = ["", "texts × tokens", "vs PyTorch", "vs best int8 peer", "which is", "of peak"]
-    return _table(head, body)
+    return table(head, body)
 
 
 def batch_table(results: EngineComparison) -> str:
@@ -116,7 +117,7 @@ def batch_table(results: EngineComparison) -> str:
         found = [cells.get((engine.name, w.name)) for w in workloads]
         if any(found):
             body.append([engine.title, *(f"{c.texts_per_s:.1f}" if c else "–" for c in found)])
-    return _table(["texts a second", *map(_workload_title, workloads)], body)
+    return table(["texts a second", *map(_workload_title, workloads)], body)
 
 
 def stream_table(results: EngineComparison) -> str:
@@ -140,7 +141,7 @@ def stream_table(results: EngineComparison) -> str:
             ]
         )
     head = ["", "batches", "padding", "texts a second", "vs the same graph, padded"]
-    return _table(head, body)
+    return table(head, body)
 
 
 def failures(results: EngineComparison) -> str:
@@ -234,8 +235,3 @@ def _ratio(value: Spread | None) -> str:
     if value is None:
         return "–"
     return f"{value.median:.2f} ({value.least:.2f}–{value.greatest:.2f})"
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

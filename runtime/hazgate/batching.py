@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from hazgate.manifest import Batching
 
-# At most so much of a padded run is padding. On a CPU a position costs what a token costs, and a
-# run of its own costs a fraction of a millisecond.
+# At most so much of a padded run is padding: on a CPU a position costs what a token costs.
 MAX_PADDING_SHARE = 0.25
 
 

@@ -67,7 +67,7 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
         name, expected = item
         return _check(root, name, expected, read_through=name in hashed)
 
-    # A quarter of what `import hazgate` would take beside numpy.
+    # Imported here, for `import hazgate` does without it.
     from concurrent.futures import ThreadPoolExecutor
 
     # Hashing releases the interpreter lock, so threads share a large bundle's bytes.

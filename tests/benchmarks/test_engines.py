@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.engines.compare import mapped_bytes
 from benchmarks.engines.plot import draw_engines
 from benchmarks.engines.report import best_int8_peer, cells_of, ratio_table, stream_table, summary
 from benchmarks.engines.results import (
@@ -21,7 +20,6 @@ from benchmarks.engines.systems import EngineSpec, open_engine
 from benchmarks.engines.workloads import batches_of, grid, padded_share, stream
 from benchmarks.machine import Machine
 from benchmarks.results import load, save
-from hazgate.bundle import Bundle
 
 SHAPE = ModelShape(macs_per_token=100, hidden=4, n_global=1, n_local=2, reach=1)
 
@@ -163,14 +161,6 @@ def test_a_grid_has_each_length_alone_before_the_batches() -> None:
     assert [(w.n_texts, w.tokens) for w in made] == [(1, 16), (1, 32), (8, 16)]
     ((ids, mask),) = batches_of(made[-1], 900)
     assert ids.shape == mask.shape == (8, 16)
-
-
-def test_a_variants_bytes_leave_out_what_only_others_map(tiny_bundle: Path) -> None:
-    bundle = Bundle.open(tiny_bundle)
-    graph = tiny_bundle / "level1-int8.onnx"
-    fp32 = mapped_bytes(tiny_bundle / "level1-fp32.onnx")
-    all_files = sum(file.size_bytes for file in bundle.manifest.files.values())
-    assert graph.stat().st_size < mapped_bytes(graph) < fp32 < all_files
 
 
 def test_our_engine_is_the_runtimes_own_session(tiny_bundle: Path) -> None:

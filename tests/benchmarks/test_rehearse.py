@@ -10,6 +10,7 @@ from benchmarks.rehearse import (
     EXPECTED,
     LIMITS,
     Shape,
+    _for_random_weights,
     count_parameters,
     excesses,
     full_size,
@@ -46,6 +47,19 @@ def rehearsal(*, peak_rss_bytes: int, build_s: float) -> Rehearsal:
         steps=(),
         parity=(),
     )
+
+
+def test_random_weights_open_the_gate_of_int8_and_no_other(tmp_path: Path) -> None:
+    opened = tmp_path / "recipe.toml"
+    opened.write_text(_for_random_weights(RECIPES / "mlcommons.toml"), encoding="utf-8")
+    before = load_recipe(RECIPES / "mlcommons.toml").recipe
+    after = load_recipe(opened).recipe
+    assert after.variants["fp32"] == before.variants["fp32"]
+    assert after.variants["int8"].gate.max_abs_logit_diff > 1
+    assert after.variants["int8"].gate.max_invariance_diff == (
+        before.variants["int8"].gate.max_invariance_diff
+    )
+    assert all((opened.parent / file).is_file() for file in after.calibration.files)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def info(bundle: Path, as_json: bool) -> None:
         highlight=False,
         markup=False,
     )
-    console.print(f"int8     {_int8_kernels()}", highlight=False)
-    console.print(f"auto     variant {_auto(manifest)} on this processor", highlight=False)
+    for line in _processor_lines(manifest):
+        console.print(line, highlight=False)
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
         for role, source in (("base", level.base), ("adapter", level.adapter)):
@@ -74,21 +74,19 @@ def info(bundle: Path, as_json: bool) -> None:
         console.print(table)
 
 
-def _int8_kernels() -> str:
+def _processor_lines(manifest: Manifest) -> list[str]:
+    """What int8 is on this processor, and what "auto" makes of that."""
     try:
         fast = int8_is_fast()
     except ProviderError:
-        return "no onnxruntime is installed here"
-    if fast:
-        return "this processor's fast kernels are exact (VNNI, AMX or the like)"
-    return "this processor has no exact fast kernels (VNNI, AMX): slower exact ones are taken"
-
-
-def _auto(manifest: Manifest) -> str:
-    try:
-        return choose_variant(manifest, AUTO, int8_is_fast=int8_is_fast)
-    except ProviderError:
-        return manifest.default_variant
+        return ["int8     no onnxruntime is installed here"]
+    auto = choose_variant(manifest, AUTO, int8_is_fast=lambda: fast)
+    kernels = (
+        "this processor's fast kernels are exact (VNNI, AMX or the like)"
+        if fast
+        else "this processor has no exact fast kernels (VNNI, AMX): slower exact ones are taken"
+    )
+    return [f"int8     {kernels}", f"auto     variant {auto} on this processor"]
 
 
 @click.command("verify-files", epilog="Example: hazgate verify-files build/mini")

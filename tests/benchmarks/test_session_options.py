@@ -1,0 +1,54 @@
+"""Every change of a session option is one that ONNX Runtime takes, and is measured beside ours."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.machine import Machine
+from benchmarks.measure import spread
+from benchmarks.session_options import (
+    CHANGES,
+    OptionComparison,
+    OptionFigures,
+    measure_row,
+    option_table,
+)
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_every_row_is_measured(mini_bundle: Path, name: str) -> None:
+    row = measure_row(mini_bundle / "level2-int8.onnx", name, threads=1)
+    assert min(row["short_ms"], row["long_ms"]) > 0
+    assert row["cpu_per_wall"] > 0
+    assert row["rss_bytes"] > 1_000_000
+
+
+def test_a_row_shows_its_medians() -> None:
+    figures = OptionFigures(
+        name="threads do not spin",
+        short_ms=spread([1.0, 2.0, 9.0]),
+        long_ms=spread([8.0]),
+        speedup_short=spread([0.5]),
+        cpu_per_wall=spread([0.1]),
+        rss_bytes=spread([3e6]),
+    )
+    machine = Machine(
+        cpu="toy",
+        isa=(),
+        processors=2,
+        memory_gb=1.0,
+        is_virtual=False,
+        os="toy",
+        versions={},
+    )
+    results = OptionComparison(
+        schema_version=1,
+        name="toy",
+        graph="level2-int8.onnx",
+        date="2026-01-01",
+        command="make toy",
+        machine=machine,
+        threads=2,
+        rows=(figures,),
+    )
+    assert "| threads do not spin | 2.00 | 8.00 | 0.50 | 0.10 | 3 |" in option_table(results)
