@@ -43,7 +43,7 @@ format: install  ## rewrite the code in the project's style
 
 rehearse: install  ## merge, export and verify the production recipe on a full-size stand-in
 	$(BIN)/python -m benchmarks.rehearse build/rehearsal
-	$(BIN)/python -m benchmarks.readme README.md
+	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
 
 $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
@@ -56,12 +56,12 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.engines.run --size mini
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
-	$(BIN)/python -m benchmarks.readme README.md
+	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
 
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
 	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3
 	$(BIN)/python -m benchmarks.footprint --size full
-	$(BIN)/python -m benchmarks.readme README.md
+	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv

@@ -77,6 +77,7 @@ def test_missing_results_are_an_error_and_leave_the_file_alone(tmp_path: Path) -
     assert file.read_text(encoding="utf-8") == marked("parity-rehearsal")
 
 
-def test_the_projects_readme_is_up_to_date() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
+def test_the_projects_readmes_are_up_to_date(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert fill(text, regions(RESULTS)) == text
