@@ -56,12 +56,25 @@ def _denormals(options: Any) -> None:  # noqa: ANN401
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
 
 
+def _fusions(options: Any) -> None:  # noqa: ANN401
+    import onnxruntime
+
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+def _u8_weights(options: Any) -> None:  # noqa: ANN401
+    _fusions(options)
+    options.add_session_config_entry("session.x64quantprecision", "1")
+
+
 CHANGES: Mapping[str, Callable[[Any], None]] = {
     "as the runtime sets them": _as_they_are,
     "threads do not spin": _no_spinning,
     "no memory arena": _no_arena,
     "no memory patterns": _no_patterns,
     "denormals as zero": _denormals,
+    "all of ONNX Runtime's fusions": _fusions,
+    "all fusions, u8 weights (x64quantprecision)": _u8_weights,
 }
 
 
@@ -170,7 +183,7 @@ def measure_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:
     """One row, in this process; keys as the fields of `OptionFigures`."""
     import onnxruntime
 
-    options = session_options(onnxruntime, threads)
+    options = session_options(onnxruntime, "authored", threads)
     CHANGES[name](options)
     session = onnxruntime.InferenceSession(str(graph), options, providers=[CPU])
 

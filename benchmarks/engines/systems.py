@@ -136,5 +136,7 @@ def _hazgate(spec: EngineSpec, threads: int) -> Engine:
 
     graph = onnx.load(spec.file, load_external_data=False).graph
     n_labels = graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    session = OrtSession(Path(spec.file), n_labels=n_labels, provider=CPU, threads=threads)
+    session = OrtSession(
+        Path(spec.file), kind="authored", n_labels=n_labels, provider=CPU, threads=threads
+    )
     return session.run

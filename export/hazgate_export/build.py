@@ -313,7 +313,13 @@ def _lengths(recipe: Recipe) -> tuple[int, ...]:
 
 def _measure(recipe: Recipe, name: str, variant: str, level: ExportedLevel, graph: Path) -> Parity:
     settings = recipe.variants[variant]
-    session = OrtSession(graph, n_labels=len(level.labels), provider=CPU, threads=default_threads())
+    session = OrtSession(
+        graph,
+        kind=level.graphs[variant].kind,
+        n_labels=len(level.labels),
+        provider=CPU,
+        threads=default_threads(),
+    )
     return measure(
         session,
         level.cases,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hazgate.manifest import (
     SCHEMA_VERSION,
     CascadeSpec,
+    GraphKind,
     LevelSpec,
     Manifest,
     ParitySpec,
@@ -21,7 +22,7 @@ from hazgate.manifest import (
 from hazgate.session import CPU
 from hazgate_export.corpus import Case
 from hazgate_export.recipe import LoadedRecipe
-from hazgate_export.schemes import GraphKind, batching_of
+from hazgate_export.schemes import batching_of
 from hazgate_export.sources import Fetched
 from hazgate_export.verify import Boundary, Parity
 from hazgate_export.weights import WrittenGraph

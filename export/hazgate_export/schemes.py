@@ -4,10 +4,6 @@ from typing import Literal
 
 from hazgate.manifest import Batching
 
-# "authored": written for the CPU in ONNX Runtime's fused operators, see `author`.
-# "portable": exported by Optimum in plain ONNX operators, for any execution provider.
-GraphKind = Literal["authored", "portable"]
-
 # What a recipe asks for: the third takes the portable graph where no authored one is known.
 GraphChoice = Literal["authored", "portable", "authored-or-portable"]
 

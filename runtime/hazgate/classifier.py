@@ -93,6 +93,7 @@ class Classifier:
             tokenizer=tokenizer or Tokenizer(bundle.file(spec.tokenizer.file), spec.tokenizer),
             session=OrtSession(
                 bundle.file(chosen.graph),
+                kind=chosen.kind,
                 n_labels=len(spec.labels),
                 provider=provider,
                 threads=threads if threads is not None else max(1, default_threads() // workers),

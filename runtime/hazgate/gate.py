@@ -11,7 +11,7 @@ from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.errors import BundleError, InputError
 from hazgate.scores import softmax
-from hazgate.session import CPU, int8_is_fast
+from hazgate.session import CPU, measure_int8_speedup
 from hazgate.tokenization import Tokens, as_texts, check_text
 from hazgate.variants import choose_variant
 from hazgate.verdict import ModelIdentity, TokenCount, Verdict, decide
@@ -47,7 +47,7 @@ class Gate:
         Args:
             path: a bundle directory.
             variant: which of the bundle's variants runs; None takes its default, "auto" int8 where
-                this processor multiplies it at full speed.
+                this processor is faster at it, see `hazgate.variants`.
             provider: ONNX Runtime's name of the execution provider.
             threads: intra-op threads of a run; None divides this process's processors among the
                 workers.
@@ -61,7 +61,7 @@ class Gate:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
                 and the message say which, and what to do.
         """
-        choose = functools.partial(choose_variant, asked=variant, int8_is_fast=int8_is_fast)
+        choose = functools.partial(choose_variant, asked=variant, int8_speedup=measure_int8_speedup)
         bundle = Bundle.open_variant(path, choose)
         chosen = choose(bundle.manifest)
         cascade = bundle.manifest.cascade

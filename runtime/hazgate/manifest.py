@@ -22,6 +22,7 @@ SCHEMA_VERSION = 1
 AUTO = "auto"
 
 Batching = Literal["padded", "equal_length", "alone"]
+GraphKind = Literal["authored", "portable"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -87,7 +88,7 @@ class VariantSpec:
 
     graph: str
     data: tuple[str, ...]
-    kind: Literal["authored", "portable"]
+    kind: GraphKind
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     scheme: str
     execution_providers: tuple[str, ...]

@@ -33,7 +33,7 @@ from hazgate_export.author.families import (
     write_int8,
 )
 from hazgate_export.author.layers import quantize_table
-from hazgate_export.author.linear import Float32, PerTokenInt8, StaticInt8, quantize_columns
+from hazgate_export.author.linear import Float32, PerTokenInt8, StaticInt8
 from hazgate_export.author.modernbert import ModernBert
 from hazgate_export.author.observe import Observed
 from hazgate_export.corpus import Case
@@ -95,7 +95,7 @@ class Subject:
 
     def judge(self, file: Path, gate: GateRecipe = FP32, batching: Batching = "padded") -> Parity:
         return measure(
-            OrtSession(file, n_labels=N_LABELS, provider=CPU, threads=2),
+            OrtSession(file, kind="authored", n_labels=N_LABELS, provider=CPU, threads=2),
             CASES,
             self.reference,
             level="level2",
@@ -274,7 +274,9 @@ def test_a_batch_gives_what_its_texts_give_alone_in_every_mix_of_lengths(
     subjects: Mapping[str, Subject], tmp_path: Path
 ) -> None:
     write_fp32(subjects["modernbert"].weights, tmp_path / "graph.onnx", OPSET)
-    session = OrtSession(tmp_path / "graph.onnx", n_labels=N_LABELS, provider=CPU, threads=1)
+    session = OrtSession(
+        tmp_path / "graph.onnx", kind="authored", n_labels=N_LABELS, provider=CPU, threads=1
+    )
     alone = {case.id: session.run(*pad([case.input_ids], 0))[0] for case in CASES}
 
     @given(chosen=st.lists(st.sampled_from(CASES), min_size=1, max_size=6))
@@ -292,7 +294,9 @@ def test_more_tokens_than_positions_are_an_error_and_never_an_answer(
 ) -> None:
     n_positions = families()[family].config.max_position_embeddings
     write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
-    session = OrtSession(tmp_path / "graph.onnx", n_labels=N_LABELS, provider=CPU, threads=1)
+    session = OrtSession(
+        tmp_path / "graph.onnx", kind="authored", n_labels=N_LABELS, provider=CPU, threads=1
+    )
     assert session.run(*pad([[5] * n_positions], 0)).shape == (1, N_LABELS)
     with pytest.raises(InferenceError, match=f"failed on shape \\(1, {n_positions + 1}\\)"):
         session.run(*pad([[5] * (n_positions + 1)], 0))
@@ -339,17 +343,6 @@ def test_a_family_without_a_graph_is_refused() -> None:
 
 
 WIDTHS = st.integers(min_value=1, max_value=40)
-
-
-@given(seed=st.integers(min_value=0, max_value=2**32 - 1), width=WIDTHS)
-@settings(deadline=None, max_examples=50)
-def test_columns_are_quantised_to_half_a_step(seed: int, width: int) -> None:
-    random = np.random.default_rng(seed)
-    weight = (random.normal(size=(width, 5)) * random.lognormal(0, 3, size=5)).astype(np.float32)
-    weight[:, 0] = 0
-    int8, scale = quantize_columns(weight)
-    assert int8.min() >= -127
-    assert (np.abs(int8 * scale - weight) <= 0.501 * scale).all()
 
 
 @given(seed=st.integers(min_value=0, max_value=2**32 - 1), width=WIDTHS)

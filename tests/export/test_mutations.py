@@ -56,7 +56,7 @@ class Subject:
         return merge(load_adapted(self.base, self.adapter, recipe, LABELS))
 
     def judge(self, graph: Path) -> Parity:
-        session = OrtSession(graph, n_labels=len(LABELS), provider=CPU, threads=2)
+        session = OrtSession(graph, kind="portable", n_labels=len(LABELS), provider=CPU, threads=2)
         return measure(
             session,
             self.cases,

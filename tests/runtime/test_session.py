@@ -33,7 +33,7 @@ def _open(
 ) -> OrtSession:
     file = folder / "graph.onnx"
     file.write_bytes(graph)
-    return OrtSession(file, n_labels=n_labels, provider=provider, threads=threads)
+    return OrtSession(file, kind="portable", n_labels=n_labels, provider=provider, threads=threads)
 
 
 def _ids(*rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,7 @@ def test_a_corrupt_graph_is_a_bundle_error_and_nothing_is_printed(
 
 def test_a_missing_graph_is_a_bundle_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"none\.onnx cannot be loaded"):
-        OrtSession(tmp_path / "none.onnx", n_labels=2, provider=CPU, threads=1)
+        OrtSession(tmp_path / "none.onnx", kind="portable", n_labels=2, provider=CPU, threads=1)
 
 
 SIGNATURES = {

@@ -16,27 +16,27 @@ def _manifest(default: str, *, int8_in: tuple[str, ...] = ("level1", "level2")) 
     return Manifest.parse(spell(data))
 
 
-def _must_not_be_asked() -> bool:
+def _must_not_be_asked() -> float:
     raise AssertionError
 
 
-@pytest.mark.parametrize(("fast", "expected"), [(True, "int8"), (False, "fp32")])
-def test_auto_takes_int8_where_it_is_fast(*, fast: bool, expected: str) -> None:
-    assert choose_variant(_manifest("fp32"), "auto", int8_is_fast=lambda: fast) == expected
+@pytest.mark.parametrize(("speedup", "expected"), [(3.0, "int8"), (1.2, "int8"), (1.1, "fp32")])
+def test_auto_takes_int8_where_it_is_faster(speedup: float, expected: str) -> None:
+    assert choose_variant(_manifest("fp32"), "auto", int8_speedup=lambda: speedup) == expected
 
 
 def test_auto_takes_no_variant_that_a_level_lacks() -> None:
     manifest = _manifest("fp32", int8_in=("level2",))
-    assert choose_variant(manifest, "auto", int8_is_fast=lambda: True) == "fp32"
+    assert choose_variant(manifest, "auto", int8_speedup=lambda: 3.0) == "fp32"
 
 
 def test_auto_leaves_an_int8_default_alone() -> None:
-    assert choose_variant(_manifest("int8"), "auto", int8_is_fast=lambda: False) == "int8"
+    assert choose_variant(_manifest("int8"), "auto", int8_speedup=lambda: 0.5) == "int8"
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, "fp32"), ("int8", "int8"), ("x", "x")])
 def test_a_name_and_the_default_need_no_look_at_the_processor(
     asked: str | None, expected: str
 ) -> None:
-    chosen = choose_variant(_manifest("fp32"), asked, int8_is_fast=_must_not_be_asked)
+    chosen = choose_variant(_manifest("fp32"), asked, int8_speedup=_must_not_be_asked)
     assert chosen == expected

@@ -12,7 +12,7 @@ from hazgate.bundle import Bundle
 from hazgate.decode import encode
 from hazgate.errors import ProviderError
 from hazgate.manifest import AUTO, Manifest
-from hazgate.session import int8_is_fast
+from hazgate.session import measure_int8_speedup
 from hazgate.variants import choose_variant
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
@@ -77,16 +77,14 @@ def info(bundle: Path, as_json: bool) -> None:
 def _processor_lines(manifest: Manifest) -> list[str]:
     """What int8 is on this processor, and what "auto" makes of that."""
     try:
-        fast = int8_is_fast()
+        speedup = measure_int8_speedup()
     except ProviderError:
         return ["int8     no onnxruntime is installed here"]
-    auto = choose_variant(manifest, AUTO, int8_is_fast=lambda: fast)
-    kernels = (
-        "this processor's fast kernels are exact (VNNI, AMX or the like)"
-        if fast
-        else "this processor has no exact fast kernels (VNNI, AMX): slower exact ones are taken"
-    )
-    return [f"int8     {kernels}", f"auto     variant {auto} on this processor"]
+    auto = choose_variant(manifest, AUTO, int8_speedup=lambda: speedup)
+    return [
+        f"int8     products are {speedup:.1f}x as fast as float32's on this processor",
+        f"auto     variant {auto} on this processor",
+    ]
 
 
 @click.command("verify-files", epilog="Example: hazgate verify-files build/mini")
