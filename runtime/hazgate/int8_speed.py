@@ -40,7 +40,7 @@ def int8_speedup(onnxruntime: Any) -> float:  # noqa: ANN401 - a module without 
     ]
     rounds = [[_seconds(session, feeds) for session, feeds in runs] for _ in range(_N_ROUNDS)]
     float32_s, int8_s = (min(times) for times in zip(*rounds, strict=True))
-    return float32_s / int8_s
+    return float(float32_s / int8_s)
 
 
 def _session(onnxruntime: Any, graph: bytes) -> Any:  # noqa: ANN401

@@ -74,6 +74,10 @@ def _model(config: PretrainedConfig, **changes: object) -> PreTrainedModel:
     return model
 
 
+def _session(file: Path) -> OrtSession:
+    return OrtSession(file, kind="authored", n_labels=N_LABELS, provider=CPU, threads=2)
+
+
 def _cases() -> tuple[Case, ...]:
     random = np.random.default_rng(3)
     return tuple(
@@ -95,7 +99,7 @@ class Subject:
 
     def judge(self, file: Path, gate: GateRecipe = FP32, batching: Batching = "padded") -> Parity:
         return measure(
-            OrtSession(file, kind="authored", n_labels=N_LABELS, provider=CPU, threads=2),
+            _session(file),
             CASES,
             self.reference,
             level="level2",
@@ -274,9 +278,7 @@ def test_a_batch_gives_what_its_texts_give_alone_in_every_mix_of_lengths(
     subjects: Mapping[str, Subject], tmp_path: Path
 ) -> None:
     write_fp32(subjects["modernbert"].weights, tmp_path / "graph.onnx", OPSET)
-    session = OrtSession(
-        tmp_path / "graph.onnx", kind="authored", n_labels=N_LABELS, provider=CPU, threads=1
-    )
+    session = _session(tmp_path / "graph.onnx")
     alone = {case.id: session.run(*pad([case.input_ids], 0))[0] for case in CASES}
 
     @given(chosen=st.lists(st.sampled_from(CASES), min_size=1, max_size=6))
@@ -294,9 +296,7 @@ def test_more_tokens_than_positions_are_an_error_and_never_an_answer(
 ) -> None:
     n_positions = families()[family].config.max_position_embeddings
     write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
-    session = OrtSession(
-        tmp_path / "graph.onnx", kind="authored", n_labels=N_LABELS, provider=CPU, threads=1
-    )
+    session = _session(tmp_path / "graph.onnx")
     assert session.run(*pad([[5] * n_positions], 0)).shape == (1, N_LABELS)
     with pytest.raises(InferenceError, match=f"failed on shape \\(1, {n_positions + 1}\\)"):
         session.run(*pad([[5] * (n_positions + 1)], 0))

@@ -29,7 +29,7 @@ def _in_16_bits(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
     products = activations[:, :, None].astype(np.int32) * weights.astype(np.int32)
     products = np.pad(products, ((0, 0), (0, products.shape[1] % 2), (0, 0)))
     pairs = np.clip(products[:, 0::2] + products[:, 1::2], -(2**15), 2**15 - 1)
-    return pairs.sum(axis=1)
+    return np.asarray(pairs.sum(axis=1))
 
 
 def _greedy(weights: np.ndarray) -> np.ndarray:
