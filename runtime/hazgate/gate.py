@@ -10,9 +10,10 @@ import numpy as np
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.errors import BundleError, InputError
+from hazgate.manifest import TokenizerSpec
 from hazgate.scores import softmax
 from hazgate.session import CPU, measure_int8_speedup
-from hazgate.tokenization import Tokens, as_texts, check_text
+from hazgate.tokenization import Tokenizer, Tokens, as_texts, check_text
 from hazgate.variants import choose_variant
 from hazgate.verdict import ModelIdentity, TokenCount, Verdict, decide
 
@@ -68,25 +69,28 @@ class Gate:
         limit = cascade.threshold if threshold is None else threshold
         if not 0 < limit < 1:
             raise BundleError(f"threshold must be between 0 and 1, got {limit}")
-        gate = Classifier.open(
-            bundle,
-            cascade.gate,
-            variant=chosen,
-            provider=provider,
-            threads=threads,
-            workers=workers,
-        )
-        levels = bundle.manifest.levels
-        same_tokenizer = levels[cascade.hazards].tokenizer == gate.spec.tokenizer
-        hazards = Classifier.open(
-            bundle,
-            cascade.hazards,
-            variant=chosen,
-            provider=provider,
-            threads=threads,
-            workers=workers,
-            tokenizer=gate.tokenizer if same_tokenizer else None,
-        )
+        names = (cascade.gate, cascade.hazards)
+        specs = [bundle.manifest.levels[name].tokenizer for name in names]
+        # Equal specifications are one tokenizer.
+        tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
+
+        def open_level(name: str, spec: TokenizerSpec) -> Classifier:
+            return Classifier.open(
+                bundle,
+                name,
+                variant=chosen,
+                provider=provider,
+                threads=threads,
+                workers=workers,
+                tokenizer=tokenizers[spec],
+            )
+
+        # Imported here, for `import hazgate` does without it.
+        from concurrent.futures import ThreadPoolExecutor
+
+        # ONNX Runtime packs weights without the interpreter lock: two levels take the time of one.
+        with ThreadPoolExecutor(len(names)) as pool:
+            gate, hazards = pool.map(open_level, names, specs)
         return cls(
             bundle=bundle,
             gate=gate,
