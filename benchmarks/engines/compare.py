@@ -212,6 +212,13 @@ def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[Eng
             is_int8=True,
         ),
         spec(
+            "ort-dynamic-reduced",
+            "ONNX Runtime dynamic int8, 7-bit weights",
+            "onnxruntime",
+            folder / forms.DYNAMIC_REDUCED,
+            is_int8=True,
+        ),
+        spec(
             "openvino-weights",
             "OpenVINO int8 weights",
             "openvino",

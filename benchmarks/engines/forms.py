@@ -18,6 +18,7 @@ from hazgate_export.progress import step
 
 PORTABLE = "portable.onnx"
 DYNAMIC = "dynamic-int8.onnx"
+DYNAMIC_REDUCED = "dynamic-int8-reduced.onnx"
 OPENVINO_WEIGHTS = "openvino-int8-weights.xml"
 OPENVINO_STATIC = "openvino-static-int8.xml"
 
@@ -36,7 +37,8 @@ def write_forms(merged: Path, folder: Path, calibration: Path) -> None:
     rows = [np.array(row, dtype=np.int64) for row in json.loads(calibration.read_text())]
     writers: dict[str, Callable[[Path], None]] = {
         PORTABLE: lambda file: _write_portable(merged, file),
-        DYNAMIC: lambda file: _write_dynamic(folder / PORTABLE, file),
+        DYNAMIC: lambda file: _write_dynamic(folder / PORTABLE, file, reduce_range=False),
+        DYNAMIC_REDUCED: lambda file: _write_dynamic(folder / PORTABLE, file, reduce_range=True),
         OPENVINO_WEIGHTS: lambda file: _write_compressed(folder / PORTABLE, file),
         OPENVINO_STATIC: lambda file: _write_static(folder / PORTABLE, file, rows),
     }
@@ -57,10 +59,19 @@ def _write_portable(merged: Path, file: Path) -> None:
     export_onnx(model.eval(), file, _OPSET)
 
 
-def _write_dynamic(portable: Path, file: Path) -> None:
-    from hazgate_export.quantize import quantize_int8
+def _write_dynamic(portable: Path, file: Path, *, reduce_range: bool) -> None:
+    """ONNX Runtime's dynamic quantisation, as its users call it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_int8(portable, file, "dynamic")
+    quantize_dynamic(
+        portable,
+        file,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=reduce_range,
+        weight_type=QuantType.QInt8,
+        use_external_data_format=True,
+    )
 
 
 def _write_compressed(portable: Path, file: Path) -> None:
