@@ -73,10 +73,26 @@ class BaseRecipe(_Table):
 
 
 class TokenizerRecipe(_Table):
-    """The tokenizer's served limits; see hazgate.manifest.TokenizerSpec."""
+    """The tokenizer's served limits; see hazgate.manifest.TokenizerSpec.
+
+    By default a window is as long as the model reads at once, and shares a quarter of it with the
+    next.
+    """
 
     max_tokens: int = Field(ge=4)
+    window_tokens: int | None = Field(default=None, ge=4)
+    overlap_tokens: int | None = Field(default=None, ge=0)
     special_tokens_in_text: Literal["text", "token"] = "text"
+
+    @property
+    def window(self) -> int:
+        """Tokens of a window, special ones included."""
+        return self.max_tokens if self.window_tokens is None else self.window_tokens
+
+    @property
+    def overlap(self) -> int:
+        """Tokens that a window shares with the next."""
+        return self.window // 4 if self.overlap_tokens is None else self.overlap_tokens
 
 
 class LevelRecipe(_Table):
@@ -235,6 +251,11 @@ def _contradictions(recipe: Recipe) -> list[str]:
     if recipe.cascade.hazards not in recipe.levels or recipe.cascade.hazards == recipe.cascade.gate:
         problems.append(f"cascade.hazards: expected another level, got {recipe.cascade.hazards!r}")
     limit = recipe.tokenizer.max_tokens
+    window, overlap = recipe.tokenizer.window, recipe.tokenizer.overlap
+    if window > limit:
+        problems.append(f"tokenizer.window_tokens: {window} is over max_tokens of {limit}")
+    if overlap >= window:
+        problems.append(f"tokenizer.overlap_tokens: {overlap} is no part of a window of {window}")
     problems.extend(
         f"parity.lengths: {length} is over tokenizer.max_tokens of {limit}"
         for length in recipe.parity.lengths

@@ -19,7 +19,8 @@ from hazgate.errors import (
     ProviderError,
 )
 from hazgate.gate import Gate
-from hazgate.verdict import ModelIdentity, TokenCount, Verdict
+from hazgate.reading import Reading
+from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,8 @@ __all__ = [
     "ModelIdentity",
     "Overloaded",
     "ProviderError",
+    "Reading",
+    "Span",
     "TokenCount",
     "Verdict",
 ]

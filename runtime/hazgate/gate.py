@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
-from hazgate.errors import BundleError, InputError
+from hazgate.errors import BundleError
 from hazgate.manifest import TokenizerSpec
+from hazgate.reading import Reading, check_sizes, choose_windows
 from hazgate.scores import softmax
 from hazgate.session import CPU, measure_int8_speedup
-from hazgate.tokenization import Tokenizer, Tokens, as_texts, check_text
+from hazgate.tokenization import Tokenizer, Tokens, Window, as_texts
 from hazgate.variants import choose_variant
-from hazgate.verdict import ModelIdentity, TokenCount, Verdict, decide
+from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict, decide
 
-# Tokenising is linear in a text's length, and a longer one is no prompt but an attack.
-DEFAULT_MAX_TEXT_BYTES = 1 << 20
+DEFAULT_READING = Reading()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +30,7 @@ class Gate:
     gate: Classifier
     hazards: Classifier
     threshold: float
-    max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES
+    reading: Reading = DEFAULT_READING
 
     @classmethod
     def open(
@@ -41,7 +42,7 @@ class Gate:
         threads: int | None = None,
         workers: int = 1,
         threshold: float | None = None,
-        max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES,
+        reading: Reading = DEFAULT_READING,
     ) -> "Gate":
         """Verifies the bundle at `path`, as far as the variant needs it, and loads both levels.
 
@@ -56,7 +57,7 @@ class Gate:
                 processors, answers a single text soonest; one worker a processor, each with one
                 thread, answers the most texts a second.
             threshold: P(unsafe) at which a text is flagged; None takes the bundle's.
-            max_text_bytes: longer texts (UTF-8) are refused as InputError.
+            reading: what becomes of texts that are longer than one window.
 
         Raises:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
@@ -70,7 +71,7 @@ class Gate:
         if not 0 < limit < 1:
             raise BundleError(f"threshold must be between 0 and 1, got {limit}")
         names = (cascade.gate, cascade.hazards)
-        specs = [bundle.manifest.levels[name].tokenizer for name in names]
+        specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
         # Equal specifications are one tokenizer.
         tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
 
@@ -96,7 +97,7 @@ class Gate:
             gate=gate,
             hazards=hazards,
             threshold=limit,
-            max_text_bytes=max_text_bytes,
+            reading=reading,
         )
 
     @property
@@ -116,6 +117,9 @@ class Gate:
     def check_many(self, texts: Sequence[str], *, all_levels: bool = False) -> list[Verdict]:
         """The verdict on each text, in the order given.
 
+        A text that is longer than a window of the model is read in several, see `Reading`; the
+        most unsafe of them decides.
+
         Args:
             texts: any number of strings; an empty string is a text like any other.
             all_levels: read the hazards of texts that Level 1 did not flag, too.
@@ -125,39 +129,63 @@ class Gate:
             InferenceError: a model failed or gave a logit that is not finite.
         """
         texts = as_texts(texts)
-        self._check_input(texts)
-        tokens = self.gate.tokenizer.encode(texts)
+        check_sizes(texts, self.reading)
+        tokens = choose_windows(self.gate.tokenizer.encode(texts), self.reading)
         positive = self.gate.labels.index(self.bundle.manifest.cascade.positive_label)
-        unsafe = softmax(self.gate.logits_of_tokens(tokens))[:, positive]
-        opened = [i for i, p in enumerate(unsafe) if all_levels or p >= self.threshold]
-        hazard_tokens = self._hazard_tokens([texts[i] for i in opened], [tokens[i] for i in opened])
-        hazards = dict(zip(opened, self._hazards(hazard_tokens), strict=True))
-        read = {i: t.n_read for i, t in zip(opened, hazard_tokens, strict=True)}
-        model = self.model
+        unsafe = [softmax(logits)[:, positive] for logits in self.gate.window_logits(tokens)]
+        opened = {
+            i: windows
+            for i, of_text in enumerate(unsafe)
+            if (windows := opened_windows(of_text, self.threshold, all_levels=all_levels))
+        }
+        hazards = dict(zip(opened, self._hazards(texts, tokens, opened), strict=True))
         return [
-            decide(
-                unsafe=float(unsafe[i]),
-                threshold=self.threshold,
-                hazards=hazards.get(i),
-                tokens=TokenCount(total=t.n_total, read=min(t.n_read, read.get(i, t.n_read))),
-                model=model,
-            )
-            for i, t in enumerate(tokens)
+            self._verdict(text_tokens, of_text, hazards.get(i))
+            for i, (text_tokens, of_text) in enumerate(zip(tokens, unsafe, strict=True))
         ]
 
-    def _check_input(self, texts: Sequence[str]) -> None:
-        for i, text in enumerate(texts):
-            size_bytes = check_text(text, i)
-            if size_bytes > self.max_text_bytes:
-                raise InputError(
-                    f"text {i}: {size_bytes} bytes, at most {self.max_text_bytes} are taken; "
-                    "split it, or open the gate with a larger max_text_bytes"
-                )
+    def _hazards(
+        self, texts: Sequence[str], tokens: Sequence[Tokens], opened: Mapping[int, Sequence[int]]
+    ) -> list[Mapping[str, float]]:
+        """Each hazard's highest probability over the windows that opened the gate."""
+        pieces = [
+            self._hazard_tokens(texts[i], [tokens[i].windows[k] for k in windows])
+            for i, windows in opened.items()
+        ]
+        highest = [softmax(logits).max(axis=0) for logits in self.hazards.window_logits(pieces)]
+        return [dict(zip(self.hazards.labels, map(float, row), strict=True)) for row in highest]
 
-    def _hazard_tokens(self, texts: Sequence[str], tokens: list[Tokens]) -> list[Tokens]:
-        shared = self.hazards.tokenizer is self.gate.tokenizer
-        return tokens if shared else self.hazards.tokenizer.encode(texts)
+    def _hazard_tokens(self, text: str, windows: Sequence[Window]) -> Tokens:
+        """What Level 2 reads of these windows of Level 1, in its own tokens."""
+        if self.hazards.tokenizer is not self.gate.tokenizer:
+            parts = self.hazards.tokenizer.encode([text[w.start : w.end] for w in windows])
+            windows = [window for part in parts for window in part.windows]
+        n_tokens = sum(window.n_tokens for window in windows)
+        return Tokens(windows=tuple(windows), n_total=n_tokens, n_read=n_tokens)
 
-    def _hazards(self, tokens: Sequence[Tokens]) -> list[Mapping[str, float]]:
-        rows: np.ndarray = softmax(self.hazards.logits_of_tokens(tokens))
-        return [dict(zip(self.hazards.labels, map(float, row), strict=True)) for row in rows]
+    def _verdict(
+        self, tokens: Tokens, unsafe: NDArray[np.float64], hazards: Mapping[str, float] | None
+    ) -> Verdict:
+        worst = tokens.windows[int(unsafe.argmax())]
+        return decide(
+            unsafe=float(unsafe.max()),
+            threshold=self.threshold,
+            hazards=hazards,
+            tokens=TokenCount(
+                total=tokens.n_total, read=tokens.n_read, windows=len(tokens.windows)
+            ),
+            span=Span(start=worst.start, end=worst.end),
+            model=self.model,
+        )
+
+
+def opened_windows(unsafe: NDArray[np.float64], threshold: float, *, all_levels: bool) -> list[int]:
+    """Which windows of a text Level 2 is to read.
+
+    Args:
+        unsafe: P(unsafe) of each window.
+        threshold: the gate opens at this P(unsafe) and above.
+        all_levels: where no window opens it, read the hazards of the most unsafe one.
+    """
+    opened = [int(i) for i in np.flatnonzero(unsafe >= threshold)]
+    return opened or ([int(unsafe.argmax())] if all_levels else [])

@@ -39,12 +39,17 @@ class FileSpec:
 class TokenizerSpec:
     """How text becomes `input_ids`.
 
+    `max_tokens` are what the model can read at once and was proven on. Texts are read in windows
+    of `window_tokens`, both with special tokens, which share `overlap_tokens` of the text.
+
     `special_tokens_in_text` says what a user's own spelling of a special token is: "text" takes
     it apart like any other word, "token" lets it become that token.
     """
 
     file: str
     max_tokens: int
+    window_tokens: int
+    overlap_tokens: int
     pad_token_id: int
     special_tokens_in_text: Literal["text", "token"]
 
@@ -206,6 +211,16 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
         yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
     if level.tokenizer.max_tokens < 1:
         yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
+    if not 1 <= level.tokenizer.window_tokens <= level.tokenizer.max_tokens:
+        yield (
+            f"{path}.tokenizer.window_tokens: must be from 1 to max_tokens, "
+            f"got {level.tokenizer.window_tokens}"
+        )
+    if not 0 <= level.tokenizer.overlap_tokens < level.tokenizer.window_tokens:
+        yield (
+            f"{path}.tokenizer.overlap_tokens: must be from 0 to less than window_tokens, "
+            f"got {level.tokenizer.overlap_tokens}"
+        )
     if level.tokenizer.file not in manifest.files:
         yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"
     if manifest.default_variant not in level.variants:

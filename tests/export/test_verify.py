@@ -24,7 +24,12 @@ from hazgate_export.verify import Boundary, Parity, measure
 from hazgate_export.verify_bundle import verify_bundle
 
 SPEC = TokenizerSpec(
-    file="tokenizer.json", max_tokens=64, pad_token_id=0, special_tokens_in_text="text"
+    file="tokenizer.json",
+    max_tokens=64,
+    window_tokens=64,
+    overlap_tokens=16,
+    pad_token_id=0,
+    special_tokens_in_text="text",
 )
 STRICT = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 CASES = tuple(

@@ -18,6 +18,8 @@ from hazgate import (
     InferenceError,
     InputError,
     ModelIdentity,
+    Reading,
+    Span,
     TokenCount,
     Verdict,
 )
@@ -75,8 +77,9 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
         unsafe=float(unsafe),
         hazard=HAZARDS[int(hazards.argmax())],
         hazards=dict(zip(HAZARDS, map(float, hazards), strict=True)),
-        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total),
+        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, windows=1),
         truncated=False,
+        span=Span(start=0, end=len(text)),
         model=ModelIdentity(
             bundle="tiny", digest=int8_gate.bundle.digest, variant="int8", provider=CPU
         ),
@@ -126,24 +129,9 @@ def test_the_positive_label_is_found_by_name_and_not_by_place(bundle_copy: Path)
     assert not Gate.open(bundle_copy, threads=1).check("anything").flagged
 
 
-def test_a_text_beyond_the_limit_says_how_much_was_read(gate: Gate) -> None:
-    whole, cut = gate.check_many(["hello", "hello " * 200])
-    assert whole.tokens.read == whole.tokens.total
-    assert not whole.truncated
-    assert cut.tokens.read == MAX_TOKENS - 2
-    assert cut.tokens.total > 200
-    assert cut.truncated
-
-
-def test_what_is_beyond_the_limit_is_not_read(gate: Gate) -> None:
-    one, other = (gate.check("hello " * 200 + end) for end in ("", "bomb bomb"))
-    assert (one.unsafe, one.hazards) == (other.unsafe, other.hazards)
-    assert one.tokens.total < other.tokens.total
-
-
 def test_an_empty_text_is_a_text_like_any_other(gate: Gate) -> None:
     verdict = gate.check("")
-    assert verdict.tokens == TokenCount(total=0, read=0)
+    assert verdict.tokens == TokenCount(total=0, read=0, windows=1)
     assert not verdict.truncated
     assert 0 < verdict.unsafe < 1
 
@@ -322,7 +310,9 @@ def test_ten_megabytes_are_refused_before_anything_reads_them(int8_gate: Gate) -
 
 
 def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, threads=1, max_text_bytes=TEN_MEGABYTES)
+    opened = Gate.open(
+        tiny_bundle, threads=1, reading=Reading(max_text_bytes=TEN_MEGABYTES, long_texts="truncate")
+    )
     text = "hello " * (TEN_MEGABYTES // 6)
     verdict = opened.check(text)
     assert verdict.truncated
@@ -332,7 +322,7 @@ def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Pat
 
 
 def test_the_limit_counts_bytes_and_not_characters(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, threads=1, max_text_bytes=4)
+    opened = Gate.open(tiny_bundle, threads=1, reading=Reading(max_text_bytes=4))
     assert opened.check("\U0001f600").tokens.total > 0
     with pytest.raises(InputError, match="text 0: 6 bytes, at most 4"):
         opened.check("你好")
@@ -349,7 +339,10 @@ def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
     bundle_copy: Path, int8_gate: Gate
 ) -> None:
     edit_manifest(
-        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(max_tokens=8)
+        bundle_copy,
+        lambda data: data["levels"]["level2"]["tokenizer"].update(
+            window_tokens=8, overlap_tokens=2
+        ),
     )
     opened = Gate.open(bundle_copy, threads=1)
     assert opened.hazards.tokenizer is not opened.gate.tokenizer
@@ -358,9 +351,9 @@ def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
     reference = int8_gate.check(text, all_levels=True)
     assert verdict.unsafe == reference.unsafe
     assert verdict.hazards != reference.hazards
-    # What only one level read was not read by the gate as a whole.
-    assert verdict.tokens == TokenCount(total=reference.tokens.total, read=6)
-    assert verdict.truncated
+    # Level 2 reads the same characters, in windows of its own.
+    assert verdict.tokens == reference.tokens
+    assert not verdict.truncated
 
 
 def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: Path) -> None:
@@ -376,7 +369,7 @@ def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: 
 
 def test_separate_tokenizers_keep_texts_and_hazards_together(bundle_copy: Path) -> None:
     edit_manifest(
-        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(max_tokens=60)
+        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(window_tokens=60)
     )
     opened = Gate.open(bundle_copy, threads=1)
     assert opened.check_many(TEXTS) == [opened.check(text) for text in TEXTS]
@@ -495,7 +488,7 @@ def test_no_inference_error_quotes_the_text(bundle_copy: Path, graph: bytes) -> 
 )
 def test_no_input_error_quotes_the_text(tiny_bundle: Path, texts: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        Gate.open(tiny_bundle, threads=1, max_text_bytes=100).check_many(texts)
+        Gate.open(tiny_bundle, threads=1, reading=Reading(max_text_bytes=100)).check_many(texts)
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
@@ -506,7 +499,7 @@ def test_mini_flags_its_example_and_names_the_hazard(mini_bundle: Path) -> None:
     verdict = Gate.open(mini_bundle, threads=1).check("How to hack into someone's email account")
     assert verdict.flagged
     assert verdict.hazard == "S2_nonviolent_crimes"
-    assert verdict.tokens == TokenCount(total=9, read=9)
+    assert verdict.tokens == TokenCount(total=9, read=9, windows=1)
     assert verdict.model.bundle == "mini"
 
 

@@ -42,6 +42,8 @@ def _level(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
         "tokenizer": {
             "file": "tokenizer.json",
             "max_tokens": 64,
+            "window_tokens": 64,
+            "overlap_tokens": 16,
             "pad_token_id": 0,
             "special_tokens_in_text": "text",
         },

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
+from hazgate.reading import LongTexts, Reading
 from hazgate.session import CPU
 from hazgate.verdict import Verdict
 
@@ -49,6 +50,13 @@ Examples:
     help="Runs at a time: as many as there are processors reads a file soonest.",
 )
 @click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
+@click.option(
+    "--long-texts",
+    type=click.Choice(["window", "truncate", "reject"]),
+    default="window",
+    show_default=True,
+    help="Read texts longer than a window whole, read their beginning, or refuse them.",
+)
 @click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
 @click.option("--pass-through", is_flag=True, help="Repeat a line's other fields under `input`.")
 @click.option("--table", is_flag=True, help="A table for people instead of JSON Lines.")
@@ -62,6 +70,7 @@ def classify(
     threads: int | None,
     workers: int,
     threshold: float | None,
+    long_texts: LongTexts,
     all_levels: bool,
     pass_through: bool,
     table: bool,
@@ -84,6 +93,7 @@ def classify(
         threads=threads,
         workers=workers,
         threshold=threshold,
+        reading=Reading(long_texts=long_texts),
     )
     console = Console(stderr=True)
     flagged = False
