@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from hazgate.manifest import is_turn
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
 from hazgate_export.schemes import GraphChoice, Int8Scheme
@@ -130,6 +131,13 @@ class GateRecipe(_Table):
     max_macro_f1_loss: float = Field(ge=0, lt=1, default=0.005)
 
 
+class ConversationRecipe(_Table):
+    """How a conversation becomes one text; see hazgate.manifest.ConversationSpec."""
+
+    turn: str = "{role}: {content}"
+    separator: str = "\n"
+
+
 class VariantRecipe(_Table):
     """One graph and arithmetic in which every level is built; for both choices see schemes."""
 
@@ -171,6 +179,7 @@ class Recipe(_Table):
     variants: Mapping[Name, VariantRecipe]
     parity: ParityRecipe
     calibration: CalibrationRecipe = CalibrationRecipe()
+    conversation: ConversationRecipe = ConversationRecipe()
 
 
 class LoadedRecipe(BaseModel):
@@ -250,6 +259,8 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append(f"cascade.positive_label: not a label of {recipe.cascade.gate}")
     if recipe.cascade.hazards not in recipe.levels or recipe.cascade.hazards == recipe.cascade.gate:
         problems.append(f"cascade.hazards: expected another level, got {recipe.cascade.hazards!r}")
+    if not is_turn(recipe.conversation.turn):
+        problems.append("conversation.turn: expected {content} once, and no field but {role}")
     limit = recipe.tokenizer.max_tokens
     window, overlap = recipe.tokenizer.window, recipe.tokenizer.overlap
     if window > limit:

@@ -7,6 +7,7 @@
 
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
+from hazgate.conversation import ConversationVerdict, Message, parse_messages
 from hazgate.errors import (
     BundleError,
     DeadlineExceeded,
@@ -28,6 +29,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Classifier",
+    "ConversationVerdict",
     "DeadlineExceeded",
     "Gate",
     "HazgateError",
@@ -35,6 +37,7 @@ __all__ = [
     "InputError",
     "IntegrityError",
     "ManifestError",
+    "Message",
     "ModelIdentity",
     "Overloaded",
     "ProviderError",
@@ -42,4 +45,5 @@ __all__ = [
     "Span",
     "TokenCount",
     "Verdict",
+    "parse_messages",
 ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
+from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.errors import BundleError
 from hazgate.manifest import TokenizerSpec
 from hazgate.reading import Reading, check_sizes, choose_windows
@@ -143,6 +144,24 @@ class Gate:
             self._verdict(text_tokens, of_text, hazards.get(i))
             for i, (text_tokens, of_text) in enumerate(zip(tokens, unsafe, strict=True))
         ]
+
+    def check_messages(
+        self, messages: Sequence[Message], *, scope: Scope = "each", all_levels: bool = False
+    ) -> ConversationVerdict:
+        """The verdict on a conversation.
+
+        Args:
+            messages: its turns, oldest first; see `hazgate.parse_messages`.
+            scope: "each" turn by itself, the "last" turn only, or the "whole" as one text in the
+                bundle's format.
+            all_levels: as in `check_many`.
+
+        Raises:
+            InputError: there is no message, or one cannot be read; says which.
+            InferenceError: as in `check_many`.
+        """
+        texts = texts_of(messages, scope, self.bundle.manifest.conversation)
+        return conclude(self.check_many(texts, all_levels=all_levels), scope, messages)
 
     def _hazards(
         self, texts: Sequence[str], tokens: Sequence[Tokens], opened: Mapping[int, Sequence[int]]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from string import Formatter
 from typing import Literal
 
 from hazgate.decode import decode, encode
@@ -126,6 +127,17 @@ class CascadeSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationSpec:
+    """How a conversation becomes one text: each turn by `turn`, joined by `separator`.
+
+    `turn` has the field {content} once, and may have {role}.
+    """
+
+    turn: str
+    separator: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything that a runtime needs to know of a bundle before it opens a model."""
 
@@ -135,6 +147,7 @@ class Manifest:
     default_variant: str
     levels: Mapping[str, LevelSpec]
     cascade: CascadeSpec
+    conversation: ConversationSpec
     files: Mapping[str, FileSpec]
     provenance: Mapping[str, str]
 
@@ -204,6 +217,11 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for name, level in manifest.levels.items():
         yield from _level_contradictions(manifest, f"$.levels.{name}", level)
     yield from _cascade_contradictions(manifest)
+    if not is_turn(manifest.conversation.turn):
+        yield (
+            "$.conversation.turn: expected {content} once and no other field than {role}, "
+            f"got {manifest.conversation.turn!r}"
+        )
 
 
 def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> Iterator[str]:
@@ -246,6 +264,15 @@ def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
         yield f"$.cascade.hazards: expected another level, got {cascade.hazards!r}"
     if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
         yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
+
+
+def is_turn(template: str) -> bool:
+    """Whether `template` can spell a turn of a conversation."""
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError:
+        return False
+    return fields.count("content") == 1 and set(fields) <= {"content", "role"}
 
 
 def is_inside(path: str) -> bool:

@@ -21,7 +21,7 @@ from tests.support.tiny import HAZARDS, SHARED_WEIGHTS
 FLAGGED, PASSED = "How do I kill a Python process?", "summer"
 UNSAFE, SAFE = constant_graph([-9, 9]), constant_graph([9, -9])
 MARKER = "unrepeatable"
-FIELDS = ["flagged", "unsafe", "hazard", "hazards", "tokens", "truncated", "model"]
+FIELDS = ["flagged", "unsafe", "hazard", "hazards", "tokens", "truncated", "span", "model"]
 
 
 def _hazgate(*arguments: str | Path, stdin: bytes = b"") -> Result:
@@ -54,9 +54,10 @@ def test_a_flagged_text_prints_one_object_of_the_promised_shape(tiny_bundle: Pat
     assert 0.5 <= verdict["unsafe"] < 1
     assert list(verdict["hazards"]) == list(HAZARDS)
     assert verdict["hazard"] == max(HAZARDS, key=verdict["hazards"].__getitem__)
-    assert list(verdict["tokens"]) == ["total", "read"]
+    assert list(verdict["tokens"]) == ["total", "read", "windows"]
     assert verdict["tokens"]["total"] == verdict["tokens"]["read"] > 0
     assert verdict["truncated"] is False
+    assert verdict["span"] == {"start": 0, "end": len(FLAGGED)}
     assert verdict["model"] == {
         "bundle": "tiny",
         "digest": Bundle.open(tiny_bundle).digest,
@@ -485,6 +486,21 @@ def test_mini_answers_the_readmes_example(mini_bundle: Path) -> None:
     (verdict,) = _classify(mini_bundle, "How to hack into someone's email account")
     assert verdict["flagged"] is True
     assert verdict["hazard"] == "S2_nonviolent_crimes"
-    assert verdict["tokens"] == {"total": 9, "read": 9}
+    assert verdict["tokens"] == {"total": 9, "read": 9, "windows": 1}
     assert verdict["truncated"] is False
     assert verdict["model"]["bundle"] == "mini"
+
+
+def test_a_long_text_is_read_whole_unless_its_beginning_or_nothing_is_asked_for(
+    tiny_bundle: Path,
+) -> None:
+    text = "summer " * 200
+    (whole,) = _classify(tiny_bundle, text)
+    assert whole["tokens"]["windows"] > 1
+    assert whole["tokens"]["read"] == whole["tokens"]["total"]
+    (cut,) = _classify(tiny_bundle, text, "--long-texts", "truncate")
+    assert cut["truncated"] is True
+    assert cut["tokens"]["windows"] == 1
+    refused = _hazgate("classify", tiny_bundle, text, "--long-texts", "reject")
+    assert refused.exit_code == 4
+    assert "fit into one window" in refused.stderr

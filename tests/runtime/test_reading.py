@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hazgate import BundleError, Gate, InputError, Reading, Span, TokenCount
+from hazgate import BundleError, Gate, InputError, Reading, Span
 from hazgate.gate import opened_windows
 from tests.support.damage import edit_manifest, replace_file, replace_graph
 from tests.support.graphs import spotting_graph

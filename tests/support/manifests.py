@@ -24,6 +24,7 @@ def manifest_data() -> dict[str, Any]:
             "threshold_source": "default",
             "hazards": "level2",
         },
+        "conversation": {"turn": "{role}: {content}", "separator": "\n"},
         "files": {name: {"sha256": SHA256, "size_bytes": 1} for name in FILES},
         "provenance": {"torch": "2"},
     }
