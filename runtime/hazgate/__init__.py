@@ -22,6 +22,7 @@ from hazgate.errors import (
 from hazgate.gate import Gate
 from hazgate.reading import Reading
 from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
+from hazgate.watch import Watch
 
 __version__ = "0.1.0"
 
@@ -45,5 +46,6 @@ __all__ = [
     "Span",
     "TokenCount",
     "Verdict",
+    "Watch",
     "parse_messages",
 ]

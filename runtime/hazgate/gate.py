@@ -19,6 +19,7 @@ from hazgate.session import CPU, measure_int8_speedup
 from hazgate.tokenization import Tokenizer, Tokens, Window, as_texts
 from hazgate.variants import choose_variant
 from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict, decide
+from hazgate.watch import Watch
 
 DEFAULT_READING = Reading()
 
@@ -162,6 +163,27 @@ class Gate:
         """
         texts = texts_of(messages, scope, self.bundle.manifest.conversation)
         return conclude(self.check_many(texts, all_levels=all_levels), scope, messages)
+
+    def watch(self, *, stride_tokens: int | None = None, n_confirm: int = 1) -> Watch:
+        """Watches a text that grows piece by piece, as a language model writes it.
+
+        Args:
+            stride_tokens: new tokens between two checks; None is a quarter of a window. Fewer
+                find out sooner and cost more.
+            n_confirm: checks in a row that must be at the threshold.
+
+        Raises:
+            BundleError: fewer than one of either.
+        """
+        if stride_tokens is None:
+            stride_tokens = max(1, self.gate.spec.tokenizer.window_tokens // 4)
+        return Watch(
+            self.check,
+            self.gate.tokenizer,
+            max_text_bytes=self.reading.max_text_bytes,
+            stride_tokens=stride_tokens,
+            n_confirm=n_confirm,
+        )
 
     def _hazards(
         self, texts: Sequence[str], tokens: Sequence[Tokens], opened: Mapping[int, Sequence[int]]
