@@ -16,6 +16,7 @@ from hazgate.errors import (
     IntegrityError,
     ManifestError,
     Overloaded,
+    PolicyError,
     ProviderError,
 )
 from hazgate.gate import Gate
@@ -36,6 +37,7 @@ __all__ = [
     "ManifestError",
     "ModelIdentity",
     "Overloaded",
+    "PolicyError",
     "ProviderError",
     "TokenCount",
     "Verdict",
