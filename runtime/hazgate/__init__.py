@@ -17,6 +17,7 @@ from hazgate.errors import (
     IntegrityError,
     ManifestError,
     Overloaded,
+    PolicyError,
     ProviderError,
 )
 from hazgate.gate import Gate
@@ -41,6 +42,7 @@ __all__ = [
     "Message",
     "ModelIdentity",
     "Overloaded",
+    "PolicyError",
     "ProviderError",
     "Reading",
     "Span",
