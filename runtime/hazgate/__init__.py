@@ -21,8 +21,16 @@ from hazgate.errors import (
     ProviderError,
 )
 from hazgate.gate import Gate
+from hazgate.policy import Policy
 from hazgate.reading import Reading
-from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
+from hazgate.verdict import (
+    ModelIdentity,
+    PolicyDecision,
+    PolicyIdentity,
+    Span,
+    TokenCount,
+    Verdict,
+)
 from hazgate.watch import Watch
 
 __version__ = "0.1.0"
@@ -42,7 +50,10 @@ __all__ = [
     "Message",
     "ModelIdentity",
     "Overloaded",
+    "Policy",
+    "PolicyDecision",
     "PolicyError",
+    "PolicyIdentity",
     "ProviderError",
     "Reading",
     "Span",

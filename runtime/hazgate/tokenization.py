@@ -50,7 +50,10 @@ class Tokens:
 
 
 class Tokenizer:
-    """A tokenizer file with its limits. Thread-safe: nothing changes after construction."""
+    """A tokenizer file with its limits. Thread-safe: nothing changes after construction.
+
+    `window_tokens` are those of a text that fit into one window.
+    """
 
     def __init__(self, file: str | os.PathLike[str], spec: TokenizerSpec) -> None:
         """Loads `file`.
@@ -70,9 +73,9 @@ class Tokenizer:
         fast.encode_special_tokens = spec.special_tokens_in_text == "text"
         self._fast = fast
         n_special = fast.num_special_tokens_to_add(is_pair=False)
-        self._window_tokens = spec.window_tokens - n_special
+        self.window_tokens = spec.window_tokens - n_special
         self._overlap_tokens = spec.overlap_tokens
-        if self._window_tokens <= spec.overlap_tokens:
+        if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
                 f"window_tokens of {spec.window_tokens} leaves no room for new text beside the "
                 f"tokenizer's {n_special} special tokens and {spec.overlap_tokens} of overlap"
@@ -90,7 +93,7 @@ class Tokenizer:
         encodings = self._fast.encode_batch_fast(texts, add_special_tokens=False)
         return [
             self._cut(text, len(encoding))
-            if len(encoding) > self._window_tokens
+            if len(encoding) > self.window_tokens
             else self._whole(text, encoding)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
@@ -103,7 +106,7 @@ class Tokenizer:
     def _cut(self, text: str, n_total: int) -> Tokens:
         # Again, for the quick way to encode does not say where in the text a token stands.
         encoding = self._fast.encode(text, add_special_tokens=False)
-        encoding.truncate(self._window_tokens, stride=self._overlap_tokens)
+        encoding.truncate(self.window_tokens, stride=self._overlap_tokens)
         parts = (encoding, *encoding.overflowing)
         # What no token stands for, as the space around a text, belongs to the outer windows.
         starts = (0, *(part.offsets[0][0] for part in parts[1:]))

@@ -18,6 +18,8 @@ from hazgate import (
     InferenceError,
     InputError,
     ModelIdentity,
+    Policy,
+    PolicyIdentity,
     Reading,
     Span,
     TokenCount,
@@ -80,6 +82,8 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
         tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, windows=1),
         truncated=False,
         span=Span(start=0, end=len(text)),
+        decision=None,
+        shadow=None,
         model=ModelIdentity(
             bundle="tiny", digest=int8_gate.bundle.digest, variant="int8", provider=CPU
         ),
@@ -511,3 +515,71 @@ def test_mini_lets_harmless_texts_pass(mini_bundle: Path, text: str, variant: st
     verdict = Gate.open(mini_bundle, variant=variant, threads=1).check(text)
     assert not verdict.flagged
     assert verdict.hazard is None
+
+
+# Policies
+
+
+POLICY = """schema_version = 1
+name = "toy"
+mode = "loose"
+[gate]
+controversial = 0.4
+unsafe = 0.5
+[hazards]
+default = { action = "block", threshold = 0.05 }
+[tenants.lenient.gate]
+controversial = 0.9
+unsafe = 0.99
+"""
+
+
+def test_a_policy_decides_and_the_verdict_names_it(int8_gate: Gate) -> None:
+    policy = Policy.parse(POLICY.encode())
+    plain = int8_gate.check_many(TEXTS)
+    verdicts = int8_gate.with_policy(policy).check_many(TEXTS)
+    assert [v.flagged for v in verdicts] == [v.flagged for v in plain]
+    assert {v.decision.action for v in verdicts if v.decision} == {"allow", "block"}
+    for verdict in verdicts:
+        assert verdict.decision is not None
+        assert verdict.decision.policy == PolicyIdentity(
+            name="toy", digest=policy.digest, tenant=None
+        )
+        assert (verdict.decision.action == "block") == verdict.flagged
+
+
+def test_a_tenant_has_rules_of_its_own(int8_gate: Gate) -> None:
+    gate = int8_gate.with_policy(Policy.parse(POLICY.encode()))
+    assert any(v.flagged for v in gate.check_many(TEXTS))
+    assert not any(v.flagged for v in gate.check_many(TEXTS, tenant="lenient"))
+
+
+def test_a_shadow_changes_nothing_but_its_own_field(int8_gate: Gate) -> None:
+    policy = Policy.parse(POLICY.encode())
+    strict = Policy.parse(
+        POLICY.replace("controversial = 0.4\nunsafe = 0.5", "controversial = 0.01\nunsafe = 0.02")
+        .replace("[hazards]", "[hazards]\nS7_hate = { always = 0.01 }")
+        .encode()
+    )
+    for decides in (None, policy):
+        without = int8_gate.with_policy(decides).check_many(TEXTS)
+        beside = int8_gate.with_policy(decides, shadow=strict).check_many(TEXTS)
+        assert all(v.shadow and v.shadow.action == "block" for v in beside)
+        assert [dataclasses.replace(v, shadow=None) for v in beside] == without
+
+
+def test_a_policy_and_a_threshold_contradict_each_other(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="not both"):
+        Gate.open(tiny_bundle, policy=Policy.parse(POLICY.encode()), threshold=0.5)
+
+
+def test_a_policy_for_other_hazards_is_refused(int8_gate: Gate) -> None:
+    text = POLICY.replace("[hazards]", '[hazards]\nS99_other = { action = "flag" }')
+    with pytest.raises(BundleError, match="S99_other"):
+        int8_gate.with_policy(Policy.parse(text.encode()))
+
+
+def test_confidences_are_shares_of_what_is_unsafe(int8_gate: Gate) -> None:
+    verdict = int8_gate.check("hello", all_levels=True)
+    assert verdict.confidences is not None
+    assert sum(verdict.confidences.values()) == pytest.approx(verdict.unsafe)

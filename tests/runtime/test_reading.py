@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, Gate, InputError, Reading, Span
-from hazgate.gate import opened_windows
 from tests.support.damage import edit_manifest, replace_file, replace_graph
 from tests.support.graphs import spotting_graph
 from tests.support.tiny import HAZARDS
@@ -141,21 +139,6 @@ def test_a_caller_may_ask_for_other_windows_that_were_proven(spotter: Path) -> N
 def test_windows_that_were_not_proven_are_refused(spotter: Path, window_tokens: int) -> None:
     with pytest.raises(BundleError, match=rf"window_tokens must be .*, got {window_tokens}"):
         Gate.open(spotter, threads=1, reading=Reading(window_tokens=window_tokens))
-
-
-@pytest.mark.parametrize(
-    ("unsafe", "all_levels", "expected"),
-    [
-        ([0.1, 0.6, 0.5], False, [1, 2]),
-        ([0.1, 0.2], False, []),
-        ([0.1, 0.2], True, [1]),
-        ([0.1, 0.6], True, [1]),
-    ],
-)
-def test_the_hazards_of_a_window_are_read_if_it_opened_or_is_the_worst_that_was_asked_for(
-    unsafe: list[float], expected: list[int], *, all_levels: bool
-) -> None:
-    assert opened_windows(np.array(unsafe), 0.5, all_levels=all_levels) == expected
 
 
 def test_the_words_of_the_tests_are_what_they_seem(gate: Gate) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
+from hazgate.policy import Policy
 from hazgate.reading import LongTexts, Reading
 from hazgate.session import CPU
 from hazgate.verdict import Verdict
@@ -49,6 +50,13 @@ Examples:
     show_default=True,
     help="Runs at a time: as many as there are processors reads a file soonest.",
 )
+@click.option("--policy", type=click.Path(path_type=Path), help="A policy file that decides.")
+@click.option("--tenant", help="Whose rules of the policy decide.  [default: its own]")
+@click.option(
+    "--shadow",
+    type=click.Path(path_type=Path),
+    help="A policy file whose decision is only told beside.",
+)
 @click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
 @click.option(
     "--long-texts",
@@ -69,6 +77,9 @@ def classify(
     provider: str,
     threads: int | None,
     workers: int,
+    policy: Path | None,
+    tenant: str | None,
+    shadow: Path | None,
     threshold: float | None,
     long_texts: LongTexts,
     all_levels: bool,
@@ -85,6 +96,10 @@ def classify(
         raise click.UsageError("give either TEXT..., or --file, or - for standard input")
     if threshold is not None and not 0 < threshold < 1:
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
+    if policy is not None and threshold is not None:
+        raise click.UsageError("a policy has thresholds of its own: give --policy or --threshold")
+    if tenant is not None and policy is None:
+        raise click.UsageError("--tenant needs a --policy that names it")
     n_rows = check_file(file) if file else None
     gate = Gate.open(
         bundle,
@@ -93,6 +108,8 @@ def classify(
         threads=threads,
         workers=workers,
         threshold=threshold,
+        policy=Policy.load(policy) if policy else None,
+        shadow=Policy.load(shadow) if shadow else None,
         reading=Reading(long_texts=long_texts),
     )
     console = Console(stderr=True)
@@ -101,7 +118,9 @@ def classify(
     with _progress(console) if n_rows else nullcontext() as progress:
         task = progress.add_task("classify", total=n_rows) if progress else None
         for chunk in _chunks(_rows(texts, file)):
-            verdicts = gate.check_many([row.text for row in chunk], all_levels=all_levels)
+            verdicts = gate.check_many(
+                [row.text for row in chunk], all_levels=all_levels, tenant=tenant
+            )
             flagged = flagged or any(verdict.flagged for verdict in verdicts)
             for row, verdict in zip(chunk, verdicts, strict=True):
                 if table:
@@ -146,12 +165,13 @@ def _progress(console: Console) -> Progress:
 
 
 def _table(shown: list[tuple[Row, Verdict]]) -> Table:
-    table = Table("text", "flagged", "P(unsafe)", "hazard", "P(hazard)", "tokens read")
+    table = Table("text", "flagged", "action", "P(unsafe)", "hazard", "P(hazard)", "tokens read")
     for row, verdict in shown:
         hazard = verdict.hazard or ""
         table.add_row(
             Text(" ".join(row.text.split())[:60]),
             "yes" if verdict.flagged else "no",
+            verdict.decision.action if verdict.decision else "",
             f"{verdict.unsafe:.3f}",
             hazard,
             f"{verdict.hazards[hazard]:.3f}" if verdict.hazards else "",
