@@ -107,6 +107,17 @@ class Verdict:
             return None
         return {name: self.unsafe * score for name, score in self.hazards.items()}
 
+    def to(self, taxonomy: str) -> dict[str, float]:
+        """The score of every category of another taxonomy, see hazgate.taxonomy.
+
+        Raises:
+            InputError: there is no taxonomy of that name.
+            BundleError: it does not know these hazards.
+        """
+        from hazgate.taxonomy import load_taxonomy, translate
+
+        return translate(load_taxonomy(taxonomy), self.hazards)
+
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain JSON values, in the order of the fields."""
         return {

@@ -505,3 +505,65 @@ def test_a_long_text_is_read_whole_unless_its_beginning_or_nothing_is_asked_for(
     refused = _hazgate("classify", tiny_bundle, text, "--long-texts", "reject")
     assert refused.exit_code == 4
     assert "fit into one window" in refused.stderr
+
+
+POLICY = """schema_version = 1
+name = "toy"
+mode = "loose"
+[gate]
+controversial = 0.01
+unsafe = 0.02
+[hazards]
+default = { action = "flag", threshold = 0.3 }
+[tenants.lenient.gate]
+controversial = 0.98
+unsafe = 0.99
+"""
+
+
+def test_a_policy_decides_for_the_tenant_and_a_shadow_stands_beside(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(POLICY, encoding="utf-8")
+    (verdict,) = _classify(tiny_bundle, PASSED, "--policy", file)
+    assert verdict["flagged"] is True
+    assert verdict["decision"]["action"] == "flag"
+    assert verdict["decision"]["policy"]["name"] == "toy"
+    (lenient,) = _classify(tiny_bundle, PASSED, "--policy", file, "--tenant", "lenient")
+    assert lenient["flagged"] is False
+    assert lenient["decision"]["policy"]["tenant"] == "lenient"
+    (beside,) = _classify(tiny_bundle, PASSED, "--shadow", file)
+    assert (beside["flagged"], beside["decision"]) == (False, None)
+    assert beside["shadow"]["action"] == "flag"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--policy", "p.toml", "--threshold", "0.5"), "--policy or --threshold"),
+        (("--tenant", "t"), "--tenant needs a --policy"),
+    ],
+)
+def test_options_that_contradict_each_other_exit_with_2(
+    tiny_bundle: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = _hazgate("classify", tiny_bundle, PASSED, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_policy_that_is_wrong_exits_with_3(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text("name = 7", encoding="utf-8")
+    result = _hazgate("classify", tiny_bundle, PASSED, "--policy", file)
+    assert result.exit_code == 3
+    assert "$.gate" in result.stderr
+
+
+def test_categories_of_another_taxonomy_come_on_demand(tiny_bundle: Path) -> None:
+    (verdict,) = _classify(tiny_bundle, FLAGGED, "--taxonomy", "ailuminate")
+    assert verdict["categories"]["prv"] == verdict["hazards"]["S9_privacy"]
+    result = _hazgate("classify", tiny_bundle, FLAGGED, "--taxonomy", "none-such")
+    assert result.exit_code == 4
+    assert "ailuminate" in result.stderr

@@ -65,6 +65,9 @@ Examples:
     show_default=True,
     help="Read texts longer than a window whole, read their beginning, or refuse them.",
 )
+@click.option(
+    "--taxonomy", help="Add `categories`: the scores in another taxonomy, e.g. ailuminate, openai."
+)
 @click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
 @click.option("--pass-through", is_flag=True, help="Repeat a line's other fields under `input`.")
 @click.option("--table", is_flag=True, help="A table for people instead of JSON Lines.")
@@ -82,6 +85,7 @@ def classify(
     shadow: Path | None,
     threshold: float | None,
     long_texts: LongTexts,
+    taxonomy: str | None,
     all_levels: bool,
     pass_through: bool,
     table: bool,
@@ -126,7 +130,7 @@ def classify(
                 if table:
                     shown.append((row, verdict))
                 else:
-                    click.echo(_line(row, verdict, pass_through))
+                    click.echo(_line(row, verdict, pass_through, taxonomy))
             if progress and task is not None:
                 progress.advance(task, len(chunk))
     if table:
@@ -151,8 +155,10 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _line(row: Row, verdict: Verdict, pass_through: bool) -> str:
+def _line(row: Row, verdict: Verdict, pass_through: bool, taxonomy: str | None) -> str:
     data: dict[str, Any] = verdict.to_dict()
+    if taxonomy is not None:
+        data["categories"] = verdict.to(taxonomy)
     if pass_through:
         data["input"] = dict(row.rest)
     # ASCII: any terminal can spell it, and a field with a lone surrogate survives.
