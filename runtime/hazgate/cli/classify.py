@@ -19,6 +19,7 @@ from hazgate.gate import Gate
 from hazgate.policy import Policy
 from hazgate.reading import LongTexts, Reading
 from hazgate.session import CPU
+from hazgate.taxonomy import load_taxonomy
 from hazgate.verdict import Verdict
 
 # Rows that are read, planned and answered together: bounds memory, keeps output flowing.
@@ -104,6 +105,8 @@ def classify(
         raise click.UsageError("a policy has thresholds of its own: give --policy or --threshold")
     if tenant is not None and policy is None:
         raise click.UsageError("--tenant needs a --policy that names it")
+    if taxonomy is not None:
+        load_taxonomy(taxonomy)  # before anything is read: its name may be wrong
     n_rows = check_file(file) if file else None
     gate = Gate.open(
         bundle,
