@@ -192,5 +192,5 @@ def _merge(file: _File, tenant: _TenantTable) -> Rules:
 
 def _overlay(below: T, above: _TemperatureTable | _GateTable | _HazardTable) -> T:
     """`below` with the fields that `above` gives."""
-    given = {column.name: getattr(above, column.name) for column in fields(above)}
+    given = {each.name: getattr(above, each.name) for each in fields(above)}
     return replace(below, **{name: value for name, value in given.items() if value is not None})

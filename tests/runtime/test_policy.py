@@ -65,6 +65,11 @@ def test_a_tenant_changes_only_what_its_tables_give() -> None:
     )
 
 
+def test_a_tenant_may_have_a_temperature_of_its_own_and_keeps_the_other() -> None:
+    rules = _parse(POLICY + "[tenants.acme.temperature]\nhazards = 2\n").rules("acme")
+    assert rules.temperature == Temperature(gate=1.4, hazards=2.0)
+
+
 def test_what_is_optional_has_the_value_that_the_format_states() -> None:
     policy = _parse(MINIMAL)
     assert policy.rules().temperature == Temperature(gate=1.0, hazards=1.0)
