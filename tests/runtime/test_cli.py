@@ -374,7 +374,7 @@ def test_info_tells_what_a_bundle_is_and_how_it_was_checked(tiny_bundle: Path) -
         "level1 flags at P(unsafe) >= 0.5, then level2",
         "level2: " + ", ".join(HAZARDS),
         "test/tiny-level1",
-        "at most 64 tokens",
+        "windows of 64 tokens",
         "(default)",
     ):
         assert word in " ".join(result.stdout.split())

@@ -169,7 +169,8 @@ def test_fp32_runs_texts_together_and_int8_runs_them_alone(tiny_bundle: Path) ->
             TEXTS
         )
         n_runs[variant] = spy.n_runs
-    assert n_runs["int8"] == len(TEXTS)
+    n_windows = sum(len(t.windows) for t in opened.gate.tokenizer.encode(TEXTS))
+    assert n_runs["int8"] == n_windows > len(TEXTS)
     assert n_runs["fp32"] < len(TEXTS)
 
 
@@ -198,19 +199,21 @@ class _Spy:
 def test_logits_do_not_depend_on_neighbours(gate: Gate, company: Sequence[str], level: str) -> None:
     classifier = gate.gate if level == "gate" else gate.hazards
     limit = MAX_FP32_LOGIT_MOVE if classifier.variant == "fp32" else 0
-    alone = np.concatenate([classifier.logits([text]) for text in company])
-    together = classifier.logits(company)
-    assert together.shape == (len(company), len(classifier.labels))
+    tokens = classifier.tokenizer.encode(company)
+    alone = np.concatenate([classifier.window_logits([text])[0] for text in tokens])
+    together = np.concatenate(classifier.window_logits(tokens))
+    assert together.shape == (len(alone), len(classifier.labels))
     assert np.ptp(alone[:, 0]) > 100 * MAX_FP32_LOGIT_MOVE
     np.testing.assert_allclose(together, alone, rtol=0, atol=limit)
 
 
 def test_a_batch_budget_changes_no_answer(tiny_bundle: Path) -> None:
     opened = Gate.open(tiny_bundle, variant="fp32", threads=1).gate
-    expected = opened.logits(TEXTS)
+    rows = [window.input_ids for text in opened.tokenizer.encode(TEXTS) for window in text.windows]
+    expected = opened.logits_of_ids(rows)
     for max_batch_tokens in (1, 64, 10_000):
         changed = dataclasses.replace(opened, max_batch_tokens=max_batch_tokens)
-        np.testing.assert_allclose(changed.logits(TEXTS), expected, atol=MAX_FP32_LOGIT_MOVE)
+        np.testing.assert_allclose(changed.logits_of_ids(rows), expected, atol=MAX_FP32_LOGIT_MOVE)
 
 
 def test_eight_threads_get_the_answers_that_one_gets(gate: Gate) -> None:
