@@ -205,7 +205,7 @@ def test_a_tokenizer_that_reads_special_tokens_otherwise_is_found(tiny_recipe: P
 
 def test_a_tokenizer_with_another_limit_is_found(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
-    other = dataclasses.replace(SPEC, max_tokens=63)
+    other = dataclasses.replace(SPEC, window_tokens=63)
     with pytest.raises(GateMissed, match="repeated"):
         check_tokenizer(
             Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_corpus()
