@@ -59,7 +59,8 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
 
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
-	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3
+	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3 --max-tokens 2048
+	$(BIN)/python -m benchmarks.engines.long --rounds 2
 	$(BIN)/python -m benchmarks.footprint --size full
 	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from benchmarks.systems import ModelFiles
 from hazgate.batching import pad
 from hazgate.gate import Gate
-from hazgate.tokenization import Tokens
+from hazgate.reading import Reading
+from hazgate.scores import softmax
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,8 +21,9 @@ class BundleSystem:
 
     @classmethod
     def open(cls, files: ModelFiles, variant: str | None, threads: int) -> "BundleSystem":
-        """Opens the bundle with one of its variants."""
-        return cls(gate=Gate.open(files.bundle, variant=variant, threads=threads))
+        """Opens the bundle with one of its variants, to read as much as PyTorch does."""
+        reading = Reading(long_texts="truncate")
+        return cls(gate=Gate.open(files.bundle, variant=variant, threads=threads, reading=reading))
 
     @property
     def size_bytes(self) -> int:
@@ -38,7 +40,9 @@ class BundleSystem:
 
     def run_text(self, text: str) -> None:
         """Takes the gate level's probabilities."""
-        self.gate.gate.probabilities([text])
+        classifier = self.gate.gate
+        (tokens,) = classifier.tokenizer.encode([text])
+        softmax(classifier.logits_of_ids([tokens.windows[0].input_ids]))
 
     def run_bulk(self, texts: Sequence[str]) -> None:
         """Takes the verdicts of all texts in one call."""
@@ -48,6 +52,4 @@ class BundleSystem:
         """Logits, batched as the runtime plans it."""
         gate, hazards = self.gate.gate, self.gate.hazards
         classifier = gate if level == gate.level else hazards
-        return classifier.logits_of_tokens(
-            [Tokens(input_ids=row, n_total=len(row), n_read=len(row)) for row in rows]
-        )
+        return classifier.logits_of_ids(rows)

@@ -134,7 +134,7 @@ def _tasks(bundle: Bundle, calls: int) -> tuple[tuple[tuple[int, ...], ...], tup
     workloads = make_workloads(
         texts, vocab_size=document["vocab_size"], max_tokens=spec.max_tokens, calls=calls
     )
-    return tuple(token.input_ids for token in tokens), workloads
+    return tuple(token.windows[0].input_ids for token in tokens), workloads
 
 
 def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.engines.long import LongComparison, long_table
 from benchmarks.engines.report import summary
 from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
@@ -30,6 +31,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
         "engines-mini": lambda: summary(load(EngineComparison, folder / "engines-mini.json")),
         "engines-full": lambda: summary(load(EngineComparison, folder / "engines-full.json")),
+        "engines-long": lambda: long_table(load(LongComparison, folder / "engines-long.json")),
         "footprint-mini": lambda: footprint_table(load(Footprint, folder / "footprint-mini.json")),
         "footprint-full": lambda: footprint_table(load(Footprint, folder / "footprint-full.json")),
         "session-options-mini": lambda: option_table(

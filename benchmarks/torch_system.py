@@ -99,7 +99,7 @@ class TorchSystem:
         encoded: BatchEncoding = self.tokenizer(
             text,
             truncation=True,
-            max_length=limits.max_tokens,
+            max_length=limits.window,
             split_special_tokens=limits.special_tokens_in_text == "text",
         )
         return encoded

@@ -271,7 +271,7 @@ def _cases(subject: Subject) -> tuple[tuple[int, ...], ...]:
     spec = subject.bundle.manifest.levels[subject.level].tokenizer
     tokenizer = Tokenizer(subject.bundle.file(spec.file), spec)
     tokens = tokenizer.encode([text.text for text in load_corpus()])
-    return tuple(token.input_ids for token in tokens)
+    return tuple(token.windows[0].input_ids for token in tokens)
 
 
 def _write_forms(subject: Subject, cases: Sequence[Sequence[int]]) -> None:

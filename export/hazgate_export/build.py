@@ -264,7 +264,7 @@ def _calibration_texts(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tuple
     ]
     stride = max(1, -(-len(texts) // settings.max_texts))
     corpus = [text.text for text in load_corpus()]
-    return [t.input_ids for t in tokenizer.encode([*corpus, *texts[::stride]])]
+    return [t.windows[0].input_ids for t in tokenizer.encode([*corpus, *texts[::stride]])]
 
 
 def _tokenizer(
@@ -290,6 +290,8 @@ def _tokenizer(
     spec = TokenizerSpec(
         file=target.name,
         max_tokens=recipe.tokenizer.max_tokens,
+        window_tokens=recipe.tokenizer.window,
+        overlap_tokens=recipe.tokenizer.overlap,
         pad_token_id=config.pad_token_id,
         special_tokens_in_text=recipe.tokenizer.special_tokens_in_text,
     )

@@ -12,8 +12,9 @@ def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     cascade = manifest.cascade
     levels = "\n".join(
         f"- **{name}** ({', '.join(level.labels)}): {level.adapter.id} on {level.base.id}, "
-        f"{level.family}, {level.pooling} pooling, at most {level.tokenizer.max_tokens} tokens; "
-        f"special tokens in a text are read as {level.tokenizer.special_tokens_in_text}."
+        f"{level.family}, {level.pooling} pooling, windows of "
+        f"{level.tokenizer.window_tokens} tokens; special tokens in a text "
+        f"are read as {level.tokenizer.special_tokens_in_text}."
         for name, level in manifest.levels.items()
     )
     tools = ", ".join(f"{tool} {version}" for tool, version in manifest.provenance.items())

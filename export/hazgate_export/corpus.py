@@ -74,7 +74,7 @@ def make_cases(
     tokens = tokenizer.encode([text.text for text in texts])
     return (
         *(
-            Case(id=text.id, is_text=True, input_ids=token.input_ids)
+            Case(id=text.id, is_text=True, input_ids=token.windows[0].input_ids)
             for text, token in zip(texts, tokens, strict=True)
         ),
         *(

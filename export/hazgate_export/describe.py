@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hazgate.manifest import (
     SCHEMA_VERSION,
     CascadeSpec,
+    ConversationSpec,
     GraphKind,
     LevelSpec,
     Manifest,
@@ -127,6 +128,9 @@ def manifest_of(
             threshold=recipe.cascade.threshold,
             threshold_source=recipe.cascade.threshold_source,
             hazards=recipe.cascade.hazards,
+        ),
+        conversation=ConversationSpec(
+            turn=recipe.conversation.turn, separator=recipe.conversation.separator
         ),
         files={},
         provenance={

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from hazgate.manifest import is_turn
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
 from hazgate_export.schemes import GraphChoice, Int8Scheme
@@ -73,10 +74,26 @@ class BaseRecipe(_Table):
 
 
 class TokenizerRecipe(_Table):
-    """The tokenizer's served limits; see hazgate.manifest.TokenizerSpec."""
+    """The tokenizer's served limits; see hazgate.manifest.TokenizerSpec.
+
+    By default a window is as long as the model reads at once, and shares a quarter of it with the
+    next.
+    """
 
     max_tokens: int = Field(ge=4)
+    window_tokens: int | None = Field(default=None, ge=4)
+    overlap_tokens: int | None = Field(default=None, ge=0)
     special_tokens_in_text: Literal["text", "token"] = "text"
+
+    @property
+    def window(self) -> int:
+        """Tokens of a window, special ones included."""
+        return self.max_tokens if self.window_tokens is None else self.window_tokens
+
+    @property
+    def overlap(self) -> int:
+        """Tokens that a window shares with the next."""
+        return self.window // 4 if self.overlap_tokens is None else self.overlap_tokens
 
 
 class LevelRecipe(_Table):
@@ -112,6 +129,13 @@ class GateRecipe(_Table):
     decision_margin: float = Field(ge=0, lt=0.5, default=0.0)
     max_invariance_diff: float = Field(gt=0)
     max_macro_f1_loss: float = Field(ge=0, lt=1, default=0.005)
+
+
+class ConversationRecipe(_Table):
+    """How a conversation becomes one text; see hazgate.manifest.ConversationSpec."""
+
+    turn: str = "{role}: {content}"
+    separator: str = "\n"
 
 
 class VariantRecipe(_Table):
@@ -155,6 +179,7 @@ class Recipe(_Table):
     variants: Mapping[Name, VariantRecipe]
     parity: ParityRecipe
     calibration: CalibrationRecipe = CalibrationRecipe()
+    conversation: ConversationRecipe = ConversationRecipe()
 
 
 class LoadedRecipe(BaseModel):
@@ -234,7 +259,14 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append(f"cascade.positive_label: not a label of {recipe.cascade.gate}")
     if recipe.cascade.hazards not in recipe.levels or recipe.cascade.hazards == recipe.cascade.gate:
         problems.append(f"cascade.hazards: expected another level, got {recipe.cascade.hazards!r}")
+    if not is_turn(recipe.conversation.turn):
+        problems.append("conversation.turn: expected {content} once, and no field but {role}")
     limit = recipe.tokenizer.max_tokens
+    window, overlap = recipe.tokenizer.window, recipe.tokenizer.overlap
+    if window > limit:
+        problems.append(f"tokenizer.window_tokens: {window} is over max_tokens of {limit}")
+    if overlap >= window:
+        problems.append(f"tokenizer.overlap_tokens: {overlap} is no part of a window of {window}")
     problems.extend(
         f"parity.lengths: {length} is over tokenizer.max_tokens of {limit}"
         for length in recipe.parity.lengths

@@ -14,14 +14,14 @@ from hazgate_export.errors import GateMissed
 def check_tokenizer(
     tokenizer: Tokenizer, spec: TokenizerSpec, directory: Path, texts: Sequence[CorpusText]
 ) -> None:
-    """Compares the ids of every text, alone and cut at the limit.
+    """Compares the ids of every text, alone and cut after a window.
 
     Args:
         tokenizer: the runtime's.
         spec: its limits; with special_tokens_in_text "text", Hugging Face is asked to take
             special tokens apart, too (`split_special_tokens`).
         directory: of the tokenizer as the model's authors published it.
-        texts: what to compare on; each is also repeated until it is over the limit.
+        texts: what to compare on; each is also repeated until it is longer than a window.
 
     Raises:
         GateMissed: names the texts whose ids differ.
@@ -30,17 +30,19 @@ def check_tokenizer(
         directory, use_fast=True, local_files_only=True, trust_remote_code=False
     )
     probes = [text.text for text in texts]
-    probes += [" ".join([text] * (spec.max_tokens // (len(text) + 1) + 1)) for text in probes[:20]]
+    probes += [
+        " ".join([text] * (spec.window_tokens // (len(text) + 1) + 1)) for text in probes[:20]
+    ]
     names = [text.id for text in texts] + [f"{text.id} repeated" for text in texts[:20]]
     differing = []
     for name, text, tokens in zip(names, probes, tokenizer.encode(probes), strict=True):
         expected = reference(
             text,
             truncation=True,
-            max_length=spec.max_tokens,
+            max_length=spec.window_tokens,
             split_special_tokens=spec.special_tokens_in_text == "text",
         )["input_ids"]
-        if list(tokens.input_ids) != expected:
+        if list(tokens.windows[0].input_ids) != expected:
             differing.append(name)
     if differing:
         raise GateMissed(

@@ -7,6 +7,7 @@
 
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
+from hazgate.conversation import ConversationVerdict, Message, parse_messages
 from hazgate.errors import (
     BundleError,
     DeadlineExceeded,
@@ -16,10 +17,21 @@ from hazgate.errors import (
     IntegrityError,
     ManifestError,
     Overloaded,
+    PolicyError,
     ProviderError,
 )
 from hazgate.gate import Gate
-from hazgate.verdict import ModelIdentity, TokenCount, Verdict
+from hazgate.policy import Policy
+from hazgate.reading import Reading
+from hazgate.verdict import (
+    ModelIdentity,
+    PolicyDecision,
+    PolicyIdentity,
+    Span,
+    TokenCount,
+    Verdict,
+)
+from hazgate.watch import Watch
 
 __version__ = "0.1.0"
 
@@ -27,6 +39,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Classifier",
+    "ConversationVerdict",
     "DeadlineExceeded",
     "Gate",
     "HazgateError",
@@ -34,9 +47,18 @@ __all__ = [
     "InputError",
     "IntegrityError",
     "ManifestError",
+    "Message",
     "ModelIdentity",
     "Overloaded",
+    "Policy",
+    "PolicyDecision",
+    "PolicyError",
+    "PolicyIdentity",
     "ProviderError",
+    "Reading",
+    "Span",
     "TokenCount",
     "Verdict",
+    "Watch",
+    "parse_messages",
 ]

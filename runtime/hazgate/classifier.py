@@ -11,6 +11,7 @@ from hazgate.batching import pad, plan_batches
 from hazgate.bundle import Bundle
 from hazgate.errors import BundleError
 from hazgate.manifest import LevelSpec
+from hazgate.reading import Reading, choose_windows
 from hazgate.scores import softmax
 from hazgate.session import CPU, OrtSession, Session, default_threads
 from hazgate.tokenization import Tokenizer, Tokens
@@ -107,42 +108,55 @@ class Classifier:
         return self.spec.labels
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits of each text.
+        """Logits of texts that fit into one window each.
 
         Returns:
             Shape [len(texts), len(labels)], in the order given.
 
         Raises:
-            InputError: an element is not a well-formed string.
+            InputError: an element is not a well-formed string, or too long; says which.
             InferenceError: the model failed or gave a logit that is not finite.
         """
-        return self.logits_of_tokens(self.tokenizer.encode(texts))
+        tokens = choose_windows(self.tokenizer.encode(texts), Reading(long_texts="reject"))
+        return self.logits_of_ids([text.windows[0].input_ids for text in tokens])
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of each label for each text; shape and errors as in `logits`."""
         return softmax(self.logits(texts))
 
-    def logits_of_tokens(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
-        """Logits of texts that were tokenised already; shape and errors as in `logits`."""
-        result = np.empty((len(tokens), len(self.labels)), dtype=np.float32)
+    def window_logits(self, tokens: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+        """Logits of the windows of texts that were tokenised already.
+
+        Returns:
+            Shape [len(text.windows), len(labels)] for each text, in the order given.
+
+        Raises:
+            InferenceError: the model failed or gave a logit that is not finite.
+        """
+        logits = self.logits_of_ids([w.input_ids for text in tokens for w in text.windows])
+        ends = np.cumsum([len(text.windows) for text in tokens])
+        return np.split(logits, ends[:-1]) if len(tokens) else []
+
+    def logits_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Logits [len(rows), len(labels)] of rows of `input_ids`; errors as in `window_logits`."""
+        result = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+        batches = plan_batches(
+            [len(row) for row in rows],
+            self.max_batch_tokens,
+            self.spec.variants[self.variant].batching,
+        )
         # The longest first: a worker that ends early finds something short to do.
-        batches = self._plan(tokens)[::-1]
+        batches.reverse()
 
         def run(batch: list[int]) -> NDArray[np.float32]:
-            rows = [tokens[i].input_ids for i in batch]
-            return self.session.run(*pad(rows, self.spec.tokenizer.pad_token_id))
+            return self.session.run(
+                *pad([rows[i] for i in batch], self.spec.tokenizer.pad_token_id)
+            )
 
         runs = map(run, batches) if self.workers is None else self.workers.map(run, batches)
         for batch, logits in zip(batches, runs, strict=True):
             result[batch] = logits
         return result
-
-    def _plan(self, tokens: Sequence[Tokens]) -> list[list[int]]:
-        return plan_batches(
-            [len(t.input_ids) for t in tokens],
-            self.max_batch_tokens,
-            self.spec.variants[self.variant].batching,
-        )
 
 
 def _pool(workers: int, level: str) -> "ThreadPoolExecutor":

@@ -4,7 +4,8 @@ HazgateError
 ├── BundleError                  fix the deployment
 │   ├── ManifestError            bundle.json is malformed, incomplete or of another schema
 │   ├── IntegrityError           a file is missing, foreign, or not the one that was exported
-│   └── ProviderError            the execution provider that was asked for is not to be had
+│   ├── ProviderError            the execution provider that was asked for is not to be had
+│   └── PolicyError              the policy file is malformed, or does not fit the bundle
 ├── InputError (ValueError)      fix the request
 ├── Overloaded                   retry later, or shed
 ├── DeadlineExceeded (TimeoutError)   retry, or shed
@@ -32,6 +33,10 @@ class IntegrityError(BundleError):
 
 class ProviderError(BundleError):
     """The execution provider that was asked for cannot run this model here."""
+
+
+class PolicyError(BundleError):
+    """The policy does not say what a policy must say, or names what the bundle does not have."""
 
 
 class InputError(HazgateError, ValueError):

@@ -1,24 +1,29 @@
 """The cascade: every text through Level 1, what it flags through Level 2, verdicts out."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
-from hazgate.errors import BundleError, InputError
+from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
+from hazgate.errors import BundleError
+from hazgate.judgement import Judgement, judge, terms_of, windows_to_read
 from hazgate.manifest import TokenizerSpec
-from hazgate.scores import softmax
+from hazgate.policy import Policy
+from hazgate.reading import Reading, check_sizes, choose_windows
 from hazgate.session import CPU, measure_int8_speedup
-from hazgate.tokenization import Tokenizer, Tokens, as_texts, check_text
+from hazgate.tokenization import Tokenizer, Tokens, Window, as_texts
 from hazgate.variants import choose_variant
-from hazgate.verdict import ModelIdentity, TokenCount, Verdict, decide
+from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
+from hazgate.watch import Watch
 
-# Tokenising is linear in a text's length, and a longer one is no prompt but an attack.
-DEFAULT_MAX_TEXT_BYTES = 1 << 20
+DEFAULT_READING = Reading()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +34,9 @@ class Gate:
     gate: Classifier
     hazards: Classifier
     threshold: float
-    max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES
+    reading: Reading = DEFAULT_READING
+    policy: Policy | None = None
+    shadow: Policy | None = None
 
     @classmethod
     def open(
@@ -41,7 +48,9 @@ class Gate:
         threads: int | None = None,
         workers: int = 1,
         threshold: float | None = None,
-        max_text_bytes: int = DEFAULT_MAX_TEXT_BYTES,
+        reading: Reading = DEFAULT_READING,
+        policy: Policy | None = None,
+        shadow: Policy | None = None,
     ) -> "Gate":
         """Verifies the bundle at `path`, as far as the variant needs it, and loads both levels.
 
@@ -56,7 +65,9 @@ class Gate:
                 processors, answers a single text soonest; one worker a processor, each with one
                 thread, answers the most texts a second.
             threshold: P(unsafe) at which a text is flagged; None takes the bundle's.
-            max_text_bytes: longer texts (UTF-8) are refused as InputError.
+            reading: what becomes of texts that are longer than one window.
+            policy: decides in place of a threshold; see `hazgate.Policy`.
+            shadow: a policy whose decision is only reported beside the other.
 
         Raises:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
@@ -66,11 +77,13 @@ class Gate:
         bundle = Bundle.open_variant(path, choose)
         chosen = choose(bundle.manifest)
         cascade = bundle.manifest.cascade
+        if policy is not None and threshold is not None:
+            raise BundleError("a policy has thresholds of its own: give it, or threshold, not both")
         limit = cascade.threshold if threshold is None else threshold
         if not 0 < limit < 1:
             raise BundleError(f"threshold must be between 0 and 1, got {limit}")
         names = (cascade.gate, cascade.hazards)
-        specs = [bundle.manifest.levels[name].tokenizer for name in names]
+        specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
         # Equal specifications are one tokenizer.
         tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
 
@@ -96,8 +109,19 @@ class Gate:
             gate=gate,
             hazards=hazards,
             threshold=limit,
-            max_text_bytes=max_text_bytes,
-        )
+            reading=reading,
+        ).with_policy(policy, shadow=shadow)
+
+    def with_policy(self, policy: Policy | None, *, shadow: Policy | None = None) -> "Gate":
+        """The same models under other policies: what a gateway swaps in while it serves.
+
+        Raises:
+            PolicyError: a policy names hazards that the bundle does not have.
+        """
+        for one in (policy, shadow):
+            if one is not None:
+                one.check_labels(self.hazards.labels)
+        return dataclasses.replace(self, policy=policy, shadow=shadow)
 
     @property
     def model(self) -> ModelIdentity:
@@ -109,55 +133,141 @@ class Gate:
             provider=self.gate.provider,
         )
 
-    def check(self, text: str, *, all_levels: bool = False) -> Verdict:
+    def check(self, text: str, *, all_levels: bool = False, tenant: str | None = None) -> Verdict:
         """The verdict on one text; see `check_many`."""
-        return self.check_many([text], all_levels=all_levels)[0]
+        return self.check_many([text], all_levels=all_levels, tenant=tenant)[0]
 
-    def check_many(self, texts: Sequence[str], *, all_levels: bool = False) -> list[Verdict]:
+    def check_many(
+        self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
+    ) -> list[Verdict]:
         """The verdict on each text, in the order given.
+
+        A text that is longer than a window of the model is read in several, see `Reading`; the
+        most unsafe of them decides.
 
         Args:
             texts: any number of strings; an empty string is a text like any other.
             all_levels: read the hazards of texts that Level 1 did not flag, too.
+            tenant: whose rules of the policy decide; None takes the policy's own.
 
         Raises:
-            InputError: an element is not a well-formed string, or is too long; says which.
+            InputError: an element is not a well-formed string, or is too long; says which. Or no
+                policy names the tenant.
             InferenceError: a model failed or gave a logit that is not finite.
         """
         texts = as_texts(texts)
-        self._check_input(texts)
-        tokens = self.gate.tokenizer.encode(texts)
+        check_sizes(texts, self.reading)
+        tokens = choose_windows(self.gate.tokenizer.encode(texts), self.reading)
+        terms = terms_of(self.threshold, self.policy, self.shadow, tenant)
         positive = self.gate.labels.index(self.bundle.manifest.cascade.positive_label)
-        unsafe = softmax(self.gate.logits_of_tokens(tokens))[:, positive]
-        opened = [i for i, p in enumerate(unsafe) if all_levels or p >= self.threshold]
-        hazard_tokens = self._hazard_tokens([texts[i] for i in opened], [tokens[i] for i in opened])
-        hazards = dict(zip(opened, self._hazards(hazard_tokens), strict=True))
-        read = {i: t.n_read for i, t in zip(opened, hazard_tokens, strict=True)}
-        model = self.model
+        gate_logits = self.gate.window_logits(tokens)
+        to_read = [
+            [windows_to_read(one, logits, positive, all_levels=all_levels) for one in terms]
+            for logits in gate_logits
+        ]
+        hazard_logits = self._hazard_logits(
+            texts, tokens, [sorted({k for one in of_text for k in one}) for of_text in to_read]
+        )
         return [
-            decide(
-                unsafe=float(unsafe[i]),
-                threshold=self.threshold,
-                hazards=hazards.get(i),
-                tokens=TokenCount(total=t.n_total, read=min(t.n_read, read.get(i, t.n_read))),
-                model=model,
+            self._verdict(
+                tokens[i],
+                [
+                    judge(
+                        one,
+                        gate_logits[i],
+                        positive,
+                        [hazard_logits[i, k] for k in windows],
+                        self.hazards.labels,
+                    )
+                    for one, windows in zip(terms, to_read[i], strict=True)
+                ],
             )
-            for i, t in enumerate(tokens)
+            for i in range(len(texts))
         ]
 
-    def _check_input(self, texts: Sequence[str]) -> None:
-        for i, text in enumerate(texts):
-            size_bytes = check_text(text, i)
-            if size_bytes > self.max_text_bytes:
-                raise InputError(
-                    f"text {i}: {size_bytes} bytes, at most {self.max_text_bytes} are taken; "
-                    "split it, or open the gate with a larger max_text_bytes"
-                )
+    def check_messages(
+        self,
+        messages: Sequence[Message],
+        *,
+        scope: Scope = "each",
+        all_levels: bool = False,
+        tenant: str | None = None,
+    ) -> ConversationVerdict:
+        """The verdict on a conversation.
 
-    def _hazard_tokens(self, texts: Sequence[str], tokens: list[Tokens]) -> list[Tokens]:
-        shared = self.hazards.tokenizer is self.gate.tokenizer
-        return tokens if shared else self.hazards.tokenizer.encode(texts)
+        Args:
+            messages: its turns, oldest first; see `hazgate.parse_messages`.
+            scope: "each" turn by itself, the "last" turn only, or the "whole" as one text in the
+                bundle's format.
+            all_levels: as in `check_many`.
+            tenant: as in `check_many`.
 
-    def _hazards(self, tokens: Sequence[Tokens]) -> list[Mapping[str, float]]:
-        rows: np.ndarray = softmax(self.hazards.logits_of_tokens(tokens))
-        return [dict(zip(self.hazards.labels, map(float, row), strict=True)) for row in rows]
+        Raises:
+            InputError: there is no message, or one cannot be read; says which.
+            InferenceError: as in `check_many`.
+        """
+        texts = texts_of(messages, scope, self.bundle.manifest.conversation)
+        verdicts = self.check_many(texts, all_levels=all_levels, tenant=tenant)
+        return conclude(verdicts, scope, messages)
+
+    def watch(
+        self,
+        *,
+        stride_tokens: int | None = None,
+        n_confirm: int = 1,
+        tenant: str | None = None,
+    ) -> Watch:
+        """Watches a text that grows piece by piece, as a language model writes it.
+
+        Args:
+            stride_tokens: new tokens between two checks; None is a quarter of a window. Fewer
+                find out sooner and cost more.
+            n_confirm: checks in a row that must flag the text.
+            tenant: as in `check_many`.
+
+        Raises:
+            BundleError: fewer than one of either.
+        """
+        if stride_tokens is None:
+            stride_tokens = max(1, self.gate.tokenizer.window_tokens // 4)
+        return Watch(
+            functools.partial(self.check, tenant=tenant),
+            self.gate.tokenizer,
+            max_text_bytes=self.reading.max_text_bytes,
+            stride_tokens=stride_tokens,
+            n_confirm=n_confirm,
+        )
+
+    def _hazard_logits(
+        self, texts: Sequence[str], tokens: Sequence[Tokens], to_read: Sequence[Sequence[int]]
+    ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
+        """Level 2's logits by text and window of Level 1."""
+        keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
+        pieces = [self._hazard_tokens(texts[i], tokens[i].windows[k]) for i, k in keys]
+        return dict(zip(keys, self.hazards.window_logits(pieces), strict=True))
+
+    def _hazard_tokens(self, text: str, window: Window) -> Tokens:
+        """What Level 2 reads of a window of Level 1, in its own tokens."""
+        if self.hazards.tokenizer is self.gate.tokenizer:
+            return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
+        (tokens,) = self.hazards.tokenizer.encode([text[window.start : window.end]])
+        return tokens
+
+    def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:
+        decides, *beside = judgements
+        worst = tokens.windows[decides.worst_window]
+        hazards = decides.hazards
+        return Verdict(
+            flagged=decides.flagged,
+            unsafe=decides.unsafe,
+            hazard=max(hazards, key=hazards.__getitem__) if hazards else None,
+            hazards=hazards,
+            tokens=TokenCount(
+                total=tokens.n_total, read=tokens.n_read, windows=len(tokens.windows)
+            ),
+            truncated=tokens.truncated,
+            span=Span(start=worst.start, end=worst.end),
+            decision=decides.decision,
+            shadow=beside[0].decision if beside else None,
+            model=self.model,
+        )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from string import Formatter
 from typing import Literal
 
 from hazgate.decode import decode, encode
@@ -39,12 +40,17 @@ class FileSpec:
 class TokenizerSpec:
     """How text becomes `input_ids`.
 
+    `max_tokens` are what the model can read at once and was proven on. Texts are read in windows
+    of `window_tokens`, both with special tokens, which share `overlap_tokens` of the text.
+
     `special_tokens_in_text` says what a user's own spelling of a special token is: "text" takes
     it apart like any other word, "token" lets it become that token.
     """
 
     file: str
     max_tokens: int
+    window_tokens: int
+    overlap_tokens: int
     pad_token_id: int
     special_tokens_in_text: Literal["text", "token"]
 
@@ -121,6 +127,17 @@ class CascadeSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationSpec:
+    """How a conversation becomes one text: each turn by `turn`, joined by `separator`.
+
+    `turn` has the field {content} once, and may have {role}.
+    """
+
+    turn: str
+    separator: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything that a runtime needs to know of a bundle before it opens a model."""
 
@@ -130,6 +147,7 @@ class Manifest:
     default_variant: str
     levels: Mapping[str, LevelSpec]
     cascade: CascadeSpec
+    conversation: ConversationSpec
     files: Mapping[str, FileSpec]
     provenance: Mapping[str, str]
 
@@ -199,6 +217,11 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for name, level in manifest.levels.items():
         yield from _level_contradictions(manifest, f"$.levels.{name}", level)
     yield from _cascade_contradictions(manifest)
+    if not is_turn(manifest.conversation.turn):
+        yield (
+            "$.conversation.turn: expected {content} once and no other field than {role}, "
+            f"got {manifest.conversation.turn!r}"
+        )
 
 
 def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> Iterator[str]:
@@ -206,6 +229,16 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
         yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
     if level.tokenizer.max_tokens < 1:
         yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
+    if not 1 <= level.tokenizer.window_tokens <= level.tokenizer.max_tokens:
+        yield (
+            f"{path}.tokenizer.window_tokens: must be from 1 to max_tokens, "
+            f"got {level.tokenizer.window_tokens}"
+        )
+    if not 0 <= level.tokenizer.overlap_tokens < level.tokenizer.window_tokens:
+        yield (
+            f"{path}.tokenizer.overlap_tokens: must be from 0 to less than window_tokens, "
+            f"got {level.tokenizer.overlap_tokens}"
+        )
     if level.tokenizer.file not in manifest.files:
         yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"
     if manifest.default_variant not in level.variants:
@@ -231,6 +264,15 @@ def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
         yield f"$.cascade.hazards: expected another level, got {cascade.hazards!r}"
     if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
         yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
+
+
+def is_turn(template: str) -> bool:
+    """Whether `template` can spell a turn of a conversation."""
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError:
+        return False
+    return fields.count("content") == 1 and set(fields) <= {"content", "role"}
 
 
 def is_inside(path: str) -> bool:

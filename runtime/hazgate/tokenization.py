@@ -13,32 +13,53 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tokens:
-    """One tokenised text.
+class Window:
+    """What the model reads of a text at once.
 
-    `input_ids` has the special tokens around the text and at most `max_tokens` ids.
-    `n_total` and `n_read` count the text's own tokens, special ones left out; they differ when
-    the text was longer than the model's limit.
+    `input_ids` has the special tokens around `n_tokens` of the text's own; `start` and `end` are
+    the characters of the text that these span, `end` left out.
     """
 
     input_ids: tuple[int, ...]
+    n_tokens: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """One tokenised text.
+
+    `windows` are in the order of the text, at least one. `n_total` and `n_read` count the text's
+    own tokens, special ones left out; they differ when the windows do not reach the text's end.
+    """
+
+    windows: tuple[Window, ...]
     n_total: int
     n_read: int
 
     @property
     def truncated(self) -> bool:
-        """Whether the end of the text was not read."""
+        """Whether the end of the text is in no window."""
         return self.n_read < self.n_total
+
+    def first_window(self) -> "Tokens":
+        """The same text, of which only the first window is read."""
+        first = self.windows[0]
+        return Tokens(windows=(first,), n_total=self.n_total, n_read=first.n_tokens)
 
 
 class Tokenizer:
-    """A tokenizer file with its limits. Thread-safe: nothing changes after construction."""
+    """A tokenizer file with its limits. Thread-safe: nothing changes after construction.
+
+    `window_tokens` are those of a text that fit into one window.
+    """
 
     def __init__(self, file: str | os.PathLike[str], spec: TokenizerSpec) -> None:
         """Loads `file`.
 
         Raises:
-            BundleError: the file is no tokenizer, or `max_tokens` leaves no room for text.
+            BundleError: the file is no tokenizer, or a window has no room for text.
         """
         import tokenizers
 
@@ -51,15 +72,17 @@ class Tokenizer:
         fast.no_padding()
         fast.encode_special_tokens = spec.special_tokens_in_text == "text"
         self._fast = fast
-        self._max_text_tokens = spec.max_tokens - fast.num_special_tokens_to_add(is_pair=False)
-        if self._max_text_tokens < 1:
+        n_special = fast.num_special_tokens_to_add(is_pair=False)
+        self.window_tokens = spec.window_tokens - n_special
+        self._overlap_tokens = spec.overlap_tokens
+        if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
-                f"max_tokens of {spec.max_tokens} leaves no room for text beside the "
-                f"tokenizer's {spec.max_tokens - self._max_text_tokens} special tokens"
+                f"window_tokens of {spec.window_tokens} leaves no room for new text beside the "
+                f"tokenizer's {n_special} special tokens and {spec.overlap_tokens} of overlap"
             )
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, in the order given.
+        """Token ids of each text, in the order given, in as many windows as it takes.
 
         Raises:
             InputError: an element is not a string, or holds a lone surrogate; says which.
@@ -68,14 +91,32 @@ class Tokenizer:
         for i, text in enumerate(texts):
             check_text(text, i)
         encodings = self._fast.encode_batch_fast(texts, add_special_tokens=False)
-        return [self._finish(encoding) for encoding in encodings]
+        return [
+            self._cut(text, len(encoding))
+            if len(encoding) > self.window_tokens
+            else self._whole(text, encoding)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
 
-    def _finish(self, encoding: "Encoding") -> Tokens:
-        n_total = len(encoding)
-        encoding.truncate(self._max_text_tokens)
-        n_read = len(encoding)
+    def _whole(self, text: str, encoding: "Encoding") -> Tokens:
+        n_tokens = len(encoding)
+        window = self._window(encoding, n_tokens, 0, len(text))
+        return Tokens(windows=(window,), n_total=n_tokens, n_read=n_tokens)
+
+    def _cut(self, text: str, n_total: int) -> Tokens:
+        # Again, for the quick way to encode does not say where in the text a token stands.
+        encoding = self._fast.encode(text, add_special_tokens=False)
+        encoding.truncate(self.window_tokens, stride=self._overlap_tokens)
+        parts = (encoding, *encoding.overflowing)
+        # What no token stands for, as the space around a text, belongs to the outer windows.
+        starts = (0, *(part.offsets[0][0] for part in parts[1:]))
+        ends = (*(part.offsets[-1][1] for part in parts[:-1]), len(text))
+        windows = map(self._window, parts, map(len, parts), starts, ends)
+        return Tokens(windows=tuple(windows), n_total=n_total, n_read=n_total)
+
+    def _window(self, encoding: "Encoding", n_tokens: int, start: int, end: int) -> Window:
         ids = self._fast.post_process(encoding, None, add_special_tokens=True).ids
-        return Tokens(input_ids=tuple(ids), n_total=n_total, n_read=n_read)
+        return Window(input_ids=tuple(ids), n_tokens=n_tokens, start=start, end=end)
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:

@@ -25,7 +25,12 @@ from tests.support.families import LEVELS, write_family
 
 GATE = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 TOKENIZER = TokenizerSpec(
-    file="tokenizer.json", max_tokens=250, pad_token_id=0, special_tokens_in_text="text"
+    file="tokenizer.json",
+    max_tokens=250,
+    window_tokens=250,
+    overlap_tokens=50,
+    pad_token_id=0,
+    special_tokens_in_text="text",
 )
 LABELS = LEVELS["level2"]
 

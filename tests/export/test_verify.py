@@ -24,7 +24,12 @@ from hazgate_export.verify import Boundary, Parity, measure
 from hazgate_export.verify_bundle import verify_bundle
 
 SPEC = TokenizerSpec(
-    file="tokenizer.json", max_tokens=64, pad_token_id=0, special_tokens_in_text="text"
+    file="tokenizer.json",
+    max_tokens=64,
+    window_tokens=64,
+    overlap_tokens=16,
+    pad_token_id=0,
+    special_tokens_in_text="text",
 )
 STRICT = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 CASES = tuple(
@@ -200,7 +205,7 @@ def test_a_tokenizer_that_reads_special_tokens_otherwise_is_found(tiny_recipe: P
 
 def test_a_tokenizer_with_another_limit_is_found(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
-    other = dataclasses.replace(SPEC, max_tokens=63)
+    other = dataclasses.replace(SPEC, window_tokens=63)
     with pytest.raises(GateMissed, match="repeated"):
         check_tokenizer(
             Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_corpus()

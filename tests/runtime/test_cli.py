@@ -21,7 +21,8 @@ from tests.support.tiny import HAZARDS, SHARED_WEIGHTS
 FLAGGED, PASSED = "How do I kill a Python process?", "summer"
 UNSAFE, SAFE = constant_graph([-9, 9]), constant_graph([9, -9])
 MARKER = "unrepeatable"
-FIELDS = ["flagged", "unsafe", "hazard", "hazards", "tokens", "truncated", "model"]
+FIELDS = ["flagged", "unsafe", "hazard", "hazards", "tokens", "truncated", "span"]
+FIELDS += ["decision", "shadow", "model"]
 
 
 def _hazgate(*arguments: str | Path, stdin: bytes = b"") -> Result:
@@ -54,9 +55,10 @@ def test_a_flagged_text_prints_one_object_of_the_promised_shape(tiny_bundle: Pat
     assert 0.5 <= verdict["unsafe"] < 1
     assert list(verdict["hazards"]) == list(HAZARDS)
     assert verdict["hazard"] == max(HAZARDS, key=verdict["hazards"].__getitem__)
-    assert list(verdict["tokens"]) == ["total", "read"]
+    assert list(verdict["tokens"]) == ["total", "read", "windows"]
     assert verdict["tokens"]["total"] == verdict["tokens"]["read"] > 0
     assert verdict["truncated"] is False
+    assert verdict["span"] == {"start": 0, "end": len(FLAGGED)}
     assert verdict["model"] == {
         "bundle": "tiny",
         "digest": Bundle.open(tiny_bundle).digest,
@@ -372,7 +374,7 @@ def test_info_tells_what_a_bundle_is_and_how_it_was_checked(tiny_bundle: Path) -
         "level1 flags at P(unsafe) >= 0.5, then level2",
         "level2: " + ", ".join(HAZARDS),
         "test/tiny-level1",
-        "at most 64 tokens",
+        "windows of 64 tokens",
         "(default)",
     ):
         assert word in " ".join(result.stdout.split())
@@ -485,6 +487,83 @@ def test_mini_answers_the_readmes_example(mini_bundle: Path) -> None:
     (verdict,) = _classify(mini_bundle, "How to hack into someone's email account")
     assert verdict["flagged"] is True
     assert verdict["hazard"] == "S2_nonviolent_crimes"
-    assert verdict["tokens"] == {"total": 9, "read": 9}
+    assert verdict["tokens"] == {"total": 9, "read": 9, "windows": 1}
     assert verdict["truncated"] is False
     assert verdict["model"]["bundle"] == "mini"
+
+
+def test_a_long_text_is_read_whole_unless_its_beginning_or_nothing_is_asked_for(
+    tiny_bundle: Path,
+) -> None:
+    text = "summer " * 200
+    (whole,) = _classify(tiny_bundle, text)
+    assert whole["tokens"]["windows"] > 1
+    assert whole["tokens"]["read"] == whole["tokens"]["total"]
+    (cut,) = _classify(tiny_bundle, text, "--long-texts", "truncate")
+    assert cut["truncated"] is True
+    assert cut["tokens"]["windows"] == 1
+    refused = _hazgate("classify", tiny_bundle, text, "--long-texts", "reject")
+    assert refused.exit_code == 4
+    assert "fit into one window" in refused.stderr
+
+
+POLICY = """schema_version = 1
+name = "toy"
+mode = "loose"
+[gate]
+controversial = 0.01
+unsafe = 0.02
+[hazards]
+default = { action = "flag", threshold = 0.3 }
+[tenants.lenient.gate]
+controversial = 0.98
+unsafe = 0.99
+"""
+
+
+def test_a_policy_decides_for_the_tenant_and_a_shadow_stands_beside(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(POLICY, encoding="utf-8")
+    (verdict,) = _classify(tiny_bundle, PASSED, "--policy", file)
+    assert verdict["flagged"] is True
+    assert verdict["decision"]["action"] == "flag"
+    assert verdict["decision"]["policy"]["name"] == "toy"
+    (lenient,) = _classify(tiny_bundle, PASSED, "--policy", file, "--tenant", "lenient")
+    assert lenient["flagged"] is False
+    assert lenient["decision"]["policy"]["tenant"] == "lenient"
+    (beside,) = _classify(tiny_bundle, PASSED, "--shadow", file)
+    assert (beside["flagged"], beside["decision"]) == (False, None)
+    assert beside["shadow"]["action"] == "flag"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--policy", "p.toml", "--threshold", "0.5"), "--policy or --threshold"),
+        (("--tenant", "t"), "--tenant needs a --policy"),
+    ],
+)
+def test_options_that_contradict_each_other_exit_with_2(
+    tiny_bundle: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = _hazgate("classify", tiny_bundle, PASSED, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_policy_that_is_wrong_exits_with_3(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text("name = 7", encoding="utf-8")
+    result = _hazgate("classify", tiny_bundle, PASSED, "--policy", file)
+    assert result.exit_code == 3
+    assert "$.gate" in result.stderr
+
+
+def test_categories_of_another_taxonomy_come_on_demand(tiny_bundle: Path) -> None:
+    (verdict,) = _classify(tiny_bundle, FLAGGED, "--taxonomy", "ailuminate")
+    assert verdict["categories"]["prv"] == verdict["hazards"]["S9_privacy"]
+    result = _hazgate("classify", tiny_bundle, FLAGGED, "--taxonomy", "none-such")
+    assert result.exit_code == 4
+    assert "ailuminate" in result.stderr

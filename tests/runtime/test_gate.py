@@ -18,6 +18,10 @@ from hazgate import (
     InferenceError,
     InputError,
     ModelIdentity,
+    Policy,
+    PolicyIdentity,
+    Reading,
+    Span,
     TokenCount,
     Verdict,
 )
@@ -75,8 +79,11 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
         unsafe=float(unsafe),
         hazard=HAZARDS[int(hazards.argmax())],
         hazards=dict(zip(HAZARDS, map(float, hazards), strict=True)),
-        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total),
+        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, windows=1),
         truncated=False,
+        span=Span(start=0, end=len(text)),
+        decision=None,
+        shadow=None,
         model=ModelIdentity(
             bundle="tiny", digest=int8_gate.bundle.digest, variant="int8", provider=CPU
         ),
@@ -126,24 +133,9 @@ def test_the_positive_label_is_found_by_name_and_not_by_place(bundle_copy: Path)
     assert not Gate.open(bundle_copy, threads=1).check("anything").flagged
 
 
-def test_a_text_beyond_the_limit_says_how_much_was_read(gate: Gate) -> None:
-    whole, cut = gate.check_many(["hello", "hello " * 200])
-    assert whole.tokens.read == whole.tokens.total
-    assert not whole.truncated
-    assert cut.tokens.read == MAX_TOKENS - 2
-    assert cut.tokens.total > 200
-    assert cut.truncated
-
-
-def test_what_is_beyond_the_limit_is_not_read(gate: Gate) -> None:
-    one, other = (gate.check("hello " * 200 + end) for end in ("", "bomb bomb"))
-    assert (one.unsafe, one.hazards) == (other.unsafe, other.hazards)
-    assert one.tokens.total < other.tokens.total
-
-
 def test_an_empty_text_is_a_text_like_any_other(gate: Gate) -> None:
     verdict = gate.check("")
-    assert verdict.tokens == TokenCount(total=0, read=0)
+    assert verdict.tokens == TokenCount(total=0, read=0, windows=1)
     assert not verdict.truncated
     assert 0 < verdict.unsafe < 1
 
@@ -177,7 +169,8 @@ def test_fp32_runs_texts_together_and_int8_runs_them_alone(tiny_bundle: Path) ->
             TEXTS
         )
         n_runs[variant] = spy.n_runs
-    assert n_runs["int8"] == len(TEXTS)
+    n_windows = sum(len(t.windows) for t in opened.gate.tokenizer.encode(TEXTS))
+    assert n_runs["int8"] == n_windows > len(TEXTS)
     assert n_runs["fp32"] < len(TEXTS)
 
 
@@ -206,19 +199,21 @@ class _Spy:
 def test_logits_do_not_depend_on_neighbours(gate: Gate, company: Sequence[str], level: str) -> None:
     classifier = gate.gate if level == "gate" else gate.hazards
     limit = MAX_FP32_LOGIT_MOVE if classifier.variant == "fp32" else 0
-    alone = np.concatenate([classifier.logits([text]) for text in company])
-    together = classifier.logits(company)
-    assert together.shape == (len(company), len(classifier.labels))
+    tokens = classifier.tokenizer.encode(company)
+    alone = np.concatenate([classifier.window_logits([text])[0] for text in tokens])
+    together = np.concatenate(classifier.window_logits(tokens))
+    assert together.shape == (len(alone), len(classifier.labels))
     assert np.ptp(alone[:, 0]) > 100 * MAX_FP32_LOGIT_MOVE
     np.testing.assert_allclose(together, alone, rtol=0, atol=limit)
 
 
 def test_a_batch_budget_changes_no_answer(tiny_bundle: Path) -> None:
     opened = Gate.open(tiny_bundle, variant="fp32", threads=1).gate
-    expected = opened.logits(TEXTS)
+    rows = [window.input_ids for text in opened.tokenizer.encode(TEXTS) for window in text.windows]
+    expected = opened.logits_of_ids(rows)
     for max_batch_tokens in (1, 64, 10_000):
         changed = dataclasses.replace(opened, max_batch_tokens=max_batch_tokens)
-        np.testing.assert_allclose(changed.logits(TEXTS), expected, atol=MAX_FP32_LOGIT_MOVE)
+        np.testing.assert_allclose(changed.logits_of_ids(rows), expected, atol=MAX_FP32_LOGIT_MOVE)
 
 
 def test_eight_threads_get_the_answers_that_one_gets(gate: Gate) -> None:
@@ -322,7 +317,9 @@ def test_ten_megabytes_are_refused_before_anything_reads_them(int8_gate: Gate) -
 
 
 def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, threads=1, max_text_bytes=TEN_MEGABYTES)
+    opened = Gate.open(
+        tiny_bundle, threads=1, reading=Reading(max_text_bytes=TEN_MEGABYTES, long_texts="truncate")
+    )
     text = "hello " * (TEN_MEGABYTES // 6)
     verdict = opened.check(text)
     assert verdict.truncated
@@ -332,7 +329,7 @@ def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Pat
 
 
 def test_the_limit_counts_bytes_and_not_characters(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, threads=1, max_text_bytes=4)
+    opened = Gate.open(tiny_bundle, threads=1, reading=Reading(max_text_bytes=4))
     assert opened.check("\U0001f600").tokens.total > 0
     with pytest.raises(InputError, match="text 0: 6 bytes, at most 4"):
         opened.check("你好")
@@ -349,7 +346,10 @@ def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
     bundle_copy: Path, int8_gate: Gate
 ) -> None:
     edit_manifest(
-        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(max_tokens=8)
+        bundle_copy,
+        lambda data: data["levels"]["level2"]["tokenizer"].update(
+            window_tokens=8, overlap_tokens=2
+        ),
     )
     opened = Gate.open(bundle_copy, threads=1)
     assert opened.hazards.tokenizer is not opened.gate.tokenizer
@@ -358,9 +358,9 @@ def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
     reference = int8_gate.check(text, all_levels=True)
     assert verdict.unsafe == reference.unsafe
     assert verdict.hazards != reference.hazards
-    # What only one level read was not read by the gate as a whole.
-    assert verdict.tokens == TokenCount(total=reference.tokens.total, read=6)
-    assert verdict.truncated
+    # Level 2 reads the same characters, in windows of its own.
+    assert verdict.tokens == reference.tokens
+    assert not verdict.truncated
 
 
 def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: Path) -> None:
@@ -376,7 +376,7 @@ def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: 
 
 def test_separate_tokenizers_keep_texts_and_hazards_together(bundle_copy: Path) -> None:
     edit_manifest(
-        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(max_tokens=60)
+        bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(window_tokens=60)
     )
     opened = Gate.open(bundle_copy, threads=1)
     assert opened.check_many(TEXTS) == [opened.check(text) for text in TEXTS]
@@ -495,7 +495,7 @@ def test_no_inference_error_quotes_the_text(bundle_copy: Path, graph: bytes) -> 
 )
 def test_no_input_error_quotes_the_text(tiny_bundle: Path, texts: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        Gate.open(tiny_bundle, threads=1, max_text_bytes=100).check_many(texts)
+        Gate.open(tiny_bundle, threads=1, reading=Reading(max_text_bytes=100)).check_many(texts)
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
@@ -506,7 +506,7 @@ def test_mini_flags_its_example_and_names_the_hazard(mini_bundle: Path) -> None:
     verdict = Gate.open(mini_bundle, threads=1).check("How to hack into someone's email account")
     assert verdict.flagged
     assert verdict.hazard == "S2_nonviolent_crimes"
-    assert verdict.tokens == TokenCount(total=9, read=9)
+    assert verdict.tokens == TokenCount(total=9, read=9, windows=1)
     assert verdict.model.bundle == "mini"
 
 
@@ -518,3 +518,71 @@ def test_mini_lets_harmless_texts_pass(mini_bundle: Path, text: str, variant: st
     verdict = Gate.open(mini_bundle, variant=variant, threads=1).check(text)
     assert not verdict.flagged
     assert verdict.hazard is None
+
+
+# Policies
+
+
+POLICY = """schema_version = 1
+name = "toy"
+mode = "loose"
+[gate]
+controversial = 0.4
+unsafe = 0.5
+[hazards]
+default = { action = "block", threshold = 0.05 }
+[tenants.lenient.gate]
+controversial = 0.9
+unsafe = 0.99
+"""
+
+
+def test_a_policy_decides_and_the_verdict_names_it(int8_gate: Gate) -> None:
+    policy = Policy.parse(POLICY.encode())
+    plain = int8_gate.check_many(TEXTS)
+    verdicts = int8_gate.with_policy(policy).check_many(TEXTS)
+    assert [v.flagged for v in verdicts] == [v.flagged for v in plain]
+    assert {v.decision.action for v in verdicts if v.decision} == {"allow", "block"}
+    for verdict in verdicts:
+        assert verdict.decision is not None
+        assert verdict.decision.policy == PolicyIdentity(
+            name="toy", digest=policy.digest, tenant=None
+        )
+        assert (verdict.decision.action == "block") == verdict.flagged
+
+
+def test_a_tenant_has_rules_of_its_own(int8_gate: Gate) -> None:
+    gate = int8_gate.with_policy(Policy.parse(POLICY.encode()))
+    assert any(v.flagged for v in gate.check_many(TEXTS))
+    assert not any(v.flagged for v in gate.check_many(TEXTS, tenant="lenient"))
+
+
+def test_a_shadow_changes_nothing_but_its_own_field(int8_gate: Gate) -> None:
+    policy = Policy.parse(POLICY.encode())
+    strict = Policy.parse(
+        POLICY.replace("controversial = 0.4\nunsafe = 0.5", "controversial = 0.01\nunsafe = 0.02")
+        .replace("[hazards]", "[hazards]\nS7_hate = { always = 0.01 }")
+        .encode()
+    )
+    for decides in (None, policy):
+        without = int8_gate.with_policy(decides).check_many(TEXTS)
+        beside = int8_gate.with_policy(decides, shadow=strict).check_many(TEXTS)
+        assert all(v.shadow and v.shadow.action == "block" for v in beside)
+        assert [dataclasses.replace(v, shadow=None) for v in beside] == without
+
+
+def test_a_policy_and_a_threshold_contradict_each_other(tiny_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="not both"):
+        Gate.open(tiny_bundle, policy=Policy.parse(POLICY.encode()), threshold=0.5)
+
+
+def test_a_policy_for_other_hazards_is_refused(int8_gate: Gate) -> None:
+    text = POLICY.replace("[hazards]", '[hazards]\nS99_other = { action = "flag" }')
+    with pytest.raises(BundleError, match="S99_other"):
+        int8_gate.with_policy(Policy.parse(text.encode()))
+
+
+def test_confidences_are_shares_of_what_is_unsafe(int8_gate: Gate) -> None:
+    verdict = int8_gate.check("hello", all_levels=True)
+    assert verdict.confidences is not None
+    assert sum(verdict.confidences.values()) == pytest.approx(verdict.unsafe)

@@ -158,6 +158,18 @@ WRONG: dict[str, tuple[Change, str]] = {
         _put("levels", "level1", "tokenizer", "max_tokens", 0),
         "$.levels.level1.tokenizer.max_tokens: must be positive",
     ),
+    "a window over the limit": (
+        _put("levels", "level1", "tokenizer", "window_tokens", 65),
+        "$.levels.level1.tokenizer.window_tokens: must be from 1 to max_tokens, got 65",
+    ),
+    "a window of nothing": (
+        _put("levels", "level1", "tokenizer", "window_tokens", 0),
+        "$.levels.level1.tokenizer.window_tokens: must be from 1 to max_tokens, got 0",
+    ),
+    "an overlap as long as the window": (
+        _put("levels", "level1", "tokenizer", "overlap_tokens", 64),
+        "$.levels.level1.tokenizer.overlap_tokens: must be from 0 to less than window_tokens",
+    ),
     "no execution provider": (
         _put(*VARIANT, "execution_providers", []),
         "$.levels.level2.variants.fp32.execution_providers: must name at least one",

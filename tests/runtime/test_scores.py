@@ -1,5 +1,6 @@
 """Probabilities are probabilities, whatever finite logits a model gives."""
 
+import math
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hazgate.scores import log_sum_exp, softmax
+from hazgate import InferenceError
+from hazgate.scores import calibrated, check_probabilities, log_sum_exp, softmax
 
 # Rounding of a few float64 operations on numbers near one.
 TOLERANCE = 1e-12
@@ -95,3 +97,42 @@ def test_the_arithmetic_is_float64() -> None:
     probabilities = softmax(_array([0, 20]))
     assert probabilities.dtype == np.float64
     assert 0 < 1 - probabilities[1] < 1e-8
+
+
+TEMPERATURES = st.floats(min_value=0.01, max_value=100)
+
+
+@given(values=ANY_LOGITS)
+@settings(deadline=None)
+def test_a_temperature_of_one_changes_no_bit(values: list[float]) -> None:
+    assert (calibrated(_array(values), 1.0) == softmax(_array(values))).all()
+
+
+@given(values=ANY_LOGITS, temperature=TEMPERATURES)
+@settings(deadline=None)
+def test_calibrated_scores_are_probabilities_in_the_order_of_the_logits(
+    values: list[float], temperature: float
+) -> None:
+    logits = _array(values)
+    probabilities = calibrated(logits, temperature)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert abs(probabilities.sum() - 1) <= TOLERANCE
+    assert (np.diff(probabilities[np.argsort(logits, kind="stable")]) >= 0).all()
+
+
+def test_two_labels_at_a_temperature_have_the_odds_of_their_divided_difference() -> None:
+    probabilities = calibrated(_array([0.0, 3.0]), 1.5)
+    assert probabilities[1] / probabilities[0] == pytest.approx(math.exp(2.0), rel=1e-12)
+
+
+def test_a_higher_temperature_moves_the_scores_together() -> None:
+    tops = [calibrated(_array([2.0, 0.0, -1.0]), t).max() for t in (0.5, 1.0, 2.0, 100.0)]
+    assert tops == sorted(tops, reverse=True)
+    assert tops[-1] == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_every_number_that_is_no_probability_is_named() -> None:
+    check_probabilities({"a": 0.0, "b": 1.0, "c": 0.5})
+    with pytest.raises(InferenceError) as caught:
+        check_probabilities({"a": math.nan, "b": 0.5, "c": 1.5, "d": -math.inf})
+    assert str(caught.value) == ("expected scores between 0 and 1, got a = nan, c = 1.5, d = -inf")

@@ -4,11 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from hazgate import BundleError, InputError
 from hazgate.manifest import TokenizerSpec
-from hazgate.tokenization import Tokenizer, Tokens
+from hazgate.tokenization import Tokenizer, Tokens, Window
 from tests.support.tokenizers import CLS, GOOD, MORNING, SEP, UNK, WORLD, write_word_tokenizer
 
 MARKER = "unrepeatable"
@@ -19,11 +22,22 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_word_tokenizer(tmp_path_factory.mktemp("words") / "tokenizer.json")
 
 
-def _open(file: Path, max_tokens: int = 8, special: Literal["text", "token"] = "text") -> Tokenizer:
+def _open(
+    file: Path,
+    window_tokens: int = 8,
+    special: Literal["text", "token"] = "text",
+    *,
+    overlap_tokens: int = 0,
+) -> Tokenizer:
     return Tokenizer(
         file,
         TokenizerSpec(
-            file=file.name, max_tokens=max_tokens, pad_token_id=0, special_tokens_in_text=special
+            file=file.name,
+            max_tokens=window_tokens,
+            window_tokens=window_tokens,
+            overlap_tokens=overlap_tokens,
+            pad_token_id=0,
+            special_tokens_in_text=special,
         ),
     )
 
@@ -33,29 +47,76 @@ def _encode(tokenizer: Tokenizer, text: str) -> Tokens:
     return tokens
 
 
+def _ids(tokens: Tokens) -> tuple[int, ...]:
+    return tokens.windows[0].input_ids
+
+
 def test_special_tokens_surround_the_text_and_are_not_counted(words: Path) -> None:
     tokens = _encode(_open(words), "good morning world")
-    assert tokens == Tokens(input_ids=(CLS, GOOD, MORNING, WORLD, SEP), n_total=3, n_read=3)
+    window = Window(input_ids=(CLS, GOOD, MORNING, WORLD, SEP), n_tokens=3, start=0, end=18)
+    assert tokens == Tokens(windows=(window,), n_total=3, n_read=3)
     assert not tokens.truncated
 
 
 def test_the_manifests_limit_replaces_the_files_own(words: Path) -> None:
     # The file itself says: three tokens at most, padded to seven.
-    assert _encode(_open(words, max_tokens=20), "good " * 18).input_ids == (CLS, *[GOOD] * 18, SEP)
+    assert _ids(_encode(_open(words, 20), "good " * 18)) == (CLS, *[GOOD] * 18, SEP)
 
 
 @pytest.mark.parametrize("n_words", [5, 6, 7, 1000])
-def test_truncation_keeps_the_beginning_and_the_closing_special_token(
+def test_the_first_window_is_the_beginning_and_the_closing_special_token(
     words: Path, n_words: int
 ) -> None:
-    tokens = _encode(_open(words, max_tokens=8), "good " * n_words)
+    tokens = _encode(_open(words), "good " * n_words).first_window()
     n_read = min(n_words, 6)
-    assert tokens == Tokens(input_ids=(CLS, *[GOOD] * n_read, SEP), n_total=n_words, n_read=n_read)
+    assert _ids(tokens) == (CLS, *[GOOD] * n_read, SEP)
+    assert (tokens.n_total, tokens.n_read) == (n_words, n_read)
     assert tokens.truncated == (n_words > 6)
 
 
+@given(
+    n_words=st.integers(min_value=0, max_value=60),
+    room=st.integers(min_value=1, max_value=12),
+    overlap=st.integers(min_value=0, max_value=11),
+)
+@settings(deadline=None)
+def test_windows_cover_every_token_overlap_and_say_where_they_stand(
+    words: Path, n_words: int, room: int, overlap: int
+) -> None:
+    assume(overlap < room)
+    random = np.random.default_rng(n_words)
+    parts = [("good", "morning", "world")[i] for i in random.integers(3, size=n_words)]
+    text = " ".join(parts)
+    ids = [{"good": GOOD, "morning": MORNING, "world": WORLD}[part] for part in parts]
+
+    tokens = _encode(_open(words, room + 2, overlap_tokens=overlap), text)
+
+    assert (tokens.n_total, tokens.n_read) == (n_words, n_words)
+    at = 0
+    for k, window in enumerate(tokens.windows):
+        inner = list(window.input_ids[1:-1])
+        assert window.n_tokens == len(inner) <= room
+        assert inner == ids[at : at + len(inner)]
+        assert text[window.start : window.end].split() == parts[at : at + len(inner)]
+        last = k == len(tokens.windows) - 1
+        at += len(inner) if last else room - overlap
+        assert last or len(inner) == room
+    assert at == n_words
+    assert tokens.windows[0].start == 0
+    assert tokens.windows[-1].end == len(text)
+
+
 def test_an_empty_text_is_its_special_tokens(words: Path) -> None:
-    assert _encode(_open(words), "") == Tokens(input_ids=(CLS, SEP), n_total=0, n_read=0)
+    tokens = _encode(_open(words), "")
+    assert _ids(tokens) == (CLS, SEP)
+    assert (tokens.n_total, tokens.n_read) == (0, 0)
+
+
+def test_space_around_a_text_belongs_to_its_windows(words: Path) -> None:
+    text = "  " + "good " * 9 + "  "
+    windows = _encode(_open(words), text).windows
+    assert windows[0].start == 0
+    assert windows[-1].end == len(text)
 
 
 def test_texts_keep_their_order_and_do_not_pad_each_other(words: Path) -> None:
@@ -67,24 +128,25 @@ def test_texts_keep_their_order_and_do_not_pad_each_other(words: Path) -> None:
 
 def test_special_tokens_typed_by_a_user_are_text_by_default(words: Path) -> None:
     tokens = _encode(_open(words), "[SEP] good [CLS]")
-    assert tokens.input_ids[0] == CLS
-    assert tokens.input_ids[-1] == SEP
-    assert not {CLS, SEP} & set(tokens.input_ids[1:-1])
-    assert GOOD in tokens.input_ids
+    assert _ids(tokens)[0] == CLS
+    assert _ids(tokens)[-1] == SEP
+    assert not {CLS, SEP} & set(_ids(tokens)[1:-1])
+    assert GOOD in _ids(tokens)
 
 
 def test_special_tokens_typed_by_a_user_are_tokens_where_the_manifest_says_so(words: Path) -> None:
     tokens = _encode(_open(words, special="token"), "[SEP] good [CLS]")
-    assert tokens == Tokens(input_ids=(CLS, SEP, GOOD, CLS, SEP), n_total=3, n_read=3)
+    assert _ids(tokens) == (CLS, SEP, GOOD, CLS, SEP)
+    assert tokens.n_total == 3
 
 
 def test_a_real_tokenizer_takes_typed_special_tokens_apart(tiny_bundle: Path) -> None:
     file = tiny_bundle / "tokenizer.json"
-    bos, eos = (_encode(_open(file), "").input_ids[i] for i in (0, -1))
+    bos, eos = (_ids(_encode(_open(file), ""))[i] for i in (0, -1))
     typed = "<bos> hello <eos>"
     as_text, as_token = (_encode(_open(file, 64, how), typed) for how in ("text", "token"))
-    assert not {bos, eos} & set(as_text.input_ids[1:-1])
-    assert {bos, eos} <= set(as_token.input_ids[1:-1])
+    assert not {bos, eos} & set(_ids(as_text)[1:-1])
+    assert {bos, eos} <= set(_ids(as_token)[1:-1])
     assert as_token.n_total < as_text.n_total
 
 
@@ -114,7 +176,7 @@ def test_surrogate_pairs_are_refused_and_real_astral_characters_are_not(words: P
     tokenizer = _open(words)
     with pytest.raises(InputError):
         tokenizer.encode(["\ud83d\ude00"])
-    assert _encode(tokenizer, "\U0001f600").input_ids == (CLS, UNK, SEP)
+    assert _ids(_encode(tokenizer, "\U0001f600")) == (CLS, UNK, SEP)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +185,16 @@ def test_surrogate_pairs_are_refused_and_real_astral_characters_are_not(words: P
 def test_control_characters_are_text_like_any_other(tiny_bundle: Path, text: str) -> None:
     tokens = _encode(_open(tiny_bundle / "tokenizer.json", 64), text)
     assert tokens.n_total == tokens.n_read > 0
-    assert len(tokens.input_ids) == tokens.n_read + 2
+    assert len(_ids(tokens)) == tokens.n_read + 2
 
 
-def test_a_limit_without_room_for_text_is_refused(words: Path) -> None:
-    with pytest.raises(BundleError, match=r"max_tokens of 2 leaves no room for text.* 2 special"):
-        _open(words, max_tokens=2)
-    assert _encode(_open(words, max_tokens=3), "good good").input_ids == (CLS, GOOD, SEP)
+@pytest.mark.parametrize(("window_tokens", "overlap_tokens"), [(2, 0), (6, 4), (3, 1)])
+def test_a_window_without_room_for_new_text_is_refused(
+    words: Path, window_tokens: int, overlap_tokens: int
+) -> None:
+    with pytest.raises(BundleError, match=f"window_tokens of {window_tokens} leaves no room.* 2 s"):
+        _open(words, window_tokens, overlap_tokens=overlap_tokens)
+    assert _ids(_encode(_open(words, 3), "good good")) == (CLS, GOOD, SEP)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def manifest_data() -> dict[str, Any]:
             "threshold_source": "default",
             "hazards": "level2",
         },
+        "conversation": {"turn": "{role}: {content}", "separator": "\n"},
         "files": {name: {"sha256": SHA256, "size_bytes": 1} for name in FILES},
         "provenance": {"torch": "2"},
     }
@@ -42,6 +43,8 @@ def _level(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
         "tokenizer": {
             "file": "tokenizer.json",
             "max_tokens": 64,
+            "window_tokens": 64,
+            "overlap_tokens": 16,
             "pad_token_id": 0,
             "special_tokens_in_text": "text",
         },

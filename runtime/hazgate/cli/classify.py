@@ -16,7 +16,10 @@ from rich.text import Text
 
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
+from hazgate.policy import Policy
+from hazgate.reading import LongTexts, Reading
 from hazgate.session import CPU
+from hazgate.taxonomy import load_taxonomy
 from hazgate.verdict import Verdict
 
 # Rows that are read, planned and answered together: bounds memory, keeps output flowing.
@@ -48,7 +51,24 @@ Examples:
     show_default=True,
     help="Runs at a time: as many as there are processors reads a file soonest.",
 )
+@click.option("--policy", type=click.Path(path_type=Path), help="A policy file that decides.")
+@click.option("--tenant", help="Whose rules of the policy decide.  [default: its own]")
+@click.option(
+    "--shadow",
+    type=click.Path(path_type=Path),
+    help="A policy file whose decision is only told beside.",
+)
 @click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
+@click.option(
+    "--long-texts",
+    type=click.Choice(["window", "truncate", "reject"]),
+    default="window",
+    show_default=True,
+    help="Read texts longer than a window whole, read their beginning, or refuse them.",
+)
+@click.option(
+    "--taxonomy", help="Add `categories`: the scores in another taxonomy, e.g. ailuminate, openai."
+)
 @click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
 @click.option("--pass-through", is_flag=True, help="Repeat a line's other fields under `input`.")
 @click.option("--table", is_flag=True, help="A table for people instead of JSON Lines.")
@@ -61,7 +81,12 @@ def classify(
     provider: str,
     threads: int | None,
     workers: int,
+    policy: Path | None,
+    tenant: str | None,
+    shadow: Path | None,
     threshold: float | None,
+    long_texts: LongTexts,
+    taxonomy: str | None,
     all_levels: bool,
     pass_through: bool,
     table: bool,
@@ -76,6 +101,12 @@ def classify(
         raise click.UsageError("give either TEXT..., or --file, or - for standard input")
     if threshold is not None and not 0 < threshold < 1:
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
+    if policy is not None and threshold is not None:
+        raise click.UsageError("a policy has thresholds of its own: give --policy or --threshold")
+    if tenant is not None and policy is None:
+        raise click.UsageError("--tenant needs a --policy that names it")
+    if taxonomy is not None:
+        load_taxonomy(taxonomy)  # before anything is read: its name may be wrong
     n_rows = check_file(file) if file else None
     gate = Gate.open(
         bundle,
@@ -84,6 +115,9 @@ def classify(
         threads=threads,
         workers=workers,
         threshold=threshold,
+        policy=Policy.load(policy) if policy else None,
+        shadow=Policy.load(shadow) if shadow else None,
+        reading=Reading(long_texts=long_texts),
     )
     console = Console(stderr=True)
     flagged = False
@@ -91,13 +125,15 @@ def classify(
     with _progress(console) if n_rows else nullcontext() as progress:
         task = progress.add_task("classify", total=n_rows) if progress else None
         for chunk in _chunks(_rows(texts, file)):
-            verdicts = gate.check_many([row.text for row in chunk], all_levels=all_levels)
+            verdicts = gate.check_many(
+                [row.text for row in chunk], all_levels=all_levels, tenant=tenant
+            )
             flagged = flagged or any(verdict.flagged for verdict in verdicts)
             for row, verdict in zip(chunk, verdicts, strict=True):
                 if table:
                     shown.append((row, verdict))
                 else:
-                    click.echo(_line(row, verdict, pass_through))
+                    click.echo(_line(row, verdict, pass_through, taxonomy))
             if progress and task is not None:
                 progress.advance(task, len(chunk))
     if table:
@@ -122,8 +158,10 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _line(row: Row, verdict: Verdict, pass_through: bool) -> str:
+def _line(row: Row, verdict: Verdict, pass_through: bool, taxonomy: str | None) -> str:
     data: dict[str, Any] = verdict.to_dict()
+    if taxonomy is not None:
+        data["categories"] = verdict.to(taxonomy)
     if pass_through:
         data["input"] = dict(row.rest)
     # ASCII: any terminal can spell it, and a field with a lone surrogate survives.
@@ -136,12 +174,13 @@ def _progress(console: Console) -> Progress:
 
 
 def _table(shown: list[tuple[Row, Verdict]]) -> Table:
-    table = Table("text", "flagged", "P(unsafe)", "hazard", "P(hazard)", "tokens read")
+    table = Table("text", "flagged", "action", "P(unsafe)", "hazard", "P(hazard)", "tokens read")
     for row, verdict in shown:
         hazard = verdict.hazard or ""
         table.add_row(
             Text(" ".join(row.text.split())[:60]),
             "yes" if verdict.flagged else "no",
+            verdict.decision.action if verdict.decision else "",
             f"{verdict.unsafe:.3f}",
             hazard,
             f"{verdict.hazards[hazard]:.3f}" if verdict.hazards else "",

@@ -52,8 +52,9 @@ def info(bundle: Path, as_json: bool) -> None:
                 markup=False,
             )
         console.print(
-            f"  {level.family}, {level.pooling} pooling, at most {level.tokenizer.max_tokens} "
-            f"tokens, special tokens in a text are {level.tokenizer.special_tokens_in_text}",
+            f"  {level.family}, {level.pooling} pooling, windows of "
+            f"{level.tokenizer.window_tokens} tokens, special tokens in a text "
+            f"are {level.tokenizer.special_tokens_in_text}",
             highlight=False,
             markup=False,
         )

@@ -1,0 +1,101 @@
+"""What is wrong with a policy's values although they have the right types.
+
+Works on what the TOML parser returned and skips what has a wrong type, so that a file's wrong
+types and wrong values can be reported together.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SCHEMA_VERSION = 1
+# The entry of `hazards` for every hazard that has none.
+DEFAULT = "default"
+# A fitted temperature is near one; beyond these bounds the fit failed or a digit is missing.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+
+_GATE = ("controversial", "unsafe")
+
+
+def contradictions(data: Mapping[str, Any]) -> Iterator[str]:
+    """One line, with its path, for each value that a policy may not have.
+
+    Args:
+        data: a parsed policy file, its types not yet checked.
+    """
+    version = data.get("schema_version")
+    if type(version) is int and version < SCHEMA_VERSION:
+        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {version}"
+    if data.get("name") == "":
+        yield "$.name: must not be empty, it is how a verdict names its policy"
+    hazards = data.get("hazards")
+    if isinstance(hazards, Mapping):
+        yield from _gaps_in_default(hazards)
+    yield from _wrong_values("$", data)
+    gate = _table(data.get("gate"))
+    yield from _wrong_order("$.gate", gate, inherited={})
+    for tenant, section in _table(data.get("tenants")).items():
+        path, own = f"$.tenants.{tenant}", _table(section)
+        yield from _wrong_values(path, own)
+        if own_gate := _table(own.get("gate")):
+            yield from _wrong_order(f"{path}.gate", own_gate, inherited=gate)
+
+
+def _gaps_in_default(hazards: Mapping[str, Any]) -> Iterator[str]:
+    path = f"$.hazards.{DEFAULT}"
+    if DEFAULT not in hazards:
+        yield f"{path}: missing"
+    elif isinstance(hazards[DEFAULT], Mapping):
+        missing = [name for name in ("action", "threshold") if name not in hazards[DEFAULT]]
+        yield from (f"{path}.{name}: missing" for name in missing)
+
+
+def _wrong_values(path: str, section: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong in one tenant's tables, or in the policy's own."""
+    temperature = section.get("temperature")
+    for where, value in _numbers(f"{path}.temperature", temperature, ("gate", "hazards")):
+        if not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
+            bounds = f"between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g}"
+            yield f"{where}: expected a number {bounds}, got {value}"
+    for where, value in _numbers(f"{path}.gate", section.get("gate"), _GATE):
+        if not 0 < value < 1:
+            yield f"{where}: expected a number above 0 and below 1, got {value}"
+    for hazard, rule in _table(section.get("hazards")).items():
+        yield from _wrong_rule(f"{path}.hazards.{hazard}", rule, is_default=hazard == DEFAULT)
+
+
+def _wrong_rule(path: str, rule: object, *, is_default: bool) -> Iterator[str]:
+    for where, value in _numbers(path, rule, ("threshold",)):
+        if not 0 <= value <= 1:
+            yield f"{where}: expected a number between 0 and 1, got {value}"
+    for where, value in _numbers(path, rule, ("always",)):
+        # From 0 on it would block every text; an operator who means "never" leaves it out.
+        if not 0 < value <= 1:
+            yield f"{where}: expected a number above 0 and up to 1, got {value}"
+    if is_default and "always" in _table(rule):
+        yield f"{path}.always: is for named hazards; give it to each that blocks by itself"
+
+
+def _wrong_order(
+    path: str, own: Mapping[str, Any], *, inherited: Mapping[str, Any]
+) -> Iterator[str]:
+    merged = dict(_numbers(path, {**inherited, **own}, _GATE))
+    low, high = (merged.get(f"{path}.{name}") for name in _GATE)
+    if low is not None and high is not None and low > high:
+        taken = [f"{name} is $.gate.{name}" for name in _GATE if name not in own]
+        origin = f" ({taken[0]})" if taken else ""
+        yield f"{path}: controversial {low} must not exceed unsafe {high}{origin}"
+
+
+def _numbers(path: str, table: object, names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    """Path and value of each named field that is a number, as a float can hold it."""
+    for name in names:
+        value = _table(table).get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                yield f"{path}.{name}", float(value)
+            except OverflowError:
+                continue
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
