@@ -292,6 +292,7 @@ def _tokenizer(
         max_tokens=recipe.tokenizer.max_tokens,
         window_tokens=recipe.tokenizer.window,
         overlap_tokens=recipe.tokenizer.overlap,
+        close_tokens=recipe.tokenizer.close_tokens,
         pad_token_id=config.pad_token_id,
         special_tokens_in_text=recipe.tokenizer.special_tokens_in_text,
     )

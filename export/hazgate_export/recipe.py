@@ -83,6 +83,7 @@ class TokenizerRecipe(_Table):
     max_tokens: int = Field(ge=4)
     window_tokens: int | None = Field(default=None, ge=4)
     overlap_tokens: int | None = Field(default=None, ge=0)
+    close_tokens: int | None = Field(default=None, ge=4)
     special_tokens_in_text: Literal["text", "token"] = "text"
 
     @property
@@ -265,6 +266,9 @@ def _contradictions(recipe: Recipe) -> list[str]:
     window, overlap = recipe.tokenizer.window, recipe.tokenizer.overlap
     if window > limit:
         problems.append(f"tokenizer.window_tokens: {window} is over max_tokens of {limit}")
+    close = recipe.tokenizer.close_tokens
+    if close is not None and close >= window:
+        problems.append(f"tokenizer.close_tokens: {close} is not closer than a window of {window}")
     if overlap >= window:
         problems.append(f"tokenizer.overlap_tokens: {overlap} is no part of a window of {window}")
     problems.extend(

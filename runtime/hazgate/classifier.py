@@ -125,16 +125,16 @@ class Classifier:
         return softmax(self.logits(texts))
 
     def window_logits(self, tokens: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Logits of the windows of texts that were tokenised already.
+        """Logits of every window of texts that were tokenised already.
 
         Returns:
-            Shape [len(text.windows), len(labels)] for each text, in the order given.
+            Shape [len(text.every_window), len(labels)] for each text, in the order given.
 
         Raises:
             InferenceError: the model failed or gave a logit that is not finite.
         """
-        logits = self.logits_of_ids([w.input_ids for text in tokens for w in text.windows])
-        ends = np.cumsum([len(text.windows) for text in tokens])
+        logits = self.logits_of_ids([w.input_ids for text in tokens for w in text.every_window])
+        ends = np.cumsum([len(text.every_window) for text in tokens])
         return np.split(logits, ends[:-1]) if len(tokens) else []
 
     def logits_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:

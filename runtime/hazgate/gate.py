@@ -243,7 +243,7 @@ class Gate:
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
         """Level 2's logits by text and window of Level 1."""
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
-        pieces = [self._hazard_tokens(texts[i], tokens[i].windows[k]) for i, k in keys]
+        pieces = [self._hazard_tokens(texts[i], tokens[i].every_window[k]) for i, k in keys]
         return dict(zip(keys, self.hazards.window_logits(pieces), strict=True))
 
     def _hazard_tokens(self, text: str, window: Window) -> Tokens:
@@ -255,7 +255,7 @@ class Gate:
 
     def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:
         decides, *beside = judgements
-        worst = tokens.windows[decides.worst_window]
+        worst = tokens.every_window[decides.worst_window]
         hazards = decides.hazards
         return Verdict(
             flagged=decides.flagged,
@@ -263,7 +263,7 @@ class Gate:
             hazard=max(hazards, key=hazards.__getitem__) if hazards else None,
             hazards=hazards,
             tokens=TokenCount(
-                total=tokens.n_total, read=tokens.n_read, windows=len(tokens.windows)
+                total=tokens.n_total, read=tokens.n_read, windows=len(tokens.every_window)
             ),
             truncated=tokens.truncated,
             span=Span(start=worst.start, end=worst.end),

@@ -41,7 +41,9 @@ class TokenizerSpec:
     """How text becomes `input_ids`.
 
     `max_tokens` are what the model can read at once and was proven on. Texts are read in windows
-    of `window_tokens`, both with special tokens, which share `overlap_tokens` of the text.
+    of `window_tokens`, both with special tokens, which share `overlap_tokens` of the text. With
+    `close_tokens`, a text of several windows is also read in windows of so many, each half of the
+    next: what a sentence says is lost in a window a hundred words wider.
 
     `special_tokens_in_text` says what a user's own spelling of a special token is: "text" takes
     it apart like any other word, "token" lets it become that token.
@@ -51,6 +53,7 @@ class TokenizerSpec:
     max_tokens: int
     window_tokens: int
     overlap_tokens: int
+    close_tokens: int | None
     pad_token_id: int
     special_tokens_in_text: Literal["text", "token"]
 
@@ -238,6 +241,11 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
         yield (
             f"{path}.tokenizer.overlap_tokens: must be from 0 to less than window_tokens, "
             f"got {level.tokenizer.overlap_tokens}"
+        )
+    close = level.tokenizer.close_tokens
+    if close is not None and not 0 < close < level.tokenizer.window_tokens:
+        yield (
+            f"{path}.tokenizer.close_tokens: must be positive and under window_tokens, got {close}"
         )
     if level.tokenizer.file not in manifest.files:
         yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"

@@ -30,13 +30,20 @@ class Window:
 class Tokens:
     """One tokenised text.
 
-    `windows` are in the order of the text, at least one. `n_total` and `n_read` count the text's
-    own tokens, special ones left out; they differ when the windows do not reach the text's end.
+    `windows` are in the order of the text, at least one; `close` are the shorter ones of a second
+    look at a text of several windows. `n_total` and `n_read` count the text's own tokens, special
+    ones left out; they differ when the windows do not reach the text's end.
     """
 
     windows: tuple[Window, ...]
+    close: tuple[Window, ...] = ()
     n_total: int
     n_read: int
+
+    @property
+    def every_window(self) -> tuple[Window, ...]:
+        """All that the model reads of the text."""
+        return self.windows + self.close
 
     @property
     def truncated(self) -> bool:
@@ -75,6 +82,7 @@ class Tokenizer:
         n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
         self._overlap_tokens = spec.overlap_tokens
+        self._close_tokens = max(1, spec.close_tokens - n_special) if spec.close_tokens else None
         if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
                 f"window_tokens of {spec.window_tokens} leaves no room for new text beside the "
@@ -107,12 +115,21 @@ class Tokenizer:
         # Again, for the quick way to encode does not say where in the text a token stands.
         encoding = self._fast.encode(text, add_special_tokens=False)
         encoding.truncate(self.window_tokens, stride=self._overlap_tokens)
+        close: tuple[Window, ...] = ()
+        if self._close_tokens:
+            again = self._fast.encode(text, add_special_tokens=False)
+            again.truncate(self._close_tokens, stride=self._close_tokens // 2)
+            close = self._windows(text, again)
+        return Tokens(
+            windows=self._windows(text, encoding), close=close, n_total=n_total, n_read=n_total
+        )
+
+    def _windows(self, text: str, encoding: "Encoding") -> tuple[Window, ...]:
         parts = (encoding, *encoding.overflowing)
         # What no token stands for, as the space around a text, belongs to the outer windows.
         starts = (0, *(part.offsets[0][0] for part in parts[1:]))
         ends = (*(part.offsets[-1][1] for part in parts[:-1]), len(text))
-        windows = map(self._window, parts, map(len, parts), starts, ends)
-        return Tokens(windows=tuple(windows), n_total=n_total, n_read=n_total)
+        return tuple(map(self._window, parts, map(len, parts), starts, ends))
 
     def _window(self, encoding: "Encoding", n_tokens: int, start: int, end: int) -> Window:
         ids = self._fast.post_process(encoding, None, add_special_tokens=True).ids

@@ -13,7 +13,8 @@ class Watch:
 
     What was read is not read again but for the trailing window: a check comes once `stride_tokens`
     are new, and reads at most two windows, so that a token costs at most
-    (window_tokens + stride_tokens) / stride_tokens readings of a token, however long the text.
+    (window_tokens + stride_tokens) / stride_tokens readings of a token, however long the text;
+    three times that where the bundle has close windows.
 
     It becomes unsafe after `n_confirm` checks in a row at the gate's threshold, and then stays so:
     what was said cannot be unsaid, and a threshold that is crossed to and fro stops nothing.

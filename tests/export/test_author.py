@@ -55,6 +55,7 @@ TOKENIZER = TokenizerSpec(
     max_tokens=250,
     window_tokens=250,
     overlap_tokens=50,
+    close_tokens=None,
     pad_token_id=0,
     special_tokens_in_text="text",
 )

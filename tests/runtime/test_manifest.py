@@ -170,6 +170,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         _put("levels", "level1", "tokenizer", "overlap_tokens", 64),
         "$.levels.level1.tokenizer.overlap_tokens: must be from 0 to less than window_tokens",
     ),
+    "a close look from further away": (
+        _put("levels", "level1", "tokenizer", "close_tokens", 64),
+        "$.levels.level1.tokenizer.close_tokens: must be positive and under window_tokens, got 64",
+    ),
     "no execution provider": (
         _put(*VARIANT, "execution_providers", []),
         "$.levels.level2.variants.fp32.execution_providers: must name at least one",

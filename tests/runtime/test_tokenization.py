@@ -1,5 +1,6 @@
 """Ids are the tokenizer's own; counts say what was read; bad text is named, never quoted."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, cast
@@ -28,6 +29,7 @@ def _open(
     special: Literal["text", "token"] = "text",
     *,
     overlap_tokens: int = 0,
+    close_tokens: int | None = None,
 ) -> Tokenizer:
     return Tokenizer(
         file,
@@ -36,6 +38,7 @@ def _open(
             max_tokens=window_tokens,
             window_tokens=window_tokens,
             overlap_tokens=overlap_tokens,
+            close_tokens=close_tokens,
             pad_token_id=0,
             special_tokens_in_text=special,
         ),
@@ -104,6 +107,18 @@ def test_windows_cover_every_token_overlap_and_say_where_they_stand(
     assert at == n_words
     assert tokens.windows[0].start == 0
     assert tokens.windows[-1].end == len(text)
+
+
+def test_a_text_of_several_windows_is_also_read_from_close_by(words: Path) -> None:
+    tokenizer = _open(words, 10, overlap_tokens=2, close_tokens=6)
+    text = "good " * 20 + "morning"
+    tokens = _encode(tokenizer, text)
+    assert [w.n_tokens for w in tokens.close] == [4] * 9 + [3]
+    assert tokens.every_window == tokens.windows + tokens.close
+    assert (tokens.close[0].start, tokens.close[-1].end) == (0, len(text))
+    assert all(a.end > b.start for a, b in itertools.pairwise(tokens.close))
+    assert _encode(tokenizer, "good " * 8).close == ()
+    assert tokens.first_window().close == ()
 
 
 def test_an_empty_text_is_its_special_tokens(words: Path) -> None:

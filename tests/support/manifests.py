@@ -45,6 +45,7 @@ def _level(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
             "max_tokens": 64,
             "window_tokens": 64,
             "overlap_tokens": 16,
+            "close_tokens": None,
             "pad_token_id": 0,
             "special_tokens_in_text": "text",
         },
