@@ -9,6 +9,7 @@ from hazgate.evaluation.label_errors import SuspectedLabel
 from hazgate.evaluation.level1 import Level1Figures
 from hazgate.evaluation.level2 import Level2Figures
 from hazgate.evaluation.robustness import Robustness
+from hazgate.evaluation.rows import Dataset, Truth
 from hazgate.evaluation.slices import Slice
 
 SCHEMA_VERSION = 1
@@ -30,6 +31,20 @@ class DataFacts:
     n_level1: int
     n_unsafe: int
     n_hazard: int
+
+    @classmethod
+    def of(cls, dataset: Dataset, truth: Truth) -> "DataFacts":
+        """The facts of a data set and its labels as arrays."""
+        return cls(
+            name=dataset.name,
+            sha256=dataset.sha256,
+            n_rows_in_file=dataset.n_rows_in_file,
+            n_rows=len(dataset.rows),
+            n_groups=int(truth.group.max()) + 1,
+            n_level1=int(truth.known.sum()),
+            n_unsafe=int((truth.known & truth.unsafe).sum()),
+            n_hazard=int(truth.has_hazard.sum()),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -131,7 +131,7 @@ def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: B
         hazgate_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=options.command,
-        data=_facts(dataset, truth),
+        data=DataFacts.of(dataset, truth),
         systems=tuple(systems),
         comparisons=comparisons,
         label_errors=label_errors,
@@ -212,19 +212,6 @@ def _robustness(
         return np.asarray(unsafe_scores(gate, texts, advance) >= gate.threshold)
 
     return measure_robustness(rows, sample, flags)
-
-
-def _facts(dataset: Dataset, truth: Truth) -> DataFacts:
-    return DataFacts(
-        name=dataset.name,
-        sha256=dataset.sha256,
-        n_rows_in_file=dataset.n_rows_in_file,
-        n_rows=len(dataset.rows),
-        n_groups=int(truth.group.max()) + 1,
-        n_level1=int(truth.known.sum()),
-        n_unsafe=int((truth.known & truth.unsafe).sum()),
-        n_hazard=int(truth.has_hazard.sum()),
-    )
 
 
 def _named_texts(
