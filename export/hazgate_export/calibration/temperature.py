@@ -58,13 +58,15 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64], *, l
             the model in everything, or in nothing.
     """
     low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    # Then the likelihood grows for ever towards zero, too flat for a search to see.
+    separated = bool((logits.argmax(axis=1) == labels).all())
     found = minimize_scalar(
         lambda log_t: negative_log_likelihood(logits, labels, float(np.exp(log_t))),
         bounds=(low, high),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    if not low + _AT_BOUND < found.x < high - _AT_BOUND:
+    if separated or not low + _AT_BOUND < found.x < high - _AT_BOUND:
         raise InputError(
             f"no temperature between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g} fits {level} on "
             f"{len(labels)} rows: they agree with it in everything or in nothing; add rows"

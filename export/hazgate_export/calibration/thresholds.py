@@ -1,6 +1,5 @@
 """Which threshold keeps a false-positive rate or a recall."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from hazgate.errors import InputError
 
 TargetKind = Literal["fpr", "recall"]
-# A threshold is written with so many digits after the point, if that leaves it below one.
+# A threshold is written with so many digits after the point, if that changes no decision.
 _DIGITS = 6
 
 
@@ -29,10 +28,12 @@ class Target:
 class Candidates:
     """Every threshold that makes a difference on some rows, ascending, shape [k] each.
 
-    Each lies half way between two neighbouring scores.
+    Each lies half way between two neighbouring scores, `below` and `above`.
     """
 
     thresholds: NDArray[np.float64]
+    below: NDArray[np.float64]
+    above: NDArray[np.float64]
     false_positive_rate: NDArray[np.float64]
     recall: NDArray[np.float64]
     n_negative: int
@@ -51,6 +52,8 @@ def candidates(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cand
     thresholds = np.where(middles > distinct[:-1], middles, distinct[1:])
     return Candidates(
         thresholds=thresholds,
+        below=distinct[:-1],
+        above=distinct[1:],
         false_positive_rate=_share_from(scores[~positive], thresholds),
         recall=_share_from(scores[positive], thresholds),
         n_negative=int((~positive).sum()),
@@ -85,7 +88,8 @@ def choose_threshold(found: Candidates, target: Target) -> float:
         raise InputError(
             f"{target} cannot be reached by a threshold that tells texts apart: {cure}"
         )
-    return _rounded(float(found.thresholds[keeps][best]), target.kind)
+    i = int(np.flatnonzero(keeps)[best])
+    return _rounded(float(found.thresholds[i]), float(found.below[i]), float(found.above[i]))
 
 
 def _share_from(
@@ -96,8 +100,7 @@ def _share_from(
     return np.asarray(1 - n_below / max(1, len(scores)))
 
 
-def _rounded(threshold: float, kind: TargetKind) -> float:
-    """To few digits, to the side on which the target is still kept."""
-    scale = 10**_DIGITS
-    rounded = (math.ceil if kind == "fpr" else math.floor)(threshold * scale) / scale
-    return rounded if 0 < rounded < 1 else threshold
+def _rounded(threshold: float, below: float, above: float) -> float:
+    """To few digits, if it then still divides the same scores."""
+    rounded = round(threshold, _DIGITS)
+    return rounded if below < rounded <= above and 0 < rounded < 1 else threshold
