@@ -65,7 +65,9 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     sources = ROOT / "runtime" / "hazgate"
-    package = {f"hazgate/{path.relative_to(sources).as_posix()}" for path in sources.rglob("*.py")}
+    templates = sources / "evaluation" / "templates"
+    files = [*sources.rglob("*.py"), *templates.iterdir()]
+    package = {f"hazgate/{path.relative_to(sources).as_posix()}" for path in files}
     info = f"hazgate-{__version__}.dist-info"
     metadata = {
         f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")

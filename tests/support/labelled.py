@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hazgate.evaluation.rows import LabelledRow, LabelNames, Truth
+from hazgate.evaluation.rows import LabelledRow, LabelNames
 from hazgate.evaluation.scores import Scores
+from hazgate.evaluation.truth import Truth
 from tests.support.tiny import HAZARDS
 
 NAMES = LabelNames(level1=("safe", "unsafe"), positive="unsafe", level2=HAZARDS)

@@ -5,8 +5,9 @@ from pathlib import Path
 from hazgate.errors import InputError
 from hazgate.evaluation.files import json_bytes, write_atomically
 from hazgate.evaluation.report import DataFacts
-from hazgate.evaluation.rows import LabelNames, check_both_classes, read_labelled, truth_of
+from hazgate.evaluation.rows import LabelNames, read_labelled
 from hazgate.evaluation.scores import score
+from hazgate.evaluation.truth import check_both_classes, truth_of
 from hazgate.gate import Gate
 from hazgate.session import default_threads
 from hazgate_export.calibration.plot import draw_reliability

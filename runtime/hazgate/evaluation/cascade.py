@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.evaluation.estimates import Estimate, Resampling, estimate, ratio
-from hazgate.evaluation.rows import Truth
 from hazgate.evaluation.scores import Scores
+from hazgate.evaluation.truth import Truth
 
 
 def cascade_right(truth: Truth, scores: Scores, threshold: float) -> NDArray[np.bool_]:

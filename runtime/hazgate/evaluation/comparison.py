@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from hazgate.evaluation.cascade import cascade_right
-from hazgate.evaluation.rows import Truth
 from hazgate.evaluation.scores import Scores
+from hazgate.evaluation.truth import Truth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,9 @@ from hazgate.evaluation.label_errors import SuspectedLabel
 from hazgate.evaluation.level1 import Level1Figures
 from hazgate.evaluation.level2 import Level2Figures
 from hazgate.evaluation.robustness import Robustness
-from hazgate.evaluation.rows import Dataset, Truth
+from hazgate.evaluation.rows import Dataset
 from hazgate.evaluation.slices import Slice
+from hazgate.evaluation.truth import Truth
 
 SCHEMA_VERSION = 1
 

@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 
 from hazgate.evaluation.estimates import CONFIDENCE, SEED, Estimate
 from hazgate.evaluation.mutations import MUTATIONS
-from hazgate.evaluation.rows import LabelledRow, Truth
+from hazgate.evaluation.rows import LabelledRow
+from hazgate.evaluation.truth import Truth
 
 # Rewriting makes up to five tokens of one; longer texts would measure patience.
 _MAX_CHARACTERS = 1000

@@ -24,16 +24,10 @@ from hazgate.evaluation.report import (
     SystemFigures,
 )
 from hazgate.evaluation.robustness import Robustness, choose_sample, measure_robustness
-from hazgate.evaluation.rows import (
-    Dataset,
-    LabelledRow,
-    LabelNames,
-    Truth,
-    check_both_classes,
-    truth_of,
-)
+from hazgate.evaluation.rows import Dataset, LabelledRow, LabelNames
 from hazgate.evaluation.scores import Scores, score, unsafe_scores
 from hazgate.evaluation.slices import slices_of
+from hazgate.evaluation.truth import Truth, check_both_classes, truth_of
 from hazgate.gate import Gate
 
 # Tells that a piece of work begins: what, of how many texts; answers what to tell of progress.

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from hazgate.evaluation.cascade import cascade_right, share_right
 from hazgate.evaluation.estimates import Estimate, Resampling
 from hazgate.evaluation.level1 import flag_figures
-from hazgate.evaluation.rows import LabelledRow, Truth
+from hazgate.evaluation.rows import LabelledRow
 from hazgate.evaluation.scores import Scores
+from hazgate.evaluation.truth import Truth
 
 # Of fewer rows nothing is said: an interval of three rows that are all right is no interval.
 MIN_ROWS = 30

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from hazgate import BundleError, InputError, ModelIdentity
 from hazgate.decode import decode
 from hazgate.evaluation.report import DataFacts
-from hazgate.evaluation.rows import Truth
 from hazgate.evaluation.scores import Scores
+from hazgate.evaluation.truth import Truth
 from hazgate_export.__main__ import cli
 from hazgate_export.calibration.policy_file import policy_text
 from hazgate_export.calibration.report import CalibrationReport, markdown

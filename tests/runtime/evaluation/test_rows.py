@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hazgate import InputError
-from hazgate.evaluation.rows import check_both_classes, read_labelled, truth_of
+from hazgate.evaluation.rows import read_labelled
 from hazgate.evaluation.run import sample_rows
+from hazgate.evaluation.truth import check_both_classes, truth_of
 from tests.support.labelled import NAMES, truth, write_rows
 
 MARKER = "unrepeatable"
