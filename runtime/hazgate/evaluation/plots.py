@@ -78,14 +78,14 @@ def precision_recall_figure(systems: Sequence[SystemFigures]) -> bytes:
                     marker=marker,
                     markersize=8,
                     linestyle="none",
+                    clip_on=False,
                     label=f"{system.title} at {system.threshold:g}",
                 )
         prevalence = systems[0].level1.n_unsafe / systems[0].level1.n_rows
         axes.axhline(prevalence, color=_GREY, linestyle=":", linewidth=1, label="flagging all")
-        axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel="precision")
-        axes.set_title("Level 1", loc="left", fontsize=10)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
         _grid(axes)
-        axes.legend(frameon=False, fontsize=8, loc="lower left")
+        _legend(axes)
         return svg(figure)
 
 
@@ -136,10 +136,9 @@ def svg(figure: Figure) -> bytes:
 def finish_reliability(axes: Axes, xlabel: str, ylabel: str) -> None:
     """The diagonal, limits and names of a reliability diagram."""
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1)
-    axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel=xlabel, ylabel=ylabel)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel, ylabel=ylabel)
     _grid(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+    _legend(axes)
 
 
 def reliability_line(
@@ -153,6 +152,7 @@ def reliability_line(
         marker=marker,
         markersize=4,
         label=label,
+        clip_on=False,
     )
 
 
@@ -178,6 +178,12 @@ def _bars(
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4))
     _grid(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the axes, where no curve passes."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def _grid(axes: Axes) -> None:
