@@ -140,7 +140,7 @@ def test_a_verdict_is_right_if_its_flag_and_the_hazard_that_it_names_are() -> No
         [True, True, True, True, False, False, None],
         hazard=[0, 0, 0, -1, -1, -1, 0],
     )
-    given_scores = scores([0.9, 0.9, 0.1, 0.9, 0.1, 0.9, 0.9], hazard=[0, 1, 0, 2, 2, 2, 0])
+    given_scores = scores([0.5, 0.9, 0.1, 0.9, 0.1, 0.9, 0.9], hazard=[0, 1, 0, 2, 2, 2, 0])
     right = cascade_right(labels, given_scores, 0.5)
     assert right.tolist() == [True, False, False, True, True, False, False]
     assert _value(share_right(right[labels.known], _each(6))) == pytest.approx(3 / 6)

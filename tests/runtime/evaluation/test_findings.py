@@ -107,7 +107,7 @@ def test_systems_that_agree_are_not_told_apart() -> None:
 def test_changed_decisions_are_named_by_line_with_both_scores() -> None:
     labels = truth([True, True, False, None], hazard=[0, 0, -1, 1])
     systems = [
-        Judged(scores=scores([0.9, 0.9, 0.2, 0.6], [0, 0, 0, 1]), threshold=0.5),
+        Judged(scores=scores([0.5, 0.9, 0.2, 0.6], [0, 0, 0, 1]), threshold=0.5),
         Judged(scores=scores([0.8, 0.9, 0.4, 0.4], [0, 1, 2, 1]), threshold=0.5),
     ]
     found = compare(
