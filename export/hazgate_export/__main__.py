@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hazgate.errors import BundleError, HazgateError
+from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate_export import __version__
 from hazgate_export.errors import DataError, ExportError, GateMissed, RecipeError, SourceError
 
@@ -19,6 +19,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (BundleError, 3),
     (SourceError, 4),
     (DataError, 4),
+    (InputError, 4),
     (ExportError, 5),
     (HazgateError, 5),
     (OSError, 3),
@@ -183,6 +184,51 @@ def finetune(
 
     for result in finetune_recipe(load_recipe(recipe), data_files, levels, out, work, base):
         click.echo(f"{result.directory}: {result.candidate.epochs} epochs, see its README.md")
+
+
+@cli.command(
+    epilog="Example: hazgate-export calibrate build/mini --data labelled.jsonl --out policy.toml"
+)
+@click.argument("bundle", type=_PATH)
+@click.option(
+    "--data", type=_PATH, required=True, help="Labelled texts as `hazgate evaluate` reads."
+)
+@click.option("--out", type=_PATH, required=True, help="The policy file; figures go beside it.")
+@click.option(
+    "--target-fpr",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Flag at most this share of safe texts.  [default: 0.05]",
+)
+@click.option(
+    "--target-recall",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Flag at least this share of unsafe texts.",
+)
+@click.option("--variant", help="A variant of the bundle.  [default: the bundle's]")
+def calibrate(
+    bundle: Path,
+    data: Path,
+    out: Path,
+    target_fpr: float | None,
+    target_recall: float | None,
+    variant: str | None,
+) -> None:
+    """Fit temperatures and thresholds of BUNDLE on labelled texts and write a policy file.
+
+    Half of the groups is fitted on, the other half measures what is printed.
+    """
+    if target_fpr is not None and target_recall is not None:
+        raise click.UsageError("give either --target-fpr or --target-recall")
+    if out.suffix != ".toml":
+        raise click.UsageError("--out must end in .toml; .json and .png are written beside it")
+    from hazgate_export.calibration.command import write_policy
+    from hazgate_export.calibration.thresholds import Target
+
+    if target_recall is not None:
+        target = Target(kind="recall", value=target_recall)
+    else:
+        target = Target(kind="fpr", value=0.05 if target_fpr is None else target_fpr)
+    click.echo(write_policy(bundle, data, out, target, variant))
 
 
 @cli.command(epilog="Example: hazgate-export inspect build/mini/level1-int8.onnx")

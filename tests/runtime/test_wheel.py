@@ -65,9 +65,11 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     sources = ROOT / "runtime" / "hazgate"
+    templates = sources / "evaluation" / "templates"
+    data = [*sources.glob("taxonomies/*.json"), *templates.iterdir()]
     package = {
         f"hazgate/{path.relative_to(sources).as_posix()}"
-        for path in (*sources.rglob("*.py"), *sources.glob("taxonomies/*.json"))
+        for path in (*sources.rglob("*.py"), *data)
     }
     assert "hazgate/taxonomies/openai.json" in package
     info = f"hazgate-{__version__}.dist-info"

@@ -7,6 +7,7 @@ import click
 
 from hazgate import __version__
 from hazgate.cli.classify import classify
+from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
 from hazgate.errors import BundleError, HazgateError, InferenceError, InputError
 
@@ -44,5 +45,6 @@ def cli() -> None:
 
 
 cli.add_command(classify)
+cli.add_command(evaluate)
 cli.add_command(info)
 cli.add_command(verify_files)

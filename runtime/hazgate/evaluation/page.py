@@ -1,0 +1,57 @@
+"""The report as one HTML page that asks for nothing from anywhere."""
+
+import base64
+
+import jinja2
+from markupsafe import Markup
+
+from hazgate.evaluation import plots
+from hazgate.evaluation.estimates import CONFIDENCE, N_RESAMPLES, Estimate
+from hazgate.evaluation.report import Report
+from hazgate.evaluation.slices import MIN_ROWS
+
+# The page is for reading; report.json has them all.
+MAX_LISTED = 100
+
+
+def render(report: Report) -> bytes:
+    """The page, UTF-8. Same report, same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hazgate.evaluation", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["estimate"] = format_estimate
+    environment.filters["p_value"] = lambda p: "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+    page = environment.get_template("report.html.j2").render(
+        report=report,
+        first=report.systems[0],
+        reliability=_image(plots.reliability_figure(report.systems)),
+        precision_recall=_image(plots.precision_recall_figure(report.systems)),
+        confusions=[
+            (system, _image(plots.confusion_figure(system.level2)))
+            for system in report.systems
+            if system.level2
+        ],
+        robustness=_image(plots.robustness_figure(report.robustness)) if report.robustness else "",
+        max_listed=MAX_LISTED,
+        min_rows=MIN_ROWS,
+        n_resamples=N_RESAMPLES,
+        confidence=round(100 * CONFIDENCE),
+    )
+    return page.encode()
+
+
+def format_estimate(figure: Estimate | None) -> str:
+    """A figure with its interval, as tables show it."""
+    if figure is None:
+        return "–"
+    return f"{figure.value:.3f} [{figure.low:.3f}–{figure.high:.3f}]"
+
+
+def _image(svg: bytes) -> Markup:
+    """An SVG document as a data URL: as an image, its ids cannot meet those of another."""
+    encoded = base64.b64encode(svg).decode("ascii")
+    return Markup("data:image/svg+xml;base64,{}").format(encoded)
