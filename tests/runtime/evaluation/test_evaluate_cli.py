@@ -17,7 +17,7 @@ from hazgate.evaluation.report import Report
 from tests.support.labelled import own_rows, write_rows
 from tests.support.processes import run_python
 
-N_ROWS = 240
+N_ROWS = 200
 # Attributes by which a page asks for something.
 _ASKING = {"src", "href", "srcset", "action", "data", "poster", "background", "xlink:href"}
 
@@ -82,7 +82,7 @@ def folder(mini_bundle: Path, data: Path, tmp_path_factory: pytest.TempPathFacto
     out = tmp_path_factory.mktemp("report") / "new" / "out"
     variants = ("--variant", "fp32", "--variant", "int8")
     result = _evaluate(
-        mini_bundle, "--data", data, "--report", out, *variants, "--mutation-texts", "16"
+        mini_bundle, "--data", data, "--report", out, *variants, "--mutation-texts", "8"
     )
     assert result.exit_code == 0, result.stderr
     assert str(out / "report.html") in result.stdout
@@ -107,7 +107,7 @@ def test_the_report_says_what_was_judged_by_what(
     assert report.data.sha256 == hashlib.sha256(data.read_bytes()).hexdigest()
     assert (report.data.n_rows, report.data.n_rows_in_file) == (N_ROWS, N_ROWS)
     assert report.command.startswith("hazgate evaluate ")
-    assert "--variant fp32 --variant int8 --mutation-texts 16" in report.command
+    assert "--variant fp32 --variant int8 --mutation-texts 8" in report.command
     page = _Page((folder / "report.html").read_text(encoding="utf-8")).shown
     for fact in (digest, report.data.sha256, report.created, "own <rows>.jsonl", "McNemar"):
         assert fact in page
