@@ -21,8 +21,9 @@ class Cell:
     """One engine on one workload.
 
     `p50_ms` and the others are medians over the rounds of that round's percentile.
-    `vs_pytorch` and `vs_best_int8_peer` say how many times faster it is, median of the ratios
-    within each round; the best peer is the int8 one with the least median latency here.
+    `vs_pytorch` and the others say how many times faster it is, median of the ratios within each
+    round; the best peer is the int8 one with the least median latency here, the best equal peer
+    that among those which change no more labels than this engine.
     `share_of_peak` is the operations that the texts need, without padding, over those that the
     machine's kernels do in that time, of the engine's own precision.
     """
@@ -33,6 +34,7 @@ class Cell:
     texts_per_s: float
     vs_pytorch: Spread | None
     vs_best_int8_peer: Spread | None
+    vs_best_equal_int8_peer: Spread | None
     share_of_peak: float | None
 
 
@@ -52,16 +54,31 @@ def cells_of(results: EngineComparison) -> list[Cell]:
     ]
 
 
-def best_int8_peer(results: EngineComparison, workload: WorkloadOfEngines) -> str | None:
-    """The int8 engine that is not ours with the least median latency."""
+def best_int8_peer(
+    results: EngineComparison,
+    workload: WorkloadOfEngines,
+    *,
+    as_exact_as: EngineFigures | None = None,
+) -> str | None:
+    """The int8 engine that is not ours with the least median latency.
+
+    With `as_exact_as`, only engines count that change no more labels than that one.
+    """
     medians = {
         engine.name: statistics.median(_medians(results, engine.name, workload.name))
         for engine in results.engines
         if engine.is_int8
         and not engine.name.startswith(OURS)
+        and (as_exact_as is None or _no_less_exact(engine, as_exact_as))
         and _medians(results, engine.name, workload.name)
     }
     return min(medians, key=medians.__getitem__) if medians else None
+
+
+def _no_less_exact(engine: EngineFigures, than: EngineFigures) -> bool:
+    if engine.quality is None or than.quality is None:
+        return False
+    return engine.quality.decisions_changed <= than.quality.decisions_changed
 
 
 def latency_table(results: EngineComparison) -> str:
@@ -92,19 +109,31 @@ def ratio_table(results: EngineComparison) -> str:
     for cell in cells_of(results):
         if cell.workload.kind != "grid" or not cell.engine.name.startswith(OURS):
             continue
+        titles = {engine.name: engine.title for engine in results.engines}
         peer = best_int8_peer(results, cell.workload)
-        title = next((e.title for e in results.engines if e.name == peer), "–")
+        equal = best_int8_peer(results, cell.workload, as_exact_as=cell.engine)
         body.append(
             [
                 cell.engine.title,
                 _workload_title(cell.workload),
                 _ratio(cell.vs_pytorch),
                 _ratio(cell.vs_best_int8_peer) if cell.engine.is_int8 else "–",
-                title if cell.engine.is_int8 else "–",
+                titles.get(peer or "", "–") if cell.engine.is_int8 else "–",
+                _ratio(cell.vs_best_equal_int8_peer) if cell.engine.is_int8 else "–",
+                titles.get(equal or "", "–") if cell.engine.is_int8 else "–",
                 f"{cell.share_of_peak:.0%}" if cell.share_of_peak is not None else "–",
             ]
         )
-    head = ["", "texts × tokens", "vs PyTorch", "vs best int8 peer", "which is", "of peak"]
+    head = [
+        "",
+        "texts × tokens",
+        "vs PyTorch",
+        "vs best int8 peer",
+        "which is",
+        "vs best int8 peer that changes no more labels",
+        "which is",
+        "of peak",
+    ]
     return table(head, body)
 
 
@@ -179,6 +208,7 @@ def _cell(
     )
     own = [p.p50_ms for p in by_round]
     peer = best_int8_peer(results, workload)
+    equal = best_int8_peer(results, workload, as_exact_as=engine)
     operations = None
     if workload.tokens is not None:
         operations = workload.n_texts * results.shape.operations(workload.tokens)
@@ -190,6 +220,9 @@ def _cell(
         texts_per_s=1e3 * workload.n_texts / latency.p50_ms,
         vs_pytorch=_speedup(_medians(results, REFERENCE, workload.name), own),
         vs_best_int8_peer=_speedup(_medians(results, peer, workload.name), own) if peer else None,
+        vs_best_equal_int8_peer=_speedup(_medians(results, equal, workload.name), own)
+        if equal
+        else None,
         share_of_peak=None if operations is None else operations / (latency.p50_ms / 1e3) / peak,
     )
 

@@ -12,6 +12,7 @@ from benchmarks.engines.report import best_int8_peer, cells_of, ratio_table, str
 from benchmarks.engines.results import (
     EngineComparison,
     EngineFigures,
+    EngineQuality,
     EngineRound,
     ModelShape,
     WorkloadOfEngines,
@@ -24,7 +25,9 @@ from benchmarks.results import load, save
 SHAPE = ModelShape(macs_per_token=100, hidden=4, n_global=1, n_local=2, reach=1)
 
 
-def _engine(name: str, *, is_int8: bool, title: str = "") -> EngineFigures:
+def _engine(
+    name: str, *, is_int8: bool, title: str = "", changed: int | None = None
+) -> EngineFigures:
     return EngineFigures(
         name=name,
         title=title or name,
@@ -33,7 +36,15 @@ def _engine(name: str, *, is_int8: bool, title: str = "") -> EngineFigures:
         load_s=1.0,
         loaded_rss_bytes=2_000_000,
         peak_rss_bytes=3_000_000,
-        quality=None,
+        quality=None
+        if changed is None
+        else EngineQuality(
+            p50_abs_logit_diff=0.0,
+            p99_abs_logit_diff=0.0,
+            max_abs_logit_diff=0.0,
+            decisions_changed=changed,
+            n_texts=100,
+        ),
         failure=None,
     )
 
@@ -74,9 +85,9 @@ def results() -> EngineComparison:
         ),
         engines=(
             _engine("pytorch", is_int8=False),
-            _engine("slow-int8", is_int8=True),
-            _engine("quick-int8", is_int8=True),
-            _engine("hazgate-int8", is_int8=True, title="hazgate int8"),
+            _engine("slow-int8", is_int8=True, changed=2),
+            _engine("quick-int8", is_int8=True, changed=50),
+            _engine("hazgate-int8", is_int8=True, title="hazgate int8", changed=2),
             _engine("hazgate-int8-workers", is_int8=True, title="hazgate int8, 2 workers"),
             replace(_engine("absent", is_int8=False), failure="not to be had\nat all"),
         ),
@@ -106,6 +117,15 @@ def test_the_best_peer_is_the_quickest_int8_engine_that_is_not_ours(
 ) -> None:
     assert best_int8_peer(results, results.workloads[0]) == "quick-int8"
     assert "quick-int8" in ratio_table(results)
+
+
+def test_a_peer_that_changes_more_labels_is_no_equal(results: EngineComparison) -> None:
+    ours = next(e for e in results.engines if e.name == "hazgate-int8")
+    assert best_int8_peer(results, results.workloads[0], as_exact_as=ours) == "slow-int8"
+    cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
+    equal = cells["hazgate-int8", "1x8"].vs_best_equal_int8_peer
+    assert equal is not None
+    assert equal.median == pytest.approx(2.0)
 
 
 def test_the_share_of_the_peak_counts_needed_operations_of_the_own_precision(
