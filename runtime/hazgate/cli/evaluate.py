@@ -45,7 +45,7 @@ Examples:
 @click.option(
     "--mutation-texts",
     type=click.IntRange(min=0),
-    default=200,
+    default=100,
     show_default=True,
     help="Rows to rewrite in each way; 0 leaves robustness out.",
 )
