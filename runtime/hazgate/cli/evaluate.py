@@ -87,9 +87,10 @@ def evaluate(
         from hazgate.evaluation.page import render
         from hazgate.evaluation.rows import read_labelled
     except ModuleNotFoundError as error:
-        if error.name not in _LIBRARIES:
+        library = (error.name or "").partition(".")[0]
+        if library not in _LIBRARIES:
             raise
-        sys.exit(f"evaluate needs {error.name}: pip install 'hazgate[cli,evaluate]'")
+        sys.exit(f"evaluate needs {library}: pip install 'hazgate[cli,evaluate]'")
     _make_folder(report)
     n_workers = workers or default_threads()
     asked = [(bundle, variant) for variant in variants or (None,)]
