@@ -39,7 +39,9 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def calibrated(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def calibrated(
+    logits: NDArray[np.float32] | NDArray[np.float64], temperature: float
+) -> NDArray[np.float64]:
     """Softmax of the logits divided by a temperature: temperature scaling (Guo et al. 2017).
 
     At 1 it is `softmax`, bit for bit; above 1 the scores move together, below 1 apart. The order

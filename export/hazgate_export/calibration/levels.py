@@ -8,12 +8,12 @@ from sklearn.isotonic import IsotonicRegression
 
 from hazgate.evaluation.estimates import Resampling
 from hazgate.evaluation.reliability import calibration_error
+from hazgate.scores import calibrated
 from hazgate_export.calibration.plot import Curves
 from hazgate_export.calibration.report import LevelCalibration
 from hazgate_export.calibration.temperature import (
     fit_temperature,
     negative_log_likelihood,
-    scaled,
 )
 
 
@@ -67,7 +67,7 @@ def calibrate_level(level: Level) -> tuple[LevelCalibration, Curves]:
 
 def _promise(level: Level, temperature: float) -> NDArray[np.float64]:
     """P(unsafe) of two labels, the highest probability of more; shape [n]."""
-    probabilities = scaled(level.logits, temperature)
+    probabilities = calibrated(level.logits, temperature)
     return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(axis=1)
 
 

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from hazgate.errors import InputError
 from hazgate.evaluation.level1 import flag_figures
+from hazgate.scores import calibrated
 from hazgate_export.calibration.levels import Level
 from hazgate_export.calibration.report import HazardPoint, LevelCalibration, OperatingPoint
-from hazgate_export.calibration.temperature import scaled
 from hazgate_export.calibration.thresholds import (
     Candidates,
     Target,
@@ -20,13 +20,13 @@ MIN_ROWS = 30
 
 
 def choose_pair(
-    gate: Level, calibrated: NDArray[np.float64], target: Target
+    gate: Level, probabilities: NDArray[np.float64], target: Target
 ) -> tuple[OperatingPoint, OperatingPoint]:
     """The policy's `unsafe` and `controversial`.
 
     Args:
         gate: Level 1 on the rows that count for it.
-        calibrated: their calibrated P(unsafe), shape [n].
+        probabilities: their calibrated P(unsafe), shape [n].
         target: what `unsafe` must keep; `controversial` is the lowest threshold of at most twice
             the false-positive rate.
 
@@ -34,15 +34,15 @@ def choose_pair(
         InputError: the target cannot be reached; says which is the nearest.
     """
     positive = gate.labels == 1
-    found = candidates(positive[gate.fit], calibrated[gate.fit])
+    found = candidates(positive[gate.fit], probabilities[gate.fit])
     unsafe = choose_threshold(found, target)
     rate = target.value if target.kind == "fpr" else _rate_at(found, unsafe)
     # On rows where the target costs no false positive, twice nothing would not be more cautious.
     cautious = Target(kind="fpr", value=round(max(2 * rate, 2 / found.n_negative), 4))
     controversial = min(unsafe, choose_threshold(found, cautious)) if cautious.value < 1 else unsafe
     return (
-        _measure(gate, calibrated, positive, target, unsafe),
-        _measure(gate, calibrated, positive, cautious, controversial),
+        _measure(gate, probabilities, positive, target, unsafe),
+        _measure(gate, probabilities, positive, cautious, controversial),
     )
 
 
@@ -63,7 +63,7 @@ def hazard_points(
         labels: the hazards.
         target: what each threshold must keep among those rows.
     """
-    calibrated = scaled(level.logits, found.temperature)
+    probabilities = calibrated(level.logits, found.temperature)
     points = []
     for i, label in enumerate(labels):
         positive = level.labels == i
@@ -71,39 +71,43 @@ def hazard_points(
         if min(n_fit, n_test) < MIN_ROWS:
             point = _no_point(target, f"fewer than {MIN_ROWS} rows in a half")
         else:
-            point = point_or_problem(level, calibrated[:, i], positive, target)
+            point = point_or_problem(level, probabilities[:, i], positive, target)
         points.append(HazardPoint(hazard=label, n_fit=n_fit, n_test=n_test, point=point))
     return tuple(points)
 
 
 def point_or_problem(
-    level: Level, calibrated: NDArray[np.float64], positive: NDArray[np.bool_], target: Target
+    level: Level, probabilities: NDArray[np.float64], positive: NDArray[np.bool_], target: Target
 ) -> OperatingPoint:
     """The point that keeps a target, or why there is none.
 
     Args:
         level: which rows are fitted on.
-        calibrated: a score for each row, shape [n].
+        probabilities: a score for each row, shape [n].
         positive: which rows should be flagged, shape [n].
         target: what the threshold must keep.
     """
     try:
-        threshold = choose_threshold(candidates(positive[level.fit], calibrated[level.fit]), target)
+        threshold = choose_threshold(
+            candidates(positive[level.fit], probabilities[level.fit]), target
+        )
     except InputError as error:
         return _no_point(target, str(error))
-    return _measure(level, calibrated, positive, target, threshold)
+    return _measure(level, probabilities, positive, target, threshold)
 
 
 def _measure(
     level: Level,
-    calibrated: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     positive: NDArray[np.bool_],
     target: Target,
     threshold: float,
 ) -> OperatingPoint:
     """What a threshold gives on the rows that were not fitted on."""
     test = ~level.fit
-    figures = flag_figures(positive[test], calibrated[test] >= threshold, level.test_resampling())
+    figures = flag_figures(
+        positive[test], probabilities[test] >= threshold, level.test_resampling()
+    )
     return OperatingPoint(
         target=target,
         threshold=threshold,

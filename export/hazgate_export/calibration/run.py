@@ -10,6 +10,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.scores import Scores
 from hazgate.evaluation.truth import Truth, check_both_classes
+from hazgate.scores import calibrated
 from hazgate.verdict import ModelIdentity
 from hazgate_export.calibration.levels import Level, calibrate_level
 from hazgate_export.calibration.plot import Curves
@@ -21,7 +22,7 @@ from hazgate_export.calibration.points import (
 )
 from hazgate_export.calibration.report import SCHEMA_VERSION, CalibrationReport
 from hazgate_export.calibration.split import fit_half
-from hazgate_export.calibration.temperature import binary_logits, logits_of, scaled
+from hazgate_export.calibration.temperature import binary_logits, logits_of
 from hazgate_export.calibration.thresholds import Target
 
 _SEED = 20260
@@ -84,8 +85,8 @@ def calibrate(
         group=truth.group[known],
     )
     gate_level, gate_curves = calibrate_level(gate)
-    calibrated = scaled(gate.logits, gate_level.temperature)[:, 1]
-    chosen = choose_pair(gate, calibrated, target)
+    probabilities = calibrated(gate.logits, gate_level.temperature)[:, 1]
+    chosen = choose_pair(gate, probabilities, target)
     hazards = Level(
         name="Level 2",
         logits=logits_of(scores.hazards[named]),
@@ -107,7 +108,9 @@ def calibrate(
         hazard_level=hazard_level,
         unsafe=chosen[0],
         controversial=chosen[1],
-        table=tuple(point_or_problem(gate, calibrated, gate.labels == 1, each) for each in _TABLE),
+        table=tuple(
+            point_or_problem(gate, probabilities, gate.labels == 1, each) for each in _TABLE
+        ),
         hazards=hazard_points(hazards, hazard_level, labels, target) if hazard_level else (),
     )
     return Calibrated(report=report, gate=gate_curves, hazards=hazard_curves)

@@ -28,11 +28,6 @@ def logits_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log(np.maximum(probabilities, _TINIEST)))
 
 
-def scaled(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Softmax of the logits divided by the temperature, shape [n, n_labels]."""
-    return np.asarray(np.exp(log_softmax(logits / temperature, axis=1)))
-
-
 def negative_log_likelihood(
     logits: NDArray[np.float64], labels: NDArray[np.int64], temperature: float
 ) -> float:

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import InputError
+from hazgate.scores import calibrated
 from hazgate_export.calibration.split import fit_half
 from hazgate_export.calibration.temperature import (
     binary_logits,
     fit_temperature,
     logits_of,
     negative_log_likelihood,
-    scaled,
 )
 
 
@@ -59,9 +59,9 @@ def test_probabilities_and_their_logits_say_the_same(positive: list[float]) -> N
     values = np.array(positive)
     logits = binary_logits(values)
     assert np.isfinite(logits).all()
-    np.testing.assert_allclose(scaled(logits, 1.0)[:, 1], values, atol=1e-15)
+    np.testing.assert_allclose(calibrated(logits, 1.0)[:, 1], values, atol=1e-15)
     both = np.column_stack([1 - values, values])
-    np.testing.assert_allclose(scaled(logits_of(both), 1.0), both, atol=1e-15)
+    np.testing.assert_allclose(calibrated(logits_of(both), 1.0), both, atol=1e-15)
 
 
 @given(
@@ -70,7 +70,7 @@ def test_probabilities_and_their_logits_say_the_same(positive: list[float]) -> N
 @settings(deadline=None)
 def test_a_temperature_keeps_the_order_of_labels(weights: list[int], temperature: float) -> None:
     probabilities = np.array([weights]) / sum(weights)
-    after = scaled(logits_of(probabilities), temperature)
+    after = calibrated(logits_of(probabilities), temperature)
     assert after.sum() == pytest.approx(1)
     order = np.argsort(probabilities[0], kind="stable")
     assert (np.diff(after[0][order]) >= -1e-12).all()
