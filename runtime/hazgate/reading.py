@@ -54,7 +54,7 @@ def check_sizes(texts: Sequence[str], reading: Reading) -> None:
         InputError: a text is too long, or no well-formed string; says which.
     """
     for i, text in enumerate(texts):
-        size_bytes = check_text(text, i)
+        size_bytes = check_text(text, f"text {i}")
         if size_bytes > reading.max_text_bytes:
             raise InputError(
                 f"text {i}: {size_bytes} bytes, at most {reading.max_text_bytes} are taken; "

@@ -97,7 +97,7 @@ class Tokenizer:
         """
         texts = as_texts(texts)
         for i, text in enumerate(texts):
-            check_text(text, i)
+            check_text(text, f"text {i}")
         encodings = self._fast.encode_batch_fast(texts, add_special_tokens=False)
         return [
             self._cut(text, len(encoding))
@@ -147,17 +147,17 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return list(texts)
 
 
-def check_text(text: object, index: int) -> int:
-    """The length of `text` in UTF-8 bytes.
+def check_text(text: object, subject: str) -> int:
+    """The length of `text`, which messages call `subject`, in UTF-8 bytes.
 
     Raises:
         InputError: it is not a string, or not one that UTF-8 can spell.
     """
     if not isinstance(text, str):
-        raise InputError(f"text {index}: expected a string, got {type(text).__name__}")
+        raise InputError(f"{subject}: expected a string, got {type(text).__name__}")
     try:
         return len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise InputError(
-            f"text {index}: lone surrogate at character {error.start}; send well-formed Unicode"
+            f"{subject}: lone surrogate at character {error.start}; send well-formed Unicode"
         ) from None

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from hazgate.errors import BundleError, InputError
-from hazgate.tokenization import Tokenizer, Tokens
+from hazgate.tokenization import Tokenizer, Tokens, check_text
 from hazgate.verdict import Span, Verdict
 
 
@@ -79,7 +79,7 @@ class Watch:
         """
         if self._finished:
             raise InputError("this text was finished; begin another with gate.watch()")
-        self._n_bytes += check_piece(piece)
+        self._n_bytes += check_text(piece, "piece")
         if self._n_bytes > self._max_text_bytes:
             raise InputError(
                 f"the text has grown to {self._n_bytes} bytes, "
@@ -119,19 +119,3 @@ class Watch:
     def _encode(self, text: str) -> Tokens:
         (tokens,) = self._tokenizer.encode([text])
         return tokens
-
-
-def check_piece(piece: object) -> int:
-    """The length of a piece in UTF-8 bytes.
-
-    Raises:
-        InputError: it is not a string, or not one that UTF-8 can spell.
-    """
-    if not isinstance(piece, str):
-        raise InputError(f"expected a piece of text, got {type(piece).__name__}")
-    try:
-        return len(piece.encode("utf-8"))
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"lone surrogate at character {error.start} of a piece; send well-formed Unicode"
-        ) from None
