@@ -52,6 +52,8 @@ from hazgate_export.weights import write_graphs
 
 # Merging adds the adapter's product to the weights once instead of per text: float rounding only.
 _MAX_MERGE_DIFF = 1e-4
+# Which of the cases it is compared on: each so many. PyTorch's passes are half of a large build.
+_MERGE_STRIDE = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,8 +183,9 @@ def _export_level(
     cases = make_cases(load_corpus(), tokenizer, _lengths(recipe), config.vocab_size)
     reference = torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
     merged = merge(adapted)
-    merged_logits = torch_logits(merged, cases, f"{name}: PyTorch, merged")
-    moved = float(np.abs(merged_logits - reference).max())
+    # A sample: what merging moved, every variant's own gate sees too, over all cases.
+    merged_logits = torch_logits(merged, cases[::_MERGE_STRIDE], f"{name}: PyTorch, merged")
+    moved = float(np.abs(merged_logits - reference[::_MERGE_STRIDE]).max())
     if not moved <= _MAX_MERGE_DIFF:
         raise GateMissed(f"{name}: merging moved the logits by {moved:.2e}")
     boundary = Boundary(
