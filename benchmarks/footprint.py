@@ -15,7 +15,7 @@ import click
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.machine import Machine, describe_machine, today
-from benchmarks.markdown import table
+from benchmarks.markdown import spread_text, table
 from benchmarks.measure import Spread, spread
 from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
@@ -120,10 +120,10 @@ def footprint_table(results: Footprint) -> str:
         (
             f"hazgate {v.variant}",
             f"{v.size_bytes / 1e6:.0f}",
-            _range(v.import_s, 1, 2),
-            _range(v.first_verdict_s, 1, 2),
-            _range(v.rss_bytes, 1e6, 0),
-            _range(v.anonymous_bytes, 1e6, 0),
+            spread_text(v.import_s, 1, 2),
+            spread_text(v.first_verdict_s, 1, 2),
+            spread_text(v.rss_bytes, 1e6, 0),
+            spread_text(v.anonymous_bytes, 1e6, 0),
         )
         for v in results.variants
     ]
@@ -132,13 +132,6 @@ def footprint_table(results: Footprint) -> str:
         f"{results.n_starts} starts, files in the page cache. {results.date}, "
         f"`{results.command}`.\n\n{table(head, body)}"
     )
-
-
-def _range(value: Spread, unit: float, digits: int) -> str:
-    low, middle, high = (
-        f"{n / unit:.{digits}f}" for n in (value.least, value.median, value.greatest)
-    )
-    return f"{middle} [{low}–{high}]"
 
 
 def _start(path: Path, variant: str, texts: Sequence[str], threads: int) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ from benchmarks.engines.systems import REFERENCE, EngineSpec
 from benchmarks.engines.workloads import Workload, grid
 from benchmarks.errors import BenchmarkError, WorkerFailed
 from benchmarks.machine import Machine, describe_machine, today
-from benchmarks.markdown import table
+from benchmarks.markdown import spread_text, table
 from benchmarks.measure import Spread, speedup, spread
 from benchmarks.messages import Timed
 from benchmarks.process import REPOSITORY, start_worker
@@ -38,7 +38,6 @@ class LongFigures:
 
     name: str
     title: str
-    is_int8: bool
     seconds: Spread | None
     vs_pytorch: Spread | None
     peak_rss_bytes: int | None
@@ -141,7 +140,6 @@ def _figures(
     return LongFigures(
         name=spec.name,
         title=spec.title,
-        is_int8=spec.is_int8,
         seconds=spread(seconds) if whole else None,
         vs_pytorch=speedup(reference, seconds) if whole and REFERENCE not in failures else None,
         peak_rss_bytes=max(turn.peak_bytes for turn in taken[spec.name]) if whole else None,
@@ -155,8 +153,8 @@ def long_table(results: LongComparison) -> str:
     body = [
         (
             engine.title,
-            _range(engine.seconds, 1) if engine.seconds else "failed",
-            _range(engine.vs_pytorch, 2) if engine.vs_pytorch else "–",
+            spread_text(engine.seconds, 1, 1) if engine.seconds else "failed",
+            spread_text(engine.vs_pytorch, 1, 2) if engine.vs_pytorch else "–",
             f"{engine.peak_rss_bytes / 1e9:.1f}" if engine.peak_rss_bytes else "–",
         )
         for engine in results.engines
@@ -166,11 +164,6 @@ def long_table(results: LongComparison) -> str:
         f"engine in memory at a time, {results.rounds} rounds. {results.date}, "
         f"`{results.command}`.\n\n{table(head, body)}"
     )
-
-
-def _range(value: Spread, digits: int) -> str:
-    low, middle, high = (f"{n:.{digits}f}" for n in (value.least, value.median, value.greatest))
-    return f"{middle} [{low}–{high}]"
 
 
 @click.command(epilog="Example: python -m benchmarks.engines.long --rounds 2")

@@ -82,7 +82,12 @@ class Tokenizer:
         n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
         self._overlap_tokens = spec.overlap_tokens
-        self._close_tokens = max(1, spec.close_tokens - n_special) if spec.close_tokens else None
+        self._close_tokens = None if spec.close_tokens is None else spec.close_tokens - n_special
+        if self._close_tokens is not None and self._close_tokens < 1:
+            raise BundleError(
+                f"close_tokens of {spec.close_tokens} leaves no room for text beside the "
+                f"tokenizer's {n_special} special tokens"
+            )
         if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
                 f"window_tokens of {spec.window_tokens} leaves no room for new text beside the "
@@ -116,7 +121,7 @@ class Tokenizer:
         encoding = self._fast.encode(text, add_special_tokens=False)
         encoding.truncate(self.window_tokens, stride=self._overlap_tokens)
         close: tuple[Window, ...] = ()
-        if self._close_tokens:
+        if self._close_tokens is not None:
             again = self._fast.encode(text, add_special_tokens=False)
             again.truncate(self._close_tokens, stride=self._close_tokens // 2)
             close = self._windows(text, again)

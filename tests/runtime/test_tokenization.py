@@ -121,6 +121,12 @@ def test_a_text_of_several_windows_is_also_read_from_close_by(words: Path) -> No
     assert tokens.first_window().close == ()
 
 
+@pytest.mark.parametrize("close_tokens", [1, 2])
+def test_a_close_window_without_room_for_text_is_refused(words: Path, close_tokens: int) -> None:
+    with pytest.raises(BundleError, match=f"close_tokens of {close_tokens} leaves no room"):
+        _open(words, close_tokens=close_tokens)
+
+
 def test_an_empty_text_is_its_special_tokens(words: Path) -> None:
     tokens = _encode(_open(words), "")
     assert _ids(tokens) == (CLS, SEP)
