@@ -19,6 +19,7 @@ from benchmarks.footprint import Footprint, footprint_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
 from benchmarks.session_options import OptionComparison, option_table
 from benchmarks.tables import parity_summary, speed_summary
+from benchmarks.thresholds import ThresholdResults, calibration_table, thresholds_table
 from hazgate_export.report import parity_table
 
 _MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")
@@ -36,6 +37,12 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "footprint-full": lambda: footprint_table(load(Footprint, folder / "footprint-full.json")),
         "session-options-mini": lambda: option_table(
             load(OptionComparison, folder / "session-options-mini.json")
+        ),
+        "thresholds-mini": lambda: thresholds_table(
+            load(ThresholdResults, folder / "thresholds-mini.json")
+        ),
+        "calibration-mini": lambda: calibration_table(
+            load(ThresholdResults, folder / "thresholds-mini.json")
         ),
         "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
     }

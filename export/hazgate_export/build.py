@@ -52,8 +52,9 @@ from hazgate_export.weights import write_graphs
 
 # Merging adds the adapter's product to the weights once instead of per text: float rounding only.
 _MAX_MERGE_DIFF = 1e-4
-# Which of the cases it is compared on: each so many. PyTorch's passes are half of a large build.
-_MERGE_STRIDE = 3
+# Which of the cases it is compared on: of those up to so many tokens each so many. PyTorch's passes
+# are half of a large build, and what merging moved every variant's own gate sees, over all cases.
+_MERGE_MAX_TOKENS, _MERGE_STRIDE = 512, 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,8 +130,8 @@ def reference_of_level(
 ) -> NDArray[np.float32]:
     """The adapter-applied PyTorch model's logits of `cases`, shape [len(cases), n_labels]."""
     base, adapter = fetch_level(loaded, name, local)
-    labels = loaded.recipe.levels[name].labels
-    adapted = load_adapted(base, adapter, loaded.recipe.base, labels)
+    level = loaded.recipe.levels[name]
+    adapted = load_adapted(base, adapter, loaded.recipe.base, level.labels, level.activation)
     return torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
 
 
@@ -176,21 +177,23 @@ def _export_level(
     level = recipe.levels[name]
     step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
     base, adapter = fetch_level(loaded, name, local)
-    adapted = load_adapted(base, adapter, recipe.base, level.labels)
+    adapted = load_adapted(base, adapter, recipe.base, level.labels, level.activation)
     config = adapted.config
     is_gate = recipe.cascade.gate == name
     spec, tokenizer = _tokenizer(recipe, base, adapter, config, root)
     cases = make_cases(load_corpus(), tokenizer, _lengths(recipe), config.vocab_size)
     reference = torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
     merged = merge(adapted)
-    # A sample: what merging moved, every variant's own gate sees too, over all cases.
-    merged_logits = torch_logits(merged, cases[::_MERGE_STRIDE], f"{name}: PyTorch, merged")
-    moved = float(np.abs(merged_logits - reference[::_MERGE_STRIDE]).max())
+    short = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MERGE_MAX_TOKENS]
+    sample = short[::_MERGE_STRIDE]
+    merged_logits = torch_logits(merged, [cases[i] for i in sample], f"{name}: PyTorch, merged")
+    moved = float(np.abs(merged_logits - reference[sample]).max())
     if not moved <= _MAX_MERGE_DIFF:
         raise GateMissed(f"{name}: merging moved the logits by {moved:.2e}")
     boundary = Boundary(
         positive=level.labels.index(recipe.cascade.positive_label) if is_gate else None,
         threshold=recipe.cascade.threshold,
+        activation=level.activation,
     )
     weights = _weights(recipe, name, merged)
     portable = graphs / f"{name}-portable.onnx"

@@ -113,6 +113,7 @@ def manifest_of(
         levels={
             name: LevelSpec(
                 labels=level.labels,
+                activation=recipe.levels[name].activation,
                 family=recipe.base.family,
                 pooling=recipe.base.pooling,
                 tokenizer=level.tokenizer,

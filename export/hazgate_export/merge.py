@@ -11,6 +11,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from hazgate.scores import Activation
 from hazgate_export.errors import SourceError
 from hazgate_export.recipe import BaseRecipe
 from hazgate_export.sources import Fetched
@@ -21,7 +22,11 @@ _HEAD_WEIGHTS = ("classifier.weight", "classifier.out_proj.weight", "score.weigh
 
 
 def load_adapted(
-    base: Fetched, adapter: Fetched, recipe: BaseRecipe, labels: tuple[str, ...]
+    base: Fetched,
+    adapter: Fetched,
+    recipe: BaseRecipe,
+    labels: tuple[str, ...],
+    activation: Activation = "softmax",
 ) -> PeftModel:
     """The base with its adapter applied, not merged: eager attention, float32, eval mode.
 
@@ -30,6 +35,7 @@ def load_adapted(
         adapter: directory of a PEFT LoRA adapter for sequence classification.
         recipe: what the base must turn out to be.
         labels: names of the head's outputs, in order; written into the model's configuration.
+        activation: what the head was trained with; written there too.
 
     Raises:
         SourceError: the adapter is for another base, brings no trained head, has another number
@@ -38,7 +44,7 @@ def load_adapted(
     """
     shapes = _adapter_shapes(adapter)
     _check_adapter(adapter, base, shapes, labels)
-    model = _load_base(base, adapter, recipe, shapes, labels)
+    model = _load_base(base, adapter, recipe, shapes, labels, activation)
     with warnings.catch_warnings():
         # PEFT warns of what the tensor check below turns into an error.
         warnings.simplefilter("ignore", UserWarning)
@@ -118,6 +124,7 @@ def _load_base(
     recipe: BaseRecipe,
     shapes: Mapping[str, tuple[int, ...]],
     labels: tuple[str, ...],
+    activation: Activation,
 ) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(base.directory, trust_remote_code=False)
     if config.model_type != recipe.family:
@@ -133,7 +140,9 @@ def _load_base(
         )
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"
+    # Where another tool opens the merged model, it must not take the wrong loss or activation.
+    kind = "multi" if activation == "sigmoid" else "single"
+    config.problem_type = f"{kind}_label_classification"
     if config.model_type == "modernbert":
         # torch.compile inside the model cannot be traced.
         config.reference_compile = False

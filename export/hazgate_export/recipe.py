@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from hazgate.manifest import is_turn
+from hazgate.scores import Activation
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
 from hazgate_export.schemes import GraphChoice, Int8Scheme
@@ -98,11 +99,16 @@ class TokenizerRecipe(_Table):
 
 
 class LevelRecipe(_Table):
-    """One adapter on the base, and the labels of its head in the order of the logits."""
+    """One adapter on the base, and the labels of its head in the order of the logits.
+
+    `activation` is what the head was trained with: "softmax" where exactly one label holds,
+    "sigmoid" where each holds or not by itself.
+    """
 
     adapter_id: str
     adapter: Source
     labels: tuple[str, ...] = Field(min_length=2)
+    activation: Activation = "softmax"
     finetune: FinetuneSettings | None = None
 
 
@@ -253,6 +259,8 @@ def _contradictions(recipe: Recipe) -> list[str]:
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
             problems.append(f"levels.{name}.labels: a label stands twice")
+        if level.finetune is not None and level.activation != "softmax":
+            problems.append(f"levels.{name}.finetune: it trains softmax heads only")
     gate = recipe.levels.get(recipe.cascade.gate)
     if gate is None:
         problems.append(f"cascade.gate: no level {recipe.cascade.gate!r}")

@@ -20,6 +20,7 @@ from hazgate.errors import (
     PolicyError,
     ProviderError,
 )
+from hazgate.experts import Experts, ExpertsVerdict
 from hazgate.gate import Gate
 from hazgate.policy import Policy
 from hazgate.reading import Reading
@@ -41,6 +42,8 @@ __all__ = [
     "Classifier",
     "ConversationVerdict",
     "DeadlineExceeded",
+    "Experts",
+    "ExpertsVerdict",
     "Gate",
     "HazgateError",
     "InferenceError",

@@ -12,7 +12,7 @@ from hazgate.bundle import Bundle
 from hazgate.errors import BundleError
 from hazgate.manifest import LevelSpec
 from hazgate.reading import Reading, choose_windows
-from hazgate.scores import softmax
+from hazgate.scores import calibrated
 from hazgate.session import CPU, OrtSession, Session, default_threads
 from hazgate.tokenization import Tokenizer, Tokens
 
@@ -122,7 +122,7 @@ class Classifier:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of each label for each text; shape and errors as in `logits`."""
-        return softmax(self.logits(texts))
+        return calibrated(self.logits(texts), 1.0, self.spec.activation)
 
     def window_logits(self, tokens: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Logits of every window of texts that were tokenised already.

@@ -13,7 +13,7 @@ from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.errors import BundleError
-from hazgate.judgement import Judgement, judge, terms_of, windows_to_read
+from hazgate.judgement import Heads, Judgement, judge, terms_of, windows_to_read
 from hazgate.manifest import TokenizerSpec
 from hazgate.policy import Policy
 from hazgate.reading import Reading, check_sizes, choose_windows
@@ -159,10 +159,10 @@ class Gate:
         check_sizes(texts, self.reading)
         tokens = choose_windows(self.gate.tokenizer.encode(texts), self.reading)
         terms = terms_of(self.threshold, self.policy, self.shadow, tenant)
-        positive = self.gate.labels.index(self.bundle.manifest.cascade.positive_label)
+        heads = self._heads
         gate_logits = self.gate.window_logits(tokens)
         to_read = [
-            [windows_to_read(one, logits, positive, all_levels=all_levels) for one in terms]
+            [windows_to_read(one, logits, heads, all_levels=all_levels) for one in terms]
             for logits in gate_logits
         ]
         hazard_logits = self._hazard_logits(
@@ -175,9 +175,8 @@ class Gate:
                     judge(
                         one,
                         gate_logits[i],
-                        positive,
+                        heads,
                         [hazard_logits[i, k] for k in windows],
-                        self.hazards.labels,
                     )
                     for one, windows in zip(terms, to_read[i], strict=True)
                 ],
@@ -236,6 +235,15 @@ class Gate:
             max_text_bytes=self.reading.max_text_bytes,
             stride_tokens=stride_tokens,
             n_confirm=n_confirm,
+        )
+
+    @property
+    def _heads(self) -> Heads:
+        return Heads(
+            gate=self.gate.spec.activation,
+            positive=self.gate.labels.index(self.bundle.manifest.cascade.positive_label),
+            hazards=self.hazards.spec.activation,
+            hazard_labels=self.hazards.labels,
         )
 
     def _hazard_logits(

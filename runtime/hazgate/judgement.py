@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hazgate.decision import Decision, Rules, Temperature, decide
 from hazgate.errors import InputError
 from hazgate.policy import Policy
-from hazgate.scores import calibrated
+from hazgate.scores import Activation, calibrated
 from hazgate.verdict import PolicyDecision, PolicyIdentity
 
 
@@ -30,6 +30,20 @@ class Terms:
     def reads_every_window(self) -> bool:
         """Whether the hazards of windows that Level 1 finds safe matter."""
         return self.rules is not None and self.rules.needs_all_hazards
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heads:
+    """What both levels' logits mean; `positive` is the place of Level 1's unsafe label."""
+
+    gate: Activation
+    positive: int
+    hazards: Activation
+    hazard_labels: tuple[str, ...]
+
+    def unsafe(self, gate_logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+        """Calibrated P(unsafe) of each window, shape [windows], of Level 1's logits."""
+        return calibrated(gate_logits, temperature, self.gate)[:, self.positive]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +98,19 @@ def terms_of(
 
 
 def windows_to_read(
-    terms: Terms, gate_logits: NDArray[np.float32], positive: int, *, all_levels: bool
+    terms: Terms, gate_logits: NDArray[np.float32], heads: Heads, *, all_levels: bool
 ) -> list[int]:
     """Which windows of a text Level 2 is to read.
 
     Args:
         terms: by what the text is judged.
         gate_logits: Level 1's, [windows, labels].
-        positive: the place of the unsafe label.
+        heads: what the logits mean.
         all_levels: where no window opens the gate, read the most unsafe one.
     """
     if terms.reads_every_window:
         return list(range(len(gate_logits)))
-    unsafe = calibrated(gate_logits, terms.temperature.gate)[:, positive]
+    unsafe = heads.unsafe(gate_logits, terms.temperature.gate)
     opened = [int(i) for i in np.flatnonzero(unsafe >= terms.opens_at)]
     return opened or ([int(unsafe.argmax())] if all_levels else [])
 
@@ -104,29 +118,28 @@ def windows_to_read(
 def judge(
     terms: Terms,
     gate_logits: NDArray[np.float32],
-    positive: int,
+    heads: Heads,
     hazard_logits: Sequence[NDArray[np.float32]],
-    hazard_labels: Sequence[str],
 ) -> Judgement:
     """The most unsafe window decides; each hazard has its highest score over what was read.
 
     Args:
         terms: by what the text is judged.
         gate_logits: Level 1's, [windows, labels].
-        positive: the place of the unsafe label.
+        heads: what the logits mean.
         hazard_logits: Level 2's of the windows that were to be read, [n, hazards] each; may be
             none.
-        hazard_labels: in the order of its logits.
 
     Raises:
         InferenceError: a score is no number in [0, 1].
     """
-    unsafe = calibrated(gate_logits, terms.temperature.gate)[:, positive]
+    unsafe = heads.unsafe(gate_logits, terms.temperature.gate)
     worst = int(unsafe.argmax())
     hazards = None
     if hazard_logits:
-        rows = calibrated(np.concatenate(list(hazard_logits)), terms.temperature.hazards)
-        hazards = dict(zip(hazard_labels, map(float, rows.max(axis=0)), strict=True))
+        read = np.concatenate(list(hazard_logits))
+        rows = calibrated(read, terms.temperature.hazards, heads.hazards)
+        hazards = dict(zip(heads.hazard_labels, map(float, rows.max(axis=0)), strict=True))
     decided = _decide(terms, float(unsafe[worst]), hazards)
     return Judgement(
         unsafe=float(unsafe[worst]),

@@ -16,6 +16,7 @@ from typing import Literal
 
 from hazgate.decode import decode, encode
 from hazgate.errors import ManifestError
+from hazgate.scores import Activation
 
 MANIFEST_FILE = "bundle.json"
 SCHEMA_VERSION = 1
@@ -107,9 +108,14 @@ class VariantSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelSpec:
-    """One classifier: its labels in the order of its logits, and its variants by name."""
+    """One classifier: its labels in the order of its logits, and its variants by name.
+
+    `activation` turns logits into probabilities: "softmax" where exactly one label holds,
+    "sigmoid" where each holds or not by itself (a multi-label head).
+    """
 
     labels: tuple[str, ...]
+    activation: Activation = "softmax"
     family: str
     pooling: str
     tokenizer: TokenizerSpec

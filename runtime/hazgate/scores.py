@@ -1,12 +1,15 @@
 """Logits to probabilities, in a form that neither overflows nor underflows."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.errors import InferenceError
+
+# What a head's logits are to its labels: one of them holds, or each holds or not by itself.
+Activation = Literal["softmax", "sigmoid"]
 
 
 def log_sum_exp(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -39,22 +42,39 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def calibrated(
-    logits: NDArray[np.float32] | NDArray[np.float64], temperature: float
-) -> NDArray[np.float64]:
-    """Softmax of the logits divided by a temperature: temperature scaling (Guo et al. 2017).
+def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Probability of each label by itself.
 
-    At 1 it is `softmax`, bit for bit; above 1 the scores move together, below 1 apart. The order
-    of the labels never changes.
+    Args:
+        logits: shape [..., n_labels].
+
+    Returns:
+        Shape [..., n_labels], each in [0, 1].
+    """
+    # 1 / (1 + exp(-x)) would overflow on its way to zero.
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))
+
+
+def calibrated(
+    logits: NDArray[np.float32] | NDArray[np.float64],
+    temperature: float,
+    activation: Activation = "softmax",
+) -> NDArray[np.float64]:
+    """Activation of the logits divided by a temperature: temperature scaling (Guo et al. 2017).
+
+    At 1 it is the activation itself, bit for bit; above 1 the scores move together, below 1
+    apart. The order of the labels never changes.
 
     Args:
         logits: shape [..., n_labels].
         temperature: positive, as fitted on labelled texts.
+        activation: of the head.
 
     Returns:
-        Shape [..., n_labels], each in [0, 1], summing to one over the last axis.
+        Shape [..., n_labels], each in [0, 1]; of "softmax" they sum to one over the last axis.
     """
-    return softmax(logits.astype(np.float64) / temperature)
+    scaled = logits.astype(np.float64) / temperature
+    return softmax(scaled) if activation == "softmax" else sigmoid(scaled)
 
 
 def check_probabilities(scores: Mapping[str, float]) -> None:

@@ -79,7 +79,7 @@ class Tokenizer:
         fast.no_padding()
         fast.encode_special_tokens = spec.special_tokens_in_text == "text"
         self._fast = fast
-        n_special = fast.num_special_tokens_to_add(is_pair=False)
+        n_special = self._n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
         self._overlap_tokens = spec.overlap_tokens
         self._close_tokens = None if spec.close_tokens is None else spec.close_tokens - n_special
@@ -103,42 +103,55 @@ class Tokenizer:
         texts = as_texts(texts)
         for i, text in enumerate(texts):
             check_text(text, f"text {i}")
-        encodings = self._fast.encode_batch_fast(texts, add_special_tokens=False)
-        return [
-            self._cut(text, len(encoding))
-            if len(encoding) > self.window_tokens
-            else self._whole(text, encoding)
-            for text, encoding in zip(texts, encodings, strict=True)
-        ]
+        encodings = self._fast.encode_batch(texts, add_special_tokens=True)
+        return list(map(self._cut, texts, encodings))
 
-    def _whole(self, text: str, encoding: "Encoding") -> Tokens:
-        n_tokens = len(encoding)
-        window = self._window(encoding, n_tokens, 0, len(text))
-        return Tokens(windows=(window,), n_total=n_tokens, n_read=n_tokens)
-
-    def _cut(self, text: str, n_total: int) -> Tokens:
-        # Again, for the quick way to encode does not say where in the text a token stands.
-        encoding = self._fast.encode(text, add_special_tokens=False)
-        encoding.truncate(self.window_tokens, stride=self._overlap_tokens)
+    def _cut(self, text: str, encoding: "Encoding") -> Tokens:
+        ids = encoding.ids
+        n_tokens = len(ids) - self._n_special
+        if n_tokens <= self.window_tokens:
+            whole = Window(input_ids=tuple(ids), n_tokens=n_tokens, start=0, end=len(text))
+            return Tokens(windows=(whole,), n_total=n_tokens, n_read=n_tokens)
+        first = encoding.sequence_ids.index(0) if self._n_special else 0
+        tokens = _TextTokens(
+            text=text,
+            before=ids[:first],
+            ids=ids[first : first + n_tokens],
+            after=ids[first + n_tokens :],
+            offsets=encoding.offsets[first : first + n_tokens],
+        )
+        windows = tokens.windows(self.window_tokens, self._overlap_tokens)
         close: tuple[Window, ...] = ()
         if self._close_tokens is not None:
-            again = self._fast.encode(text, add_special_tokens=False)
-            again.truncate(self._close_tokens, stride=self._close_tokens // 2)
-            close = self._windows(text, again)
-        return Tokens(
-            windows=self._windows(text, encoding), close=close, n_total=n_total, n_read=n_total
-        )
+            close = tokens.windows(self._close_tokens, self._close_tokens // 2)
+        return Tokens(windows=windows, close=close, n_total=n_tokens, n_read=n_tokens)
 
-    def _windows(self, text: str, encoding: "Encoding") -> tuple[Window, ...]:
-        parts = (encoding, *encoding.overflowing)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _TextTokens:
+    """A text's own tokens, the characters that each stands for, and the special ones around."""
+
+    text: str
+    before: list[int]
+    ids: list[int]
+    after: list[int]
+    offsets: list[tuple[int, int]]
+
+    def windows(self, n_tokens: int, overlap: int) -> tuple[Window, ...]:
+        """Runs of `n_tokens`, each of which repeats the last `overlap` of the one before."""
+        n_total = len(self.ids)
+        starts = range(0, n_total - overlap, n_tokens - overlap)
+        return tuple(self._window(start, min(start + n_tokens, n_total)) for start in starts)
+
+    def _window(self, start: int, stop: int) -> Window:
         # What no token stands for, as the space around a text, belongs to the outer windows.
-        starts = (0, *(part.offsets[0][0] for part in parts[1:]))
-        ends = (*(part.offsets[-1][1] for part in parts[:-1]), len(text))
-        return tuple(map(self._window, parts, map(len, parts), starts, ends))
-
-    def _window(self, encoding: "Encoding", n_tokens: int, start: int, end: int) -> Window:
-        ids = self._fast.post_process(encoding, None, add_special_tokens=True).ids
-        return Window(input_ids=tuple(ids), n_tokens=n_tokens, start=start, end=end)
+        last = stop == len(self.ids)
+        return Window(
+            input_ids=(*self.before, *self.ids[start:stop], *self.after),
+            n_tokens=stop - start,
+            start=0 if start == 0 else self.offsets[start][0],
+            end=len(self.text) if last else self.offsets[stop - 1][1],
+        )
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:

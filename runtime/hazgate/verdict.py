@@ -78,7 +78,7 @@ class Verdict:
     Of a text in several windows, `unsafe` is that of the window with the highest P(unsafe), and
     `span` are the characters of that window. Each hazard has its highest probability over the
     windows that opened the gate (if none did, in the one of `span`), so that they may sum to more
-    than one.
+    than one. Those of a multi-label level hold or not by themselves and never need to sum to one.
     `truncated` says that the end of the text was not read.
 
     `decision` is the policy's, None without one. `shadow` is that of a policy which is only

@@ -16,6 +16,9 @@ class Watch:
     (window_tokens + stride_tokens) / stride_tokens readings of a token, however long the text;
     three times that where the bundle has close windows.
 
+    `n_checks` were made until now, which read `n_tokens_read` tokens of the text, those that stand
+    in several checks counted in each.
+
     It becomes unsafe after `n_confirm` checks in a row at the gate's threshold, and then stays so:
     what was said cannot be unsaid, and a threshold that is crossed to and fro stops nothing.
     """
@@ -49,7 +52,7 @@ class Watch:
         self._judge = check
         self._tokenizer = tokenizer
         self._max_text_bytes = max_text_bytes
-        self._stride_tokens = stride_tokens
+        self.stride_tokens = stride_tokens
         self._n_confirm = n_confirm
         self._pieces: list[str] = []
         self._n_bytes = 0
@@ -60,6 +63,7 @@ class Watch:
         self._n_unsafe = 0
         self._finished = False
         self.n_checks = 0
+        self.n_tokens_read = 0
         self.verdict: Verdict | None = None
 
     @property
@@ -89,7 +93,7 @@ class Watch:
         if not self.unsafe:
             self._tail += piece
             self._new += piece
-            if self._encode(self._new).n_total >= self._stride_tokens:
+            if self._encode(self._new).n_total >= self.stride_tokens:
                 self._check()
         return self.unsafe
 
@@ -109,6 +113,7 @@ class Watch:
         start, end = (self._tail_start + at for at in (verdict.span.start, verdict.span.end))
         self.verdict = dataclasses.replace(verdict, span=Span(start=start, end=end))
         self.n_checks += 1
+        self.n_tokens_read += verdict.tokens.read
         self._n_unsafe = self._n_unsafe + 1 if verdict.flagged else 0
         # The last window may still grow; what is before it was read.
         kept = self._encode(self._tail).windows[-1].start

@@ -67,6 +67,19 @@ def _text() -> str:
         ),
         (lambda t: t.replace("255]", "255, 257]"), "parity.lengths"),
         (lambda t: t.replace("255]", "255, 0]"), "parity.lengths"),
+        (
+            lambda t: t.replace(
+                'labels = ["safe", "unsafe"]',
+                'labels = ["safe", "unsafe"]\nactivation = "sigmoid"',
+            ),
+            "levels.level1.finetune",
+        ),
+        (
+            lambda t: t.replace(
+                'labels = ["safe", "unsafe"]', 'labels = ["safe", "unsafe"]\nactivation = "relu"'
+            ),
+            "levels.level1.activation",
+        ),
         (lambda t: t.replace('name = "mini"', 'name = "../mini"'), "name"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -129,6 +130,21 @@ def test_boundary_of_the_gate_is_the_threshold_and_of_the_others_argmax() -> Non
     np.testing.assert_allclose(
         Boundary(positive=None, threshold=0.25).margin(logits), [0.4, 0.2], atol=1e-6
     )
+
+
+def test_a_multi_label_decision_changes_with_each_label_that_comes_to_hold() -> None:
+    logits = np.array([[0.0, -1.0, 2.0], [-0.1, -1.0, 2.0], [-3.0, -2.0, -1.0]], dtype=np.float32)
+    boundary = Boundary(positive=None, threshold=0.5, activation="sigmoid")
+    assert boundary.decide(logits).tolist() == [0b101, 0b100, 0]
+    np.testing.assert_allclose(
+        boundary.margin(logits), [0.0, 0.5 - 1 / (1 + math.exp(0.1)), 0.2310586], atol=1e-6
+    )
+
+
+def test_a_gate_of_sigmoid_heads_decides_by_its_positive_label_alone() -> None:
+    logits = np.array([[9.0, -0.1], [-9.0, 0.1]], dtype=np.float32)
+    boundary = Boundary(positive=1, threshold=0.5, activation="sigmoid")
+    assert boundary.decide(logits).tolist() == [0, 1]
 
 
 def test_the_table_has_a_row_a_variant_and_says_missed() -> None:

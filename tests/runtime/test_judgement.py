@@ -1,5 +1,6 @@
 """A text is judged by its worst window; a policy decides, a shadow only speaks beside it."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import InferenceError, InputError
-from hazgate.judgement import judge, policy_terms, terms_of, threshold_terms, windows_to_read
+from hazgate.judgement import Heads, judge, policy_terms, terms_of, threshold_terms, windows_to_read
 from hazgate.policy import Policy
 
-HAZARDS = ("S1", "S2")
+HEADS = Heads(gate="softmax", positive=1, hazards="softmax", hazard_labels=("S1", "S2"))
 POLICY = """schema_version = 1
 name = "toy"
 mode = "loose"
@@ -50,25 +51,25 @@ def test_hazards_are_read_where_the_gate_opened_or_of_the_worst_that_was_asked_f
     unsafe: list[float], expected: list[int], *, all_levels: bool
 ) -> None:
     terms = threshold_terms(0.499)
-    assert windows_to_read(terms, _gate(*unsafe), 1, all_levels=all_levels) == expected
+    assert windows_to_read(terms, _gate(*unsafe), HEADS, all_levels=all_levels) == expected
 
 
 def test_hazards_that_block_by_themselves_are_looked_for_in_every_window() -> None:
     terms = policy_terms(_policy(ALWAYS), None)
-    assert windows_to_read(terms, _gate(0.01, 0.02), 1, all_levels=False) == [0, 1]
+    assert windows_to_read(terms, _gate(0.01, 0.02), HEADS, all_levels=False) == [0, 1]
 
 
 def test_a_policy_opens_the_gate_at_its_calibrated_controversial() -> None:
     # At temperature 2 the odds are rooted: 0.16 becomes 0.304, 0.15 becomes 0.296.
     terms = policy_terms(_policy(), None)
-    assert windows_to_read(terms, _gate(0.15, 0.16), 1, all_levels=False) == [1]
+    assert windows_to_read(terms, _gate(0.15, 0.16), HEADS, all_levels=False) == [1]
 
 
 def test_a_policys_decision_flags_what_it_does_not_allow() -> None:
     hazards = [np.array([[0.0, 9.0]], dtype=np.float32)]
     loose, strict = (policy_terms(_policy(), tenant) for tenant in (None, "careful"))
     # 0.4 at temperature 2: controversial.
-    allowed, blocked = (judge(terms, _gate(0.4), 1, hazards, HAZARDS) for terms in (loose, strict))
+    allowed, blocked = (judge(terms, _gate(0.4), HEADS, hazards) for terms in (loose, strict))
     assert allowed.decision is not None
     assert blocked.decision is not None
     assert (allowed.decision.action, allowed.flagged) == ("allow", False)
@@ -85,7 +86,7 @@ def test_a_policys_decision_flags_what_it_does_not_allow() -> None:
 )
 def test_the_worst_window_decides(unsafe: list[float], threshold: float) -> None:
     logits = _gate(*unsafe)
-    judged = judge(threshold_terms(threshold), logits, 1, [], HAZARDS)
+    judged = judge(threshold_terms(threshold), logits, HEADS, [])
     assert judged.unsafe == pytest.approx(max(unsafe), abs=1e-6)
     assert logits[judged.worst_window, 1] == logits[:, 1].max()
     assert judged.flagged == (judged.unsafe >= threshold)
@@ -93,16 +94,35 @@ def test_the_worst_window_decides(unsafe: list[float], threshold: float) -> None
 
 def test_a_hazard_has_its_highest_score_over_what_was_read() -> None:
     rows = [np.array([[3.0, 0.0]], dtype=np.float32), np.array([[0.0, 5.0]], dtype=np.float32)]
-    hazards = judge(threshold_terms(0.5), _gate(0.9, 0.8), 1, rows, HAZARDS).hazards
+    hazards = judge(threshold_terms(0.5), _gate(0.9, 0.8), HEADS, rows).hazards
     assert hazards is not None
     assert hazards["S1"] == pytest.approx(1 / (1 + math.exp(-3)))
     assert hazards["S2"] == pytest.approx(1 / (1 + math.exp(-5)))
 
 
+def test_hazards_of_a_multi_label_head_stand_alone() -> None:
+    heads = dataclasses.replace(HEADS, hazards="sigmoid")
+    rows = [np.array([[3.0, 2.0]], dtype=np.float32)]
+    hazards = judge(threshold_terms(0.5), _gate(0.9), heads, rows).hazards
+    assert hazards is not None
+    assert hazards["S1"] == pytest.approx(1 / (1 + math.exp(-3)))
+    assert hazards["S2"] == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+def test_a_gate_of_sigmoid_heads_opens_by_its_unsafe_label_alone() -> None:
+    heads = dataclasses.replace(HEADS, gate="sigmoid")
+    logits = np.array([[9.0, 0.1], [-9.0, -0.1]], dtype=np.float32)
+    terms = threshold_terms(0.5)
+    assert windows_to_read(terms, logits, heads, all_levels=False) == [0]
+    judged = judge(terms, logits, heads, [])
+    assert judged.flagged
+    assert judged.unsafe == pytest.approx(1 / (1 + math.exp(-0.1)))
+
+
 def test_a_score_that_is_no_number_is_never_decided_on() -> None:
     broken = np.array([[0.0, np.nan]], dtype=np.float32)
     with pytest.raises(InferenceError, match="expected scores between 0 and 1"):
-        judge(policy_terms(_policy(), None), broken, 1, [broken], HAZARDS)
+        judge(policy_terms(_policy(), None), broken, HEADS, [broken])
 
 
 def test_a_tenant_without_a_policy_and_an_unknown_one_are_refused() -> None:

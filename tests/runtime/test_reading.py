@@ -7,55 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, Gate, InputError, Reading, Span
-from tests.support.damage import edit_manifest, replace_file, replace_graph
+from tests.support.damage import replace_graph
 from tests.support.graphs import spotting_graph
+from tests.support.spotter import MORNING_HAZARD, OVERLAP, ROOM, WORLD_HAZARD
 from tests.support.tiny import HAZARDS
-from tests.support.tokenizers import GOOD, MORNING, WORDS, WORLD, write_word_tokenizer
-
-ROOM, OVERLAP = 6, 2
-MORNING_HAZARD, WORLD_HAZARD = 2, 5
-
-
-@pytest.fixture(scope="module")
-def spotter(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Flags "morning" and "world", each as a hazard of its own, in windows of six words."""
-    import shutil
-
-    folder = tmp_path_factory.mktemp("spotter")
-    bundle = Path(shutil.copytree(tiny_bundle, folder / "bundle"))
-    words = write_word_tokenizer(folder / "tokenizer.json")
-    replace_file(bundle, "tokenizer.json", words.read_bytes())
-    gate = [[9.0, -9.0]] * len(WORDS)
-    gate[MORNING] = gate[WORLD] = [9.0, 12.0]
-    hazards = [[0.0] * len(HAZARDS) for _ in WORDS]
-    hazards[MORNING][MORNING_HAZARD] = hazards[WORLD][WORLD_HAZARD] = 9.0
-    replace_graph(bundle, "level1", spotting_graph(gate))
-    replace_graph(bundle, "level2", spotting_graph(hazards))
-
-    def shorten(data: dict) -> None:  # type: ignore[type-arg]
-        for level in data["levels"].values():
-            level["tokenizer"].update(window_tokens=ROOM + 2, overlap_tokens=OVERLAP)
-
-    edit_manifest(bundle, shorten)
-    return bundle
-
-
-@pytest.fixture(scope="module")
-def gate(spotter: Path) -> Gate:
-    return Gate.open(spotter, threads=1)
+from tests.support.tokenizers import GOOD, MORNING, WORDS, WORLD
 
 
 @given(n_words=st.integers(min_value=1, max_value=300), at=st.floats(min_value=0, max_value=1))
 @settings(deadline=None, max_examples=60)
 def test_one_word_anywhere_is_found_and_its_window_is_named(
-    gate: Gate, n_words: int, at: float
+    spotting: Gate, n_words: int, at: float
 ) -> None:
     words = ["good"] * n_words
     position = min(int(at * n_words), n_words - 1)
     words[position] = "morning"
     text = " ".join(words)
 
-    verdict = gate.check(text)
+    verdict = spotting.check(text)
 
     assert verdict.flagged
     assert verdict.hazard == HAZARDS[MORNING_HAZARD]
@@ -66,14 +35,16 @@ def test_one_word_anywhere_is_found_and_its_window_is_named(
     assert len(text[verdict.span.start : verdict.span.end].split()) <= ROOM
 
 
-def test_harmless_words_stay_harmless_in_any_number(gate: Gate) -> None:
-    assert not gate.check("good " * 1000).flagged
+def test_harmless_words_stay_harmless_in_any_number(spotting: Gate) -> None:
+    assert not spotting.check("good " * 1000).flagged
 
 
-def test_each_hazard_has_its_highest_probability_over_the_windows_that_opened(gate: Gate) -> None:
-    verdict = gate.check("morning " + "good " * 40 + "world")
+def test_each_hazard_has_its_highest_probability_over_opened_windows(
+    spotting: Gate,
+) -> None:
+    verdict = spotting.check("morning " + "good " * 40 + "world")
     assert verdict.hazards is not None
-    alone = gate.check("morning").hazards
+    alone = spotting.check("morning").hazards
     assert alone is not None
     for index in (MORNING_HAZARD, WORLD_HAZARD):
         assert verdict.hazards[HAZARDS[index]] == alone[HAZARDS[MORNING_HAZARD]]
@@ -91,9 +62,9 @@ def test_a_window_that_stayed_shut_has_no_say_in_the_hazards(spotter: Path, tmp_
     assert verdict.hazards[HAZARDS[WORLD_HAZARD]] < 0.1
 
 
-def test_long_texts_get_the_answers_beside_others_that_they_get_alone(gate: Gate) -> None:
+def test_long_texts_get_the_answers_beside_others_that_they_get_alone(spotting: Gate) -> None:
     texts = ["good " * n + end for n in (0, 3, 17, 100) for end in ("", "morning", "world")]
-    assert gate.check_many(texts) == [gate.check(text) for text in texts]
+    assert spotting.check_many(texts) == [spotting.check(text) for text in texts]
 
 
 def test_truncating_reads_the_first_window_and_says_so(spotter: Path) -> None:
@@ -124,9 +95,9 @@ def test_more_tokens_than_are_to_be_read_are_refused(spotter: Path) -> None:
         gate.check("good " * 21)
 
 
-def test_a_classifier_refuses_a_text_of_several_windows(gate: Gate) -> None:
+def test_a_classifier_refuses_a_text_of_several_windows(spotting: Gate) -> None:
     with pytest.raises(InputError, match=r"text 0: .* fit into one window"):
-        gate.gate.logits(["good " * (ROOM + 1)])
+        spotting.gate.logits(["good " * (ROOM + 1)])
 
 
 def test_a_caller_may_ask_for_other_windows_that_were_proven(spotter: Path) -> None:
@@ -141,6 +112,6 @@ def test_windows_that_were_not_proven_are_refused(spotter: Path, window_tokens: 
         Gate.open(spotter, threads=1, reading=Reading(window_tokens=window_tokens))
 
 
-def test_the_words_of_the_tests_are_what_they_seem(gate: Gate) -> None:
-    (tokens,) = gate.gate.tokenizer.encode(["good morning world"])
+def test_the_words_of_the_tests_are_what_they_seem(spotting: Gate) -> None:
+    (tokens,) = spotting.gate.tokenizer.encode(["good morning world"])
     assert tokens.windows[0].input_ids[1:-1] == (GOOD, MORNING, WORLD)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hazgate import InferenceError
-from hazgate.scores import calibrated, check_probabilities, log_sum_exp, softmax
+from hazgate.scores import calibrated, check_probabilities, log_sum_exp, sigmoid, softmax
 
 # Rounding of a few float64 operations on numbers near one.
 TOLERANCE = 1e-12
@@ -97,6 +97,27 @@ def test_the_arithmetic_is_float64() -> None:
     probabilities = softmax(_array([0, 20]))
     assert probabilities.dtype == np.float64
     assert 0 < 1 - probabilities[1] < 1e-8
+
+
+@given(values=ANY_LOGITS)
+@settings(deadline=None)
+def test_sigmoid_scores_are_probabilities_and_those_of_opposite_logits_sum_to_one(
+    values: list[float],
+) -> None:
+    logits = _array(values)
+    scores = sigmoid(logits)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    np.testing.assert_allclose(scores + sigmoid(-logits), 1.0, atol=TOLERANCE)
+
+
+def test_sigmoid_tells_the_very_unlikely_from_the_impossible() -> None:
+    assert sigmoid(_array([-80.0]))[0] == pytest.approx(math.exp(-80), rel=1e-12)
+
+
+@given(values=ANY_LOGITS)
+@settings(deadline=None)
+def test_sigmoid_at_a_temperature_of_one_changes_no_bit(values: list[float]) -> None:
+    assert (calibrated(_array(values), 1.0, "sigmoid") == sigmoid(_array(values))).all()
 
 
 TEMPERATURES = st.floats(min_value=0.01, max_value=100)

@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, Gate, InputError, Reading
-from tests.runtime.test_reading import OVERLAP, ROOM, gate, spotter
-
-__all__ = ["gate", "spotter"]
+from tests.support.spotter import OVERLAP, ROOM
 
 STRIDE = 3
 MARKER = "unrepeatable"
@@ -19,9 +17,9 @@ MARKER = "unrepeatable"
 @given(n_before=st.integers(min_value=0, max_value=80), n_after=st.integers(0, 30))
 @settings(deadline=None, max_examples=40)
 def test_an_unsafe_word_stops_a_text_within_a_stride(
-    gate: Gate, n_before: int, n_after: int
+    spotting: Gate, n_before: int, n_after: int
 ) -> None:
-    watch = gate.watch(stride_tokens=STRIDE)
+    watch = spotting.watch(stride_tokens=STRIDE)
     words = ["good "] * n_before + ["morning "] + ["good "] * (n_after + STRIDE)
     stopped = next((i for i, word in enumerate(words) if watch.add(word)), None)
     assert stopped is not None
@@ -30,8 +28,8 @@ def test_an_unsafe_word_stops_a_text_within_a_stride(
     assert "morning" in "".join(words)[watch.verdict.span.start : watch.verdict.span.end]
 
 
-def test_a_harmless_text_is_never_stopped_and_read_whole_at_the_end(gate: Gate) -> None:
-    watch = gate.watch(stride_tokens=STRIDE)
+def test_a_harmless_text_is_never_stopped_and_read_whole_at_the_end(spotting: Gate) -> None:
+    watch = spotting.watch(stride_tokens=STRIDE)
     assert not any(watch.add("good ") for _ in range(100))
     assert watch.n_checks == 100 // STRIDE
     verdict = watch.finish()
@@ -39,8 +37,8 @@ def test_a_harmless_text_is_never_stopped_and_read_whole_at_the_end(gate: Gate) 
     assert verdict.tokens.read == verdict.tokens.total == 100
 
 
-def test_the_end_finds_what_no_check_came_to(gate: Gate) -> None:
-    watch = gate.watch(stride_tokens=50)
+def test_the_end_finds_what_no_check_came_to(spotting: Gate) -> None:
+    watch = spotting.watch(stride_tokens=50)
     assert not watch.add("good morning")
     assert watch.n_checks == 0
     assert watch.finish().flagged
@@ -59,12 +57,12 @@ class _Counting:
 
 
 @pytest.mark.parametrize("n_words", [100, 1000])
-def test_a_token_costs_no_more_in_a_longer_text(gate: Gate, n_words: int) -> None:
+def test_a_token_costs_no_more_in_a_longer_text(spotting: Gate, n_words: int) -> None:
     import dataclasses
 
-    counting = _Counting(gate.gate.session)
-    level = dataclasses.replace(gate.gate, session=cast("object", counting))  # type: ignore[arg-type]
-    watch = dataclasses.replace(gate, gate=level).watch(stride_tokens=STRIDE)
+    counting = _Counting(spotting.gate.session)
+    level = dataclasses.replace(spotting.gate, session=cast("object", counting))  # type: ignore[arg-type]
+    watch = dataclasses.replace(spotting, gate=level).watch(stride_tokens=STRIDE)
     for _ in range(n_words):
         watch.add("good ")
     # Two special tokens a window; at most two windows a check.
@@ -73,23 +71,23 @@ def test_a_token_costs_no_more_in_a_longer_text(gate: Gate, n_words: int) -> Non
     assert counting.n_tokens - n_special <= bound
 
 
-def test_several_checks_in_a_row_must_agree_where_that_is_asked_for(gate: Gate) -> None:
-    once, twice = gate.watch(stride_tokens=1), gate.watch(stride_tokens=1, n_confirm=2)
+def test_several_checks_in_a_row_must_agree_where_that_is_asked_for(spotting: Gate) -> None:
+    once, twice = spotting.watch(stride_tokens=1), spotting.watch(stride_tokens=1, n_confirm=2)
     assert [watch.add("morning ") for watch in (once, twice)] == [True, False]
     assert twice.add("good ")
     assert twice.add("good ")
 
 
-def test_a_text_that_became_unsafe_stays_so_and_is_not_read_on(gate: Gate) -> None:
-    watch = gate.watch(stride_tokens=1)
+def test_a_text_that_became_unsafe_stays_so_and_is_not_read_on(spotting: Gate) -> None:
+    watch = spotting.watch(stride_tokens=1)
     assert watch.add("morning ")
     n_checks = watch.n_checks
     assert all(watch.add("good ") for _ in range(50))
     assert watch.n_checks == n_checks
 
 
-def test_a_finished_text_takes_nothing_more(gate: Gate) -> None:
-    watch = gate.watch()
+def test_a_finished_text_takes_nothing_more(spotting: Gate) -> None:
+    watch = spotting.watch()
     watch.add("good")
     watch.finish()
     with pytest.raises(InputError, match="finished"):
@@ -104,15 +102,15 @@ def test_a_text_that_grows_too_long_is_refused(spotter: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", [None, b"good", 7, f"{MARKER}\ud800"], ids=repr)
-def test_a_piece_that_is_no_text_is_refused_and_not_quoted(gate: Gate, piece: object) -> None:
+def test_a_piece_that_is_no_text_is_refused_and_not_quoted(spotting: Gate, piece: object) -> None:
     with pytest.raises(InputError) as caught:
-        gate.watch().add(cast("str", piece))
+        spotting.watch().add(cast("str", piece))
     assert MARKER not in str(caught.value)
 
 
 @pytest.mark.parametrize(("stride_tokens", "n_confirm"), [(0, 1), (1, 0), (-1, 1)])
 def test_strides_and_checks_are_at_least_one(
-    gate: Gate, stride_tokens: int, n_confirm: int
+    spotting: Gate, stride_tokens: int, n_confirm: int
 ) -> None:
     with pytest.raises(BundleError, match="at least 1"):
-        gate.watch(stride_tokens=stride_tokens, n_confirm=n_confirm)
+        spotting.watch(stride_tokens=stride_tokens, n_confirm=n_confirm)

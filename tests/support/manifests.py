@@ -38,6 +38,7 @@ def spell(data: object) -> bytes:
 def _level(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "labels": list(labels),
+        "activation": "softmax",
         "family": "bert",
         "pooling": "cls",
         "tokenizer": {

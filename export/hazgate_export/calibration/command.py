@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from hazgate.errors import InputError
-from hazgate.evaluation.files import json_bytes, write_atomically
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.rows import LabelNames, read_labelled
 from hazgate.evaluation.scores import score
 from hazgate.evaluation.truth import check_both_classes, truth_of
+from hazgate.files import json_bytes, write_atomically
 from hazgate.gate import Gate
 from hazgate.session import default_threads
 from hazgate_export.calibration.plot import draw_reliability
 from hazgate_export.calibration.policy_file import policy_text
 from hazgate_export.calibration.report import markdown
-from hazgate_export.calibration.run import calibrate, check_gate_labels
+from hazgate_export.calibration.run import calibrate, check_gate_labels, check_hazard_head
 from hazgate_export.calibration.thresholds import Target
 from hazgate_export.progress import counted
 
@@ -35,6 +35,7 @@ def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: s
     gate = Gate.open(bundle, variant=variant, workers=default_threads())
     names = LabelNames.of(gate.bundle.manifest)
     check_gate_labels(names.level1, names.positive)
+    check_hazard_head(gate.hazards.spec.activation)
     dataset = read_labelled(data, names)
     truth = truth_of(dataset.rows, names)
     check_both_classes(truth)

@@ -10,7 +10,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.scores import Scores
 from hazgate.evaluation.truth import Truth, check_both_classes
-from hazgate.scores import calibrated
+from hazgate.scores import Activation, calibrated
 from hazgate.verdict import ModelIdentity
 from hazgate_export.calibration.levels import Level, calibrate_level
 from hazgate_export.calibration.plot import Curves
@@ -49,6 +49,19 @@ def check_gate_labels(labels: tuple[str, ...], positive: str) -> None:
     """
     if len(labels) != 2 or positive not in labels:
         raise BundleError(f"calibrate takes a Level 1 of two labels, this bundle has {labels}")
+
+
+def check_hazard_head(activation: Activation) -> None:
+    """Refuses hazards that need a temperature each.
+
+    Raises:
+        BundleError: Level 2 is multi-label.
+    """
+    if activation != "softmax":
+        raise BundleError(
+            "calibrate fits one temperature to a Level 2 of which one hazard holds; this bundle's "
+            "is multi-label: choose its hazards' thresholds from `hazgate evaluate`"
+        )
 
 
 def calibrate(

@@ -49,6 +49,13 @@ Examples:
     show_default=True,
     help="Rows to rewrite in each way; 0 leaves robustness out.",
 )
+@click.option(
+    "--stream-texts",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Long rows to feed word by word; 0 leaves growing texts out.",
+)
 @click.option("--provider", default=CPU, show_default=True, help="The execution provider.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor]"
@@ -66,6 +73,7 @@ def evaluate(
     texts: int | None,
     threshold: float | None,
     mutation_texts: int,
+    stream_texts: int,
     provider: str,
     workers: int | None,
     include_texts: bool,
@@ -83,9 +91,9 @@ def evaluate(
         raise click.UsageError("--variant is given twice with the same name")
     try:
         from hazgate.evaluation import run
-        from hazgate.evaluation.files import json_bytes, write_atomically
         from hazgate.evaluation.page import render
         from hazgate.evaluation.rows import read_labelled
+        from hazgate.files import json_bytes, write_atomically
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in _LIBRARIES:
@@ -103,6 +111,7 @@ def evaluate(
     dataset = run.sample_rows(read_labelled(data, run.check_same_labels(gates)), texts)
     options = run.Options(
         n_mutation_texts=mutation_texts,
+        n_stream_texts=stream_texts,
         n_workers=n_workers,
         include_texts=include_texts,
         command=_command(context),

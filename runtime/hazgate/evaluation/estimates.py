@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 N_RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -111,6 +112,14 @@ def mirrored_estimate(value: float, samples: NDArray[np.float64]) -> Estimate | 
     return Estimate(
         value=float(value), low=float(np.clip(low, 0, 1)), high=float(np.clip(high, 0, 1))
     )
+
+
+def share(hits: NDArray[np.bool_]) -> Estimate | None:
+    """The share of hits with Wilson's score interval (Wilson 1927); None of nothing."""
+    if not len(hits):
+        return None
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(value=float(hits.mean()), low=float(interval.low), high=float(interval.high))
 
 
 def _tails() -> tuple[float, float]:

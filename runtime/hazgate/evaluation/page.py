@@ -9,6 +9,7 @@ from hazgate.evaluation import plots
 from hazgate.evaluation.estimates import CONFIDENCE, N_RESAMPLES, Estimate
 from hazgate.evaluation.report import Report
 from hazgate.evaluation.slices import MIN_ROWS
+from hazgate.evaluation.streams import MIN_TOKENS
 
 # The page is for reading; report.json has them all.
 MAX_LISTED = 100
@@ -35,6 +36,12 @@ def render(report: Report) -> bytes:
             for system in report.systems
             if system.level2
         ],
+        slices=_slices_image(report),
+        regret=_image(plots.regret_figure(report.experts, [s.title for s in report.systems]))
+        if report.experts
+        else "",
+        streams=_image(plots.streams_figure(report.streams)) if report.streams else "",
+        min_stream_tokens=MIN_TOKENS,
         robustness=_image(plots.robustness_figure(report.robustness)) if report.robustness else "",
         max_listed=MAX_LISTED,
         min_rows=MIN_ROWS,
@@ -49,6 +56,13 @@ def format_estimate(figure: Estimate | None) -> str:
     if figure is None:
         return "–"
     return f"{figure.value:.3f} [{figure.low:.3f}–{figure.high:.3f}]"
+
+
+def _slices_image(report: Report) -> Markup | str:
+    slices = report.systems[0].slices
+    if not any(part.recall or part.false_positive_rate for part in slices):
+        return ""
+    return _image(plots.slices_figure(slices))
 
 
 def _image(svg: bytes) -> Markup:

@@ -11,9 +11,12 @@ from matplotlib.figure import Figure
 
 from hazgate.evaluation.estimates import Estimate
 from hazgate.evaluation.level2 import Level2Figures
+from hazgate.evaluation.regret import RegretFigures
 from hazgate.evaluation.reliability import ReliabilityBin
 from hazgate.evaluation.report import SystemFigures
 from hazgate.evaluation.robustness import Robustness
+from hazgate.evaluation.slices import Slice
+from hazgate.evaluation.streams import Streams
 
 # Okabe and Ito's colours stay apart for every kind of colour vision; markers repeat them.
 STYLES = (
@@ -125,6 +128,70 @@ def robustness_figure(robustness: Robustness) -> bytes:
         return svg(figure)
 
 
+def slices_figure(slices: Sequence[Slice]) -> bytes:
+    """A dot a slice: recall and false-positive rate with their intervals, all dimensions."""
+    shown = [part for part in slices if part.recall or part.false_positive_rate][::-1]
+    names = [f"{part.dimension}: {part.name}" for part in shown]
+    with style():
+        figure = Figure(figsize=(9.6, 0.9 + 0.22 * len(names)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        _dots(left, names, [part.recall for part in shown], STYLES[0])
+        _dots(right, names, [part.false_positive_rate for part in shown], STYLES[1])
+        left.set_title("recall of unsafe texts", loc="left", fontsize=10)
+        right.set_title("false-positive rate", loc="left", fontsize=10)
+        return svg(figure)
+
+
+def streams_figure(streams: Streams) -> bytes:
+    """What share of each class was stopped by the time that a share of its text had come."""
+    with style():
+        figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+        axes = figure.subplots()
+        for name, part, (colour, _) in (
+            ("unsafe", streams.unsafe, STYLES[0]),
+            ("safe", streams.safe, STYLES[1]),
+        ):
+            if not part.n_texts:
+                continue
+            n_stopped = len(part.read_when_stopped)
+            read = [0.0, *part.read_when_stopped, 1.0]
+            stopped = [*(i / part.n_texts for i in range(n_stopped + 1)), n_stopped / part.n_texts]
+            axes.step(read, stopped, where="post", color=colour, label=f"{name}, stopped")
+            if part.flagged_whole:
+                axes.axhline(
+                    part.flagged_whole.value,
+                    color=colour,
+                    linestyle=":",
+                    linewidth=1,
+                    label=f"{name}, flagged as a whole",
+                )
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the text that had come")
+        axes.set_ylabel("share of the texts")
+        _grid(axes)
+        _legend(axes)
+        return svg(figure)
+
+
+def regret_figure(regret: RegretFigures, titles: Sequence[str]) -> bytes:
+    """What the ensemble lost beyond the best expert so far, and whom it came to trust."""
+    n_outcomes = [point.n_outcomes for point in regret.curve]
+    with style():
+        figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(n_outcomes, [p.regret for p in regret.curve], color="#222222", label="regret")
+        left.axhline(regret.bound, color=_GREY, linestyle=":", linewidth=1, label="bound")
+        left.set(xlabel="outcomes learnt", ylabel="total loss beyond the best expert's")
+        for i, (title, (colour, _)) in enumerate(zip(titles, STYLES, strict=False)):
+            weights = [point.weights[i] for point in regret.curve]
+            right.plot(n_outcomes, weights, color=colour, label=title)
+        right.set(ylim=(0, 1), xlabel="outcomes learnt", ylabel="weight")
+        for axes in (left, right):
+            axes.set_xlim(0, n_outcomes[-1])
+            _grid(axes)
+            _legend(axes)
+        return svg(figure)
+
+
 def svg(figure: Figure) -> bytes:
     """The figure as an SVG document without a date or a maker in it."""
     stream = io.BytesIO()
@@ -176,6 +243,19 @@ def _bars(
             axes.barh(i, figure.value, color=colour, height=0.7, alpha=0.75)
             axes.plot([figure.low, figure.high], [i, i], color="#222222", linewidth=1)
     axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4))
+    _grid(axes)
+
+
+def _dots(
+    axes: Axes, names: Sequence[str], figures: Sequence[Estimate | None], style: tuple[str, str]
+) -> None:
+    colour, marker = style
+    for i, figure in enumerate(figures):
+        if figure:
+            axes.plot([figure.low, figure.high], [i, i], color=colour, linewidth=1.2)
+            axes.plot(figure.value, i, color=colour, marker=marker, markersize=4, clip_on=False)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4))
     _grid(axes)
 

@@ -8,9 +8,11 @@ from hazgate.evaluation.estimates import Estimate
 from hazgate.evaluation.label_errors import SuspectedLabel
 from hazgate.evaluation.level1 import Level1Figures
 from hazgate.evaluation.level2 import Level2Figures
+from hazgate.evaluation.regret import RegretFigures
 from hazgate.evaluation.robustness import Robustness
 from hazgate.evaluation.rows import Dataset
 from hazgate.evaluation.slices import Slice
+from hazgate.evaluation.streams import Streams
 from hazgate.evaluation.truth import Truth
 
 SCHEMA_VERSION = 1
@@ -86,7 +88,8 @@ class LabelErrors:
 class Report:
     """Everything that an evaluation found.
 
-    `comparisons` hold the first system against each other one; `label_errors` and `robustness`
+    `comparisons` hold the first system against each other one; `experts` has all of them as one
+    ensemble, None of a single system; `label_errors`, `robustness` and `streams`
     are of the first system. Rows are named by their line in the data file. `texts` has the texts
     of the rows that the report names, by line, and only if that was asked for.
     """
@@ -98,6 +101,8 @@ class Report:
     data: DataFacts
     systems: tuple[SystemFigures, ...]
     comparisons: tuple[Comparison, ...]
+    experts: RegretFigures | None
     label_errors: LabelErrors
     robustness: Robustness | None
+    streams: Streams | None
     texts: Mapping[str, str] | None

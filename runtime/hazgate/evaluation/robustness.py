@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from hazgate.evaluation.estimates import CONFIDENCE, SEED, Estimate
+from hazgate.evaluation.estimates import SEED, Estimate, share
 from hazgate.evaluation.mutations import MUTATIONS
 from hazgate.evaluation.rows import LabelledRow
 from hazgate.evaluation.truth import Truth
@@ -90,11 +89,3 @@ def measure_robustness(
             )
         )
     return Robustness(n_unsafe=n_unsafe, n_safe=len(sample.safe), mutations=tuple(figures))
-
-
-def share(hits: NDArray[np.bool_]) -> Estimate | None:
-    """The share of hits with Wilson's score interval (Wilson 1927); None of nothing."""
-    if not len(hits):
-        return None
-    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(value=float(hits.mean()), low=float(interval.low), high=float(interval.high))

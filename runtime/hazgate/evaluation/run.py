@@ -16,6 +16,7 @@ from hazgate.evaluation.label_errors import suspected_labels
 from hazgate.evaluation.level1 import level1_figures
 from hazgate.evaluation.level2 import level2_figures
 from hazgate.evaluation.mutations import MUTATIONS
+from hazgate.evaluation.regret import regret_figures
 from hazgate.evaluation.report import (
     SCHEMA_VERSION,
     DataFacts,
@@ -27,6 +28,7 @@ from hazgate.evaluation.robustness import Robustness, choose_sample, measure_rob
 from hazgate.evaluation.rows import Dataset, LabelledRow, LabelNames
 from hazgate.evaluation.scores import Scores, score, unsafe_scores
 from hazgate.evaluation.slices import slices_of
+from hazgate.evaluation.streams import Streams, choose_streams, measure_streams
 from hazgate.evaluation.truth import Truth, check_both_classes, truth_of
 from hazgate.gate import Gate
 
@@ -38,11 +40,13 @@ Begin = Callable[[str, int], Callable[[int], None]]
 class Options:
     """What an evaluation does beside the figures.
 
-    `n_mutation_texts` rows are rewritten in each way, 0 for none; `include_texts` puts the texts
+    `n_mutation_texts` rows are rewritten in each way, `n_stream_texts` rows are fed word by word,
+    0 for none; `n_workers` runs go on at a time; `include_texts` puts the texts
     of the rows that the report names into it; `command` is how the evaluation was asked for.
     """
 
     n_mutation_texts: int
+    n_stream_texts: int
     n_workers: int
     include_texts: bool
     command: str
@@ -116,10 +120,17 @@ def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: B
         )
         for other in range(1, len(judged))
     )
+    experts = None
+    if len(judged) > 1:
+        predictions = np.column_stack([one.scores.unsafe for one in judged])[truth.known]
+        experts = regret_figures(predictions, truth.unsafe[truth.known])
     label_errors = _label_errors(truth, judged[0].scores, names, numbers)
     robustness = None
     if options.n_mutation_texts:
         robustness = _robustness(gates[0], dataset.rows, truth, judged[0], options, begin)
+    streams = None
+    if options.n_stream_texts:
+        streams = _streams(gates[0], dataset.rows, truth, judged[0].scores, options, begin)
     return Report(
         schema_version=SCHEMA_VERSION,
         hazgate_version=__version__,
@@ -128,8 +139,10 @@ def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: B
         data=DataFacts.of(dataset, truth),
         systems=tuple(systems),
         comparisons=comparisons,
+        experts=experts,
         label_errors=label_errors,
         robustness=robustness,
+        streams=streams,
         texts=_named_texts(dataset.rows, comparisons, label_errors)
         if options.include_texts
         else None,
@@ -206,6 +219,22 @@ def _robustness(
         return np.asarray(unsafe_scores(gate, texts, advance) >= gate.threshold)
 
     return measure_robustness(rows, sample, flags)
+
+
+def _streams(
+    gate: Gate,
+    rows: Sequence[LabelledRow],
+    truth: Truth,
+    scores: Scores,
+    options: Options,
+    begin: Begin,
+) -> Streams | None:
+    chosen = choose_streams(truth, scores, options.n_stream_texts)
+    n_texts = sum(map(len, chosen))
+    if not n_texts:
+        return None
+    advance = begin("growing texts", n_texts)
+    return measure_streams(gate, rows, chosen, scores, options.n_workers, advance)
 
 
 def _named_texts(

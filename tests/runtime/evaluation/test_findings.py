@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from hazgate.evaluation.comparison import Judged, compare, paired_test
+from hazgate.evaluation.estimates import share
 from hazgate.evaluation.label_errors import suspected_labels, suspected_positions
-from hazgate.evaluation.robustness import choose_sample, measure_robustness, share
+from hazgate.evaluation.robustness import choose_sample, measure_robustness
 from tests.support.labelled import row, scores, truth
 
 LABELS = ("a", "b", "c")

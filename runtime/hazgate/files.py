@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from hazgate.decode import encode
@@ -10,13 +10,12 @@ from hazgate.decode import encode
 
 def write_atomically(file: Path, data: bytes) -> None:
     """Writes `data` to a temporary sibling and renames it, so that no reader sees half of it."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    temporary = Path(name)
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(data)
-        # mkstemp keeps others out; a report is a file like any other.
-        temporary.chmod(0o666 & ~_umask())
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -26,9 +25,3 @@ def write_atomically(file: Path, data: bytes) -> None:
 def json_bytes(value: object) -> bytes:
     """A dataclass as indented JSON; refuses NaN and infinity, which JSON does not have."""
     return (json.dumps(encode(value), indent=2, allow_nan=False) + "\n").encode()
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hazgate.evaluation.files import json_bytes, write_atomically
+from hazgate.files import json_bytes, write_atomically
 
 
 @dataclass(frozen=True)
