@@ -40,7 +40,8 @@ def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: s
     truth = truth_of(dataset.rows, names)
     check_both_classes(truth)
     with counted(len(dataset.rows), f"score {gate.model.bundle} {gate.model.variant}") as advance:
-        scores = score(gate, [row.text for row in dataset.rows], advance)
+        texts = [row.text for row in dataset.rows]
+        scores = score(gate, texts, truth.has_hazard, advance)
     found = calibrate(
         truth,
         scores,

@@ -55,7 +55,7 @@ class SystemFigures:
     """One variant of one bundle: what it is, and how good.
 
     `cascade` is the share of right verdicts, see hazgate.evaluation.cascade. `seconds` is how
-    long both levels took to read all rows, with `n_workers` runs at a time.
+    long all rows took, Level 2 read where the gate opened or the hazard is known, with `n_workers` runs at a time.
     """
 
     bundle: str

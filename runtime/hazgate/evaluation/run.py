@@ -103,7 +103,7 @@ def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: B
         texts = [row.text for row in dataset.rows]
         advance = begin(f"score {gate.model.bundle} {gate.model.variant}", len(texts))
         start = time.perf_counter()
-        scores = score(gate, texts, advance)
+        scores = score(gate, texts, truth.has_hazard, advance)
         seconds = time.perf_counter() - start
         judged.append(Judged(scores=scores, threshold=gate.threshold))
         systems.append(_figures(gate, dataset.rows, truth, scores, seconds, options.n_workers))
