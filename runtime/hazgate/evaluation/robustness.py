@@ -12,7 +12,7 @@ from hazgate.evaluation.rows import LabelledRow
 from hazgate.evaluation.truth import Truth
 
 # Rewriting makes up to five tokens of one; longer texts would measure patience.
-_MAX_CHARACTERS = 1000
+_MAX_CHARACTERS = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ def choose_sample(
 ) -> Sample:
     """At most `n_rows` rows that Level 1 got right, half of each class, drawn with a fixed seed.
 
-    Rows longer than 1,000 characters are left out.
+    Rows longer than 500 characters are left out.
     """
     random = np.random.default_rng(SEED)
     short = np.array([len(row.text) <= _MAX_CHARACTERS for row in rows], dtype=np.bool_)
