@@ -9,6 +9,8 @@ ORT    ?= onnxruntime
 MODEL  ?= mini
 RECIPE ?= export/recipes/$(MODEL).toml
 BIN    := $(VENV)/bin
+# What holds tables that the benchmarks make.
+PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +19,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml e
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,evaluate]' -e 'export[mini]' -r requirements-dev.txt
+	    -e 'runtime[cli,evaluate,serve]' -e 'export[mini]' -r requirements-dev.txt
 	@touch $@
 
 install: $(VENV)/installed  ## create .venv with both distributions, versions as locked
@@ -43,7 +45,7 @@ format: install  ## rewrite the code in the project's style
 
 rehearse: install  ## merge, export and verify the production recipe on a full-size stand-in
 	$(BIN)/python -m benchmarks.rehearse build/rehearsal
-	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
+	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
@@ -56,17 +58,18 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.engines.run --size mini
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
-	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
+	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
 	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3 --max-tokens 2048
+	$(BIN)/python -m benchmarks.operators --size full
 	$(BIN)/python -m benchmarks.engines.long --rounds 2
 	$(BIN)/python -m benchmarks.footprint --size full
-	$(BIN)/python -m benchmarks.readme README.md benchmarks/README.md
+	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,evaluate]\n-e ./export[mini]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,evaluate,serve]\n-e ./export[mini]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \

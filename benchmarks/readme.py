@@ -12,14 +12,20 @@ from pathlib import Path
 import click
 
 from benchmarks.engines.long import LongComparison, long_table
-from benchmarks.engines.report import summary
+from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
 from benchmarks.footprint import Footprint, footprint_table
+from benchmarks.operators import OperatorProfile, operator_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
 from benchmarks.session_options import OptionComparison, option_table
 from benchmarks.tables import parity_summary, speed_summary
-from benchmarks.thresholds import ThresholdResults, calibration_table, thresholds_table
+from benchmarks.thresholds import (
+    ThresholdResults,
+    calibration_table,
+    streams_table,
+    thresholds_table,
+)
 from hazgate_export.report import parity_table
 
 _MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")
@@ -31,6 +37,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "speed-mini": lambda: speed_summary(load(Comparison, folder / "mini.json")),
         "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
         "engines-mini": lambda: summary(load(EngineComparison, folder / "engines-mini.json")),
+        "headline-full": lambda: headline(load(EngineComparison, folder / "engines-full.json")),
         "engines-full": lambda: summary(load(EngineComparison, folder / "engines-full.json")),
         "engines-long": lambda: long_table(load(LongComparison, folder / "engines-long.json")),
         "footprint-mini": lambda: footprint_table(load(Footprint, folder / "footprint-mini.json")),
@@ -38,7 +45,13 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "session-options-mini": lambda: option_table(
             load(OptionComparison, folder / "session-options-mini.json")
         ),
+        "operators-full": lambda: operator_table(
+            load(OperatorProfile, folder / "operators-full.json")
+        ),
         "thresholds-mini": lambda: thresholds_table(
+            load(ThresholdResults, folder / "thresholds-mini.json")
+        ),
+        "streams-mini": lambda: streams_table(
             load(ThresholdResults, folder / "thresholds-mini.json")
         ),
         "calibration-mini": lambda: calibration_table(

@@ -2,7 +2,8 @@
 
 Rows of a labelled file that neither of mini's adapters was trained on are divided in two. On the
 first part `hazgate-export calibrate` chooses a policy; on the second, which calibration never
-saw, a gate under that policy is compared with the same gate at its bundle's threshold.
+saw, a gate under that policy is compared with the same gate at its bundle's threshold, and its
+longer texts are fed word by word to a watch.
 """
 
 import io
@@ -25,9 +26,11 @@ from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
 from hazgate import Gate, HazgateError, Policy
 from hazgate.evaluation.estimates import Estimate, Resampling
 from hazgate.evaluation.level1 import FlagFigures, flag_figures
-from hazgate.evaluation.plots import STYLES, style
+from hazgate.evaluation.plots import STYLES, streams_figure, style
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.rows import Dataset, LabelNames, read_labelled
+from hazgate.evaluation.scores import score
+from hazgate.evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
 from hazgate.evaluation.truth import Truth, truth_of
 from hazgate.files import write_atomically
 from hazgate.session import default_threads
@@ -47,6 +50,7 @@ _LANGUAGE = "en"
 # Of one source at most so many rows of a label: else one set of tweets decides.
 _SOURCE_CAP = 150
 _SEED = 20263
+_N_STREAM_TEXTS = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +63,10 @@ class Operated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ThresholdResults:
-    """Everything that one run measured; `sources` counts the rows of both parts."""
+    """Everything that one run measured; `sources` counts the rows of both parts.
+
+    `streams` are of the second part, at the bundle's threshold.
+    """
 
     schema_version: int
     date: str
@@ -69,6 +76,7 @@ class ThresholdResults:
     calibration: CalibrationReport
     check: DataFacts
     operated: tuple[Operated, ...]
+    streams: Streams
 
 
 def unseen_rows(data: Path) -> list[dict[str, object]]:
@@ -187,6 +195,8 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
     write_atomically(
         RESULTS / "thresholds-reliability.png", policy_file.with_suffix(".png").read_bytes()
     )
+    streams = watch_texts(plain, dataset, truth)
+    write_atomically(RESULTS / "streams-mini.svg", streams_figure(streams))
     counts: dict[str, int] = {}
     for row in rows:
         counts[str(row["source"])] = counts.get(str(row["source"]), 0) + 1
@@ -199,7 +209,18 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
         calibration=calibration,
         check=DataFacts.of(dataset, truth),
         operated=(before, after),
+        streams=streams,
     )
+
+
+def watch_texts(gate: Gate, dataset: Dataset, truth: Truth) -> Streams:
+    """Feeds long texts of both classes to watches."""
+    texts = [row.text for row in dataset.rows]
+    with counted(len(texts), "read as a whole") as advance:
+        scores = score(gate, texts, np.zeros(len(texts), dtype=np.bool_), advance)
+    chosen = choose_streams(truth, scores, _N_STREAM_TEXTS)
+    with counted(sum(map(len, chosen)), "watch texts grow") as advance:
+        return measure_streams(gate, dataset.rows, chosen, scores, default_threads(), advance)
 
 
 def thresholds_table(results: ThresholdResults) -> str:
@@ -215,6 +236,41 @@ def thresholds_table(results: ThresholdResults) -> str:
         f"{check.n_level1} texts, {check.n_unsafe} of them unsafe, of "
         f"{len(results.sources)} public sources; 95 % intervals over groups. {results.date}, "
         f"`{results.command}`.\n\n{table(head, body)}"
+    )
+
+
+def streams_table(results: ThresholdResults) -> str:
+    """Both classes of growing texts, in Markdown."""
+    head = (
+        f"texts of {MIN_TOKENS} tokens and more, fed word by word",
+        "texts",
+        "flagged as a whole",
+        "stopped while growing",
+        "of a stopped text had come: median (quartiles)",
+        "tokens read for each of the text",
+    )
+    streams = results.streams
+    body = []
+    for name, part in (("unsafe", streams.unsafe), ("safe", streams.safe)):
+        read = part.read_when_stopped
+        quartiles = "–"
+        if read:
+            low, middle, high = (f"{100 * q:.0f}" for q in np.quantile(read, (0.25, 0.5, 0.75)))
+            quartiles = f"{middle} % ({low}–{high} %)"
+        cost = part.tokens_read_per_token
+        body.append(
+            (
+                name,
+                str(part.n_texts),
+                _estimate(part.flagged_whole),
+                _estimate(part.stopped),
+                quartiles,
+                "–" if cost is None else f"{cost:.1f}",
+            )
+        )
+    return (
+        f"A check every {streams.stride_tokens} tokens. {results.date}, `{results.command}`."
+        f"\n\n{table(head, body)}"
     )
 
 

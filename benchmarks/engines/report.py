@@ -44,6 +44,28 @@ def summary(results: EngineComparison) -> str:
     return "\n\n".join(text for part in parts if (text := part(results)))
 
 
+def headline(results: EngineComparison) -> str:
+    """Where it was measured, and one text at a time: what a first reader wants to know."""
+    workloads = [w for w in results.workloads if w.kind == "grid" and w.n_texts == 1]
+    cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
+    body = []
+    for engine in results.engines:
+        found = [cells.get((engine.name, w.name)) for w in workloads]
+        if not any(found):
+            continue
+        times = [_time_and_speedup(cell) if cell else "–" for cell in found]
+        disk, memory, _, _, _, changed = _once(engine)
+        body.append([engine.title, *times, disk, memory, changed])
+    head = [
+        "p50 ms of one text of … tokens (times faster than PyTorch)",
+        *(str(w.tokens) for w in workloads),
+        "disk MB",
+        "RSS MB",
+        "labels changed",
+    ]
+    return f"{setting(results)}\n\n{table(head, body)}"
+
+
 def cells_of(results: EngineComparison) -> list[Cell]:
     """Every engine on every workload that it was given, in the order of the results."""
     return [
@@ -262,6 +284,11 @@ def _workload_title(workload: WorkloadOfEngines) -> str:
 
 def _time(ms: float) -> str:
     return f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+
+
+def _time_and_speedup(cell: Cell) -> str:
+    time = _time(cell.latency.p50_ms)
+    return f"{time} ({cell.vs_pytorch.median:.2f}×)" if cell.vs_pytorch else time
 
 
 def _ratio(value: Spread | None) -> str:

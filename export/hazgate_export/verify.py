@@ -19,6 +19,8 @@ from hazgate_export.recipe import GateRecipe
 # Padding and batching are tried up to this length; beyond it they only repeat the same mask.
 _MAX_MIXED_TOKENS = 512
 _BATCH_ROWS = 8
+# Rows x longest row of a batch of any lengths; a longer row has one neighbour.
+_BATCH_TOKENS = 1024
 # Layouts that the runtime never uses are tried on a sample: their figure gates nothing.
 _UNSERVED_STRIDE = 3
 _SEED = 20261
@@ -145,7 +147,7 @@ def measure(
     layouts: dict[str, tuple[list[list[int]], int]] = {
         "batched, equal lengths": (_equal_batches(cases), 1),
         "padded": ([[i] for i in mixed], 2),
-        "batched": (_shuffled_batches(mixed), 1),
+        "batched": (_shuffled_batches(cases, mixed), 1),
     }
     tried = list(layouts.items())[: None if try_unserved else n_served]
     others = [
@@ -220,9 +222,18 @@ def _equal_batches(cases: Sequence[Case]) -> list[list[int]]:
     return batches
 
 
-def _shuffled_batches(indices: Sequence[int]) -> list[list[int]]:
-    order = [int(i) for i in np.random.default_rng(_SEED).permutation(indices)]
-    return [order[i : i + _BATCH_ROWS] for i in range(0, len(order), _BATCH_ROWS)]
+def _shuffled_batches(cases: Sequence[Case], indices: Sequence[int]) -> list[list[int]]:
+    """Batches of any lengths side by side, of two rows or more."""
+    batches: list[list[int]] = [[]]
+    for i in np.random.default_rng(_SEED).permutation(indices).tolist():
+        batch = batches[-1]
+        longest = max(len(cases[j].input_ids) for j in (*batch, i))
+        full = len(batch) == _BATCH_ROWS or (len(batch) + 1) * longest > _BATCH_TOKENS
+        if full and len(batch) > 1:
+            batches.append([i])
+        else:
+            batch.append(i)
+    return batches
 
 
 def _run(

@@ -13,7 +13,7 @@ from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.errors import BundleError
-from hazgate.judgement import Heads, Judgement, judge, terms_of, windows_to_read
+from hazgate.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
 from hazgate.manifest import TokenizerSpec
 from hazgate.policy import Policy
 from hazgate.reading import Reading, check_sizes, choose_windows
@@ -24,6 +24,24 @@ from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
 from hazgate.watch import Watch
 
 DEFAULT_READING = Reading()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One text as a gate is to read it: checked, tokenised, and by which terms it is judged.
+
+    Made by `Gate.ask`, answered by the `answer` of that gate and no other.
+    """
+
+    text: str
+    tokens: Tokens
+    terms: tuple[Terms, ...]
+    all_levels: bool
+
+    @property
+    def n_tokens(self) -> int:
+        """Rows x tokens that Level 1 reads of it, special tokens included."""
+        return sum(len(window.input_ids) for window in self.tokens.every_window)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,33 +173,52 @@ class Gate:
                 policy names the tenant.
             InferenceError: a model failed or gave a logit that is not finite.
         """
+        return self.answer(self.ask(texts, all_levels=all_levels, tenant=tenant))
+
+    def ask(
+        self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
+    ) -> list[Question]:
+        """The first half of `check_many`: all that can be wrong with a request, and no model.
+
+        Raises:
+            InputError: as in `check_many`.
+        """
         texts = as_texts(texts)
         check_sizes(texts, self.reading)
         tokens = choose_windows(self.gate.tokenizer.encode(texts), self.reading)
-        terms = terms_of(self.threshold, self.policy, self.shadow, tenant)
+        terms = tuple(terms_of(self.threshold, self.policy, self.shadow, tenant))
+        return [
+            Question(text=text, tokens=each, terms=terms, all_levels=all_levels)
+            for text, each in zip(texts, tokens, strict=True)
+        ]
+
+    def answer(self, questions: Sequence[Question]) -> list[Verdict]:
+        """The second half: runs the models on any questions of this gate, whoever asked them.
+
+        Raises:
+            InferenceError: as in `check_many`.
+        """
         heads = self._heads
-        gate_logits = self.gate.window_logits(tokens)
+        gate_logits = self.gate.window_logits([question.tokens for question in questions])
         to_read = [
-            [windows_to_read(one, logits, heads, all_levels=all_levels) for one in terms]
-            for logits in gate_logits
+            [
+                windows_to_read(one, logits, heads, all_levels=question.all_levels)
+                for one in question.terms
+            ]
+            for question, logits in zip(questions, gate_logits, strict=True)
         ]
         hazard_logits = self._hazard_logits(
-            texts, tokens, [sorted({k for one in of_text for k in one}) for of_text in to_read]
+            questions, [sorted({k for one in of_text for k in one}) for of_text in to_read]
         )
         return [
             self._verdict(
-                tokens[i],
+                question.tokens,
                 [
-                    judge(
-                        one,
-                        gate_logits[i],
-                        heads,
-                        [hazard_logits[i, k] for k in windows],
-                    )
-                    for one, windows in zip(terms, to_read[i], strict=True)
+                    judge(one, gate_logits[i], heads, [hazard_logits[i, k] for k in windows])
+                    for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
             )
-            for i in range(len(texts))
+            for i, question in enumerate(questions)
         ]
 
     def check_messages(
@@ -247,11 +284,14 @@ class Gate:
         )
 
     def _hazard_logits(
-        self, texts: Sequence[str], tokens: Sequence[Tokens], to_read: Sequence[Sequence[int]]
+        self, questions: Sequence[Question], to_read: Sequence[Sequence[int]]
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
         """Level 2's logits by text and window of Level 1."""
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
-        pieces = [self._hazard_tokens(texts[i], tokens[i].every_window[k]) for i, k in keys]
+        pieces = [
+            self._hazard_tokens(questions[i].text, questions[i].tokens.every_window[k])
+            for i, k in keys
+        ]
         return dict(zip(keys, self.hazards.window_logits(pieces), strict=True))
 
     def _hazard_tokens(self, text: str, window: Window) -> Tokens:

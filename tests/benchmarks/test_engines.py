@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.engines.plot import draw_engines
-from benchmarks.engines.report import best_int8_peer, cells_of, ratio_table, stream_table, summary
+from benchmarks.engines.report import (
+    best_int8_peer,
+    cells_of,
+    headline,
+    ratio_table,
+    stream_table,
+    summary,
+)
 from benchmarks.engines.results import (
     EngineComparison,
     EngineFigures,
@@ -137,6 +144,16 @@ def test_the_share_of_the_peak_counts_needed_operations_of_the_own_precision(
     operations = 2 * 8 * (100 + 2 * 4 * (8 + 2 * 3))
     assert SHAPE.operations(8) == operations
     assert ours.share_of_peak == pytest.approx(operations / 0.001 / 4e6)
+
+
+def test_the_headline_has_each_engines_time_speedup_and_changed_labels(
+    results: EngineComparison,
+) -> None:
+    lines = headline(results).splitlines()
+    (ours,) = (line for line in lines if line.startswith("| hazgate int8 |"))
+    assert ours == "| hazgate int8 | 1.0 (4.00×) | 1 | 3 | 2 of 100 |"
+    # What was never given one text stands in the other tables only.
+    assert not any("workers" in line or "absent" in line for line in lines)
 
 
 def test_a_stream_is_held_against_the_same_graph_unplanned(results: EngineComparison) -> None:

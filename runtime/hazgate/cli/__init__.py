@@ -9,6 +9,7 @@ from hazgate import __version__
 from hazgate.cli.classify import classify
 from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
+from hazgate.cli.serve import serve
 from hazgate.errors import BundleError, HazgateError, InferenceError, InputError
 
 EXIT_CODES: tuple[tuple[type[HazgateError], int], ...] = (
@@ -47,4 +48,5 @@ def cli() -> None:
 cli.add_command(classify)
 cli.add_command(evaluate)
 cli.add_command(info)
+cli.add_command(serve)
 cli.add_command(verify_files)

@@ -13,6 +13,7 @@ from hazgate.evaluation.robustness import Robustness
 from hazgate.evaluation.rows import Dataset
 from hazgate.evaluation.slices import Slice
 from hazgate.evaluation.streams import Streams
+from hazgate.evaluation.translations import Translations
 from hazgate.evaluation.truth import Truth
 
 SCHEMA_VERSION = 1
@@ -55,7 +56,8 @@ class SystemFigures:
     """One variant of one bundle: what it is, and how good.
 
     `cascade` is the share of right verdicts, see hazgate.evaluation.cascade. `seconds` is how
-    long all rows took, Level 2 read where the gate opened or the hazard is known, with `n_workers` runs at a time.
+    long all rows took, Level 2 read where the gate opened or the hazard is known, with `n_workers`
+    runs at a time.
     """
 
     bundle: str
@@ -89,7 +91,7 @@ class Report:
     """Everything that an evaluation found.
 
     `comparisons` hold the first system against each other one; `experts` has all of them as one
-    ensemble, None of a single system; `label_errors`, `robustness` and `streams`
+    ensemble, None of a single system; `label_errors`, `robustness`, `translations` and `streams`
     are of the first system. Rows are named by their line in the data file. `texts` has the texts
     of the rows that the report names, by line, and only if that was asked for.
     """
@@ -104,5 +106,6 @@ class Report:
     experts: RegretFigures | None
     label_errors: LabelErrors
     robustness: Robustness | None
+    translations: Translations | None
     streams: Streams | None
     texts: Mapping[str, str] | None

@@ -29,6 +29,7 @@ from hazgate.evaluation.rows import Dataset, LabelledRow, LabelNames
 from hazgate.evaluation.scores import Scores, score, unsafe_scores
 from hazgate.evaluation.slices import slices_of
 from hazgate.evaluation.streams import Streams, choose_streams, measure_streams
+from hazgate.evaluation.translations import translation_figures
 from hazgate.evaluation.truth import Truth, check_both_classes, truth_of
 from hazgate.gate import Gate
 
@@ -142,6 +143,7 @@ def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: B
         experts=experts,
         label_errors=label_errors,
         robustness=robustness,
+        translations=translation_figures(dataset.rows, truth, judged[0].flagged),
         streams=streams,
         texts=_named_texts(dataset.rows, comparisons, label_errors)
         if options.include_texts

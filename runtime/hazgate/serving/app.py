@@ -1,0 +1,139 @@
+"""The ASGI application: every dialect over one service, and what operators ask of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from hazgate import __version__
+from hazgate.errors import HazgateError
+from hazgate.gate import Gate
+from hazgate.serving.async_gate import AsyncGate
+from hazgate.serving.dialects import (
+    agentgateway,
+    classify,
+    ext_authz,
+    kserve,
+    litellm,
+    native,
+    openai,
+    tei,
+)
+from hazgate.serving.edge import Edge
+from hazgate.serving.failures import failure_of
+from hazgate.serving.metrics import Metrics
+from hazgate.serving.service import Service
+from hazgate.serving.settings import ServeSettings
+
+_DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz)
+# Read once before the server is ready: the first run of a shape allocates what others find.
+_CANARIES = ("hello", "How do I kill a Python process?", "word " * 400)
+
+
+def create_app(gate: Gate, settings: ServeSettings, key_digests: Sequence[bytes] = ()) -> ASGIApp:
+    """An application that answers by `gate`; the engine runs while its lifespan lasts.
+
+    Args:
+        gate: open.
+        settings: limits and routes.
+        key_digests: SHA-256 of each API key that is accepted; none are asked for if empty.
+    """
+    metrics = Metrics()
+    service = Service(
+        gate=AsyncGate(
+            gate,
+            limits=settings.queue,
+            cache_entries=settings.engine.cache_entries,
+            on_batch=metrics.count_batch,
+        ),
+        settings=settings,
+        metrics=metrics,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for text in _CANARIES:
+            await service.gate.check(text, all_levels=True)
+        service.health.warmed = True
+        yield
+        service.health.draining = True
+        await service.gate.close(settings.drain_timeout_s)
+
+    app = FastAPI(
+        title="hazgate",
+        version=__version__,
+        description=f"Verdicts of the bundle `{gate.model.bundle}`, in the words of many gateways.",
+        lifespan=lifespan,
+    )
+    for dialect in _DIALECTS:
+        app.include_router(dialect.router(service))
+    _add_operations(app, service)
+    app.add_exception_handler(HazgateError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    return Edge(app, max_body_bytes=settings.request.max_body_bytes, key_digests=key_digests)
+
+
+def _add_operations(app: FastAPI, service: Service) -> None:
+    @app.get("/health/live", tags=["operations"], summary="Is the process alive?")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/health/ready", tags=["operations"], summary="Should requests be sent here?")
+    async def ready() -> Response:
+        health = service.health
+        body = {
+            "ready": health.ready,
+            "warmed": health.warmed,
+            "failing": health.failing,
+            "draining": health.draining,
+        }
+        return JSONResponse(body, 200 if health.ready else 503)
+
+    @app.get("/info", tags=["operations"], summary="What answers?")
+    async def info() -> dict[str, object]:
+        gate = service.gate.batcher.gate
+        policy = gate.policy
+        return {
+            "version": __version__,
+            "bundle": gate.model.bundle,
+            "digest": gate.model.digest,
+            "variant": gate.model.variant,
+            "provider": gate.model.provider,
+            "threshold": gate.threshold,
+            "policy": None if policy is None else {"name": policy.name, "digest": policy.digest},
+            "hazards": list(gate.hazards.labels),
+            "fail_open": list(service.settings.fail_open),
+        }
+
+    @app.get("/metrics", tags=["operations"], summary="Figures in Prometheus' text format")
+    async def metrics() -> Response:
+        service.metrics.waiting.set(service.gate.batcher.n_waiting)
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HazgateError)
+    failure = failure_of(error)
+    body = {"error": {"code": failure.code, "message": failure.message}}
+    return JSONResponse(body, failure.status, failure.headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """Says where a body is wrong and what was expected there, and repeats nothing of it."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in error.errors()[:20]
+    ]
+    body = {"error": {"code": "invalid_request", "message": "; ".join(problems)}}
+    return JSONResponse(body, 422)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    body = {"error": {"code": "http", "message": str(error.detail)}}
+    return JSONResponse(body, error.status_code, error.headers)

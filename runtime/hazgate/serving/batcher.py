@@ -1,0 +1,330 @@
+"""The engine's thread: forms batches while the engine is busy, runs them, hands out answers."""
+
+import hashlib
+import logging
+import math
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+
+from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
+from hazgate.gate import Gate, Question
+from hazgate.serving.backlog import Backlog, Limits, Waiting
+from hazgate.verdict import Verdict
+
+_LOG = logging.getLogger("hazgate.serving")
+
+_Key = tuple[bytes, bool, str | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchFacts:
+    """What one run of the engine was: for metrics, not for answers."""
+
+    n_requests: int
+    n_tokens: int
+    queue_s: float
+    run_s: float
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Job:
+    """One question and everyone who waits for its answer."""
+
+    gate: Gate
+    question: Question
+    key: _Key
+    deadline_s: float
+    added_s: float
+    waiters: list[Future[Verdict]] = field(default_factory=list)
+
+
+class Batcher:
+    """A gate for many threads: one engine thread, a bounded fair queue. Thread-safe.
+
+    While the engine runs, what arrives waits and then runs together, up to a budget of tokens;
+    when it is idle a request runs at once: nothing ever waits for company. A text that is asked
+    again while it waits or runs gets the same answer, and costs nothing; with `cache_entries` so
+    do the last texts answered, until the gate is swapped.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        limits: Limits | None = None,
+        cache_entries: int = 0,
+        on_batch: Callable[[BatchFacts], None] | None = None,
+    ) -> None:
+        """Starts the engine's thread.
+
+        Args:
+            gate: answers; `swap` replaces it.
+            limits: of the queue and of a batch.
+            cache_entries: verdicts that are kept by the SHA-256 of their text; 0 for none.
+            on_batch: told after every run, on the engine's thread.
+        """
+        self._gate = gate
+        self._limits = limits or Limits()
+        self._on_batch = on_batch
+        self._backlog: Backlog[_Job] = Backlog(self._limits)
+        # The newest job of each text, and what each future waits for.
+        self._jobs: dict[_Key, _Job] = {}
+        self._job_of: dict[Future[Verdict], _Job] = {}
+        self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
+        self._cache_entries = cache_entries
+        self._closing = False
+        self._condition = threading.Condition()
+        # Tokenising is short, and done for the next batch while the engine runs this one.
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize")
+        self._thread = threading.Thread(target=self._work, name="hazgate-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def gate(self) -> Gate:
+        """What answers requests from now on."""
+        return self._gate
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait and do not run yet."""
+        return self._backlog.n_requests
+
+    def swap(self, gate: Gate) -> None:
+        """Answers with another gate from now on; what was asked before is answered by the old."""
+        with self._condition:
+            self._gate = gate
+            self._cache.clear()
+
+    def check(
+        self,
+        text: str,
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        caller: str = "",
+        timeout_s: float = math.inf,
+    ) -> Verdict:
+        """The verdict on one text, waited for; see `submit`.
+
+        Raises:
+            InputError: the text cannot be read.
+            Overloaded: too much is waiting already.
+            DeadlineExceeded: there was no answer in time.
+            InferenceError: the model failed.
+        """
+        future = self.submit(
+            text, all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
+        )
+        try:
+            return future.result(None if math.isinf(timeout_s) else timeout_s)
+        # A deadline that the engine noticed is a TimeoutError too, in its own words.
+        except HazgateError:
+            raise
+        except FutureTimeoutError:
+            self.abandon(future)
+            raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
+
+    def submit(
+        self,
+        text: str,
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        caller: str = "",
+        timeout_s: float = math.inf,
+    ) -> Future[Verdict]:
+        """Asks for a verdict and returns at once; tokenising is left to another thread.
+
+        Args:
+            text: any text, as `Gate.check` takes it.
+            all_levels: as in `Gate.check`.
+            tenant: as in `Gate.check`.
+            caller: whose turn it is; callers take turns.
+            timeout_s: a request that has waited so long is dropped before any work is done.
+
+        Returns:
+            A future of the verdict, or of what `check` raises. `abandon` takes it back.
+        """
+        future: Future[Verdict] = Future()
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            self._tokenizing.submit(
+                self._enter, future, text, all_levels, tenant, caller, deadline_s
+            )
+        except RuntimeError:
+            # The pool takes nothing after shutdown.
+            future.set_exception(Overloaded("the engine is shutting down; ask another"))
+        return future
+
+    def abandon(self, future: Future[Verdict]) -> None:
+        """Nobody waits for this answer any more: its work is dropped if no other wants it."""
+        future.cancel()
+        with self._condition:
+            job = self._job_of.pop(future, None)
+            if job is None:
+                return
+            job.waiters.remove(future)
+            if not job.waiters and self._backlog.remove(job):
+                self._forget(job)
+
+    def close(self, timeout_s: float = math.inf) -> bool:
+        """Takes nothing more, answers what is waiting, and ends the thread.
+
+        Args:
+            timeout_s: what still waits then is refused as `Overloaded`.
+
+        Returns:
+            Whether everything was answered.
+        """
+        until_s = time.monotonic() + timeout_s
+        self._tokenizing.shutdown(wait=True)
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._thread.join(None if math.isinf(timeout_s) else max(0, until_s - time.monotonic()))
+        with self._condition:
+            left = list(self._backlog.drain())
+        for job in left:
+            self._finish(job, Overloaded("the engine shut down before this text's turn"))
+        return not left and not self._thread.is_alive()
+
+    def _enter(
+        self,
+        future: Future[Verdict],
+        text: str,
+        all_levels: bool,
+        tenant: str | None,
+        caller: str,
+        deadline_s: float,
+    ) -> None:
+        """Tokenises a request and puts it into the backlog; on the tokenising thread."""
+        if future.cancelled():
+            return
+        gate = self._gate
+        try:
+            (question,) = gate.ask([text], all_levels=all_levels, tenant=tenant)
+            digest = hashlib.sha256(text.encode("utf-8")).digest()
+            self._join(gate, question, (digest, all_levels, tenant), caller, deadline_s, future)
+        # Whatever it is, the caller must hear of it.
+        except Exception as error:
+            _resolve(future, error)
+
+    def _join(
+        self,
+        gate: Gate,
+        question: Question,
+        key: _Key,
+        caller: str,
+        deadline_s: float,
+        future: Future[Verdict],
+    ) -> None:
+        with self._condition:
+            cached = self._cache.get(key) if gate is self._gate else None
+            if cached is not None:
+                self._cache.move_to_end(key)
+                _resolve(future, cached)
+                return
+            job = self._jobs.get(key)
+            # Who would wait longer than the first asker may lose its answer: it gets its own job.
+            if job is not None and job.gate is gate and job.deadline_s >= deadline_s:
+                job.waiters.append(future)
+                self._job_of[future] = job
+                return
+            job = _Job(
+                gate=gate,
+                question=question,
+                key=key,
+                deadline_s=deadline_s,
+                added_s=time.monotonic(),
+                waiters=[future],
+            )
+            self._backlog.add(
+                Waiting(item=job, caller=caller, n_tokens=question.n_tokens, deadline_s=deadline_s)
+            )
+            self._jobs[key] = job
+            self._job_of[future] = job
+            self._condition.notify()
+
+    def _work(self) -> None:
+        """The engine's thread: until closed and empty, the next batch."""
+        while True:
+            with self._condition:
+                while not self._backlog.n_requests and not self._closing:
+                    self._condition.wait()
+                if not self._backlog.n_requests:
+                    return
+                taken = self._backlog.take(time.monotonic())
+            for job in taken.expired:
+                waited = time.monotonic() - job.added_s
+                self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
+            # One batch may span a swap: each gate answers its own.
+            for gate in dict.fromkeys(id(job.gate) for job in taken.batch):
+                self._run([job for job in taken.batch if id(job.gate) == gate])
+
+    def _run(self, jobs: Sequence[_Job]) -> None:
+        started_s = time.monotonic()
+        answers: Sequence[Verdict | Exception]
+        try:
+            answers = jobs[0].gate.answer([job.question for job in jobs])
+        # An engine's thread must outlive whatever the engine does.
+        except Exception as error:
+            # One text's failure is not its neighbours': each is asked once more by itself.
+            answers = [error] if len(jobs) == 1 else [_alone(job) for job in jobs]
+        for job, answer in zip(jobs, answers, strict=True):
+            self._finish(job, answer)
+        if self._on_batch is not None:
+            ended_s = time.monotonic()
+            self._on_batch(
+                BatchFacts(
+                    n_requests=len(jobs),
+                    n_tokens=sum(job.question.n_tokens for job in jobs),
+                    queue_s=started_s - min(job.added_s for job in jobs),
+                    run_s=ended_s - started_s,
+                )
+            )
+
+    def _finish(self, job: _Job, answer: Verdict | Exception) -> None:
+        with self._condition:
+            self._forget(job)
+            if isinstance(answer, Verdict) and self._cache_entries and job.gate is self._gate:
+                self._cache[job.key] = answer
+                while len(self._cache) > self._cache_entries:
+                    self._cache.popitem(last=False)
+            waiters = list(job.waiters)
+            for future in waiters:
+                self._job_of.pop(future, None)
+        if isinstance(answer, Exception) and not isinstance(answer, HazgateError):
+            # Its words may hold a text's.
+            frames = "".join(traceback.format_tb(answer.__traceback__))
+            _LOG.error("the engine failed: %s\n%s", type(answer).__name__, frames)
+            answer = InferenceError(f"the engine failed: {type(answer).__name__}")
+        for future in waiters:
+            _resolve(future, answer)
+
+    def _forget(self, job: _Job) -> None:
+        if self._jobs.get(job.key) is job:
+            del self._jobs[job.key]
+
+
+def _alone(job: _Job) -> Verdict | Exception:
+    try:
+        return job.gate.answer([job.question])[0]
+    except Exception as error:
+        return error
+
+
+def _resolve(future: Future[Verdict], answer: Verdict | Exception) -> None:
+    """Gives an answer to a future that its owner may have cancelled meanwhile."""
+    try:
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+    except InvalidStateError:
+        pass

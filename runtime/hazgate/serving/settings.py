@@ -1,0 +1,134 @@
+"""How a server is set up: one TOML file, strictly parsed, every problem at once."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hazgate.decode import decode
+from hazgate.errors import BundleError
+from hazgate.serving.backlog import Limits
+
+SCHEMA_VERSION = 1
+
+# Dialects whose answer can say "let it pass" without saying that a text is safe.
+FailOpenRoute = Literal["litellm", "agentgateway", "ext_authz"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineTable:
+    """What answers: arguments of `Gate.open`, and verdicts kept by digest of their text."""
+
+    variant: str | None = None
+    provider: str = "CPUExecutionProvider"
+    threads: int | None = None
+    cache_entries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestTable:
+    """What a request may be.
+
+    `timeout_s` is how long an answer is of use, whoever asks; `max_texts` how many texts one
+    request may bring.
+    """
+
+    timeout_s: float = 2.0
+    max_body_bytes: int = 2_000_000
+    max_texts: int = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyTable:
+    """Files of the policy that decides and of one that is only tried out."""
+
+    file: str | None = None
+    shadow: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeSettings:
+    """Everything about a server but its bundle.
+
+    `fail_open` names the routes that let a text pass when there is no verdict, because of overload,
+    a deadline or an engine's failure; all others refuse. Such an answer says so in a header and is
+    counted; no route ever makes a verdict up. `api_keys_file` has one key a line, any of which a
+    request must bring as a bearer token.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    host: str = "127.0.0.1"
+    port: int = 8080
+    drain_timeout_s: float = 20.0
+    api_keys_file: str | None = None
+    fail_open: tuple[FailOpenRoute, ...] = ()
+    engine: EngineTable = field(default_factory=EngineTable)
+    request: RequestTable = field(default_factory=RequestTable)
+    queue: Limits = field(default_factory=Limits)
+    policy: PolicyTable = field(default_factory=PolicyTable)
+
+    @classmethod
+    def load(cls, file: Path) -> "ServeSettings":
+        """The settings in a TOML file; relative paths in it start at its folder.
+
+        Raises:
+            BundleError: the file cannot be read, or any number of fields are wrong, all named.
+        """
+        try:
+            text = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{file} cannot be read: {error.strerror}") from error
+        problems: list[str] = []
+        data = _read_toml(text, file)
+        # Limits refuses by itself, one field at a time; here all of them are wanted.
+        problems += _small_limits(data.get("queue"))
+        settings = None if problems else decode(cls, data, problems)
+        if settings is not None:
+            problems += _contradictions(settings)
+        if settings is None or problems:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise BundleError(f"{file} is not a valid server configuration:\n{listed}")
+        return settings
+
+
+def _read_toml(text: bytes, file: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        data: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{file} is not a TOML document in UTF-8: {error}") from error
+    return data
+
+
+def _small_limits(queue: object) -> Iterator[str]:
+    if not isinstance(queue, dict):
+        return
+    for name, value in queue.items():
+        if isinstance(value, int) and value < 1:
+            yield f"$.queue.{name}: must be at least 1, got {value}"
+
+
+def _contradictions(settings: ServeSettings) -> Iterator[str]:
+    if settings.schema_version != SCHEMA_VERSION:
+        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {settings.schema_version}"
+    if not 0 <= settings.port <= 65_535:
+        yield f"$.port: must be from 0 to 65535, got {settings.port}"
+    positive = {
+        "request.timeout_s": settings.request.timeout_s,
+        "request.max_body_bytes": settings.request.max_body_bytes,
+        "request.max_texts": settings.request.max_texts,
+    }
+    for name, value in positive.items():
+        # Written so that NaN is refused.
+        if not value > 0:
+            yield f"$.{name}: must be positive, got {value}"
+    if not settings.drain_timeout_s >= 0:
+        yield f"$.drain_timeout_s: must not be negative, got {settings.drain_timeout_s}"
+    if settings.engine.cache_entries < 0:
+        yield f"$.engine.cache_entries: must not be negative, got {settings.engine.cache_entries}"
+    if settings.engine.threads is not None and settings.engine.threads < 1:
+        yield f"$.engine.threads: must be at least 1, got {settings.engine.threads}"

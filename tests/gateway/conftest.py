@@ -1,0 +1,14 @@
+"""Fixtures of the suites around a serving gate."""
+
+from pathlib import Path
+
+import pytest
+
+from hazgate import Gate
+from tests.support.spotter import write_spotter
+
+
+@pytest.fixture(scope="session")
+def spotting(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """A gate that flags "morning" and "world"; see tests.support.spotter."""
+    return Gate.open(write_spotter(tiny_bundle, tmp_path_factory.mktemp("served")), threads=1)

@@ -1,0 +1,375 @@
+"""Every dialect says of a text what the gate says, in its own words, and no failure is a pass."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from starlette.testclient import TestClient
+
+from hazgate import Gate, InferenceError, Policy
+from hazgate.serving.app import create_app
+from hazgate.serving.edge import read_api_keys
+from hazgate.serving.settings import RequestTable, ServeSettings
+from tests.support.spotter import MORNING_HAZARD
+from tests.support.tiny import HAZARDS
+
+MARKER = "unrepeatable"
+LITELLM = "/beta/litellm_basic_guardrail_api"
+REVIEW = b"""schema_version = 1
+name = "review"
+mode = "loose"
+[gate]
+controversial = 0.4
+unsafe = 0.5
+[hazards]
+default = { action = "flag", threshold = 0.0 }
+"""
+
+
+@contextmanager
+def served(
+    gate: Gate, settings: ServeSettings | None = None, key_digests: tuple[bytes, ...] = ()
+) -> Iterator[TestClient]:
+    app = create_app(gate, settings or ServeSettings(), key_digests)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(spotting: Gate) -> Iterator[TestClient]:
+    with served(spotting) as client:
+        yield client
+
+
+class _Broken:
+    """A session that fails once it is told to."""
+
+    def __init__(self, session: Any) -> None:  # noqa: ANN401
+        self._session = session
+        self.broken = False
+
+    def run(self, input_ids: object, attention_mask: object) -> object:
+        if self.broken:
+            raise InferenceError(f"not finite: {MARKER}"[:10])
+        return self._session.run(input_ids, attention_mask)
+
+
+@contextmanager
+def _breaking(gate: Gate, settings: ServeSettings) -> Iterator[tuple[TestClient, _Broken]]:
+    session = _Broken(gate.gate.session)
+    level = dataclasses.replace(gate.gate, session=cast("Any", session))
+    with served(dataclasses.replace(gate, gate=level), settings) as client:
+        yield client, session
+
+
+# The native dialect
+
+
+def test_the_native_answer_is_the_gates_verdict(client: TestClient, spotting: Gate) -> None:
+    texts = ["good morning", "good", ""]
+    answer = client.post("/v1/check", json={"texts": texts}).json()
+    assert answer["flagged"] is True
+    assert answer["verdicts"] == [verdict.to_dict() for verdict in spotting.check_many(texts)]
+    single = client.post("/v1/check", json={"text": "good"}).json()
+    assert single["verdicts"] == [spotting.check("good").to_dict()]
+    assert single["decisive"] is None
+
+
+def test_a_conversation_names_the_turn_that_decides(client: TestClient) -> None:
+    messages = [
+        {"role": "user", "content": "good"},
+        {"role": "assistant", "content": [{"type": "text", "text": "good morning"}]},
+        {"role": "user", "content": "good"},
+    ]
+    answer = client.post("/v1/check", json={"messages": messages}).json()
+    assert (answer["flagged"], answer["decisive"], len(answer["verdicts"])) == (True, 1, 3)
+    last = client.post("/v1/check", json={"messages": messages, "scope": "last"}).json()
+    assert (last["flagged"], last["decisive"]) == (False, 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"text": "a", "texts": ["b"]},
+        {"text": 7},
+        {"texts": "morning"},
+        {"text": "a", "unknown": 1},
+        {"messages": []},
+        {"messages": [{"role": 1}]},
+        {"text": "a", "scope": "all"},
+        {"text": "a", "tenant": "nobody"},
+        {"texts": ["a"] * 257},
+    ],
+    ids=str,
+)
+def test_a_request_that_cannot_be_answered_is_4xx_and_repeats_nothing(
+    client: TestClient, body: dict[str, Any]
+) -> None:
+    body = {**body, "unknown-too": MARKER} if "unknown" in body else body
+    answer = client.post("/v1/check", json=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]["message"]
+    assert MARKER not in answer.text
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b'{"text": "\xff"}', b"", b"[]", b"null"])
+def test_what_is_no_json_object_is_4xx(client: TestClient, body: bytes) -> None:
+    answer = client.post("/v1/check", content=body, headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_lone_surrogate_is_4xx(client: TestClient) -> None:
+    answer = client.post(
+        "/v1/check", content=b'{"text": "\\ud800"}', headers={"content-type": "application/json"}
+    )
+    assert 400 <= answer.status_code < 500
+
+
+# Other dialects
+
+
+def test_moderations_have_all_thirteen_categories_in_all_three_maps(
+    client: TestClient, spotting: Gate
+) -> None:
+    answer = client.post("/v1/moderations", json={"input": ["good", "morning"]}).json()
+    calm, alarm = answer["results"]
+    assert (calm["flagged"], alarm["flagged"]) == (False, True)
+    for result in (calm, alarm):
+        names = [set(result[key]) for key in ("categories", "category_scores")]
+        assert names[0] == names[1] == set(result["category_applied_input_types"])
+        assert len(names[0] & {"illicit", "illicit/violent", "violence", "hate"}) == 4
+        assert len([name for name in names[0] if name not in HAZARDS]) == 13
+    assert not any(calm["categories"].values())
+    assert alarm["categories"][HAZARDS[MORNING_HAZARD]] is True
+    assert spotting.model.bundle in answer["model"]
+
+
+def test_moderations_take_parts_of_text_and_no_images(client: TestClient) -> None:
+    parts = [{"type": "text", "text": "good"}, {"type": "text", "text": "morning"}]
+    (result,) = client.post("/v1/moderations", json={"input": parts}).json()["results"]
+    assert result["flagged"] is True
+    image = [{"type": "image_url", "image_url": {"url": "http://x"}}]
+    assert client.post("/v1/moderations", json={"input": image}).status_code == 400
+
+
+def test_http_classify_is_a_bare_array_whose_scores_sum_to_one(
+    client: TestClient, spotting: Gate
+) -> None:
+    answer = client.post("/classify", json={"inputs": "good morning"}).json()
+    assert [item["label"] for item in answer] == ["safe", "unsafe"]
+    assert sum(item["score"] for item in answer) == pytest.approx(1)
+    assert answer[1]["score"] == spotting.check("good morning").unsafe
+
+
+def test_vllms_classify_has_probabilities_in_the_order_of_the_labels(client: TestClient) -> None:
+    answer = client.post("/v1/classify", json={"input": ["good", "morning"]}).json()
+    assert [item["label"] for item in answer["data"]] == ["safe", "unsafe"]
+    assert [item["index"] for item in answer["data"]] == [0, 1]
+    assert all(item["num_classes"] == len(item["probs"]) == 2 for item in answer["data"])
+    assert answer["usage"]["prompt_tokens"] == 2
+
+
+@pytest.mark.parametrize("body", [{}, {"inputs": "a", "input": "b"}])
+def test_classify_refuses_a_body_of_no_or_two_dialects(
+    client: TestClient, body: dict[str, str]
+) -> None:
+    assert client.post("/classify", json=body).status_code == 422
+
+
+def test_tei_scores_descend_and_a_pair_is_no_batch(client: TestClient) -> None:
+    (first, second) = client.post("/predict", json={"inputs": "morning"}).json()
+    assert (first["label"], second["label"]) == ("unsafe", "safe")
+    assert first["score"] >= second["score"]
+    batch = client.post("/predict", json={"inputs": [["good"], ["morning"]]}).json()
+    assert [item[0]["label"] for item in batch] == ["safe", "unsafe"]
+    for wrong in (
+        {"inputs": ["a", "b"]},
+        {"inputs": [["a", "b"]]},
+        {"inputs": "a", "raw_scores": True},
+        {"inputs": "a", "truncate": True},
+    ):
+        answer = client.post("/predict", json=wrong)
+        assert answer.status_code == 422
+        assert answer.json()["error_type"] == "validation"
+
+
+def test_kserve_names_its_tensors_and_infers(client: TestClient, spotting: Gate) -> None:
+    name = spotting.model.bundle
+    assert client.get(f"/v2/models/{name}").json()["inputs"][0]["datatype"] == "BYTES"
+    assert client.get(f"/v2/models/{name}/ready").json() == {"name": name, "ready": True}
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [2], "data": ["good", "morning"]}
+    answer = client.post(
+        f"/v2/models/{name}/infer",
+        json={"id": "42", "inputs": [tensor], "outputs": [{"name": "flagged"}]},
+    ).json()
+    assert answer == {
+        "model_name": name,
+        "id": "42",
+        "outputs": [{"name": "flagged", "shape": [2], "datatype": "BOOL", "data": [False, True]}],
+    }
+    assert client.get("/v2/models/other").status_code == 404
+    wrong = {**tensor, "shape": [3]}
+    answer = client.post(f"/v2/models/{name}/infer", json={"inputs": [wrong]})
+    assert answer.status_code == 400
+    assert "shape [3] has 3 elements, data has 2" in answer.json()["error"]
+
+
+def test_litellm_is_always_told_an_action(client: TestClient) -> None:
+    calm = client.post(LITELLM, json={"texts": ["good"], "input_type": "request"}).json()
+    assert calm["action"] == "NONE"
+    blocked = client.post(LITELLM, json={"texts": ["good", "morning"]}).json()
+    assert blocked["action"] == "BLOCKED"
+    assert HAZARDS[MORNING_HAZARD] in blocked["blocked_reason"]
+    assert "morning" not in blocked["blocked_reason"]
+    call = {"function": {"name": "f", "arguments": "morning"}}
+    assert client.post(LITELLM, json={"tool_calls": [call]}).json()["action"] == "BLOCKED"
+
+
+def test_agentgateways_reject_cannot_be_read_as_a_pass(client: TestClient) -> None:
+    calm = client.post(
+        "/request", json={"body": {"messages": [{"role": "user", "content": "good"}]}}
+    ).json()
+    assert set(calm["action"]) == {"reason"}
+    choice = {"message": {"role": "assistant", "content": "good morning"}}
+    reject = client.post("/response", json={"body": {"choices": [choice]}}).json()["action"]
+    assert reject["status_code"] == 403
+    assert isinstance(reject["body"], str)
+    assert client.post("/response", json={"body": {"choices": [{}]}}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 200),
+        (b"good", 200),
+        (b"good morning", 403),
+        (json.dumps({"messages": [{"role": "user", "content": "morning"}]}).encode(), 403),
+        (json.dumps({"model": "morning", "prompt": "good"}).encode(), 200),
+        (json.dumps({"input": ["good", "world"]}).encode(), 403),
+        (json.dumps({"other": "morning"}).encode(), 403),
+        (b"\xff\xfe", 400),
+    ],
+)
+def test_envoy_lets_pass_what_is_answered_by_200(
+    client: TestClient, body: bytes, status: int
+) -> None:
+    assert client.post("/ext_authz/v1/chat/completions", content=body).status_code == status
+
+
+def test_a_body_that_envoy_cut_is_denied(client: TestClient) -> None:
+    headers = {"x-envoy-auth-partial-body": "true"}
+    assert client.post("/ext_authz/x", content=b"good", headers=headers).status_code == 400
+
+
+def test_a_policy_that_only_flags_lets_gateways_pass(spotting: Gate) -> None:
+    with served(spotting.with_policy(Policy.parse(REVIEW))) as client:
+        assert client.post(LITELLM, json={"texts": ["morning"]}).json()["action"] == "NONE"
+        verdict = client.post("/v1/check", json={"text": "morning"}).json()["verdicts"][0]
+        assert verdict["decision"]["action"] == "flag"
+
+
+# Failures
+
+
+def test_no_failure_is_a_pass_and_the_probe_turns_red_until_it_is_mended(spotting: Gate) -> None:
+    with _breaking(spotting, ServeSettings()) as (client, session):
+        assert client.get("/health/ready").status_code == 200
+        session.broken = True
+        bodies = {
+            "/v1/check": {"text": "good"},
+            "/v1/moderations": {"input": "good"},
+            "/classify": {"inputs": "good"},
+            LITELLM: {"texts": ["good"]},
+            "/request": {"body": {"messages": [{"role": "user", "content": "good"}]}},
+            "/ext_authz/x": {"prompt": "good"},
+        }
+        for path, body in bodies.items():
+            assert client.post(path, json=body).status_code == 500, path
+        assert client.post("/predict", json={"inputs": "good"}).status_code == 424
+        assert client.get("/health/ready").json()["failing"] is True
+        assert client.get("/health/ready").status_code == 503
+        assert client.get("/health/live").status_code == 200
+        session.broken = False
+        assert client.post("/v1/check", json={"text": "good"}).status_code == 200
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_a_route_that_fails_open_says_so_and_is_counted(spotting: Gate) -> None:
+    settings = ServeSettings(fail_open=("litellm",))
+    with _breaking(spotting, settings) as (client, session):
+        session.broken = True
+        answer = client.post(LITELLM, json={"texts": ["morning"]})
+        assert answer.json()["action"] == "NONE"
+        assert answer.headers["x-hazgate-failed-open"] == "InferenceError"
+        assert client.post("/ext_authz/x", content=b"good").status_code == 500
+        assert 'hazgate_failed_open_total{route="litellm"} 1.0' in client.get("/metrics").text
+        # What cannot be read is the sender's doing: it opens nothing.
+        assert client.post(LITELLM, json={"texts": ["a"] * 257}).status_code == 400
+
+
+def test_time_that_ran_out_is_504(spotting: Gate) -> None:
+    settings = ServeSettings(request=RequestTable(timeout_s=1e-9))
+    app = create_app(spotting, settings)
+    client = TestClient(app, raise_server_exceptions=False)
+    assert client.post("/v1/check", json={"text": "good"}).status_code == 504
+
+
+# At the edge
+
+
+def test_a_body_over_the_limit_is_413_with_and_without_a_length(spotting: Gate) -> None:
+    with served(spotting, ServeSettings(request=RequestTable(max_body_bytes=100))) as client:
+        body = json.dumps({"text": "good " * 50}).encode()
+        headers = {"content-type": "application/json"}
+        assert client.post("/v1/check", content=body, headers=headers).status_code == 413
+        streamed = client.post("/v1/check", content=iter([body[:60], body[60:]]), headers=headers)
+        assert streamed.status_code == 413
+
+
+def test_without_a_known_key_nothing_but_a_probe_is_answered(
+    spotting: Gate, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("# ours\nfirst-key\nsecond-key\n", encoding="utf-8")
+    with served(spotting, key_digests=read_api_keys(tmp_path / "keys")) as client:
+        body = {"text": "good"}
+        assert client.post("/v1/check", json=body).status_code == 401
+        for key, status in (("first-key", 200), ("second-key", 200), ("third", 401)):
+            headers = {"authorization": f"Bearer {key}"}
+            assert client.post("/v1/check", json=body, headers=headers).status_code == status
+        assert client.get("/health/ready").status_code == 200
+        assert client.get("/metrics").status_code == 401
+
+
+def test_every_answer_has_a_request_id_the_callers_where_it_is_usable(client: TestClient) -> None:
+    assert len(client.get("/info").headers["x-request-id"]) == 16
+    given = client.get("/info", headers={"x-request-id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    long = client.get("/info", headers={"x-request-id": "x" * 500})
+    assert len(long.headers["x-request-id"]) == 16
+
+
+def test_figures_count_verdicts_by_hazard_and_no_text_is_in_them_or_in_a_log(
+    spotting: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="hazgate")
+    with served(spotting) as client:
+        client.post("/v1/check", json={"text": f"morning {MARKER}"})
+        client.post("/v1/check", json={"text": "good"})
+        figures = client.get("/metrics").text
+    hazard = HAZARDS[MORNING_HAZARD]
+    assert f'hazgate_verdicts_total{{flagged="true",hazard="{hazard}"}} 1.0' in figures
+    assert 'hazgate_verdicts_total{flagged="false",hazard="none"} 1.0' in figures
+    assert 'hazgate_requests_total{outcome="ok",route="check"} 2.0' in figures
+    assert MARKER not in figures + caplog.text
+
+
+def test_the_api_is_described(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/v1/check", "/v1/moderations", "/classify", "/predict", LITELLM} <= set(paths)
+    assert client.get("/info").json()["bundle"] == "tiny"

@@ -1,0 +1,76 @@
+"""An asyncio gateway's gate: answers, deadlines and cancels without a blocked loop."""
+
+import asyncio
+import time
+
+import pytest
+
+from hazgate import DeadlineExceeded, Gate, InputError
+from hazgate.serving.async_gate import AsyncGate
+from tests.gateway.test_batcher import _held
+
+
+def test_many_tasks_get_the_gates_own_answers(spotting: Gate) -> None:
+    texts = [f"{'good ' * (i % 7)}{('morning', 'good')[i % 2]}" for i in range(200)]
+
+    async def run() -> list[object]:
+        async with AsyncGate(spotting) as gate:
+            return await asyncio.gather(*(gate.check(text) for text in texts))
+
+    assert asyncio.run(run()) == spotting.check_many(texts)
+
+
+def test_many_texts_of_one_call_keep_their_order(spotting: Gate) -> None:
+    texts = ["good", "morning", "", "world"]
+
+    async def run() -> list[object]:
+        async with AsyncGate(spotting) as gate:
+            return list(await gate.check_many(texts, all_levels=True))
+
+    assert asyncio.run(run()) == spotting.check_many(texts, all_levels=True)
+
+
+def test_a_busy_engine_blocks_no_loop_and_a_deadline_is_kept(spotting: Gate) -> None:
+    held, session = _held(spotting)
+
+    async def run() -> float:
+        async with AsyncGate(held) as gate:
+            start = time.monotonic()
+            with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
+                await gate.check("morning", timeout_s=0.05)
+            waited = time.monotonic() - start
+            session.go.set()
+            return waited
+
+    assert asyncio.run(run()) >= 0.05
+
+
+def test_a_cancelled_task_takes_its_work_along(spotting: Gate) -> None:
+    held, session = _held(spotting)
+
+    async def run() -> None:
+        async with AsyncGate(held) as gate:
+            first = asyncio.create_task(gate.check("good"))
+            await asyncio.to_thread(session.running.wait, 20)
+            second = asyncio.create_task(gate.check("morning"))
+            while gate.batcher.n_waiting != 1:
+                await asyncio.sleep(0.001)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            assert gate.batcher.n_waiting == 0
+            session.go.set()
+            assert not (await first).flagged
+
+    asyncio.run(run())
+    assert session.n_texts == [1]
+
+
+def test_one_bad_text_is_the_calls_error(spotting: Gate) -> None:
+    async def run() -> None:
+        async with AsyncGate(spotting) as gate:
+            with pytest.raises(InputError, match="lone surrogate"):
+                await gate.check_many(["good", "\ud800"])
+            assert (await gate.check("morning")).flagged
+
+    asyncio.run(run())

@@ -1,0 +1,114 @@
+"""A queue that loses nothing, bounds what waits, and lets callers take turns."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hazgate import Overloaded
+from hazgate.serving.backlog import Backlog, Limits, Waiting
+
+REQUESTS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(1, 50), st.floats(0, 10)), max_size=40
+)
+
+
+def _waiting(
+    item: int, caller: str = "a", n_tokens: int = 1, deadline_s: float = math.inf
+) -> Waiting[int]:
+    return Waiting(item=item, caller=caller, n_tokens=n_tokens, deadline_s=deadline_s)
+
+
+def _filled(requests: list[tuple[str, int, float]], max_batch_tokens: int = 60) -> Backlog[int]:
+    backlog: Backlog[int] = Backlog(Limits(max_batch_tokens=max_batch_tokens))
+    for i, (caller, n_tokens, deadline_s) in enumerate(requests):
+        backlog.add(_waiting(i, caller, n_tokens, deadline_s))
+    return backlog
+
+
+@given(requests=REQUESTS, now_s=st.floats(0, 10))
+def test_every_request_runs_once_or_has_expired(
+    requests: list[tuple[str, int, float]], now_s: float
+) -> None:
+    backlog = _filled(requests)
+    ran: list[int] = []
+    expired: list[int] = []
+    while backlog.n_requests:
+        taken = backlog.take(now_s)
+        assert taken.batch or taken.expired
+        ran += taken.batch
+        expired += taken.expired
+    assert sorted(ran + expired) == list(range(len(requests)))
+    assert all(requests[i][2] <= now_s for i in expired)
+    assert all(requests[i][2] > now_s for i in ran)
+    assert backlog.n_tokens == 0
+
+
+@given(requests=REQUESTS, budget=st.integers(1, 100))
+def test_a_batch_keeps_its_budget_unless_one_request_alone_is_larger(
+    requests: list[tuple[str, int, float]], budget: int
+) -> None:
+    backlog = _filled(requests, budget)
+    while backlog.n_requests:
+        batch = backlog.take(-1.0).batch
+        n_tokens = sum(requests[i][1] for i in batch)
+        assert n_tokens <= budget or len(batch) == 1
+
+
+@given(requests=REQUESTS)
+def test_a_callers_requests_keep_their_order(requests: list[tuple[str, int, float]]) -> None:
+    order = list(_filled(requests).drain())
+    for caller in "abc":
+        own = [i for i in order if requests[i][0] == caller]
+        assert own == sorted(own)
+
+
+@given(n_first=st.integers(1, 30), n_second=st.integers(1, 30))
+def test_callers_take_turns(n_first: int, n_second: int) -> None:
+    backlog = _filled([("a", 1, 1.0)] * n_first + [("b", 1, 1.0)] * n_second, 1000)
+    order = list(backlog.drain())
+    turns = ["a" if i < n_first else "b" for i in order]
+    both = 2 * min(n_first, n_second)
+    assert turns[:both] == ["a", "b"] * (both // 2)
+
+
+def test_turns_go_on_between_batches() -> None:
+    backlog = _filled([("a", 30, 1.0)] * 3 + [("b", 30, 1.0)], 30)
+    assert [backlog.take(-1.0).batch for _ in range(4)] == [(0,), (3,), (1,), (2,)]
+
+
+def test_too_many_requests_are_refused_and_told_how_many() -> None:
+    backlog: Backlog[int] = Backlog(Limits(max_queue_requests=2))
+    backlog.add(_waiting(0))
+    backlog.add(_waiting(1))
+    with pytest.raises(Overloaded, match="2 requests are waiting, at most 2 may"):
+        backlog.add(_waiting(2))
+    assert (backlog.n_requests, backlog.n_tokens) == (2, 2)
+
+
+def test_too_many_tokens_are_refused_unless_nothing_else_waits() -> None:
+    backlog: Backlog[int] = Backlog(Limits(max_queue_tokens=10))
+    backlog.add(_waiting(0, n_tokens=99))
+    with pytest.raises(Overloaded, match="99 tokens are waiting and 1 more came, at most 10"):
+        backlog.add(_waiting(1))
+    assert backlog.take(0.0).batch == (0,)
+
+
+@given(requests=REQUESTS.filter(bool), data=st.data())
+def test_what_was_removed_never_runs(
+    requests: list[tuple[str, int, float]], data: st.DataObject
+) -> None:
+    backlog = _filled(requests)
+    # Identity tells requests apart: small integers are one object each.
+    gone = data.draw(st.integers(0, len(requests) - 1))
+    assert backlog.remove(gone)
+    assert not backlog.remove(gone)
+    assert sorted(backlog.drain()) == [i for i in range(len(requests)) if i != gone]
+    assert (backlog.n_requests, backlog.n_tokens) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["max_queue_requests", "max_queue_tokens", "max_batch_tokens"])
+def test_limits_are_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        Limits(**{name: 0})

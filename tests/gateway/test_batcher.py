@@ -1,0 +1,292 @@
+"""One engine for many threads: right answers, bounded waiting, nothing lost and nothing crossed."""
+
+import dataclasses
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overloaded, Verdict
+from hazgate.serving.backlog import Limits
+from hazgate.serving.batcher import Batcher, BatchFacts
+
+MARKER = "unrepeatable"
+
+
+class _Held:
+    """A session that waits before each run until it is let go, and remembers what it ran."""
+
+    def __init__(self, session: Any) -> None:  # noqa: ANN401
+        self._session = session
+        self.running = threading.Event()
+        self.go = threading.Event()
+        self.n_texts: list[int] = []
+        self.fail: Callable[[np.ndarray], None] = lambda input_ids: None
+
+    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        self.running.set()
+        assert self.go.wait(20)
+        self.n_texts.append(len(input_ids))
+        self.fail(input_ids)
+        return cast("np.ndarray", self._session.run(input_ids, attention_mask))
+
+
+def _held(gate: Gate) -> tuple[Gate, _Held]:
+    session = _Held(gate.gate.session)
+    level = dataclasses.replace(gate.gate, session=cast("Any", session))
+    return dataclasses.replace(gate, gate=level), session
+
+
+@contextmanager
+def _busy(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, _Held]]:  # noqa: ANN401
+    """A batcher whose engine is busy with a text of its own until `go` is set."""
+    held, session = _held(gate)
+    batcher = Batcher(held, **options)
+    batcher.submit("good good good")
+    assert session.running.wait(20)
+    try:
+        yield batcher, session
+    finally:
+        session.go.set()
+        batcher.close(20)
+
+
+def _waits(batcher: Batcher, n_requests: int) -> None:
+    """Until so many requests wait; tokenising goes on on another thread."""
+    until = time.monotonic() + 20
+    while batcher.n_waiting != n_requests:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def _outcome(future: "Future[Verdict]") -> Verdict | BaseException:
+    try:
+        return future.result(20)
+    except BaseException as error:
+        return error
+
+
+def test_answers_are_the_gates_own_from_any_number_of_threads(spotting: Gate) -> None:
+    texts = [f"{'good ' * (i % 9)}{('morning', 'good', 'world')[i % 3]}" for i in range(300)]
+    batcher = Batcher(spotting)
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda text: batcher.check(text, caller=text[:5]), texts))
+    assert found == spotting.check_many(texts)
+    assert batcher.close()
+
+
+def test_what_arrives_while_the_engine_runs_runs_together(spotting: Gate) -> None:
+    facts: list[BatchFacts] = []
+    with _busy(spotting, on_batch=facts.append) as (batcher, session):
+        futures = [batcher.submit("good " * n) for n in (1, 2, 4)]
+        _waits(batcher, 3)
+        session.go.set()
+        assert [future.result(20).tokens.total for future in futures] == [1, 2, 4]
+    assert [each.n_requests for each in facts] == [1, 3]
+    assert facts[1].n_tokens == 1 + 2 + 4 + 3 * 2
+
+
+def test_an_idle_engine_keeps_nobody_waiting(spotting: Gate) -> None:
+    facts: list[BatchFacts] = []
+    batcher = Batcher(spotting, on_batch=facts.append)
+    batcher.check("good")
+    batcher.check("morning")
+    assert batcher.close()
+    assert [each.n_requests for each in facts] == [1, 1]
+
+
+def test_a_full_queue_refuses_at_once(spotting: Gate) -> None:
+    with _busy(spotting, limits=Limits(max_queue_requests=2)) as (batcher, _):
+        for text in ("good", "morning"):
+            batcher.submit(text)
+        _waits(batcher, 2)
+        with pytest.raises(Overloaded, match="2 requests are waiting"):
+            batcher.check("world")
+
+
+def test_a_request_that_waited_too_long_is_dropped_unread(spotting: Gate) -> None:
+    with _busy(spotting) as (batcher, session):
+        late = batcher.submit("morning", timeout_s=0.01)
+        _waits(batcher, 1)
+        time.sleep(0.02)
+        session.go.set()
+        with pytest.raises(DeadlineExceeded, match="dropped unread"):
+            late.result(20)
+    assert session.n_texts == [1]
+
+
+def test_who_waits_for_an_answer_is_told_when_there_is_none_in_time(spotting: Gate) -> None:
+    with _busy(spotting) as (batcher, session):
+        with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.01 s"):
+            batcher.check("morning", timeout_s=0.01)
+        _waits(batcher, 0)
+    assert session.n_texts == [1]
+
+
+def test_what_nobody_waits_for_is_not_read(spotting: Gate) -> None:
+    with _busy(spotting) as (batcher, session):
+        futures = [batcher.submit("morning"), batcher.submit("world")]
+        _waits(batcher, 2)
+        batcher.abandon(futures[0])
+        _waits(batcher, 1)
+        session.go.set()
+        assert futures[1].result(20).flagged
+        with pytest.raises(CancelledError):
+            futures[0].result()
+    assert session.n_texts == [1, 1]
+
+
+def test_equal_texts_that_wait_are_read_once_and_answered_each(spotting: Gate) -> None:
+    with _busy(spotting) as (batcher, session):
+        futures = [batcher.submit("morning", caller=str(i)) for i in range(5)]
+        different = batcher.submit("morning", all_levels=True)
+        _waits(batcher, 2)
+        batcher.abandon(futures.pop())
+        session.go.set()
+        verdicts = [future.result(20) for future in futures]
+        assert verdicts == [spotting.check("morning")] * 4
+        assert different.result(20).hazards is not None
+    assert sum(session.n_texts) == 3
+
+
+def test_a_cached_verdict_costs_nothing_until_the_gate_is_swapped(spotting: Gate) -> None:
+    held, session = _held(spotting)
+    session.go.set()
+    batcher = Batcher(held, cache_entries=2)
+    for text in ("morning", "morning", "good", "world", "morning"):
+        assert batcher.check(text) == spotting.check(text)
+    # The last "morning" had been pushed out by two others.
+    assert len(session.n_texts) == 4
+    batcher.swap(held)
+    batcher.check("morning")
+    assert len(session.n_texts) == 5
+    assert batcher.close()
+
+
+def test_a_swapped_gate_answers_what_comes_and_the_old_one_what_came(spotting: Gate) -> None:
+    deaf = dataclasses.replace(spotting, threshold=0.99999999)
+    with _busy(spotting) as (batcher, session):
+        before = batcher.submit("morning")
+        _waits(batcher, 1)
+        batcher.swap(deaf)
+        after = batcher.submit("morning")
+        _waits(batcher, 2)
+        session.go.set()
+        assert before.result(20).flagged
+        assert not after.result(20).flagged
+
+
+def test_a_text_that_breaks_the_engine_breaks_no_neighbours_answer(spotting: Gate) -> None:
+    poison = spotting.gate.tokenizer.encode(["world"])[0].windows[0].input_ids[1]
+
+    def fail(input_ids: np.ndarray) -> None:
+        if (input_ids == poison).any():
+            raise InferenceError("poisoned")
+
+    with _busy(spotting) as (batcher, session):
+        session.fail = fail
+        futures = [batcher.submit(text) for text in ("good", "world", "morning")]
+        _waits(batcher, 3)
+        session.go.set()
+        good, world, morning = map(_outcome, futures)
+    assert isinstance(world, InferenceError)
+    assert good == spotting.check("good")
+    assert morning == spotting.check("morning")
+
+
+def test_whatever_the_engine_raises_the_thread_lives_on_and_no_text_is_logged(
+    spotting: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    held, session = _held(spotting)
+    session.go.set()
+    batcher = Batcher(held)
+
+    def fail(_: np.ndarray) -> None:
+        raise ValueError(MARKER)
+
+    session.fail = fail
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(InferenceError, match="ValueError") as caught,
+    ):
+        batcher.check("morning")
+    assert MARKER not in str(caught.value) + caplog.text
+    session.fail = lambda _: None
+    assert batcher.check("morning").flagged
+    assert batcher.close()
+
+
+def test_a_request_that_cannot_be_read_is_its_askers_error_alone(spotting: Gate) -> None:
+    batcher = Batcher(spotting)
+    with pytest.raises(InputError, match="lone surrogate"):
+        batcher.check("\ud800")
+    with pytest.raises(InputError, match="without a policy"):
+        batcher.check("good", tenant="nobody")
+    assert not batcher.check("good").flagged
+    assert batcher.close()
+
+
+def test_closing_answers_what_waits_and_takes_nothing_more(spotting: Gate) -> None:
+    with _busy(spotting) as (batcher, session):
+        waiting = [batcher.submit("morning"), batcher.submit("good")]
+        _waits(batcher, 2)
+        session.go.set()
+        assert batcher.close()
+        assert [future.result(0).flagged for future in waiting] == [True, False]
+        with pytest.raises(Overloaded, match="shutting down"):
+            batcher.check("good")
+
+
+def test_what_is_left_when_closing_takes_too_long_is_refused_and_never_safe(
+    spotting: Gate,
+) -> None:
+    with _busy(spotting) as (batcher, session):
+        waiting = batcher.submit("morning")
+        _waits(batcher, 1)
+        assert not batcher.close(0.01)
+        with pytest.raises(Overloaded, match="before this text's turn"):
+            waiting.result(0)
+        session.go.set()
+
+
+def _storm(gate: Gate, n_requests: int) -> None:
+    """Random texts, callers, deadlines and cancels from many threads; checks every answer."""
+    texts = ["good", "morning", "world", "good " * 7, "good good morning", "world good"]
+    expected = dict(zip(texts, gate.check_many(texts), strict=True))
+    batcher = Batcher(gate, limits=Limits(max_queue_requests=64), cache_entries=2)
+
+    def ask(seed: int) -> str:
+        draw = random.Random(seed)
+        text = draw.choice(texts)
+        future = batcher.submit(
+            text, caller=draw.choice("abcd"), timeout_s=draw.choice([0.0001, 0.01, 60.0])
+        )
+        if draw.random() < 0.3:
+            batcher.abandon(future)
+        try:
+            assert future.result(60) == expected[text]
+        except (Overloaded, DeadlineExceeded, CancelledError) as error:
+            return type(error).__name__
+        return "answered"
+
+    with ThreadPoolExecutor(32) as pool:
+        outcomes = list(pool.map(ask, range(n_requests), chunksize=50))
+    assert batcher.close(60)
+    assert outcomes.count("answered") > n_requests / 20
+    assert outcomes.count("CancelledError") > 0
+
+
+def test_in_a_storm_of_cancels_and_deadlines_no_answer_is_lost_or_crossed(spotting: Gate) -> None:
+    _storm(spotting, 4000)
+
+
+@pytest.mark.slow
+def test_in_a_hundred_thousand_requests_no_answer_is_lost_or_crossed(spotting: Gate) -> None:
+    _storm(spotting, 100_000)
