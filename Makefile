@@ -10,7 +10,7 @@ MODEL  ?= mini
 RECIPE ?= export/recipes/$(MODEL).toml
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
-PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md
+PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,7 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.engines.run --size mini
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`

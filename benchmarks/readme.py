@@ -16,6 +16,7 @@ from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
 from benchmarks.footprint import Footprint, footprint_table
+from benchmarks.load import LoadResults, load_table
 from benchmarks.operators import OperatorProfile, operator_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
 from benchmarks.session_options import OptionComparison, option_table
@@ -45,6 +46,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "session-options-mini": lambda: option_table(
             load(OptionComparison, folder / "session-options-mini.json")
         ),
+        "load-mini": lambda: load_table(load(LoadResults, folder / "load-mini.json")),
         "operators-full": lambda: operator_table(
             load(OperatorProfile, folder / "operators-full.json")
         ),

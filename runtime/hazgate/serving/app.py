@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.resources import files
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -72,10 +73,22 @@ def create_app(gate: Gate, settings: ServeSettings, key_digests: Sequence[bytes]
     for dialect in _DIALECTS:
         app.include_router(dialect.router(service))
     _add_operations(app, service)
+    _add_playground(app)
     app.add_exception_handler(HazgateError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     return Edge(app, max_body_bytes=settings.request.max_body_bytes, key_digests=key_digests)
+
+
+def _add_playground(app: FastAPI) -> None:
+    page = (files("hazgate.serving") / "playground.html").read_bytes()
+    # It asks this server and nobody else.
+    policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+    @app.get("/", include_in_schema=False)
+    async def playground() -> Response:
+        headers = {"content-security-policy": policy}
+        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:

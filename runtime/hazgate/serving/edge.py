@@ -17,6 +17,8 @@ _REQUEST_ID = "x-request-id"
 _MAX_REQUEST_ID = 128
 # A probe has no key, and answers nothing about any text.
 _OPEN_PREFIXES = ("/health/", "/v2/health/")
+# The page itself; what it asks needs a key like any other request.
+_PLAYGROUND = "/"
 
 
 def read_api_keys(file: Path) -> tuple[bytes, ...]:
@@ -96,7 +98,7 @@ class Edge:
             await self._too_large(answer)
 
     def _admitted(self, path: str, digest: bytes | None) -> bool:
-        if not self._key_digests or path.startswith(_OPEN_PREFIXES):
+        if not self._key_digests or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
             return True
         # All are compared, so that time does not tell how many there are before a match.
         matches = [hmac.compare_digest(digest or b"", known) for known in self._key_digests]

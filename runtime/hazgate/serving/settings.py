@@ -81,9 +81,14 @@ class ServeSettings:
             raise BundleError(f"{file} cannot be read: {error.strerror}") from error
         problems: list[str] = []
         data = _read_toml(text, file)
-        # Limits refuses by itself, one field at a time; here all of them are wanted.
-        problems += _small_limits(data.get("queue"))
-        settings = None if problems else decode(cls, data, problems)
+        # Limits refuses by itself, one field at a time; here everything is told at once.
+        too_small = _small_limits(data.get("queue"))
+        problems += [
+            f"$.queue.{name}: must be at least 1, got {n}" for name, n in too_small.items()
+        ]
+        if too_small:
+            data["queue"] = {k: v for k, v in data["queue"].items() if k not in too_small}
+        settings = decode(cls, data, problems)
         if settings is not None:
             problems += _contradictions(settings)
         if settings is None or problems:
@@ -104,12 +109,10 @@ def _read_toml(text: bytes, file: Path) -> dict[str, Any]:
     return data
 
 
-def _small_limits(queue: object) -> Iterator[str]:
+def _small_limits(queue: object) -> dict[str, int]:
     if not isinstance(queue, dict):
-        return
-    for name, value in queue.items():
-        if isinstance(value, int) and value < 1:
-            yield f"$.queue.{name}: must be at least 1, got {value}"
+        return {}
+    return {name: n for name, n in queue.items() if isinstance(n, int) and n < 1}
 
 
 def _contradictions(settings: ServeSettings) -> Iterator[str]:

@@ -1,0 +1,141 @@
+"""The server as its users run it: a process, real clients, real signals."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from click.testing import CliRunner
+
+from hazgate import BundleError, Gate
+from hazgate.cli import cli
+from hazgate.serving.settings import ServeSettings
+from tests.support.server import Server, serving
+from tests.support.spotter import MORNING_HAZARD, write_spotter
+from tests.support.tiny import HAZARDS
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_spotter(tiny_bundle, tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path) -> Iterator[Server]:
+    with serving(bundle) as running:
+        yield running
+
+
+def test_openais_client_reads_moderations(server: Server, bundle: Path) -> None:
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+    answer = client.moderations.create(
+        model="omni-moderation-latest", input=["good", "good morning"]
+    )
+    calm, alarm = answer.results
+    assert (calm.flagged, alarm.flagged) == (False, True)
+    extra = alarm.category_scores.model_extra or {}
+    verdict = Gate.open(bundle).check("good morning")
+    assert verdict.hazards is not None
+    assert extra[HAZARDS[MORNING_HAZARD]] == verdict.hazards[HAZARDS[MORNING_HAZARD]]
+    client.close()
+
+
+def test_a_server_that_is_told_to_end_answers_what_it_has_and_exits_with_0(bundle: Path) -> None:
+    with serving(bundle) as server, httpx.Client(base_url=server.url) as client:
+        statuses: list[int] = []
+        texts = ["good " * 2000 + f"{i}" for i in range(8)]
+
+        def ask(text: str) -> None:
+            statuses.append(client.post("/v1/check", json={"text": text}).status_code)
+
+        threads = [threading.Thread(target=ask, args=[text]) for text in texts]
+        for thread in threads:
+            thread.start()
+        # At least one is in the engine when the signal comes.
+        while 'hazgate_requests_total{outcome="ok"' not in client.get("/metrics").text:
+            pass
+        code = server.stop()
+        for thread in threads:
+            thread.join(30)
+    assert code == 0
+    # A connection that was not accepted any more has no status; what was accepted has an answer.
+    assert statuses
+    assert set(statuses) <= {200, 503}
+
+
+def test_a_hundred_megabytes_are_refused_without_being_read(server: Server) -> None:
+    headers = {"content-length": str(100_000_000), "content-type": "application/json"}
+    with httpx.Client() as client:
+        request = client.build_request("POST", f"{server.url}/v1/check", headers=headers)
+        request.stream = httpx.ByteStream(b"{")
+        answer = client.send(request)
+    assert answer.status_code == 413
+
+
+def test_a_caller_who_hangs_up_harms_nobody(server: Server) -> None:
+    for _ in range(5):
+        with httpx.Client(timeout=0.001) as client, pytest.raises(httpx.TimeoutException):
+            client.post(f"{server.url}/v1/check", json={"text": "good " * 1000})
+    assert httpx.post(f"{server.url}/v1/check", json={"text": "morning"}).json()["flagged"]
+
+
+def test_the_page_at_the_root_asks_nothing_from_anywhere_else(server: Server) -> None:
+    answer = httpx.get(server.url)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "http://" not in answer.text
+    assert "https://" not in answer.text
+
+
+def test_settings_come_from_a_file_whose_paths_start_beside_it(
+    bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("secret\n", encoding="utf-8")
+    (tmp_path / "policy.toml").write_text(
+        'schema_version = 1\nname = "careful"\nmode = "strict"\n'
+        "[gate]\ncontroversial = 0.3\nunsafe = 0.6\n"
+        '[hazards]\ndefault = { action = "block", threshold = 0.1 }\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "serve.toml").write_text(
+        'api_keys_file = "keys"\nfail_open = ["litellm"]\n'
+        '[engine]\nvariant = "fp32"\n[policy]\nfile = "policy.toml"\n',
+        encoding="utf-8",
+    )
+    with serving(bundle, "--config", tmp_path / "serve.toml") as server:
+        assert httpx.get(f"{server.url}/info").status_code == 401
+        headers = {"authorization": "Bearer secret"}
+        info = httpx.get(f"{server.url}/info", headers=headers).json()
+    assert info["variant"] == "fp32"
+    assert info["policy"]["name"] == "careful"
+    assert info["fail_open"] == ["litellm"]
+
+
+def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(
+        'fail_open = ["moderations"]\nunknown = 1\n[queue]\nmax_batch_tokens = 0\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(BundleError) as caught:
+        ServeSettings.load(file)
+    for name in ("max_batch_tokens", "fail_open", "unknown"):
+        assert name in str(caught.value)
+    file.write_text("port = 99999\n[request]\ntimeout_s = nan\n", encoding="utf-8")
+    with pytest.raises(BundleError) as caught:
+        ServeSettings.load(file)
+    for name in ("port", "timeout_s"):
+        assert name in str(caught.value)
+
+
+def test_help_has_an_example() -> None:
+    done = CliRunner().invoke(cli, ["serve", "--help"])
+    assert done.exit_code == 0
+    assert "hazgate serve build/mini" in done.output
+
+
+def test_a_bundle_that_cannot_be_served_exits_with_3(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["serve", str(tmp_path)])
+    assert done.exit_code == 3
