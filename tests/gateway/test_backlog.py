@@ -82,7 +82,7 @@ def test_too_many_requests_are_refused_and_told_how_many() -> None:
     backlog: Backlog[int] = Backlog(Limits(max_queue_requests=2))
     backlog.add(_waiting(0))
     backlog.add(_waiting(1))
-    with pytest.raises(Overloaded, match="2 requests are waiting, at most 2 may"):
+    with pytest.raises(Overloaded, match=r"2 requests of 2 tokens are .* at most 2 requests"):
         backlog.add(_waiting(2))
     assert (backlog.n_requests, backlog.n_tokens) == (2, 2)
 
@@ -90,9 +90,41 @@ def test_too_many_requests_are_refused_and_told_how_many() -> None:
 def test_too_many_tokens_are_refused_unless_nothing_else_waits() -> None:
     backlog: Backlog[int] = Backlog(Limits(max_queue_tokens=10))
     backlog.add(_waiting(0, n_tokens=99))
-    with pytest.raises(Overloaded, match="99 tokens are waiting and 1 more came, at most 10"):
+    with pytest.raises(Overloaded, match="of 99 tokens are waiting and 1 tokens more came"):
         backlog.add(_waiting(1))
     assert backlog.take(0.0).batch == (0,)
+
+
+@given(requests=REQUESTS, limit=st.integers(2, 12))
+def test_a_flood_costs_its_sender_and_nobody_else(
+    requests: list[tuple[str, int, float]], limit: int
+) -> None:
+    backlog: Backlog[int] = Backlog(Limits(max_queue_requests=limit))
+    waiting: dict[int, str] = {}
+    for i, (caller, n_tokens, _) in enumerate(requests):
+        counts = {name: list(waiting.values()).count(name) for name in "abc"}
+        try:
+            out = backlog.add(_waiting(i, caller, n_tokens))
+        except Overloaded:
+            # Whoever is refused waits with as many as anyone, but for one request.
+            assert len(waiting) == limit
+            assert counts[caller] + 1 >= max(counts.values())
+            continue
+        for item in out:
+            assert counts[waiting.pop(item)] > counts[caller] + 1
+        waiting[i] = caller
+        assert len(waiting) <= limit
+    assert sorted(backlog.drain()) == sorted(waiting)
+
+
+def test_room_is_made_for_many_tokens_by_the_newest_of_the_longest_queue() -> None:
+    backlog: Backlog[int] = Backlog(Limits(max_queue_tokens=10))
+    for i in range(5):
+        assert backlog.add(_waiting(i, "a", 2)) == []
+    assert backlog.add(_waiting(5, "b", 4)) == [4, 3]
+    with pytest.raises(Overloaded):
+        backlog.add(_waiting(6, "b", 8))
+    assert sorted(backlog.drain()) == [0, 1, 2, 5]
 
 
 @given(requests=REQUESTS.filter(bool), data=st.data())

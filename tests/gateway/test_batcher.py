@@ -107,8 +107,30 @@ def test_a_full_queue_refuses_at_once(spotting: Gate) -> None:
         for text in ("good", "morning"):
             batcher.submit(text)
         _waits(batcher, 2)
-        with pytest.raises(Overloaded, match="2 requests are waiting"):
+        with pytest.raises(Overloaded, match=r"2 requests of .* are waiting"):
             batcher.check("world")
+
+
+def test_a_callers_flood_puts_out_its_own_newest_request(spotting: Gate) -> None:
+    with _busy(spotting, limits=Limits(max_queue_requests=3)) as (batcher, session):
+        flood = [batcher.submit("good " * n, caller="flood") for n in (1, 2, 4)]
+        _waits(batcher, 3)
+        other = batcher.submit("morning", caller="other")
+        with pytest.raises(Overloaded, match="waits with most"):
+            flood[2].result(20)
+        session.go.set()
+        assert other.result(20).flagged
+        assert not flood[0].result(20).flagged
+
+
+def test_whoever_only_watches_cannot_end_the_engine(spotting: Gate) -> None:
+    def fail(_: BatchFacts) -> None:
+        raise RuntimeError
+
+    batcher = Batcher(spotting, on_batch=fail)
+    assert batcher.check("morning").flagged
+    assert batcher.check("world").flagged
+    assert batcher.close()
 
 
 def test_a_request_that_waited_too_long_is_dropped_unread(spotting: Gate) -> None:

@@ -1,6 +1,8 @@
 """The server as its users run it: a process, real clients, real signals."""
 
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +113,40 @@ def test_settings_come_from_a_file_whose_paths_start_beside_it(
     assert info["variant"] == "fp32"
     assert info["policy"]["name"] == "careful"
     assert info["fail_open"] == ["litellm"]
+
+
+def test_a_policy_is_reloaded_without_a_dropped_request_and_a_broken_one_is_not(
+    bundle: Path, tmp_path: Path
+) -> None:
+    policy = (
+        'schema_version = 1\nname = "{name}"\nmode = "strict"\n'
+        "[gate]\ncontroversial = 0.3\nunsafe = 0.6\n"
+        '[hazards]\ndefault = {{ action = "block", threshold = 0.1 }}\n'
+    )
+    file = tmp_path / "policy.toml"
+    file.write_text(policy.format(name="first"), encoding="utf-8")
+    with serving(bundle, "--policy", file) as server, httpx.Client(base_url=server.url) as client:
+        statuses = []
+
+        def name_after_reload(expected: str) -> str:
+            server.process.send_signal(signal.SIGHUP)
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                statuses.append(client.post("/v1/check", json={"text": "morning"}).status_code)
+                name = client.get("/info").json()["policy"]["name"]
+                if name == expected:
+                    break
+            return str(name)
+
+        file.write_text(policy.format(name="second"), encoding="utf-8")
+        assert name_after_reload("second") == "second"
+        file.write_text("name =", encoding="utf-8")
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert client.get("/info").json()["policy"]["name"] == "second"
+        file.write_text(policy.format(name="third"), encoding="utf-8")
+        assert name_after_reload("third") == "third"
+    assert set(statuses) == {200}
 
 
 def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:

@@ -28,7 +28,11 @@ Examples:
 def serve(
     bundle: Path, config: Path | None, host: str | None, port: int | None, policy: Path | None
 ) -> None:
-    """Answer over HTTP by BUNDLE until told to stop; the API is described at /docs."""
+    """Answer over HTTP by BUNDLE until told to stop; the API is described at /docs.
+
+    SIGTERM answers what is waiting and ends; SIGHUP opens bundle and policies anew and drops no
+    request.
+    """
     try:
         import uvicorn
 
@@ -49,14 +53,18 @@ def serve(
     folder = config.parent if config else Path()
     chosen = policy or (folder / settings.policy.file if settings.policy.file else None)
     shadow = folder / settings.policy.shadow if settings.policy.shadow else None
-    gate = Gate.open(
-        bundle,
-        variant=settings.engine.variant,
-        provider=settings.engine.provider,
-        threads=settings.engine.threads,
-        policy=Policy.load(chosen) if chosen else None,
-        shadow=Policy.load(shadow) if shadow else None,
-    )
+
+    def open_gate() -> Gate:
+        return Gate.open(
+            bundle,
+            variant=settings.engine.variant,
+            provider=settings.engine.provider,
+            threads=settings.engine.threads,
+            policy=Policy.load(chosen) if chosen else None,
+            shadow=Policy.load(shadow) if shadow else None,
+        )
+
+    gate = open_gate()
     keys = read_api_keys(folder / settings.api_keys_file) if settings.api_keys_file else ()
     click.echo(
         f"{gate.model.bundle} {gate.model.variant} on http://{settings.host}:{settings.port}, "
@@ -64,7 +72,7 @@ def serve(
         err=True,
     )
     uvicorn.run(
-        create_app(gate, settings, keys),
+        create_app(gate, settings, keys, open_gate),
         host=settings.host,
         port=settings.port,
         # A request's line may hold nothing of a text, but it is the proxy's to log.

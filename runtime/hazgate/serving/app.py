@@ -1,6 +1,9 @@
 """The ASGI application: every dialect over one service, and what operators ask of it."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 
@@ -30,18 +33,25 @@ from hazgate.serving.metrics import Metrics
 from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
 
+_LOG = logging.getLogger("hazgate.serving")
 _DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz)
 # Read once before the server is ready: the first run of a shape allocates what others find.
 _CANARIES = ("hello", "How do I kill a Python process?", "word " * 400)
 
 
-def create_app(gate: Gate, settings: ServeSettings, key_digests: Sequence[bytes] = ()) -> ASGIApp:
+def create_app(
+    gate: Gate,
+    settings: ServeSettings,
+    key_digests: Sequence[bytes] = (),
+    reopen: Callable[[], Gate] | None = None,
+) -> ASGIApp:
     """An application that answers by `gate`; the engine runs while its lifespan lasts.
 
     Args:
         gate: open.
         settings: limits and routes.
         key_digests: SHA-256 of each API key that is accepted; none are asked for if empty.
+        reopen: what SIGHUP opens instead, bundle and policies anew; None leaves SIGHUP alone.
     """
     metrics = Metrics()
     service = Service(
@@ -60,6 +70,17 @@ def create_app(gate: Gate, settings: ServeSettings, key_digests: Sequence[bytes]
         for text in _CANARIES:
             await service.gate.check(text, all_levels=True)
         service.health.warmed = True
+        reloading: set[asyncio.Task[None]] = set()
+
+        def reload_now() -> None:
+            assert reopen is not None
+            # A task that nothing refers to may be collected before it ends.
+            task = asyncio.create_task(_reload(service, reopen))
+            reloading.add(task)
+            task.add_done_callback(reloading.discard)
+
+        if reopen is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_now)
         yield
         service.health.draining = True
         await service.gate.close(settings.drain_timeout_s)
@@ -78,6 +99,19 @@ def create_app(gate: Gate, settings: ServeSettings, key_digests: Sequence[bytes]
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     return Edge(app, max_body_bytes=settings.request.max_body_bytes, key_digests=key_digests)
+
+
+async def _reload(service: Service, reopen: Callable[[], Gate]) -> None:
+    """Opens what is there now and answers by it; where that fails, by the old as before."""
+    try:
+        gate = await asyncio.to_thread(reopen)
+        # Its first runs, before anyone waits for them.
+        await asyncio.to_thread(gate.check_many, _CANARIES, all_levels=True)
+    except HazgateError as error:
+        _LOG.error("not reloaded, still serving what was: %s", error)
+        return
+    service.gate.batcher.swap(gate)
+    _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
 
 
 def _add_playground(app: FastAPI) -> None:

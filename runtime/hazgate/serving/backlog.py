@@ -66,24 +66,57 @@ class Backlog(Generic[T]):
         self.n_requests = 0
         self.n_tokens = 0
 
-    def add(self, request: Waiting[T]) -> None:
+    def add(self, request: Waiting[T]) -> list[T]:
         """Takes a request in at the end of its caller's queue.
 
+        Where that is too much, the newest requests of whoever waits with most are put out, as long
+        as they are more than this caller's own: a flood costs its sender, not the others.
+
+        Returns:
+            What was put out, to be told so.
+
         Raises:
-            Overloaded: too much waits already; says of what, and how much.
+            Overloaded: no caller waits with more than this one; says of what, and how much.
         """
-        if self.n_requests >= self._limits.max_queue_requests:
-            raise Overloaded(
-                f"{self.n_requests} requests are waiting, at most "
-                f"{self._limits.max_queue_requests} may; retry later"
-            )
-        if self.n_requests and self.n_tokens + request.n_tokens > self._limits.max_queue_tokens:
-            raise Overloaded(
-                f"{self.n_tokens} tokens are waiting and {request.n_tokens} more came, at most "
-                f"{self._limits.max_queue_tokens} may; retry later"
-            )
+        out = self._to_put_out(request)
+        for each in out:
+            queue = self._queues[each.caller]
+            queue.pop()
+            self._count(each, -1)
+            if not queue:
+                del self._queues[each.caller]
         self._queues.setdefault(request.caller, deque()).append(request)
         self._count(request, 1)
+        return [each.item for each in out]
+
+    def _to_put_out(self, request: Waiting[T]) -> list[Waiting[T]]:
+        """The newest of the longest queues, until there is room; changes nothing.
+
+        Raises:
+            Overloaded: there is no room, and nobody who has taken more of it.
+        """
+        n_waiting = {caller: len(queue) for caller, queue in self._queues.items()}
+        n_own = n_waiting.get(request.caller, 0)
+        n_requests, n_tokens = self.n_requests, self.n_tokens
+        out: list[Waiting[T]] = []
+        while n_requests and (
+            n_requests >= self._limits.max_queue_requests
+            or n_tokens + request.n_tokens > self._limits.max_queue_tokens
+        ):
+            longest = max(n_waiting, key=n_waiting.__getitem__)
+            if n_waiting[longest] <= n_own + 1:
+                raise Overloaded(
+                    f"{self.n_requests} requests of {self.n_tokens} tokens are waiting and "
+                    f"{request.n_tokens} tokens more came; at most "
+                    f"{self._limits.max_queue_requests} requests and "
+                    f"{self._limits.max_queue_tokens} tokens may wait; retry later"
+                )
+            n_waiting[longest] -= 1
+            newest = self._queues[longest][n_waiting[longest]]
+            n_requests -= 1
+            n_tokens -= newest.n_tokens
+            out.append(newest)
+        return out
 
     def take(self, now_s: float) -> Taken[T]:
         """Removes the next batch: as many requests as the budget holds, and one in any case.

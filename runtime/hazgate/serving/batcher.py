@@ -244,12 +244,14 @@ class Batcher:
                 added_s=time.monotonic(),
                 waiters=[future],
             )
-            self._backlog.add(
+            put_out = self._backlog.add(
                 Waiting(item=job, caller=caller, n_tokens=question.n_tokens, deadline_s=deadline_s)
             )
             self._jobs[key] = job
             self._job_of[future] = job
             self._condition.notify()
+        for other in put_out:
+            self._finish(other, Overloaded("others came, and this caller waits with most"))
 
     def _work(self) -> None:
         """The engine's thread: until closed and empty, the next batch."""
@@ -278,16 +280,18 @@ class Batcher:
             answers = [error] if len(jobs) == 1 else [_alone(job) for job in jobs]
         for job, answer in zip(jobs, answers, strict=True):
             self._finish(job, answer)
-        if self._on_batch is not None:
-            ended_s = time.monotonic()
-            self._on_batch(
-                BatchFacts(
-                    n_requests=len(jobs),
-                    n_tokens=sum(job.question.n_tokens for job in jobs),
-                    queue_s=started_s - min(job.added_s for job in jobs),
-                    run_s=ended_s - started_s,
-                )
-            )
+        facts = BatchFacts(
+            n_requests=len(jobs),
+            n_tokens=sum(job.question.n_tokens for job in jobs),
+            queue_s=started_s - min(job.added_s for job in jobs),
+            run_s=time.monotonic() - started_s,
+        )
+        try:
+            if self._on_batch is not None:
+                self._on_batch(facts)
+        # Whoever only watches must not end what is watched.
+        except Exception:
+            _LOG.exception("on_batch failed")
 
     def _finish(self, job: _Job, answer: Verdict | Exception) -> None:
         with self._condition:

@@ -1,0 +1,39 @@
+"""What is shipped to deploy with names what the server has."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hazgate.serving.settings import ServeSettings
+
+DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
+
+
+def _deployment() -> dict[str, Any]:
+    found = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
+    (deployment,) = (each for each in found if each["kind"] == "Deployment")
+    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def test_probes_ask_what_the_server_answers() -> None:
+    (container,) = _deployment()["containers"]
+    paths = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness")}
+    assert paths == {"/health/ready"}
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    assert container["ports"][0]["containerPort"] == ServeSettings().port
+
+
+def test_whoever_stops_the_server_waits_for_it_to_drain() -> None:
+    drain_s = ServeSettings().drain_timeout_s
+    assert _deployment()["terminationGracePeriodSeconds"] > drain_s
+    unit = (DEPLOY / "hazgate.service").read_text(encoding="utf-8")
+    (stop,) = (line for line in unit.splitlines() if line.startswith("TimeoutStopSec="))
+    assert int(stop.partition("=")[2]) > drain_s
+
+
+def test_the_image_runs_the_server_itself_so_that_signals_reach_it() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    (entry,) = (line for line in dockerfile.splitlines() if line.startswith("ENTRYPOINT"))
+    assert entry.startswith('ENTRYPOINT ["/opt/hazgate/bin/hazgate", "serve"')
