@@ -1,6 +1,7 @@
 """`hazgate serve`: a bundle behind HTTP, in the words of many gateways."""
 
 import dataclasses
+import signal
 import sys
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def serve(
         "its API at /docs",
         err=True,
     )
+    # Once it has drained, uvicorn sends itself the signal again that ended it; an orderly end is 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
         create_app(gate, settings, keys, open_gate),
         host=settings.host,
