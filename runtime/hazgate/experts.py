@@ -17,6 +17,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.files import write_atomically
 from hazgate.gate import Gate
 from hazgate.hedge import squared_losses, weights_of
+from hazgate.tokenization import as_texts
 from hazgate.verdict import ModelIdentity, Verdict
 
 SCHEMA_VERSION = 1
@@ -100,7 +101,7 @@ class Experts:
             InputError: as in `Gate.check_many`.
             InferenceError: one of the gates failed: the others do not speak for it.
         """
-        texts = list(texts) if not isinstance(texts, str) else texts
+        texts = as_texts(texts)
         by_gate = [gate.check_many(texts, all_levels=True) for gate in self._gates]
         weights = self.weights
         return [self._join(verdicts, weights) for verdicts in zip(*by_gate, strict=True)]

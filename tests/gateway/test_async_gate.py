@@ -7,7 +7,7 @@ import pytest
 
 from hazgate import DeadlineExceeded, Gate, InputError
 from hazgate.serving.async_gate import AsyncGate
-from tests.gateway.test_batcher import _held
+from tests.support.held import held_gate
 
 
 def test_many_tasks_get_the_gates_own_answers(spotting: Gate) -> None:
@@ -31,7 +31,7 @@ def test_many_texts_of_one_call_keep_their_order(spotting: Gate) -> None:
 
 
 def test_a_busy_engine_blocks_no_loop_and_a_deadline_is_kept(spotting: Gate) -> None:
-    held, session = _held(spotting)
+    held, session = held_gate(spotting)
 
     async def run() -> float:
         async with AsyncGate(held) as gate:
@@ -46,7 +46,7 @@ def test_a_busy_engine_blocks_no_loop_and_a_deadline_is_kept(spotting: Gate) -> 
 
 
 def test_a_cancelled_task_takes_its_work_along(spotting: Gate) -> None:
-    held, session = _held(spotting)
+    held, session = held_gate(spotting)
 
     async def run() -> None:
         async with AsyncGate(held) as gate:

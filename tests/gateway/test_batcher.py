@@ -3,12 +3,11 @@
 import dataclasses
 import logging
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,38 +15,15 @@ import pytest
 from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overloaded, Verdict
 from hazgate.serving.backlog import Limits
 from hazgate.serving.batcher import Batcher, BatchFacts
+from tests.support.held import Held, held_gate
 
 MARKER = "unrepeatable"
 
 
-class _Held:
-    """A session that waits before each run until it is let go, and remembers what it ran."""
-
-    def __init__(self, session: Any) -> None:  # noqa: ANN401
-        self._session = session
-        self.running = threading.Event()
-        self.go = threading.Event()
-        self.n_texts: list[int] = []
-        self.fail: Callable[[np.ndarray], None] = lambda input_ids: None
-
-    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        self.running.set()
-        assert self.go.wait(20)
-        self.n_texts.append(len(input_ids))
-        self.fail(input_ids)
-        return cast("np.ndarray", self._session.run(input_ids, attention_mask))
-
-
-def _held(gate: Gate) -> tuple[Gate, _Held]:
-    session = _Held(gate.gate.session)
-    level = dataclasses.replace(gate.gate, session=cast("Any", session))
-    return dataclasses.replace(gate, gate=level), session
-
-
 @contextmanager
-def _busy(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, _Held]]:  # noqa: ANN401
+def _busy(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, Held]]:  # noqa: ANN401
     """A batcher whose engine is busy with a text of its own until `go` is set."""
-    held, session = _held(gate)
+    held, session = held_gate(gate)
     batcher = Batcher(held, **options)
     batcher.submit("good good good")
     assert session.running.wait(20)
@@ -179,7 +155,7 @@ def test_equal_texts_that_wait_are_read_once_and_answered_each(spotting: Gate) -
 
 
 def test_a_cached_verdict_costs_nothing_until_the_gate_is_swapped(spotting: Gate) -> None:
-    held, session = _held(spotting)
+    held, session = held_gate(spotting)
     session.go.set()
     batcher = Batcher(held, cache_entries=2)
     for text in ("morning", "morning", "good", "world", "morning"):
@@ -226,7 +202,7 @@ def test_a_text_that_breaks_the_engine_breaks_no_neighbours_answer(spotting: Gat
 def test_whatever_the_engine_raises_the_thread_lives_on_and_no_text_is_logged(
     spotting: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held, session = _held(spotting)
+    held, session = held_gate(spotting)
     session.go.set()
     batcher = Batcher(held)
 

@@ -9,6 +9,7 @@ import click
 
 from hazgate.gate import Gate
 from hazgate.policy import Policy
+from hazgate.reading import Reading
 
 _LIBRARIES = ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client")
 _PATH = click.Path(path_type=Path)
@@ -61,6 +62,7 @@ def serve(
             variant=settings.engine.variant,
             provider=settings.engine.provider,
             threads=settings.engine.threads,
+            reading=Reading(max_text_tokens=settings.request.max_text_tokens),
             policy=Policy.load(chosen) if chosen else None,
             shadow=Policy.load(shadow) if shadow else None,
         )

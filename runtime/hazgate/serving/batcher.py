@@ -19,6 +19,9 @@ from hazgate.verdict import Verdict
 
 _LOG = logging.getLogger("hazgate.serving")
 
+# Above, tokenising takes longer than many a run of the engine.
+_LONG_CHARACTERS = 16_384
+
 _Key = tuple[bytes, bool, str | None]
 
 
@@ -80,8 +83,10 @@ class Batcher:
         self._cache_entries = cache_entries
         self._closing = False
         self._condition = threading.Condition()
-        # Tokenising is short, and done for the next batch while the engine runs this one.
+        # Tokenising is short, and done for the next batch while the engine runs this one; long
+        # texts are not in the way of short ones.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize")
+        self._tokenizing_long = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize-long")
         self._thread = threading.Thread(target=self._work, name="hazgate-engine", daemon=True)
         self._thread.start()
 
@@ -153,8 +158,9 @@ class Batcher:
         """
         future: Future[Verdict] = Future()
         deadline_s = time.monotonic() + timeout_s
+        is_long = isinstance(text, str) and len(text) > _LONG_CHARACTERS
         try:
-            self._tokenizing.submit(
+            (self._tokenizing_long if is_long else self._tokenizing).submit(
                 self._enter, future, text, all_levels, tenant, caller, deadline_s
             )
         except RuntimeError:
@@ -184,6 +190,7 @@ class Batcher:
         """
         until_s = time.monotonic() + timeout_s
         self._tokenizing.shutdown(wait=True)
+        self._tokenizing_long.shutdown(wait=True)
         with self._condition:
             self._closing = True
             self._condition.notify_all()

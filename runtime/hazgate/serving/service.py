@@ -53,7 +53,8 @@ class Service:
             HazgateError: there is no verdict; of which kind says what the dialect answers.
         """
         start_s = time.monotonic()
-        outcome = "ok"
+        # What stands if the caller hangs up.
+        outcome = "cancelled"
         try:
             if len(texts) > self.settings.request.max_texts:
                 raise InputError(
@@ -67,6 +68,9 @@ class Service:
                 caller=caller,
                 timeout_s=self.settings.request.timeout_s,
             )
+            outcome = "ok"
+            self.health.failing = False
+            self.metrics.count_verdicts(verdicts)
         except HazgateError as error:
             outcome = type(error).__name__
             if isinstance(error, InferenceError):
@@ -74,8 +78,6 @@ class Service:
             raise
         finally:
             self.metrics.count_request(route, outcome, time.monotonic() - start_s)
-        self.health.failing = False
-        self.metrics.count_verdicts(verdicts)
         return verdicts
 
     def fails_open(self, route: FailOpenRoute) -> bool:

@@ -31,12 +31,13 @@ class RequestTable:
     """What a request may be.
 
     `timeout_s` is how long an answer is of use, whoever asks; `max_texts` how many texts one
-    request may bring.
+    request may bring, and `max_text_tokens` how long each may be: while a text runs, others wait.
     """
 
     timeout_s: float = 2.0
     max_body_bytes: int = 2_000_000
     max_texts: int = 256
+    max_text_tokens: int = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +125,7 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         "request.timeout_s": settings.request.timeout_s,
         "request.max_body_bytes": settings.request.max_body_bytes,
         "request.max_texts": settings.request.max_texts,
+        "request.max_text_tokens": settings.request.max_text_tokens,
     }
     for name, value in positive.items():
         # Written so that NaN is refused.
