@@ -119,7 +119,7 @@ def profile_level(path: Path, level: str, size: str, command: str) -> OperatorPr
     bundle = Bundle.open(path)
     threads = default_threads()
     peak = run_once("peak", ["-m", "benchmarks.engines.peak", "--threads", str(threads)])
-    merged = REPOSITORY / "build" / "engines" / size / bundle.digest[:16] / "merged"
+    merged = REPOSITORY / "build" / "engines" / size / bundle.digest[:16] / "merged" / level
     if not merged.is_dir():
         raise BenchmarkError(
             f"no merged model of this bundle: run benchmarks.engines --size {size}"

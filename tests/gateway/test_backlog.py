@@ -73,6 +73,16 @@ def test_callers_take_turns(n_first: int, n_second: int) -> None:
     assert turns[:both] == ["a", "b"] * (both // 2)
 
 
+def test_what_would_be_answered_too_late_is_not_begun() -> None:
+    backlog: Backlog[int] = Backlog(Limits(max_batch_tokens=100))
+    for item, n_tokens, deadline_s in ((0, 10, 5.0), (1, 30, 5.0), (2, 10, 5.0), (3, 10, 99.0)):
+        backlog.add(_waiting(item, n_tokens=n_tokens, deadline_s=deadline_s))
+    # At a tenth of a second a token: 0 ends at 1 s, 1 would at 4 s, 2 at 5 s, 3 at any time.
+    taken = backlog.take(0.0, 0.1)
+    assert taken.batch == (0, 1, 3)
+    assert taken.expired == (2,)
+
+
 def test_turns_go_on_between_batches() -> None:
     backlog = _filled([("a", 30, 1.0)] * 3 + [("b", 30, 1.0)], 30)
     assert [backlog.take(-1.0).batch for _ in range(4)] == [(0,), (3,), (1,), (2,)]

@@ -120,6 +120,19 @@ def test_a_request_that_waited_too_long_is_dropped_unread(spotting: Gate) -> Non
     assert session.n_texts == [1]
 
 
+def test_an_engine_that_was_slow_once_is_tried_again(spotting: Gate) -> None:
+    with _busy(spotting) as (batcher, session):
+        time.sleep(0.5)
+        session.go.set()
+        for attempt in range(20):
+            outcome = _outcome(batcher.submit("good" + " good" * attempt, timeout_s=0.05))
+            if isinstance(outcome, Verdict):
+                break
+            assert isinstance(outcome, DeadlineExceeded)
+        else:
+            pytest.fail("every request was dropped")
+
+
 def test_who_waits_for_an_answer_is_told_when_there_is_none_in_time(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
         with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.01 s"):

@@ -19,14 +19,15 @@ class Limits:
         max_queue_requests: more waiting requests than these are refused.
         max_queue_tokens: more waiting tokens than these are refused; a single request may be
             larger if nothing else waits.
-        max_batch_tokens: requests join one run of the engine up to so many tokens. What arrives
-            while it runs waits for its end, so fewer tokens answer sooner under load, and more
-            answer more.
+        max_batch_tokens: requests join one batch of the engine up to so many tokens. All of a
+            batch are answered at its end, and what arrives meanwhile waits for it. On a CPU a
+            batch is hardly quicker than its texts one by one, so it should be short; on a GPU,
+            as large as fits.
     """
 
     max_queue_requests: int = 1024
     max_queue_tokens: int = 65_536
-    max_batch_tokens: int = 2048
+    max_batch_tokens: int = 256
 
     def __post_init__(self) -> None:
         for name in ("max_queue_requests", "max_queue_tokens", "max_batch_tokens"):
@@ -118,10 +119,15 @@ class Backlog(Generic[T]):
             out.append(newest)
         return out
 
-    def take(self, now_s: float) -> Taken[T]:
+    def take(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
         """Removes the next batch: as many requests as the budget holds, and one in any case.
 
-        Requests whose deadline has passed are removed on the way and cost nothing.
+        Requests that would be answered after their deadline are removed on the way and cost
+        nothing: under load, an answer that comes too late is work that another needed.
+
+        Args:
+            now_s: the time.
+            seconds_per_token: what the engine is expected to take.
         """
         batch: list[T] = []
         expired: list[T] = []
@@ -129,7 +135,8 @@ class Backlog(Generic[T]):
         while self._queues:
             caller, queue = next(iter(self._queues.items()))
             request = queue[0]
-            late = request.deadline_s <= now_s
+            end_s = now_s + (n_tokens + request.n_tokens) * seconds_per_token
+            late = request.deadline_s <= end_s
             if not late and batch and n_tokens + request.n_tokens > self._limits.max_batch_tokens:
                 break
             queue.popleft()

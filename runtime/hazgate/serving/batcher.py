@@ -22,6 +22,8 @@ _LOG = logging.getLogger("hazgate.serving")
 # Above, tokenising takes longer than many a run of the engine.
 _LONG_CHARACTERS = 16_384
 
+_NEWEST_WEIGHT = 0.1
+
 _Key = tuple[bytes, bool, str | None]
 
 
@@ -82,6 +84,8 @@ class Batcher:
         self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
         self._cache_entries = cache_entries
         self._closing = False
+        # Of the engine's last runs; nothing is expected before the first.
+        self._seconds_per_token = 0.0
         self._condition = threading.Condition()
         # Tokenising is short, and done for the next batch while the engine runs this one; long
         # texts are not in the way of short ones.
@@ -268,7 +272,10 @@ class Batcher:
                     self._condition.wait()
                 if not self._backlog.n_requests:
                     return
-                taken = self._backlog.take(time.monotonic())
+                taken = self._backlog.take(time.monotonic(), self._seconds_per_token)
+            if not taken.batch:
+                # Expecting too much of the engine must not keep it from showing otherwise.
+                self._seconds_per_token /= 2
             for job in taken.expired:
                 waited = time.monotonic() - job.added_s
                 self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
@@ -287,11 +294,15 @@ class Batcher:
             answers = [error] if len(jobs) == 1 else [_alone(job) for job in jobs]
         for job, answer in zip(jobs, answers, strict=True):
             self._finish(job, answer)
+        n_tokens = sum(job.question.n_tokens for job in jobs)
+        run_s = time.monotonic() - started_s
+        # A moving mean: what else the machine does slows the engine too.
+        self._seconds_per_token += _NEWEST_WEIGHT * (run_s / n_tokens - self._seconds_per_token)
         facts = BatchFacts(
             n_requests=len(jobs),
-            n_tokens=sum(job.question.n_tokens for job in jobs),
+            n_tokens=n_tokens,
             queue_s=started_s - min(job.added_s for job in jobs),
-            run_s=time.monotonic() - started_s,
+            run_s=run_s,
         )
         try:
             if self._on_batch is not None:
