@@ -55,7 +55,7 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against hazgate on build/mini
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.report
-	$(BIN)/python -m benchmarks.engines.run --size mini
+	$(BIN)/python -m benchmarks.engines.run --size mini --rounds 2
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
 	$(BIN)/python -m benchmarks.load
@@ -64,7 +64,7 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
 	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3 --max-tokens 2048
 	$(BIN)/python -m benchmarks.operators --size full
-	$(BIN)/python -m benchmarks.engines.long --rounds 2
+	$(BIN)/python -m benchmarks.engines.long --rounds 1
 	$(BIN)/python -m benchmarks.footprint --size full
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
