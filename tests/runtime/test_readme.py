@@ -19,6 +19,7 @@ def test_the_verdict_on_the_first_screen_is_the_bundles(mini_bundle: Path) -> No
     assert shown["flagged"] is verdict["flagged"] is True
     assert shown["hazard"] == verdict["hazard"] == "S2_nonviolent_crimes"
     assert shown["tokens"] == verdict["tokens"]
+    assert shown["span"] == verdict["span"]
     assert shown["unsafe"] == pytest.approx(verdict["unsafe"], abs=0.02)
     assert shown["hazards"] == pytest.approx(verdict["hazards"], abs=0.02)
     del shown["model"]["digest"], verdict["model"]["digest"]
