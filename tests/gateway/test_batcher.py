@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -238,6 +238,8 @@ def test_a_request_that_cannot_be_read_is_its_askers_error_alone(spotting: Gate)
     batcher = Batcher(spotting)
     with pytest.raises(InputError, match="lone surrogate"):
         batcher.check("\ud800")
+    with pytest.raises(InputError, match="expected a string, got int"):
+        batcher.check(cast("str", 7))
     with pytest.raises(InputError, match="without a policy"):
         batcher.check("good", tenant="nobody")
     assert not batcher.check("good").flagged

@@ -162,9 +162,8 @@ class Batcher:
         """
         future: Future[Verdict] = Future()
         deadline_s = time.monotonic() + timeout_s
-        is_long = isinstance(text, str) and len(text) > _LONG_CHARACTERS
         try:
-            (self._tokenizing_long if is_long else self._tokenizing).submit(
+            (self._tokenizing_long if _is_long(text) else self._tokenizing).submit(
                 self._enter, future, text, all_levels, tenant, caller, deadline_s
             )
         except RuntimeError:
@@ -332,6 +331,11 @@ class Batcher:
     def _forget(self, job: _Job) -> None:
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
+
+
+def _is_long(text: object) -> bool:
+    # What is no string is told so by the gate, like any other text.
+    return isinstance(text, str) and len(text) > _LONG_CHARACTERS
 
 
 def _alone(job: _Job) -> Verdict | Exception:
