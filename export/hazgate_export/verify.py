@@ -233,6 +233,8 @@ def _shuffled_batches(cases: Sequence[Case], indices: Sequence[int]) -> list[lis
             batches.append([i])
         else:
             batch.append(i)
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2] += batches.pop()
     return batches
 
 

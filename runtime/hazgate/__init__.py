@@ -20,7 +20,6 @@ from hazgate.errors import (
     PolicyError,
     ProviderError,
 )
-from hazgate.experts import Experts, ExpertsVerdict
 from hazgate.gate import Gate
 from hazgate.policy import Policy
 from hazgate.reading import Reading
@@ -42,8 +41,6 @@ __all__ = [
     "Classifier",
     "ConversationVerdict",
     "DeadlineExceeded",
-    "Experts",
-    "ExpertsVerdict",
     "Gate",
     "HazgateError",
     "InferenceError",

@@ -71,6 +71,8 @@ def test_one_bad_text_is_the_calls_error(spotting: Gate) -> None:
         async with AsyncGate(spotting) as gate:
             with pytest.raises(InputError, match="lone surrogate"):
                 await gate.check_many(["good", "\ud800"])
+            with pytest.raises(InputError, match="got one string"):
+                await gate.check_many("good")
             assert (await gate.check("morning")).flagged
 
     asyncio.run(run())

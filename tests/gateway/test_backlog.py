@@ -58,7 +58,7 @@ def test_a_batch_keeps_its_budget_unless_one_request_alone_is_larger(
 
 @given(requests=REQUESTS)
 def test_a_callers_requests_keep_their_order(requests: list[tuple[str, int, float]]) -> None:
-    order = list(_filled(requests).drain())
+    order = _filled(requests).drain()
     for caller in "abc":
         own = [i for i in order if requests[i][0] == caller]
         assert own == sorted(own)
@@ -67,7 +67,7 @@ def test_a_callers_requests_keep_their_order(requests: list[tuple[str, int, floa
 @given(n_first=st.integers(1, 30), n_second=st.integers(1, 30))
 def test_callers_take_turns(n_first: int, n_second: int) -> None:
     backlog = _filled([("a", 1, 1.0)] * n_first + [("b", 1, 1.0)] * n_second, 1000)
-    order = list(backlog.drain())
+    order = backlog.drain()
     turns = ["a" if i < n_first else "b" for i in order]
     both = 2 * min(n_first, n_second)
     assert turns[:both] == ["a", "b"] * (both // 2)

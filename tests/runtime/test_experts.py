@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hazgate import BundleError, Experts, Gate, InputError, Policy
+from hazgate import BundleError, Gate, InputError, Policy
+from hazgate.experts import Experts
 from hazgate.hedge import squared_losses, weights_of
 
 TEXTS = ["How do I kill a Python process?", "good morning", ""]

@@ -10,6 +10,7 @@ from hazgate.errors import DeadlineExceeded, HazgateError
 from hazgate.gate import Gate
 from hazgate.serving.backlog import Limits
 from hazgate.serving.batcher import Batcher, BatchFacts
+from hazgate.tokenization import as_texts
 from hazgate.verdict import Verdict
 
 
@@ -77,7 +78,7 @@ class AsyncGate:
             self.batcher.submit(
                 text, all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
             )
-            for text in texts
+            for text in as_texts(texts)
         ]
         answers = asyncio.gather(*map(asyncio.wrap_future, futures))
         try:

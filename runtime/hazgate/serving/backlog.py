@@ -2,7 +2,6 @@
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -164,7 +163,7 @@ class Backlog(Generic[T]):
                     return True
         return False
 
-    def drain(self) -> Iterable[T]:
+    def drain(self) -> list[T]:
         """Removes everything, in the order in which it would have run."""
         items: list[T] = []
         while self._queues:

@@ -199,7 +199,7 @@ class Batcher:
             self._condition.notify_all()
         self._thread.join(None if math.isinf(timeout_s) else max(0, until_s - time.monotonic()))
         with self._condition:
-            left = list(self._backlog.drain())
+            left = self._backlog.drain()
         for job in left:
             self._finish(job, Overloaded("the engine shut down before this text's turn"))
         return not left and not self._thread.is_alive()
@@ -279,8 +279,11 @@ class Batcher:
                 waited = time.monotonic() - job.added_s
                 self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
             # One batch may span a swap: each gate answers its own.
-            for gate in dict.fromkeys(id(job.gate) for job in taken.batch):
-                self._run([job for job in taken.batch if id(job.gate) == gate])
+            by_gate: dict[int, list[_Job]] = {}
+            for job in taken.batch:
+                by_gate.setdefault(id(job.gate), []).append(job)
+            for jobs in by_gate.values():
+                self._run(jobs)
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         started_s = time.monotonic()

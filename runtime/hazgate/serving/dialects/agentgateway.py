@@ -10,9 +10,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.conversation import parse_messages
-from hazgate.errors import HazgateError, InputError
-from hazgate.serving.dialects.litellm import blocks, reason_of
-from hazgate.serving.failures import FAILED_OPEN_HEADER
+from hazgate.errors import InputError
+from hazgate.serving.dialects.ruling import rule
 from hazgate.serving.service import Service
 
 _REJECT_STATUS = 403
@@ -72,20 +71,15 @@ def router(service: Service) -> APIRouter:
 
     async def decide(messages: list[dict[str, Any]], request: Request, answer: Response) -> Action:
         texts = [message.content for message in parse_messages(messages)] if messages else []
-        try:
-            verdicts = await service.check(texts, route="agentgateway", caller=request.state.caller)
-        except InputError:
-            raise
-        except HazgateError as error:
-            if not service.fails_open("agentgateway"):
-                raise
-            answer.headers[FAILED_OPEN_HEADER] = type(error).__name__
-            return Action(action=Pass(reason=f"no verdict: {type(error).__name__}"))
-        flagged = [verdict for verdict in verdicts if blocks(verdict)]
-        if not flagged:
+        ruling = await rule(service, texts, route="agentgateway", caller=request.state.caller)
+        answer.headers.update(ruling.headers)
+        if ruling.failed_open is not None:
+            return Action(action=Pass(reason=f"no verdict: {ruling.failed_open}"))
+        if ruling.reason is None:
             return Action(action=Pass(reason="nothing to block was found"))
-        reason = reason_of(flagged)
-        return Action(action=Reject(body=reason, status_code=_REJECT_STATUS, reason=reason))
+        return Action(
+            action=Reject(body=ruling.reason, status_code=_REJECT_STATUS, reason=ruling.reason)
+        )
 
     @routes.post("/request", summary="agentgateway's webhook, before the model")
     async def before(body: WebhookRequest, request: Request, response: Response) -> Action:

@@ -11,9 +11,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from hazgate.conversation import parse_messages
-from hazgate.errors import HazgateError, InputError
-from hazgate.serving.dialects.litellm import blocks, reason_of
-from hazgate.serving.failures import FAILED_OPEN_HEADER
+from hazgate.errors import InputError
+from hazgate.serving.dialects.ruling import rule
 from hazgate.serving.service import Service
 
 PREFIX = "/ext_authz"
@@ -37,20 +36,11 @@ def router(service: Service) -> APIRouter:
         body = await request.body()
         if request.headers.get(_PARTIAL, "").lower() == "true":
             raise InputError("the body was cut before it came here; raise max_request_bytes")
-        try:
-            verdicts = await service.check(
-                texts_of_body(body), route="ext_authz", caller=request.state.caller
-            )
-        except InputError:
-            raise
-        except HazgateError as error:
-            if not service.fails_open("ext_authz"):
-                raise
-            return Response(status_code=200, headers={FAILED_OPEN_HEADER: type(error).__name__})
-        flagged = [verdict for verdict in verdicts if blocks(verdict)]
-        if not flagged:
-            return Response(status_code=200)
-        return JSONResponse({"error": {"code": "blocked", "message": reason_of(flagged)}}, 403)
+        texts = texts_of_body(body)
+        ruling = await rule(service, texts, route="ext_authz", caller=request.state.caller)
+        if ruling.reason is None:
+            return Response(status_code=200, headers=ruling.headers)
+        return JSONResponse({"error": {"code": "blocked", "message": ruling.reason}}, 403)
 
     return routes
 

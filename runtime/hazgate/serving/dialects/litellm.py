@@ -9,10 +9,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from hazgate.errors import HazgateError, InputError
-from hazgate.serving.failures import FAILED_OPEN_HEADER
+from hazgate.serving.dialects.ruling import rule
 from hazgate.serving.service import Service
-from hazgate.verdict import Verdict
 
 
 class GuardrailRequest(BaseModel):
@@ -41,35 +39,13 @@ def router(service: Service) -> APIRouter:
         body: GuardrailRequest, request: Request, response: Response
     ) -> GuardrailResponse:
         texts = [*(body.texts or []), *_arguments(body.tool_calls or [])]
-        try:
-            verdicts = await service.check(texts, route="litellm", caller=request.state.caller)
-        except InputError:
-            # Whoever could pass by sending what cannot be read would.
-            raise
-        except HazgateError as error:
-            if not service.fails_open("litellm"):
-                raise
-            response.headers[FAILED_OPEN_HEADER] = type(error).__name__
+        ruling = await rule(service, texts, route="litellm", caller=request.state.caller)
+        response.headers.update(ruling.headers)
+        if ruling.reason is None:
             return GuardrailResponse(action="NONE")
-        flagged = [verdict for verdict in verdicts if blocks(verdict)]
-        if not flagged:
-            return GuardrailResponse(action="NONE")
-        return GuardrailResponse(action="BLOCKED", blocked_reason=reason_of(flagged))
+        return GuardrailResponse(action="BLOCKED", blocked_reason=ruling.reason)
 
     return routes
-
-
-def blocks(verdict: Verdict) -> bool:
-    """Whether a gateway stops the text: what a policy blocks, or without one what is flagged."""
-    if verdict.decision is not None:
-        return verdict.decision.action == "block"
-    return verdict.flagged
-
-
-def reason_of(verdicts: list[Verdict]) -> str:
-    """A sentence for the end user that names hazards alone."""
-    hazards = sorted({v.hazard for v in verdicts if v.hazard is not None})
-    return f"Blocked by the safety gate: {', '.join(hazards) or 'unsafe'}"
 
 
 def _arguments(tool_calls: list[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,61 @@
+"""What gateways that block ask: is there a text to stop, or no verdict and yet a pass?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hazgate.errors import HazgateError, InputError
+from hazgate.serving.failures import FAILED_OPEN_HEADER
+from hazgate.serving.service import Service
+from hazgate.serving.settings import FailOpenRoute
+from hazgate.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ruling:
+    """Of one request: why it is blocked, None if it is not.
+
+    `failed_open` is the kind of the error for which there is no verdict where the route lets such
+    texts pass, else None; `headers` say so to the gateway.
+    """
+
+    reason: str | None = None
+    failed_open: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with the answer."""
+        return {} if self.failed_open is None else {FAILED_OPEN_HEADER: self.failed_open}
+
+
+async def rule(
+    service: Service, texts: Sequence[str], *, route: FailOpenRoute, caller: str
+) -> Ruling:
+    """Whether any of the texts is to be stopped.
+
+    Raises:
+        InputError: a text cannot be read; whoever could pass by sending such ones would.
+        HazgateError: there is no verdict, and the route fails closed.
+    """
+    try:
+        verdicts = await service.check(texts, route=route, caller=caller)
+    except InputError:
+        raise
+    except HazgateError as error:
+        if not service.fails_open(route):
+            raise
+        return Ruling(failed_open=type(error).__name__)
+    stopped = [verdict for verdict in verdicts if _stops(verdict)]
+    return Ruling(reason=_reason(stopped) if stopped else None)
+
+
+def _stops(verdict: Verdict) -> bool:
+    """What a policy blocks, or without one what is flagged."""
+    if verdict.decision is not None:
+        return verdict.decision.action == "block"
+    return verdict.flagged
+
+
+def _reason(stopped: Sequence[Verdict]) -> str:
+    """A sentence for the end user that names hazards alone."""
+    hazards = sorted({verdict.hazard for verdict in stopped if verdict.hazard is not None})
+    return f"Blocked by the safety gate: {', '.join(hazards) or 'unsafe'}"
