@@ -7,14 +7,11 @@ request has a deadline; what is not answered by then does not count.
 
 import asyncio
 import math
-import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from benchmarks.machine import Machine, describe_machine, today
 from benchmarks.markdown import table
 from benchmarks.process import REPOSITORY
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.server import serving
 from hazgate import DeadlineExceeded, Gate, HazgateError, Overloaded
 from hazgate.evaluation.plots import STYLES, style
 from hazgate.serving.async_gate import AsyncGate
@@ -150,11 +148,11 @@ def measure_load(bundle: Path, variant: str, seconds: float, command: str) -> Lo
         taken.append(time.perf_counter() - start)
     unit_rate = 1 / statistics.mean(taken)
     figures = []
-    with _server(bundle, variant) as url:
+    with serving(bundle, "--config", _write_settings(variant)) as server:
         turns = [(load, name) for load in LOADS for name in ("direct", "embedded", "http")]
         for load_, name in track(turns, f"load on {gate.model.bundle}"):
             times = arrivals(load_ * unit_rate, seconds, _SEED + int(100 * load_))
-            found = asyncio.run(_run(name, gate, url, texts, times))
+            found = asyncio.run(_run(name, gate, server.url, texts, times))
             figures.append(figures_of(name, load_, found, seconds))
     return LoadResults(
         schema_version=SCHEMA_VERSION,
@@ -269,9 +267,7 @@ async def _run(
     return await offer(ask_direct, texts, times)
 
 
-@contextmanager
-def _server(bundle: Path, variant: str) -> Iterator[str]:
-    """`hazgate serve` on a free port."""
+def _write_settings(variant: str) -> Path:
     folder = REPOSITORY / "build" / "load"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "serve.toml"
@@ -279,32 +275,7 @@ def _server(bundle: Path, variant: str) -> Iterator[str]:
         f'[engine]\nvariant = "{variant}"\n[request]\ntimeout_s = {_SERVER_TIMEOUT_S}\n',
         encoding="utf-8",
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [
-            *(sys.executable, "-m", "hazgate", "serve", str(bundle)),
-            *("--config", str(config), "--port", str(port)),
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            if process.poll() is not None:
-                raise BenchmarkError(f"hazgate serve ended with {process.returncode}")
-            try:
-                if httpx.get(f"{url}/health/ready", timeout=2).is_success:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        else:
-            raise BenchmarkError("hazgate serve was not ready within a minute")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
+    return config
 
 
 @click.command(epilog="Example: python -m benchmarks.load --variant int8 --seconds 15")

@@ -12,10 +12,10 @@ import openai
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.server import Server, serving
 from hazgate import BundleError, Gate
 from hazgate.cli import cli
 from hazgate.serving.settings import ServeSettings
-from tests.support.server import Server, serving
 from tests.support.spotter import MORNING_HAZARD, write_spotter
 from tests.support.tiny import HAZARDS
 
