@@ -1,19 +1,25 @@
 """Every dialect says of a text what the gate says, in its own words, and no failure is a pass."""
 
+import asyncio
 import dataclasses
 import json
 import logging
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 from hazgate import Gate, InferenceError, Policy
 from hazgate.serving.app import create_app
-from hazgate.serving.edge import read_api_keys
+from hazgate.serving.keys import read_api_keys
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS
@@ -60,7 +66,7 @@ class _Broken:
 
 
 @contextmanager
-def _breaking(gate: Gate, settings: ServeSettings) -> Iterator[tuple[TestClient, _Broken]]:
+def breaking(gate: Gate, settings: ServeSettings) -> Iterator[tuple[TestClient, _Broken]]:
     session = _Broken(gate.gate.session)
     level = dataclasses.replace(gate.gate, session=cast("Any", session))
     with served(dataclasses.replace(gate, gate=level), settings) as client:
@@ -129,6 +135,31 @@ def test_a_lone_surrogate_is_4xx(client: TestClient) -> None:
         "/v1/check", content=b'{"text": "\\ud800"}', headers={"content-type": "application/json"}
     )
     assert 400 <= answer.status_code < 500
+
+
+def test_a_growing_text_is_answered_piece_by_piece_and_read_whole_at_its_end(
+    client: TestClient, spotting: Gate
+) -> None:
+    with client.websocket_connect("/v1/watch") as socket:
+        answers = []
+        for piece in ("good " * 3, "morning ", "good"):
+            socket.send_json({"text": piece})
+            answers.append(socket.receive_json())
+        socket.send_json({"end": True})
+        last = socket.receive_json()
+    assert [answer["unsafe"] for answer in answers] == [False, True, True]
+    assert last["unsafe"] is True
+    assert last["verdict"] == spotting.check("good good good morning good").to_dict()
+
+
+@pytest.mark.parametrize("message", ["{", '{"text": 7}', '{"other": 1}', '{"text": "\\ud800"}'])
+def test_a_piece_that_cannot_be_read_ends_the_text(client: TestClient, message: str) -> None:
+    with client.websocket_connect("/v1/watch") as socket:
+        socket.send_text(message)
+        assert socket.receive_json()["error"]["code"] == "invalid_input"
+        with pytest.raises(WebSocketDisconnect) as caught:
+            socket.receive_json()
+    assert caught.value.code == 1008
 
 
 # Other dialects
@@ -217,7 +248,43 @@ def test_kserve_names_its_tensors_and_infers(client: TestClient, spotting: Gate)
     wrong = {**tensor, "shape": [3]}
     answer = client.post(f"/v2/models/{name}/infer", json={"inputs": [wrong]})
     assert answer.status_code == 400
-    assert "shape [3] has 3 elements, data has 2" in answer.json()["error"]
+    assert "does not hold 2 elements" in answer.json()["error"]
+
+
+def test_kserve_takes_and_gives_tensors_in_binary(client: TestClient, spotting: Gate) -> None:
+    texts = [b"good", b"good morning"]
+    raw = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    tensor = {
+        "name": "text",
+        "datatype": "BYTES",
+        "shape": [2],
+        "parameters": {"binary_data_size": len(raw)},
+    }
+    request = {
+        "inputs": [tensor],
+        "outputs": [
+            {"name": "unsafe", "parameters": {"binary_data": True}},
+            {"name": "flagged", "parameters": {"binary_data": False}},
+        ],
+    }
+    head = json.dumps(request).encode()
+    url, length = f"/v2/models/{spotting.model.bundle}/infer", "inference-header-content-length"
+    answer = client.post(url, content=head + raw, headers={length: str(len(head))})
+    n_head = int(answer.headers[length])
+    unsafe, flagged = json.loads(answer.content[:n_head])["outputs"]
+    assert unsafe["parameters"] == {"binary_data_size": 8}
+    expected = [spotting.check(text.decode()).unsafe for text in texts]
+    assert (
+        np.frombuffer(answer.content[n_head:], "<f4").tolist()
+        == np.asarray(expected, np.float32).tolist()
+    )
+    assert flagged["data"] == [False, True]
+    for wrong in ("x", str(len(head) + len(raw) + 1), "3"):
+        answer = client.post(url, content=head + raw, headers={length: wrong})
+        assert answer.status_code == 400
+        assert isinstance(answer.json()["error"], str)
+    short = client.post(url, content=head + raw[:-1], headers={length: str(len(head))})
+    assert short.status_code == 400
 
 
 def test_litellm_is_always_told_an_action(client: TestClient) -> None:
@@ -278,7 +345,7 @@ def test_a_policy_that_only_flags_lets_gateways_pass(spotting: Gate) -> None:
 
 
 def test_no_failure_is_a_pass_and_the_probe_turns_red_until_it_is_mended(spotting: Gate) -> None:
-    with _breaking(spotting, ServeSettings()) as (client, session):
+    with breaking(spotting, ServeSettings()) as (client, session):
         assert client.get("/health/ready").status_code == 200
         session.broken = True
         bodies = {
@@ -302,7 +369,7 @@ def test_no_failure_is_a_pass_and_the_probe_turns_red_until_it_is_mended(spottin
 
 def test_a_route_that_fails_open_says_so_and_is_counted(spotting: Gate) -> None:
     settings = ServeSettings(fail_open=("litellm",))
-    with _breaking(spotting, settings) as (client, session):
+    with breaking(spotting, settings) as (client, session):
         session.broken = True
         answer = client.post(LITELLM, json={"texts": ["morning"]})
         assert answer.json()["action"] == "NONE"
@@ -332,6 +399,47 @@ def test_a_body_over_the_limit_is_413_with_and_without_a_length(spotting: Gate) 
         assert streamed.status_code == 413
 
 
+def test_a_body_that_does_not_come_is_408_and_keeps_nobody_waiting(spotting: Gate) -> None:
+    async def exchange() -> list[Message]:
+        sent: list[Message] = []
+        parts: list[Message] = [{"type": "http.request", "body": b'{"text"', "more_body": True}]
+
+        async def receive() -> Message:
+            if parts:
+                return parts.pop()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/check",
+            "query_string": b"",
+            "headers": headers,
+        }
+        settings = ServeSettings(request=RequestTable(body_timeout_s=0.01))
+        await create_app(spotting, settings)(scope, receive, send)
+        return sent
+
+    start, body = asyncio.run(exchange())
+    assert start["status"] == 408
+    assert json.loads(body["body"])["error"]["code"] == "body_timeout"
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    for jump_s in (-1e9, 1e9):
+        monkeypatch.setattr(time, "time", lambda jump_s=jump_s: real() + jump_s)
+        answer = client.post("/v1/check", json={"text": "morning"})
+        assert (answer.status_code, answer.json()["flagged"]) == (200, True)
+
+
 def test_without_a_known_key_nothing_but_a_probe_is_answered(
     spotting: Gate, tmp_path: Path
 ) -> None:
@@ -344,6 +452,12 @@ def test_without_a_known_key_nothing_but_a_probe_is_answered(
             assert client.post("/v1/check", json=body, headers=headers).status_code == status
         assert client.get("/health/ready").status_code == 200
         assert client.get("/metrics").status_code == 401
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/watch"):
+            pass
+        headers = {"authorization": "Bearer first-key"}
+        with client.websocket_connect("/v1/watch", headers=headers) as socket:
+            socket.send_json({"end": True})
+            assert socket.receive_json()["unsafe"] is False
 
 
 def test_every_answer_has_a_request_id_the_callers_where_it_is_usable(client: TestClient) -> None:
@@ -367,6 +481,24 @@ def test_figures_count_verdicts_by_hazard_and_no_text_is_in_them_or_in_a_log(
     assert 'hazgate_verdicts_total{flagged="false",hazard="none"} 1.0' in figures
     assert 'hazgate_requests_total{outcome="ok",route="check"} 2.0' in figures
     assert MARKER not in figures + caplog.text
+    # A run of each level, with its tokens and its padding.
+    assert 'hazgate_run_seconds_count{level="level2"}' in figures
+    assert 'hazgate_padding_total{level="level1"} 0.0' in figures
+
+
+def test_a_line_a_request_has_its_id_and_what_became_of_it(
+    spotting: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="hazgate.requests")
+    with served(spotting) as client:
+        headers = {"x-request-id": "abc-1"}
+        client.post("/v1/check", json={"texts": ["morning", "good"]}, headers=headers)
+        client.post("/v1/check", json={"texts": ["good"] * 257})
+    first, second = (record for record in caplog.records if record.name == "hazgate.requests")
+    fields = vars(first)
+    assert (fields["request_id"], fields["outcome"], fields["texts"]) == ("abc-1", "ok", 2)
+    assert (fields["flagged"], fields["hazards"]) == (1, {HAZARDS[MORNING_HAZARD]: 1})
+    assert vars(second)["outcome"] == "InputError"
 
 
 def test_the_api_is_described(client: TestClient) -> None:

@@ -1,10 +1,14 @@
 """What is shipped to deploy with names what the server has."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from hazgate.serving.metrics import Metrics
 from hazgate.serving.settings import ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
@@ -37,3 +41,24 @@ def test_the_image_runs_the_server_itself_so_that_signals_reach_it() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     (entry,) = (line for line in dockerfile.splitlines() if line.startswith("ENTRYPOINT"))
     assert entry.startswith('ENTRYPOINT ["/opt/hazgate/bin/hazgate", "serve"')
+
+
+def test_the_dashboard_asks_for_no_figure_that_the_server_does_not_have() -> None:
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"hazgate_\w+", target["expr"])
+    }
+    families = text_string_to_metric_families(Metrics().text().decode())
+    known = {
+        family.name: family.type for family in families if not family.name.endswith("_created")
+    }
+    suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+    samples = {name + suffix for name, kind in known.items() for suffix in suffixes[kind]}
+    assert asked
+    assert asked <= samples
+    # And every figure is to be seen somewhere.
+    unseen = {name for name in known if not any(each.startswith(name) for each in asked)}
+    assert unseen <= {"hazgate_batch_seconds"}

@@ -1,21 +1,31 @@
 """The server as its users run it: a process, real clients, real signals."""
 
+import contextlib
+import os
+import shutil
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import httpx
 import openai
+import psutil
 import pytest
+import trustme
 from click.testing import CliRunner
+from open_inference.grpc import protocol
+from open_inference.grpc.service import GRPCInferenceServiceStub
 
 from benchmarks.server import Server, serving
 from hazgate import BundleError, Gate
 from hazgate.cli import cli
 from hazgate.serving.settings import ServeSettings
+from tests.support.ports import free_port
 from tests.support.spotter import MORNING_HAZARD, write_spotter
 from tests.support.tiny import HAZARDS
 
@@ -178,3 +188,109 @@ def test_help_has_an_example() -> None:
 def test_a_bundle_that_cannot_be_served_exits_with_3(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["serve", str(tmp_path)])
     assert done.exit_code == 3
+
+
+def test_certificates_are_for_http_and_grpc_alike(bundle: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    config = tmp_path / "serve.toml"
+    port = free_port()
+    config.write_text(
+        f'grpc_port = {port}\n[tls]\ncertificate_file = "chain.pem"\nkey_file = "key.pem"\n',
+        encoding="utf-8",
+    )
+    ca_file = tmp_path / "ca.pem"
+    with serving(bundle, "--config", config, ca_file=ca_file) as server:
+        trust = ssl.create_default_context(cafile=ca_file)
+        body = {"text": "morning"}
+        assert httpx.post(f"{server.url}/v1/check", json=body, verify=trust).json()["flagged"]
+        credentials = grpc.ssl_channel_credentials(ca_file.read_bytes())
+        with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            assert stub.ServerReady(protocol.ServerReadyRequest()).ready
+
+
+def test_a_bundle_that_is_deleted_is_served_on_and_not_reloaded(
+    bundle: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(bundle, tmp_path / "own"))
+    with serving(own) as server, httpx.Client(base_url=server.url) as client:
+        shutil.rmtree(own)
+        assert client.post("/v1/check", json={"text": "good morning"}).json()["flagged"]
+        server.process.send_signal(signal.SIGHUP)
+        for i in range(20):
+            answer = client.post("/v1/check", json={"text": f"morning {i}"})
+            assert (answer.status_code, answer.json()["flagged"]) == (200, True)
+
+
+def test_connections_that_send_no_request_and_headers_without_end_delay_nobody(
+    server: Server,
+) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            idle = stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            idle.sendall(b"POST /v1/check HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        flood = stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+        with contextlib.suppress(ConnectionError):
+            flood.sendall(b"GET /info HTTP/1.1\r\nHost: x\r\n")
+            for i in range(20_000):
+                flood.sendall(b"X-%d: %s\r\n" % (i, b"a" * 100))
+        with contextlib.suppress(ConnectionError):
+            answer = flood.recv(1000)
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+        assert httpx.post(f"{server.url}/v1/check", json={"text": "morning"}).json()["flagged"]
+
+
+def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(bundle: Path) -> None:
+    with serving(bundle, "--workers", "2") as server:
+        workers = _workers(server, 2)
+        os.kill(workers[0].pid, signal.SIGKILL)
+        answered = 0
+        until = time.monotonic() + 30
+        while time.monotonic() < until and set(_workers(server, 1)) <= set(workers):
+            # A connection each: what the dead one had accepted is lost, and nothing else.
+            with contextlib.suppress(httpx.TransportError):
+                answer = httpx.post(f"{server.url}/v1/check", json={"text": "morning"})
+                assert answer.json()["flagged"]
+                answered += 1
+        assert answered
+        assert len(_workers(server, 2)) == 2
+        figures = httpx.get(f"{server.url}/metrics").text
+        assert server.stop() == 0
+    # What the dead worker has counted is not lost, and both count together.
+    (line,) = (x for x in figures.splitlines() if x.startswith("hazgate_requests_total{"))
+    assert float(line.rpartition(" ")[2]) >= answered
+
+
+def test_workers_share_the_weights_that_they_map(tiny_bundle: Path) -> None:
+    with serving(tiny_bundle, "--workers", "2") as server:
+        maps = [
+            {m.path for m in process.memory_maps() if m.path.startswith(str(tiny_bundle))}
+            for process in _workers(server, 2)
+        ]
+    assert maps[0] == maps[1]
+    assert maps[0]
+
+
+def _workers(server: Server, at_least: int) -> list[psutil.Process]:
+    """The processes that serve, once there are so many."""
+    parent = psutil.Process(server.process.pid)
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        found = [child for child in parent.children() if _is_worker(child)]
+        if len(found) >= at_least:
+            break
+        time.sleep(0.1)
+    return found
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    # Beside them there is the tracker of multiprocessing's resources, and who has died just now.
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return False

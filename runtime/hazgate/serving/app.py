@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -26,15 +27,21 @@ from hazgate.serving.dialects import (
     native,
     openai,
     tei,
+    watch,
 )
 from hazgate.serving.edge import Edge
 from hazgate.serving.failures import failure_of
+from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
+from hazgate.serving.observed import observed
 from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
 
+if TYPE_CHECKING:
+    from hazgate.serving.tracing import Traces
+
 _LOG = logging.getLogger("hazgate.serving")
-_DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz)
+_DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz, watch)
 # Read once before the server is ready: the first run of a shape allocates what others find.
 _CANARIES = ("hello", "How do I kill a Python process?", "word " * 400)
 
@@ -54,15 +61,17 @@ def create_app(
         reopen: what SIGHUP opens instead, bundle and policies anew; None leaves SIGHUP alone.
     """
     metrics = Metrics()
+    traces = _traces() if settings.traces else None
     service = Service(
         gate=AsyncGate(
-            gate,
+            observed(gate, metrics.count_run),
             limits=settings.queue,
             cache_entries=settings.engine.cache_entries,
             on_batch=metrics.count_batch,
         ),
         settings=settings,
-        metrics=metrics,
+        observers=[metrics.count_request, log_request, *([traces.add] if traces else [])],
+        on_failed_open=metrics.count_failed_open,
     )
 
     @asynccontextmanager
@@ -75,15 +84,18 @@ def create_app(
         def reload_now() -> None:
             assert reopen is not None
             # A task that nothing refers to may be collected before it ends.
-            task = asyncio.create_task(_reload(service, reopen))
+            task = asyncio.create_task(_reload(service, reopen, metrics))
             reloading.add(task)
             task.add_done_callback(reloading.discard)
 
         if reopen is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_now)
-        yield
-        service.health.draining = True
+        async with _grpc(service, key_digests):
+            yield
+            service.health.draining = True
         await service.gate.close(settings.drain_timeout_s)
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="hazgate",
@@ -93,15 +105,45 @@ def create_app(
     )
     for dialect in _DIALECTS:
         app.include_router(dialect.router(service))
-    _add_operations(app, service)
+    _add_operations(app, service, metrics)
     _add_playground(app)
     app.add_exception_handler(HazgateError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    return Edge(app, max_body_bytes=settings.request.max_body_bytes, key_digests=key_digests)
+    edge = Edge(
+        app,
+        max_body_bytes=settings.request.max_body_bytes,
+        body_timeout_s=settings.request.body_timeout_s,
+        key_digests=key_digests,
+    )
+    return traces.around(edge) if traces else edge
 
 
-async def _reload(service: Service, reopen: Callable[[], Gate]) -> None:
+def _traces() -> "Traces":
+    # Only `hazgate[otel]` brings its libraries.
+    from hazgate.serving.tracing import Traces
+
+    return Traces()
+
+
+@asynccontextmanager
+async def _grpc(service: Service, key_digests: Sequence[bytes]) -> AsyncIterator[None]:
+    """Answers gRPC, if settings ask for it, until the end of the block and what came before it."""
+    settings = service.settings
+    if settings.grpc_port is None:
+        yield
+        return
+    # Only `hazgate[grpc]` brings its libraries.
+    from hazgate.serving.rpc.endpoint import start
+
+    server = await start(service, key_digests)
+    try:
+        yield
+    finally:
+        await server.stop(settings.drain_timeout_s)
+
+
+async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics) -> None:
     """Opens what is there now and answers by it; where that fails, by the old as before."""
     try:
         gate = await asyncio.to_thread(reopen)
@@ -110,7 +152,7 @@ async def _reload(service: Service, reopen: Callable[[], Gate]) -> None:
     except HazgateError as error:
         _LOG.error("not reloaded, still serving what was: %s", error)
         return
-    service.gate.batcher.swap(gate)
+    service.gate.batcher.swap(observed(gate, metrics.count_run))
     _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
 
 
@@ -125,7 +167,7 @@ def _add_playground(app: FastAPI) -> None:
         return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-def _add_operations(app: FastAPI, service: Service) -> None:
+def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/health/live", tags=["operations"], summary="Is the process alive?")
     async def live() -> dict[str, bool]:
         return {"live": True}
@@ -158,9 +200,9 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         }
 
     @app.get("/metrics", tags=["operations"], summary="Figures in Prometheus' text format")
-    async def metrics() -> Response:
-        service.metrics.waiting.set(service.gate.batcher.n_waiting)
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+    async def figures() -> Response:
+        metrics.set_waiting(service.gate.batcher.n_waiting)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 async def _on_error(_: Request, error: Exception) -> Response:

@@ -29,12 +29,18 @@ _Key = tuple[bytes, bool, str | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchFacts:
-    """What one run of the engine was: for metrics, not for answers."""
+    """What one batch was: for metrics, not for answers.
+
+    `queue_s` is how long its first request had waited, `tokenize_s` of each what passed from its
+    arrival to its place in the queue, `n_waiting` how many wait still.
+    """
 
     n_requests: int
     n_tokens: int
+    n_waiting: int
     queue_s: float
     run_s: float
+    tokenize_s: tuple[float, ...]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -45,6 +51,7 @@ class _Job:
     question: Question
     key: _Key
     deadline_s: float
+    arrived_s: float
     added_s: float
     waiters: list[Future[Verdict]] = field(default_factory=list)
 
@@ -161,10 +168,10 @@ class Batcher:
             A future of the verdict, or of what `check` raises. `abandon` takes it back.
         """
         future: Future[Verdict] = Future()
-        deadline_s = time.monotonic() + timeout_s
+        arrived_s = time.monotonic()
         try:
             (self._tokenizing_long if _is_long(text) else self._tokenizing).submit(
-                self._enter, future, text, all_levels, tenant, caller, deadline_s
+                self._enter, future, text, all_levels, tenant, caller, arrived_s, timeout_s
             )
         except RuntimeError:
             # The pool takes nothing after shutdown.
@@ -211,7 +218,8 @@ class Batcher:
         all_levels: bool,
         tenant: str | None,
         caller: str,
-        deadline_s: float,
+        arrived_s: float,
+        timeout_s: float,
     ) -> None:
         """Tokenises a request and puts it into the backlog; on the tokenising thread."""
         if future.cancelled():
@@ -220,44 +228,44 @@ class Batcher:
         try:
             (question,) = gate.ask([text], all_levels=all_levels, tenant=tenant)
             digest = hashlib.sha256(text.encode("utf-8")).digest()
-            self._join(gate, question, (digest, all_levels, tenant), caller, deadline_s, future)
+            job = _Job(
+                gate=gate,
+                question=question,
+                key=(digest, all_levels, tenant),
+                deadline_s=arrived_s + timeout_s,
+                arrived_s=arrived_s,
+                added_s=time.monotonic(),
+                waiters=[future],
+            )
+            self._join(job, caller)
         # Whatever it is, the caller must hear of it.
         except Exception as error:
             _resolve(future, error)
 
-    def _join(
-        self,
-        gate: Gate,
-        question: Question,
-        key: _Key,
-        caller: str,
-        deadline_s: float,
-        future: Future[Verdict],
-    ) -> None:
+    def _join(self, job: _Job, caller: str) -> None:
+        """Answers a new job from the cache, or joins it to an equal one, or lets it wait."""
+        (future,) = job.waiters
         with self._condition:
-            cached = self._cache.get(key) if gate is self._gate else None
+            cached = self._cache.get(job.key) if job.gate is self._gate else None
             if cached is not None:
-                self._cache.move_to_end(key)
+                self._cache.move_to_end(job.key)
                 _resolve(future, cached)
                 return
-            job = self._jobs.get(key)
+            equal = self._jobs.get(job.key)
             # Who would wait longer than the first asker may lose its answer: it gets its own job.
-            if job is not None and job.gate is gate and job.deadline_s >= deadline_s:
-                job.waiters.append(future)
-                self._job_of[future] = job
+            if equal is not None and equal.gate is job.gate and equal.deadline_s >= job.deadline_s:
+                equal.waiters.append(future)
+                self._job_of[future] = equal
                 return
-            job = _Job(
-                gate=gate,
-                question=question,
-                key=key,
-                deadline_s=deadline_s,
-                added_s=time.monotonic(),
-                waiters=[future],
-            )
             put_out = self._backlog.add(
-                Waiting(item=job, caller=caller, n_tokens=question.n_tokens, deadline_s=deadline_s)
+                Waiting(
+                    item=job,
+                    caller=caller,
+                    n_tokens=job.question.n_tokens,
+                    deadline_s=job.deadline_s,
+                )
             )
-            self._jobs[key] = job
+            self._jobs[job.key] = job
             self._job_of[future] = job
             self._condition.notify()
         for other in put_out:
@@ -303,8 +311,10 @@ class Batcher:
         facts = BatchFacts(
             n_requests=len(jobs),
             n_tokens=n_tokens,
+            n_waiting=self.n_waiting,
             queue_s=started_s - min(job.added_s for job in jobs),
             run_s=run_s,
+            tokenize_s=tuple(job.added_s - job.arrived_s for job in jobs),
         )
         try:
             if self._on_batch is not None:

@@ -1,12 +1,20 @@
-"""What an operator watches: counts and durations, never a text."""
+"""What an operator watches: counts and durations, never a text.
 
-from collections.abc import Sequence
+With several worker processes each keeps its figures in a file of the folder that prometheus_client
+finds in PROMETHEUS_MULTIPROC_DIR, and whichever is asked adds them up.
+"""
+
+import os
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from hazgate.serving.batcher import BatchFacts
-from hazgate.verdict import Verdict
+from hazgate.serving.observed import RunFacts
+from hazgate.serving.service import RequestFacts
 
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -16,81 +24,109 @@ class Metrics:
 
     def __init__(self) -> None:
         """All figures at zero."""
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "hazgate_requests",
-            "Requests by route and outcome.",
-            ("route", "outcome"),
-            registry=self.registry,
+        self._registry = CollectorRegistry()
+        self._requests = self._counter(
+            "hazgate_requests", "Requests by route and outcome.", "route", "outcome"
         )
-        self._request_s = Histogram(
-            "hazgate_request_seconds",
-            "From a request's arrival to its answer.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._request_s = self._seconds(
+            "hazgate_request_seconds", "From a request's arrival to its answer.", "route"
         )
-        self._verdicts = Counter(
+        self._verdicts = self._counter(
             "hazgate_verdicts",
             "Verdicts by what they name; hazard is none where the gate stayed shut.",
-            ("flagged", "hazard"),
-            registry=self.registry,
+            "flagged",
+            "hazard",
         )
-        self._truncated = Counter(
-            "hazgate_truncated", "Texts whose end was not read.", registry=self.registry
+        self._shadow = self._counter(
+            "hazgate_shadow_decisions",
+            "Texts by what the policy does and what the one that is tried out would do.",
+            "action",
+            "shadow",
         )
-        self._fail_open = Counter(
-            "hazgate_failed_open",
-            "Texts that were let pass without a verdict, by route.",
-            ("route",),
-            registry=self.registry,
+        self._truncated = self._counter("hazgate_truncated", "Texts whose end was not read.")
+        self._fail_open = self._counter(
+            "hazgate_failed_open", "Texts that were let pass without a verdict, by route.", "route"
         )
         self._batch_requests = Histogram(
             "hazgate_batch_requests",
-            "Requests that one run of the engine answered.",
+            "Requests that one batch answered.",
             buckets=_SIZES,
-            registry=self.registry,
+            registry=self._registry,
         )
-        self._batch_tokens = Counter(
-            "hazgate_tokens", "Tokens that Level 1 read.", registry=self.registry
+        self._tokenize_s = self._seconds(
+            "hazgate_tokenize_seconds", "From a text's arrival to its place in the queue."
         )
-        self._queue_s = Histogram(
-            "hazgate_queue_seconds",
-            "How long the first request of a run had waited.",
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._queue_s = self._seconds(
+            "hazgate_queue_seconds", "How long the first request of a batch had waited."
         )
-        self._run_s = Histogram(
-            "hazgate_run_seconds", "A run of the engine.", buckets=_SECONDS, registry=self.registry
+        self._batch_s = self._seconds("hazgate_batch_seconds", "A batch through both levels.")
+        self._run_s = self._seconds("hazgate_run_seconds", "One run of a level's graph.", "level")
+        self._tokens = self._counter("hazgate_tokens", "Tokens that a level read.", "level")
+        self._padding = self._counter(
+            "hazgate_padding", "Positions beside them that are padding.", "level"
         )
-        self.waiting = Gauge(
-            "hazgate_waiting_requests", "Requests that wait now.", registry=self.registry
+        self._waiting = Gauge(
+            "hazgate_waiting_requests",
+            "Requests that wait now.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
 
-    def count_request(self, route: str, outcome: str, seconds: float) -> None:
-        """An answered request; `outcome` is "ok" or the kind of the error."""
-        self._requests.labels(route, outcome).inc()
-        self._request_s.labels(route).observe(seconds)
-
-    def count_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Verdicts that were given."""
-        for verdict in verdicts:
+    def count_request(self, facts: RequestFacts) -> None:
+        """A request that was answered, and its verdicts if it has any."""
+        self._requests.labels(facts.route, facts.outcome).inc()
+        self._request_s.labels(facts.route).observe(facts.seconds)
+        for verdict in facts.verdicts:
             hazard = verdict.hazard if verdict.flagged and verdict.hazard else "none"
             self._verdicts.labels(str(verdict.flagged).lower(), hazard).inc()
             if verdict.truncated:
                 self._truncated.inc()
+            if verdict.decision is not None and verdict.shadow is not None:
+                self._shadow.labels(verdict.decision.action, verdict.shadow.action).inc()
 
     def count_failed_open(self, route: str) -> None:
         """A request that a route let pass without a verdict."""
         self._fail_open.labels(route).inc()
 
     def count_batch(self, facts: BatchFacts) -> None:
-        """A run of the engine; called on its thread."""
+        """A batch; called on the engine's thread."""
         self._batch_requests.observe(facts.n_requests)
-        self._batch_tokens.inc(facts.n_tokens)
+        self.set_waiting(facts.n_waiting)
         self._queue_s.observe(facts.queue_s)
-        self._run_s.observe(facts.run_s)
+        self._batch_s.observe(facts.run_s)
+        for seconds in facts.tokenize_s:
+            self._tokenize_s.observe(seconds)
+
+    def count_run(self, facts: RunFacts) -> None:
+        """A run of a graph; called on its thread."""
+        self._run_s.labels(facts.level).observe(facts.seconds)
+        self._tokens.labels(facts.level).inc(facts.n_tokens)
+        self._padding.labels(facts.level).inc(facts.n_positions - facts.n_tokens)
+
+    def set_waiting(self, n_waiting: int) -> None:
+        """How many requests wait in this process now."""
+        self._waiting.set(n_waiting)
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        return generate_latest(self.registry)
+        folder = os.environ.get(MULTIPROCESS_FOLDER)
+        if folder is None:
+            return generate_latest(self._registry)
+        _forget_dead_workers(Path(folder))
+        together = CollectorRegistry()
+        MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self._registry)
+
+    def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:
+        return Histogram(name, documentation, labels, buckets=_SECONDS, registry=self._registry)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """What they counted stays; that something waits in them does not."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            mark_process_dead(int(pid))  # type: ignore[no-untyped-call]

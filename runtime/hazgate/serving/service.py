@@ -1,12 +1,12 @@
 """What every dialect asks: verdicts, counted, within the server's limits."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hazgate.errors import HazgateError, InferenceError, InputError
 from hazgate.serving.async_gate import AsyncGate
-from hazgate.serving.metrics import Metrics
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
 from hazgate.verdict import Verdict
 
@@ -30,12 +30,27 @@ class Health:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RequestFacts:
+    """One request that ended: for metrics, logs and traces; nothing of its texts.
+
+    `outcome` is "ok", "cancelled", or the kind of the error; only with "ok" there are verdicts.
+    """
+
+    route: str
+    outcome: str
+    seconds: float
+    n_texts: int
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A gate with its settings, figures and state."""
+    """A gate with its settings and state, and those who are told what happens."""
 
     gate: AsyncGate
     settings: ServeSettings
-    metrics: Metrics
+    observers: Sequence[Callable[[RequestFacts], None]] = ()
+    on_failed_open: Callable[[str], None] = lambda _: None
     health: Health = field(default_factory=Health)
 
     async def check(
@@ -46,8 +61,9 @@ class Service:
         caller: str = "",
         all_levels: bool = False,
         tenant: str | None = None,
+        timeout_s: float = math.inf,
     ) -> list[Verdict]:
-        """The verdict on each text of one request.
+        """The verdict on each text of one request; `timeout_s` may shorten the server's own.
 
         Raises:
             HazgateError: there is no verdict; of which kind says what the dialect answers.
@@ -55,6 +71,7 @@ class Service:
         start_s = time.monotonic()
         # What stands if the caller hangs up.
         outcome = "cancelled"
+        verdicts: list[Verdict] = []
         try:
             if len(texts) > self.settings.request.max_texts:
                 raise InputError(
@@ -66,23 +83,35 @@ class Service:
                 all_levels=all_levels,
                 tenant=tenant,
                 caller=caller,
-                timeout_s=self.settings.request.timeout_s,
+                timeout_s=min(timeout_s, self.settings.request.timeout_s),
             )
             outcome = "ok"
             self.health.failing = False
-            self.metrics.count_verdicts(verdicts)
         except HazgateError as error:
             outcome = type(error).__name__
             if isinstance(error, InferenceError):
                 self.health.failing = True
             raise
         finally:
-            self.metrics.count_request(route, outcome, time.monotonic() - start_s)
+            self.tell(
+                RequestFacts(
+                    route=route,
+                    outcome=outcome,
+                    seconds=time.monotonic() - start_s,
+                    n_texts=len(texts),
+                    verdicts=tuple(verdicts),
+                )
+            )
         return verdicts
 
+    def tell(self, facts: RequestFacts) -> None:
+        """Tells whoever observes that a request ended."""
+        for observe in self.observers:
+            observe(facts)
+
     def fails_open(self, route: FailOpenRoute) -> bool:
-        """Whether `route` lets a text pass of which there is no verdict; counted if it does."""
+        """Whether `route` lets a text pass of which there is no verdict; told if it does."""
         if route not in self.settings.fail_open:
             return False
-        self.metrics.count_failed_open(route)
+        self.on_failed_open(route)
         return True

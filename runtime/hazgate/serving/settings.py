@@ -1,28 +1,37 @@
 """How a server is set up: one TOML file, strictly parsed, every problem at once."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hazgate.buckets import parse_bucket
 from hazgate.decode import decode
-from hazgate.errors import BundleError
+from hazgate.errors import BundleError, HazgateError
+from hazgate.providers.table import find_provider
 from hazgate.serving.backlog import Limits
 
 SCHEMA_VERSION = 1
 
 # Dialects whose answer can say "let it pass" without saying that a text is safe.
-FailOpenRoute = Literal["litellm", "agentgateway", "ext_authz"]
+FailOpenRoute = Literal["litellm", "agentgateway", "ext_authz", "ext_proc"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineTable:
-    """What answers: arguments of `Gate.open`, and verdicts kept by digest of their text."""
+    """What answers: arguments of `Gate.open`, and verdicts kept by digest of their text.
+
+    `buckets` (as "8x512") and the folder `programs` are for providers that compile.
+    """
 
     variant: str | None = None
-    provider: str = "CPUExecutionProvider"
+    providers: tuple[str, ...] = ("cpu",)
+    device_id: int = 0
     threads: int | None = None
+    workers: int = 1
+    buckets: tuple[str, ...] = ()
+    programs: str | None = None
     cache_entries: int = 0
 
 
@@ -30,12 +39,14 @@ class EngineTable:
 class RequestTable:
     """What a request may be.
 
-    `timeout_s` is how long an answer is of use, whoever asks; `max_texts` how many texts one
+    `timeout_s` is how long an answer is of use, whoever asks; `body_timeout_s` how long the next
+    piece of a body may take to come; `max_texts` how many texts one
     request may bring, and `max_text_tokens` how long each may be: while a text runs, others wait.
     """
 
     timeout_s: float = 2.0
     max_body_bytes: int = 2_000_000
+    body_timeout_s: float = 10.0
     max_texts: int = 256
     max_text_tokens: int = 16_384
 
@@ -49,25 +60,41 @@ class PolicyTable:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TlsTable:
+    """PEM files of the server's certificate chain and of its private key."""
+
+    certificate_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServeSettings:
     """Everything about a server but its bundle.
 
     `fail_open` names the routes that let a text pass when there is no verdict, because of overload,
     a deadline or an engine's failure; all others refuse. Such an answer says so in a header and is
     counted; no route ever makes a verdict up. `api_keys_file` has one key a line, any of which a
-    request must bring as a bearer token.
+    request must bring as a bearer token. `grpc_port` is where gRPC is answered beside HTTP, by
+    nobody if it is None. Each of `workers` processes has an engine of its own, on its share of the
+    processors, over the same mapped weights. `log_requests` writes a line a request, `traces` sends
+    spans by OpenTelemetry; neither holds anything of a text.
     """
 
     schema_version: int = SCHEMA_VERSION
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
     drain_timeout_s: float = 20.0
     api_keys_file: str | None = None
+    workers: int = 1
+    log_requests: bool = False
+    traces: bool = False
     fail_open: tuple[FailOpenRoute, ...] = ()
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
     queue: Limits = field(default_factory=Limits)
     policy: PolicyTable = field(default_factory=PolicyTable)
+    tls: TlsTable | None = None
 
     @classmethod
     def load(cls, file: Path) -> "ServeSettings":
@@ -95,7 +122,7 @@ class ServeSettings:
         if settings is None or problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise BundleError(f"{file} is not a valid server configuration:\n{listed}")
-        return settings
+        return _with_whole_paths(settings, file.parent)
 
 
 def _read_toml(text: bytes, file: Path) -> dict[str, Any]:
@@ -110,6 +137,24 @@ def _read_toml(text: bytes, file: Path) -> dict[str, Any]:
     return data
 
 
+def _with_whole_paths(settings: ServeSettings, folder: Path) -> ServeSettings:
+    def whole(name: str | None) -> str | None:
+        return None if name is None else str(folder / name)
+
+    tls = settings.tls
+    return replace(
+        settings,
+        api_keys_file=whole(settings.api_keys_file),
+        engine=replace(settings.engine, programs=whole(settings.engine.programs)),
+        policy=PolicyTable(file=whole(settings.policy.file), shadow=whole(settings.policy.shadow)),
+        tls=None
+        if tls is None
+        else TlsTable(
+            certificate_file=str(folder / tls.certificate_file), key_file=str(folder / tls.key_file)
+        ),
+    )
+
+
 def _small_limits(queue: object) -> dict[str, int]:
     if not isinstance(queue, dict):
         return {}
@@ -119,11 +164,13 @@ def _small_limits(queue: object) -> dict[str, int]:
 def _contradictions(settings: ServeSettings) -> Iterator[str]:
     if settings.schema_version != SCHEMA_VERSION:
         yield f"$.schema_version: expected {SCHEMA_VERSION}, got {settings.schema_version}"
-    if not 0 <= settings.port <= 65_535:
-        yield f"$.port: must be from 0 to 65535, got {settings.port}"
+    for name, port in {"port": settings.port, "grpc_port": settings.grpc_port}.items():
+        if port is not None and not 0 <= port <= 65_535:
+            yield f"$.{name}: must be from 0 to 65535, got {port}"
     positive = {
         "request.timeout_s": settings.request.timeout_s,
         "request.max_body_bytes": settings.request.max_body_bytes,
+        "request.body_timeout_s": settings.request.body_timeout_s,
         "request.max_texts": settings.request.max_texts,
         "request.max_text_tokens": settings.request.max_text_tokens,
     }
@@ -135,5 +182,19 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         yield f"$.drain_timeout_s: must not be negative, got {settings.drain_timeout_s}"
     if settings.engine.cache_entries < 0:
         yield f"$.engine.cache_entries: must not be negative, got {settings.engine.cache_entries}"
+    if settings.workers < 1:
+        yield f"$.workers: must be at least 1, got {settings.workers}"
+    yield from _problems("engine.providers", find_provider, settings.engine.providers)
+    yield from _problems("engine.buckets", parse_bucket, settings.engine.buckets)
+    if settings.engine.workers < 1:
+        yield f"$.engine.workers: must be at least 1, got {settings.engine.workers}"
     if settings.engine.threads is not None and settings.engine.threads < 1:
         yield f"$.engine.threads: must be at least 1, got {settings.engine.threads}"
+
+
+def _problems(path: str, parse: Callable[[str], object], values: Sequence[str]) -> Iterator[str]:
+    for value in values:
+        try:
+            parse(value)
+        except HazgateError as error:  # noqa: PERF203 - a handful of words
+            yield f"$.{path}: {error}"

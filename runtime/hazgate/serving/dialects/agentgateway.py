@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.conversation import parse_messages
 from hazgate.errors import InputError
-from hazgate.serving.dialects.ruling import rule
+from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
 _REJECT_STATUS = 403

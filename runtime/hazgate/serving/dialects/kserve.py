@@ -1,29 +1,47 @@
-"""KServe's Open Inference Protocol, version 2, over HTTP.
+"""KServe's Open Inference Protocol, version 2, over HTTP, with Triton's binary tensor extension.
 
-One model of the bundle's name. Its input is `text`, BYTES [n]; its outputs are `unsafe`, P(unsafe)
-of each text, FP32 [n], and `flagged`, BOOL [n].
+The model's tensors are those of hazgate.serving.open_inference. Triton's clients send and want
+tensors in binary unless told otherwise: behind the JSON, whose length a header gives.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hazgate import __version__
 from hazgate.errors import HazgateError, InputError
+from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
 from hazgate.serving.service import Service
 from hazgate.verdict import Verdict
+
+_HEAD_LENGTH = "inference-header-content-length"
+
+
+class InferParameters(BaseModel):
+    """What the binary extension says of a tensor, or of all outputs."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    binary_data_size: int | None = Field(default=None, ge=0)
+    binary_data: bool | None = None
+    binary_data_output: bool = False
 
 
 class InferInput(BaseModel):
     """A tensor that came."""
 
+    model_config = ConfigDict(extra="ignore")
+
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    data: list[str | list[str]] | None = None
+    parameters: InferParameters = InferParameters()
 
 
 class InferOutput(BaseModel):
@@ -32,6 +50,7 @@ class InferOutput(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str
+    parameters: InferParameters = InferParameters()
 
 
 class InferRequest(BaseModel):
@@ -41,10 +60,8 @@ class InferRequest(BaseModel):
 
     id: str | None = None
     inputs: list[InferInput] = Field(min_length=1)
-    outputs: list[InferOutput] | None = None
-
-
-_OUTPUTS = {"unsafe": "FP32", "flagged": "BOOL"}
+    outputs: list[InferOutput] = []
+    parameters: InferParameters = InferParameters()
 
 
 def router(service: Service) -> APIRouter:
@@ -61,7 +78,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("", summary="The server")
     async def server() -> dict[str, Any]:
-        return {"name": "hazgate", "version": __version__, "extensions": []}
+        return {"name": "hazgate", "version": __version__, "extensions": ["binary_tensor_data"]}
 
     @routes.get("/health/live", summary="Is the server alive?")
     async def live() -> dict[str, bool]:
@@ -78,11 +95,11 @@ def router(service: Service) -> APIRouter:
             {
                 "name": name(),
                 "versions": [],
-                "platform": "onnx_onnxv1",
-                "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+                "platform": oip.PLATFORM,
+                "inputs": [{"name": oip.INPUT, "datatype": oip.INPUT_DATATYPE, "shape": [-1]}],
                 "outputs": [
                     {"name": output, "datatype": kind, "shape": [-1]}
-                    for output, kind in _OUTPUTS.items()
+                    for output, kind in oip.OUTPUTS.items()
                 ],
             }
         )
@@ -94,52 +111,98 @@ def router(service: Service) -> APIRouter:
             {"name": name(), "ready": is_ready}, 200 if is_ready else 503
         )
 
-    @routes.post("/models/{model}/infer", summary="Inference")
-    async def infer(model: str, body: InferRequest, request: Request) -> Response:
+    @routes.post(
+        "/models/{model}/infer", summary="Inference", openapi_extra=_request_body(InferRequest)
+    )
+    async def infer(model: str, request: Request) -> Response:
         missing = known(model)
         if missing is not None:
             return missing
         try:
-            texts, wanted = _texts(body.inputs), _wanted(body.outputs)
+            asked, binary = _split(await request.body(), request.headers.get(_HEAD_LENGTH))
+            texts = _texts(asked, binary)
+            wanted = oip.wanted_outputs([output.name for output in asked.outputs])
             verdicts = await service.check(texts, route="kserve", caller=request.state.caller)
         except HazgateError as error:
             failure = failure_of(error)
             return JSONResponse({"error": failure.message}, failure.status, failure.headers)
-        answer = {
-            "model_name": name(),
-            "outputs": [_tensor(output, verdicts) for output in wanted],
-        }
-        return JSONResponse(answer if body.id is None else {**answer, "id": body.id})
+        return _answer(name(), asked, wanted, verdicts)
 
     return routes
 
 
-def _texts(inputs: list[InferInput]) -> list[str]:
-    if len(inputs) != 1 or inputs[0].name != "text" or inputs[0].datatype != "BYTES":
-        raise InputError("expected one input, text of datatype BYTES")
-    (given,) = inputs
-    texts = [item for row in given.data for item in (row if isinstance(row, list) else [row])]
-    n_elements = 1
-    for size in given.shape:
-        n_elements *= size
-    if n_elements != len(texts):
-        raise InputError(f"shape {given.shape} has {n_elements} elements, data has {len(texts)}")
-    return texts
+def _request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """A model as OpenAPI describes a body; FastAPI does so only for bodies that it reads itself."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs")
+
+    def inlined(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).removeprefix("#/$defs/")
+            own = {key: inlined(item) for key, item in value.items() if key != "$ref"}
+            return {**inlined(definitions[name]), **own} if name else own
+        return [inlined(item) for item in value] if isinstance(value, list) else value
+
+    content = {"application/json": {"schema": inlined(schema)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def _wanted(outputs: list[InferOutput] | None) -> list[str]:
-    if outputs is None:
-        return list(_OUTPUTS)
-    unknown = [output.name for output in outputs if output.name not in _OUTPUTS]
-    if unknown:
-        raise InputError(f"{len(unknown)} unknown outputs; there are {', '.join(_OUTPUTS)}")
-    return [output.name for output in outputs]
+def _split(body: bytes, head_length: str | None) -> tuple[InferRequest, bytes]:
+    """The JSON of a body, and what is behind it.
+
+    Raises:
+        InputError: the header is no length within the body, or the JSON is not a request.
+    """
+    n_head = len(body)
+    if head_length is not None:
+        if not head_length.isdecimal() or int(head_length) > len(body):
+            raise InputError(f"{_HEAD_LENGTH} must be a length within the body")
+        n_head = int(head_length)
+    try:
+        return InferRequest.model_validate_json(body[:n_head]), body[n_head:]
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['type']}"
+            for item in error.errors(include_url=False, include_input=False)[:20]
+        )
+        raise InputError("; ".join(problems)) from None
 
 
-def _tensor(name: str, verdicts: list[Verdict]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "shape": [len(verdicts)],
-        "datatype": _OUTPUTS[name],
-        "data": [getattr(verdict, name) for verdict in verdicts],
-    }
+def _texts(asked: InferRequest, binary: bytes) -> list[str]:
+    oip.check_input([(given.name, given.datatype) for given in asked.inputs])
+    (given,) = asked.inputs
+    elements: list[bytes | str]
+    size = given.parameters.binary_data_size
+    if size is None:
+        rows = given.data or []
+        elements = [item for row in rows for item in (row if isinstance(row, list) else [row])]
+    else:
+        if given.data is not None or size != len(binary):
+            raise InputError(f"binary_data_size is {size}, {len(binary)} bytes are there, no data")
+        elements = list(oip.elements_of_raw(binary))
+    return oip.texts_of_elements(elements, given.shape)
+
+
+def _answer(
+    model: str, asked: InferRequest, wanted: list[str], verdicts: list[Verdict]
+) -> Response:
+    in_binary = {output.name: output.parameters.binary_data for output in asked.outputs}
+    tensors: list[Mapping[str, Any]] = []
+    raw = b""
+    for name in wanted:
+        tensor = {"name": name, "shape": [len(verdicts)], "datatype": oip.OUTPUTS[name]}
+        chosen = in_binary.get(name)
+        if asked.parameters.binary_data_output if chosen is None else chosen:
+            own = oip.raw_of_output(name, verdicts)
+            tensors.append({**tensor, "parameters": {"binary_data_size": len(own)}})
+            raw += own
+        else:
+            tensors.append({**tensor, "data": oip.values_of_output(name, verdicts)})
+    answer: dict[str, Any] = {"model_name": model, "outputs": tensors}
+    if asked.id is not None:
+        answer["id"] = asked.id
+    if not raw:
+        return JSONResponse(answer)
+    head = json.dumps(answer).encode()
+    headers = {_HEAD_LENGTH: str(len(head))}
+    return Response(head + raw, headers=headers, media_type="application/octet-stream")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from hazgate.serving.dialects.ruling import rule
+from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
 

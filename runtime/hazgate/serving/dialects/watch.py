@@ -1,0 +1,110 @@
+"""A text that a model is still writing: piece by piece over a WebSocket, stopped where it must be.
+
+The client sends `{"text": "…"}` for each piece and is answered each time; `{"end": true}` asks for
+the verdict on the whole and ends. A gateway that shows a piece only after its answer never shows
+what was found; one that does not wait is told some pieces later.
+"""
+
+import asyncio
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hazgate.errors import HazgateError, InputError
+from hazgate.serving.failures import failure_of
+from hazgate.serving.service import RequestFacts, Service
+from hazgate.watch import Watch
+
+ROUTE = "watch"
+# RFC 6455, and "try again later" as IANA lists it.
+_CLOSE_CODES: Mapping[str, int] = {"invalid_input": 1008, "overloaded": 1013}
+_CLOSE_FAILED = 1011
+
+
+class Piece(BaseModel):
+    """What a client sends: a piece of the text, or that it ends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str = ""
+    end: bool = False
+
+
+def router(service: Service) -> APIRouter:
+    """The WebSocket `/v1/watch`."""
+    routes = APIRouter(tags=["hazgate"])
+
+    @routes.websocket("/v1/watch")
+    async def watch(socket: WebSocket, tenant: str | None = None) -> None:
+        batcher = service.gate.batcher
+        start_s = time.monotonic()
+        growing = batcher.gate.watch(
+            tenant=tenant,
+            check=functools.partial(
+                batcher.check,
+                tenant=tenant,
+                caller=socket.state.caller,
+                timeout_s=service.settings.request.timeout_s,
+            ),
+        )
+        await socket.accept()
+        outcome = "cancelled"
+        try:
+            await _converse(socket, growing)
+            outcome = "ok"
+        except WebSocketDisconnect:
+            pass
+        except HazgateError as error:
+            outcome = type(error).__name__
+            failure = failure_of(error)
+            await socket.send_json({"error": {"code": failure.code, "message": failure.message}})
+            await socket.close(_CLOSE_CODES.get(failure.code, _CLOSE_FAILED))
+        finally:
+            service.tell(
+                RequestFacts(
+                    route=ROUTE,
+                    outcome=outcome,
+                    seconds=time.monotonic() - start_s,
+                    n_texts=1,
+                    verdicts=(growing.verdict,) if growing.verdict and outcome == "ok" else (),
+                )
+            )
+
+    return routes
+
+
+async def _converse(socket: WebSocket, growing: Watch) -> None:
+    """Until the client ends the text.
+
+    Raises:
+        WebSocketDisconnect: it hung up.
+        HazgateError: a piece cannot be read, or there is no verdict.
+    """
+    while True:
+        piece = _piece(await socket.receive_text())
+        n_checks = growing.n_checks
+        if piece.text:
+            # It tokenises, and waits for the engine.
+            await asyncio.to_thread(growing.add, piece.text)
+        if piece.end:
+            verdict = await asyncio.to_thread(growing.finish)
+            await socket.send_json(_answer(growing.unsafe or verdict.flagged, verdict.to_dict()))
+            await socket.close()
+            return
+        new = growing.verdict if growing.n_checks > n_checks else None
+        await socket.send_json(_answer(growing.unsafe, new.to_dict() if new else None))
+
+
+def _piece(message: str) -> Piece:
+    try:
+        return Piece.model_validate_json(message)
+    except ValidationError:
+        raise InputError('expected {"text": "…"} or {"end": true}') from None
+
+
+def _answer(unsafe: bool, verdict: dict[str, Any] | None) -> dict[str, Any]:
+    return {"unsafe": unsafe, "verdict": verdict}

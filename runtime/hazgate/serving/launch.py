@@ -1,0 +1,98 @@
+"""From a bundle and settings to running processes."""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.supervisors import Multiprocess
+
+from hazgate.buckets import parse_bucket
+from hazgate.engine import Shapes
+from hazgate.errors import BundleError
+from hazgate.gate import Gate
+from hazgate.policy import Policy
+from hazgate.reading import Reading
+from hazgate.serving.app import create_app
+from hazgate.serving.keys import read_api_keys
+from hazgate.serving.logs import log_config
+from hazgate.serving.metrics import MULTIPROCESS_FOLDER
+from hazgate.serving.settings import ServeSettings
+from hazgate.session import default_threads
+
+_KEEP_ALIVE_S = 75
+
+
+def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
+    """The gate that settings ask for; processors are divided among the worker processes.
+
+    Raises:
+        BundleError: the bundle, or a policy, cannot be served.
+    """
+    engine, policy = settings.engine, settings.policy
+    return Gate.open(
+        bundle,
+        variant=engine.variant,
+        providers=engine.providers,
+        device_id=engine.device_id,
+        threads=engine.threads or max(1, default_threads() // settings.workers // engine.workers),
+        workers=engine.workers,
+        shapes=Shapes(
+            buckets=tuple(map(parse_bucket, engine.buckets)) or None,
+            programs=Path(engine.programs) if engine.programs else None,
+        ),
+        reading=Reading(max_text_tokens=settings.request.max_text_tokens),
+        policy=Policy.load(policy.file) if policy.file else None,
+        shadow=Policy.load(policy.shadow) if policy.shadow else None,
+    )
+
+
+def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
+    """One process's application; of plain arguments, for a worker is given them, not the gate.
+
+    Raises:
+        BundleError: the bundle, a policy or the keys cannot be served.
+    """
+    keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
+    reopen = partial(open_gate, bundle, settings)
+    return create_app(reopen(), settings, keys, reopen)
+
+
+def run(bundle: Path, settings: ServeSettings) -> None:
+    """Serves until told to stop: in this process, or in workers that share the mapped weights.
+
+    A worker that dies is replaced. SIGTERM drains all, SIGHUP replaces what answers.
+
+    Raises:
+        BundleError: the address cannot be listened on.
+    """
+    tls = settings.tls
+    config = uvicorn.Config(
+        partial(build_app, bundle, settings),
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        # A request's line may hold nothing of a text, but it is the proxy's to log.
+        access_log=False,
+        log_config=log_config(requests=settings.log_requests),
+        # Longer than proxies keep theirs: whoever closes first must not be the one who is asked.
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        ws_max_size=settings.request.max_body_bytes,
+        timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
+        ssl_certfile=tls.certificate_file if tls else None,
+        ssl_keyfile=tls.key_file if tls else None,
+    )
+    if settings.workers == 1:
+        uvicorn.Server(config).run()
+        return
+    try:
+        listening = config.bind_socket()
+    except SystemExit as error:
+        # It has written why.
+        raise BundleError(f"cannot listen on {settings.host}:{settings.port}") from error
+    with tempfile.TemporaryDirectory(prefix="hazgate-metrics-") as folder:
+        os.environ[MULTIPROCESS_FOLDER] = folder
+        Multiprocess(config, sockets=[listening]).run()

@@ -1,0 +1,79 @@
+"""The gRPC server: every service over the same engine, in the event loop of the HTTP server."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from envoy.service.auth.v3.external_auth_pb2_grpc import add_AuthorizationServicer_to_server
+from envoy.service.ext_proc.v3.external_processor_pb2_grpc import (
+    add_ExternalProcessorServicer_to_server,
+)
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from open_inference.grpc.service import add_GRPCInferenceServiceServicer_to_server
+
+from hazgate.errors import BundleError
+from hazgate.serving.rpc.callers import KeyCheck
+from hazgate.serving.rpc.ext_authz import Authorization
+from hazgate.serving.rpc.ext_proc import Processor
+from hazgate.serving.rpc.kserve import OpenInference
+from hazgate.serving.service import Service
+from hazgate.serving.settings import TlsTable
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # generated, untyped
+    """What probes of Kubernetes and load balancers ask; as `/health/ready`."""
+
+    def __init__(self, service: Service) -> None:
+        """Answers by `service`."""
+        self._service = service
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> health_pb2.HealthCheckResponse:
+        """Of the whole server, whatever service is asked about."""
+        status = health_pb2.HealthCheckResponse
+        ready = self._service.health.ready
+        return status(status=status.SERVING if ready else status.NOT_SERVING)
+
+
+async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Server:
+    """A server that listens where the settings say; to be stopped by its owner.
+
+    Args:
+        service: what answers, and its settings.
+        key_digests: SHA-256 of each API key that is accepted; none are asked for if empty.
+
+    Raises:
+        BundleError: the address cannot be listened on, or certificate or key cannot be read.
+    """
+    settings = service.settings
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.grpc_port}"
+    server = grpc.aio.server(
+        interceptors=[KeyCheck(key_digests)] if key_digests else [],
+        options=[("grpc.max_receive_message_length", settings.request.max_body_bytes)],
+    )
+    add_GRPCInferenceServiceServicer_to_server(OpenInference(service), server)
+    add_AuthorizationServicer_to_server(Authorization(service), server)
+    add_ExternalProcessorServicer_to_server(Processor(service), server)
+    health_pb2_grpc.add_HealthServicer_to_server(Health(service), server)
+    try:
+        if settings.tls is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, _credentials(settings.tls))
+    except RuntimeError as error:
+        raise BundleError(f"gRPC cannot listen on {address}: {error}") from error
+    await server.start()
+    return server
+
+
+def _credentials(tls: TlsTable) -> grpc.ServerCredentials:
+    try:
+        key = Path(tls.key_file).read_bytes()
+        chain = Path(tls.certificate_file).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return grpc.ssl_server_credentials([(key, chain)])

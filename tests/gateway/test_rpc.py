@@ -1,0 +1,223 @@
+"""gRPC: KServe's and Envoy's services say what the gate says."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationStub
+from envoy.service.ext_proc.v3.external_processor_pb2 import (
+    HttpBody,
+    HttpHeaders,
+    HttpTrailers,
+    ProcessingRequest,
+    ProcessingResponse,
+    ProtocolConfiguration,
+)
+from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProcessorStub
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from open_inference.grpc import protocol
+from open_inference.grpc.service import GRPCInferenceServiceStub
+
+from hazgate import BundleError, Gate
+from hazgate.serving.keys import bearer_digest
+from hazgate.serving.settings import RequestTable, ServeSettings
+from tests.gateway.test_app import breaking, served
+from tests.support.ports import free_port
+from tests.support.spotter import MORNING_HAZARD
+from tests.support.tiny import HAZARDS
+
+
+@contextmanager
+def _channel(
+    gate: Gate, settings: ServeSettings | None = None, key_digests: tuple[bytes, ...] = ()
+) -> Iterator[grpc.Channel]:
+    settings = settings or ServeSettings(grpc_port=free_port())
+    with (
+        served(gate, settings, key_digests),
+        grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
+    ):
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def channel(spotting: Gate) -> Iterator[grpc.Channel]:
+    with _channel(spotting) as channel:
+        yield channel
+
+
+def _infer(name: str, texts: list[bytes]) -> protocol.ModelInferRequest:
+    tensor = protocol.ModelInferRequest.InferInputTensor(
+        name="text", datatype="BYTES", shape=[len(texts)]
+    )
+    tensor.contents.bytes_contents.extend(texts)
+    return protocol.ModelInferRequest(model_name=name, id="42", inputs=[tensor])
+
+
+def test_kserve_infers_over_grpc_what_the_gate_says(channel: grpc.Channel, spotting: Gate) -> None:
+    stub = GRPCInferenceServiceStub(channel)
+    name = spotting.model.bundle
+    assert stub.ServerLive(protocol.ServerLiveRequest()).live
+    assert stub.ServerReady(protocol.ServerReadyRequest()).ready
+    assert stub.ModelReady(protocol.ModelReadyRequest(name=name)).ready
+    assert stub.ServerMetadata(protocol.ServerMetadataRequest()).name == "hazgate"
+    metadata = stub.ModelMetadata(protocol.ModelMetadataRequest(name=name))
+    assert [tensor.name for tensor in metadata.outputs] == ["unsafe", "flagged"]
+    answer = stub.ModelInfer(_infer(name, [b"good", b"morning"]))
+    unsafe, flagged = answer.raw_output_contents
+    expected = [spotting.check(text).unsafe for text in ("good", "morning")]
+    assert np.frombuffer(unsafe, np.float32).tolist() == np.asarray(expected, np.float32).tolist()
+    assert np.frombuffer(flagged, np.bool_).tolist() == [False, True]
+    assert answer.id == "42"
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "code"),
+    [
+        ("other", [b"good"], grpc.StatusCode.NOT_FOUND),
+        ("tiny", [b"\xff"], grpc.StatusCode.INVALID_ARGUMENT),
+        ("tiny", [b"a"] * 257, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_kserve_cannot_be_answered_has_a_status(
+    channel: grpc.Channel, name: str, texts: list[bytes], code: grpc.StatusCode
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        GRPCInferenceServiceStub(channel).ModelInfer(_infer(name, texts))
+    assert caught.value.code() == code
+
+
+def _check(channel: grpc.Channel, body: bytes, **headers: str) -> tuple[int, int]:
+    request = CheckRequest()
+    request.attributes.request.http.raw_body = body
+    for key, value in headers.items():
+        request.attributes.request.http.headers[key.replace("_", "-")] = value
+    answer = AuthorizationStub(channel).Check(request)
+    return answer.status.code, answer.denied_response.status.code
+
+
+def test_envoys_authorization_passes_denies_and_refuses_what_it_cannot_read(
+    channel: grpc.Channel,
+) -> None:
+    denied = grpc.StatusCode.PERMISSION_DENIED.value[0]
+    assert _check(channel, b"good") == (0, 0)
+    assert _check(channel, b"good morning") == (denied, 403)
+    assert _check(channel, b"\xff") == (denied, 400)
+    assert _check(channel, b"good", x_envoy_auth_partial_body="true") == (denied, 400)
+
+
+def _process(channel: grpc.Channel, *messages: ProcessingRequest) -> list[ProcessingResponse]:
+    return list(ExternalProcessorStub(channel).Process(iter(messages)))
+
+
+def _asked(body: bytes, *, whole: bool = True) -> ProcessingRequest:
+    return ProcessingRequest(request_body=HttpBody(body=body, end_of_stream=whole))
+
+
+def test_envoys_processor_reads_what_is_asked_and_what_is_answered(channel: grpc.Channel) -> None:
+    answer = json.dumps({"choices": [{"message": {"content": "good world"}}]}).encode()
+    headers, question, back, said, trailers = _process(
+        channel,
+        ProcessingRequest(request_headers=HttpHeaders()),
+        _asked(b'{"prompt": "good"}'),
+        ProcessingRequest(response_headers=HttpHeaders()),
+        ProcessingRequest(response_body=HttpBody(body=answer, end_of_stream=True)),
+        ProcessingRequest(response_trailers=HttpTrailers()),
+    )
+    removed = headers.request_headers.response.header_mutation.remove_headers
+    assert list(removed) == ["accept-encoding"]
+    assert question.WhichOneof("response") == "request_body"
+    assert question.dynamic_metadata["hazgate"]["blocked"] is False
+    assert back.WhichOneof("response") == "response_headers"
+    assert said.immediate_response.status.code == 403
+    assert b"world" not in said.immediate_response.body
+    assert trailers.WhichOneof("response") == "response_trailers"
+
+
+def test_envoys_processor_blocks_and_refuses_a_body_that_was_cut(channel: grpc.Channel) -> None:
+    (blocked,) = _process(channel, _asked(b'{"prompt": "morning"}'))
+    assert blocked.immediate_response.status.code == 403
+    assert HAZARDS[MORNING_HAZARD].encode() in blocked.immediate_response.body
+    (cut,) = _process(channel, _asked(b"good", whole=False))
+    assert cut.immediate_response.status.code == 400
+
+
+def test_a_body_that_comes_in_pieces_cannot_be_guarded_and_is_only_watched(
+    channel: grpc.Channel,
+) -> None:
+    config = ProtocolConfiguration(request_body_mode=ProcessingMode.STREAMED)
+    first = ProcessingRequest(request_headers=HttpHeaders(), protocol_config=config)
+    with pytest.raises(grpc.RpcError) as caught:
+        _process(channel, first)
+    assert "BUFFERED" in str(caught.value.details())
+    watched = [_asked(b"good ", whole=False), _asked(b"morning")]
+    for message in (first, *watched):
+        message.observability_mode = True
+    assert _process(channel, first, *watched) == []
+
+
+def test_without_a_verdict_the_call_fails_so_that_envoys_own_mode_decides(spotting: Gate) -> None:
+    settings = ServeSettings(grpc_port=free_port())
+    with (
+        breaking(spotting, settings) as (_, session),
+        grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
+    ):
+        session.broken = True
+        with pytest.raises(grpc.RpcError) as caught:
+            _check(channel, b"good")
+        assert caught.value.code() == grpc.StatusCode.INTERNAL
+        with pytest.raises(grpc.RpcError):
+            _process(channel, _asked(b"good"))
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_a_route_that_fails_open_passes_and_says_so(spotting: Gate) -> None:
+    settings = ServeSettings(grpc_port=free_port(), fail_open=("ext_authz", "ext_proc"))
+    with (
+        breaking(spotting, settings) as (client, session),
+        grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
+    ):
+        session.broken = True
+        assert _check(channel, b"good") == (0, 0)
+        (passed,) = _process(channel, _asked(b"good"))
+        assert passed.dynamic_metadata["hazgate"]["failed_open"] == "InferenceError"
+        # What cannot be read opens nothing.
+        assert _check(channel, b"\xff")[1] == 400
+        assert 'hazgate_failed_open_total{route="ext_proc"} 1.0' in client.get("/metrics").text
+
+
+def test_without_a_known_key_nothing_but_health_is_answered(spotting: Gate) -> None:
+    digest = bearer_digest("Bearer secret")
+    assert digest is not None
+    with _channel(spotting, key_digests=(digest,)) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        assert stub.ServerReady(protocol.ServerReadyRequest()).ready
+        for call in (
+            lambda: stub.ServerMetadata(protocol.ServerMetadataRequest()),
+            lambda: _process(channel, _asked(b"good")),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        metadata = (("authorization", "Bearer secret"),)
+        answer = stub.ServerMetadata(protocol.ServerMetadataRequest(), metadata=metadata)
+        assert answer.name == "hazgate"
+
+
+def test_a_callers_deadline_is_kept(spotting: Gate) -> None:
+    settings = ServeSettings(grpc_port=free_port(), request=RequestTable(timeout_s=60))
+    with _channel(spotting, settings) as channel, pytest.raises(grpc.RpcError) as caught:
+        GRPCInferenceServiceStub(channel).ModelInfer(_infer("tiny", [b"good"]), timeout=1e-6)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_an_address_in_use_is_an_error_of_the_deployment(spotting: Gate, tmp_path: Path) -> None:
+    settings = ServeSettings(grpc_port=free_port(), host="256.0.0.1")
+    with pytest.raises(BundleError, match="gRPC cannot listen"), _channel(spotting, settings):
+        pass

@@ -1,0 +1,64 @@
+"""Spans reach a real OTLP endpoint, within the caller's trace, and hold nothing of a text."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from hazgate import Gate
+from hazgate.serving.settings import ServeSettings
+from tests.gateway.test_app import MARKER, served
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.fixture
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    bodies: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+    yield bodies
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_request_is_a_span_of_the_callers_trace_and_a_probe_is_none(
+    spotting: Gate, collected: list[bytes]
+) -> None:
+    with served(spotting, ServeSettings(traces=True)) as client:
+        client.get("/health/ready")
+        client.post(
+            "/v1/check",
+            json={"text": f"morning {MARKER}"},
+            headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "x-request-id": "abc-1"},
+        )
+    spans = [
+        span
+        for body in collected
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    (span,) = spans
+    assert span.trace_id.hex() == TRACE
+    attributes = {a.key: a.value for a in span.attributes}
+    assert attributes["hazgate.request_id"].string_value == "abc-1"
+    assert attributes["hazgate.outcome"].string_value == "ok"
+    assert attributes["hazgate.flagged"].int_value == 1
+    assert MARKER.encode() not in b"".join(collected)
