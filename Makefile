@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench bench-full lock clean
+.PHONY: help install export test test-slow lint format rehearse bench bench-full gpu-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,6 +8,9 @@ VENV   ?= .venv
 ORT    ?= onnxruntime
 MODEL  ?= mini
 RECIPE ?= export/recipes/$(MODEL).toml
+# Of `make gpu-report`.
+BUNDLE ?= build/$(MODEL)
+PROVIDERS ?= auto
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
 PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md
@@ -19,7 +22,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml e
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,evaluate,serve]' -e 'export[mini]' -r requirements-dev.txt
+	    -e 'runtime[cli,evaluate,serve,grpc,otel]' -e 'export[mini]' -r requirements-dev.txt
 	@touch $@
 
 install: $(VENV)/installed  ## create .venv with both distributions, versions as locked
@@ -61,6 +64,9 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
+gpu-report: install  ## measure BUNDLE on this host's PROVIDERS, to send back
+	$(BIN)/python -m benchmarks.gpu_report $(BUNDLE) --providers $(PROVIDERS) --programs build/programs
+
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
 	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3 --max-tokens 2048
 	$(BIN)/python -m benchmarks.operators --size full
@@ -70,7 +76,7 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,evaluate,serve]\n-e ./export[mini]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,evaluate,serve,grpc,otel]\n-e ./export[mini]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \

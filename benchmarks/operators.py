@@ -24,7 +24,8 @@ from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle import Bundle
 from hazgate.errors import HazgateError
-from hazgate.session import CPU, default_threads, session_options
+from hazgate.providers.table import CPU
+from hazgate.session import default_threads, session_options
 from hazgate_export.progress import track
 
 _LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}

@@ -26,7 +26,8 @@ from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, sav
 from benchmarks.worker import status_bytes
 from hazgate.bundle import Bundle
 from hazgate.errors import HazgateError
-from hazgate.session import CPU, default_threads, session_options
+from hazgate.providers.table import CPU
+from hazgate.session import default_threads, session_options
 from hazgate_export.progress import track
 
 _SHORT_TOKENS, _LONG_TOKENS = 16, 128
@@ -42,6 +43,10 @@ def _as_they_are(_: Any) -> None:  # noqa: ANN401 - a library without types
 
 def _no_spinning(options: Any) -> None:  # noqa: ANN401 - a library without types
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+
+
+def _spin_while_running(options: Any) -> None:  # noqa: ANN401
+    options.add_session_config_entry("session.force_spinning_stop", "1")
 
 
 def _no_arena(options: Any) -> None:  # noqa: ANN401
@@ -70,6 +75,7 @@ def _u8_weights(options: Any) -> None:  # noqa: ANN401
 CHANGES: Mapping[str, Callable[[Any], None]] = {
     "as the runtime sets them": _as_they_are,
     "threads do not spin": _no_spinning,
+    "threads spin during a run only": _spin_while_running,
     "no memory arena": _no_arena,
     "no memory patterns": _no_patterns,
     "denormals as zero": _denormals,

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
 from hazgate.bundle import Bundle, sha256
+from hazgate.canaries import Canaries
 from hazgate.errors import BundleError
+from hazgate.files import json_bytes
 from hazgate.manifest import MANIFEST_FILE, TokenizerSpec
-from hazgate.session import CPU, OrtSession, default_threads
+from hazgate.session import OrtSession, default_threads
 from hazgate.tokenization import Tokenizer
 from hazgate_export.assemble import (
     PARITY_FILE,
@@ -28,6 +30,7 @@ from hazgate_export.assemble import (
 from hazgate_export.author.families import Weights, read_weights, write_fp32
 from hazgate_export.bundle_readme import bundle_readme
 from hazgate_export.calibrated import write_calibrated
+from hazgate_export.canaries import CANARIES_FILE, choose_canaries
 from hazgate_export.convert import export_onnx
 from hazgate_export.corpus import (
     Case,
@@ -38,7 +41,11 @@ from hazgate_export.corpus import (
 )
 from hazgate_export.describe import ExportedGraph, ExportedLevel, manifest_of
 from hazgate_export.errors import GateMissed, RecipeError, UnsupportedArchitecture
+from hazgate_export.half import runnable_here, write_half
 from hazgate_export.merge import load_adapted, merge
+from hazgate_export.preflight.rules import Judgement, judgement_table
+from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
+from hazgate_export.preflight.table import find_target
 from hazgate_export.progress import step
 from hazgate_export.quantize import quantize_int8
 from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
@@ -108,8 +115,15 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             for variant in recipe.variants
         )
         problems = [problem for parity in parities for problem in parity.problems]
-        if problems:
-            raise GateMissed("\n".join(problems), parities)
+        missed = [
+            found
+            for name in levels
+            for variant in recipe.variants
+            for found in _preflight(recipe, variant, root / written[f"{name}-{variant}"].graph)
+            if found.verdict != "one subgraph"
+        ]
+        if problems or missed:
+            raise GateMissed("\n".join([*problems, judgement_table(missed)]).strip(), parities)
         document = parity_document(
             parities,
             {name: level.reference for name, level in levels.items()},
@@ -119,7 +133,13 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             vocab_size=next(iter(levels.values())).vocab_size,
         )
         write_json(root / PARITY_FILE, document)
-        draft = manifest_of(loaded, levels, written, parities)
+        canaries = {
+            name: choose_canaries(level.cases, level.reference) for name, level in levels.items()
+        }
+        (root / CANARIES_FILE).write_bytes(json_bytes(Canaries(levels=canaries)))
+        draft = dataclasses.replace(
+            manifest_of(loaded, levels, written, parities), canaries=CANARIES_FILE
+        )
         (root / README_FILE).write_text(bundle_readme(draft, parities), encoding="utf-8")
         manifest = dataclasses.replace(draft, files=list_files(root))
         return Built(bundle=finish(root, manifest, target), parities=parities)
@@ -207,7 +227,10 @@ def _export_level(
     for variant, settings in recipe.variants.items():
         target = graphs / f"{name}-{variant}.onnx"
         if settings.graph == "portable" or weights is None:
-            if settings.int8_scheme is None or settings.int8_scheme == "calibrated":
+            if settings.precision in ("fp16", "bf16"):
+                step(f"{name}: halve to {settings.precision}")
+                write_half(portable, target, settings.precision)
+            elif settings.int8_scheme is None or settings.int8_scheme == "calibrated":
                 target = portable
             else:
                 step(f"{name}: quantise to int8, {settings.int8_scheme}")
@@ -322,21 +345,30 @@ def _lengths(recipe: Recipe) -> tuple[int, ...]:
 
 def _measure(recipe: Recipe, name: str, variant: str, level: ExportedLevel, graph: Path) -> Parity:
     settings = recipe.variants[variant]
-    session = OrtSession(
-        graph,
-        kind=level.graphs[variant].kind,
-        n_labels=len(level.labels),
-        provider=CPU,
-        threads=default_threads(),
-    )
-    return measure(
-        session,
-        level.cases,
-        level.reference,
-        level=name,
-        variant=variant,
-        batching=batching_of(settings.int8_scheme),
-        tokenizer=level.tokenizer,
-        boundary=level.boundary,
-        gate=settings.gate,
-    )
+    with runnable_here(graph, settings.precision) as file:
+        session = OrtSession(
+            file,
+            kind=level.graphs[variant].kind,
+            n_labels=len(level.labels),
+            threads=default_threads(),
+        )
+        return measure(
+            session,
+            level.cases,
+            level.reference,
+            level=name,
+            variant=variant,
+            batching=batching_of(settings.int8_scheme),
+            tokenizer=level.tokenizer,
+            boundary=level.boundary,
+            gate=settings.gate,
+        )
+
+
+def _preflight(recipe: Recipe, variant: str, graph: Path) -> tuple[Judgement, ...]:
+    """What the releases that the recipe names make of a variant's graph, at a window's length."""
+    targets = [find_target(name) for name in recipe.variants[variant].preflight]
+    if not targets:
+        return ()
+    step(f"{graph.stem}: preflight for {', '.join(target.name for target in targets)}")
+    return preflight_graph(graph, targets, (DEFAULT_BATCH, recipe.tokenizer.window))

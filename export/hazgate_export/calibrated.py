@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.manifest import TokenizerSpec
-from hazgate.session import CPU, OrtSession, default_threads
+from hazgate.session import OrtSession, default_threads
 from hazgate_export.author.families import Calibrated, Weights, calibrate, write_int8
 from hazgate_export.corpus import Case
 from hazgate_export.progress import step
@@ -60,7 +60,7 @@ def write_calibrated(
         described = ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
         step(f"{level}: int8, errors up to {static_error:.0%} / {int8_error:.0%}: {described}")
         session = OrtSession(
-            file, kind="authored", n_labels=reference.shape[1], provider=CPU, threads=threads
+            file, kind="authored", n_labels=reference.shape[1], threads=threads
         )
         measured = measure(
             session,

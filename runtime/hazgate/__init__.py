@@ -5,9 +5,11 @@
 >>> gate.check("How to hack into someone's email account")      # doctest: +SKIP
 """
 
+from hazgate.buckets import Bucket
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.conversation import ConversationVerdict, Message, parse_messages
+from hazgate.engine import Shapes
 from hazgate.errors import (
     BundleError,
     DeadlineExceeded,
@@ -36,6 +38,7 @@ from hazgate.watch import Watch
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bucket",
     "Bundle",
     "BundleError",
     "Classifier",
@@ -56,6 +59,7 @@ __all__ = [
     "PolicyIdentity",
     "ProviderError",
     "Reading",
+    "Shapes",
     "Span",
     "TokenCount",
     "Verdict",

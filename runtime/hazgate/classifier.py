@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from hazgate.batching import pad, plan_batches
 from hazgate.bundle import Bundle
+from hazgate.engine import Engine
 from hazgate.errors import BundleError
 from hazgate.manifest import LevelSpec
+from hazgate.providers.choose import ON_CPU
 from hazgate.reading import Reading, choose_windows
 from hazgate.scores import calibrated
-from hazgate.session import CPU, OrtSession, Session, default_threads
+from hazgate.session import Session, default_threads, ort_host
 from hazgate.tokenization import Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -50,9 +52,7 @@ class Classifier:
         level: str,
         *,
         variant: str | None = None,
-        provider: str = CPU,
-        threads: int | None = None,
-        workers: int = 1,
+        engine: Engine | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> "Classifier":
         """Loads one level of an open bundle.
@@ -61,10 +61,7 @@ class Classifier:
             bundle: a verified bundle.
             level: a name in its manifest.
             variant: one of the level's variants; None takes the bundle's default.
-            provider: ONNX Runtime's name of the execution provider.
-            threads: intra-op threads of a run; None divides the processors that this process may
-                use among the workers.
-            workers: runs that may go on at a time.
+            engine: where and how its graph is opened; None is the CPU, all processors for one run.
             tokenizer: an already loaded tokenizer of the same specification, to share it.
 
         Raises:
@@ -79,8 +76,10 @@ class Classifier:
         if name not in spec.variants:
             raise BundleError(f"{level} has no variant {name!r}, only {', '.join(spec.variants)}")
         chosen = spec.variants[name]
-        if workers < 1:
-            raise BundleError(f"workers must be at least 1, got {workers}")
+        engine = engine or Engine(
+            placement=ON_CPU, host=ort_host(), threads=default_threads(), workers=1
+        )
+        provider = engine.placement.spec.name
         if provider not in chosen.execution_providers:
             raise BundleError(
                 f"variant {name!r} of {level} was made for "
@@ -92,14 +91,8 @@ class Classifier:
             variant=name,
             provider=provider,
             tokenizer=tokenizer or Tokenizer(bundle.file(spec.tokenizer.file), spec.tokenizer),
-            session=OrtSession(
-                bundle.file(chosen.graph),
-                kind=chosen.kind,
-                n_labels=len(spec.labels),
-                provider=provider,
-                threads=threads if threads is not None else max(1, default_threads() // workers),
-            ),
-            workers=_pool(workers, level) if workers > 1 else None,
+            session=engine.open_level(bundle, level, name),
+            workers=_pool(engine.workers, level) if engine.workers > 1 else None,
         )
 
     @property

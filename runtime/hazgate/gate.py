@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
+from hazgate.engine import Engine, Shapes
 from hazgate.errors import BundleError
 from hazgate.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
-from hazgate.manifest import TokenizerSpec
+from hazgate.manifest import Manifest, TokenizerSpec
 from hazgate.policy import Policy
-from hazgate.reading import Reading, check_sizes, choose_windows
-from hazgate.session import CPU, measure_int8_speedup
+from hazgate.providers.choose import choose_placement
+from hazgate.providers.table import CPU
+from hazgate.reading import Reading, check_sizes, choose_windows, within
+from hazgate.session import default_threads, measure_int8_speedup, ort_host
 from hazgate.tokenization import Tokenizer, Tokens, Window, as_texts
-from hazgate.variants import choose_variant
+from hazgate.variants import choose_variant, variant_for
 from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
 from hazgate.watch import Watch
 
 DEFAULT_READING = Reading()
+ANY_SHAPES = Shapes()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +66,11 @@ class Gate:
         path: str | os.PathLike[str],
         *,
         variant: str | None = None,
-        provider: str = CPU,
+        providers: str | Sequence[str] = CPU,
+        device_id: int = 0,
         threads: int | None = None,
         workers: int = 1,
+        shapes: Shapes = ANY_SHAPES,
         threshold: float | None = None,
         reading: Reading = DEFAULT_READING,
         policy: Policy | None = None,
@@ -75,13 +81,19 @@ class Gate:
         Args:
             path: a bundle directory.
             variant: which of the bundle's variants runs; None takes its default, "auto" int8 where
-                this processor is faster at it, see `hazgate.variants`.
-            provider: ONNX Runtime's name of the execution provider.
+                this processor is faster at it, see `hazgate.variants`. On another provider than
+                the CPU both take the one that it wants.
+            providers: an execution provider by name or alias ("cpu", "migraphx", …), or several of
+                which the first that this host has is taken; "auto" takes a GPU that is here, else
+                the CPU. The one that is taken owns the whole graph, or it is an error.
+            device_id: which of several GPUs.
             threads: intra-op threads of a run; None divides this process's processors among the
                 workers.
             workers: runs that may go on at a time within one call of `check_many`. One, on all
                 processors, answers a single text soonest; one worker a processor, each with one
                 thread, answers the most texts a second.
+            shapes: for a provider that compiles a program for each shape: which, and where
+                programs are kept.
             threshold: P(unsafe) at which a text is flagged; None takes the bundle's.
             reading: what becomes of texts that are longer than one window.
             policy: decides in place of a threshold; see `hazgate.Policy`.
@@ -91,7 +103,16 @@ class Gate:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
                 and the message say which, and what to do.
         """
-        choose = functools.partial(choose_variant, asked=variant, int8_speedup=measure_int8_speedup)
+        if workers < 1:
+            raise BundleError(f"workers must be at least 1, got {workers}")
+        host = ort_host()
+        placement = choose_placement(providers, host, device_id=device_id)
+
+        def choose(manifest: Manifest) -> str:
+            if placement.spec.name != CPU:
+                return variant_for(manifest, variant, placement.spec)
+            return choose_variant(manifest, variant, int8_speedup=measure_int8_speedup)
+
         bundle = Bundle.open_variant(path, choose)
         chosen = choose(bundle.manifest)
         cascade = bundle.manifest.cascade
@@ -102,6 +123,16 @@ class Gate:
             raise BundleError(f"threshold must be between 0 and 1, got {limit}")
         names = (cascade.gate, cascade.hazards)
         specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
+        if placement.spec.static_shapes and shapes.buckets:
+            longest = max(bucket.tokens for bucket in shapes.buckets)
+            specs = [within(spec, longest) for spec in specs]
+        engine = Engine(
+            placement=placement,
+            host=host,
+            threads=threads if threads is not None else max(1, default_threads() // workers),
+            workers=workers,
+            shapes=shapes,
+        )
         # Equal specifications are one tokenizer.
         tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
 
@@ -110,9 +141,7 @@ class Gate:
                 bundle,
                 name,
                 variant=chosen,
-                provider=provider,
-                threads=threads,
-                workers=workers,
+                engine=engine,
                 tokenizer=tokenizers[spec],
             )
 
@@ -120,7 +149,9 @@ class Gate:
         from concurrent.futures import ThreadPoolExecutor
 
         # ONNX Runtime packs weights without the interpreter lock: two levels take the time of one.
-        with ThreadPoolExecutor(len(names)) as pool:
+        # A compiler takes all processors itself.
+        n_at_once = 1 if placement.spec.static_shapes else len(names)
+        with ThreadPoolExecutor(n_at_once) as pool:
             gate, hazards = pool.map(open_level, names, specs)
         return cls(
             bundle=bundle,
@@ -252,6 +283,7 @@ class Gate:
         stride_tokens: int | None = None,
         n_confirm: int = 1,
         tenant: str | None = None,
+        check: Callable[[str], Verdict] | None = None,
     ) -> Watch:
         """Watches a text that grows piece by piece, as a language model writes it.
 
@@ -260,6 +292,7 @@ class Gate:
                 find out sooner and cost more.
             n_confirm: checks in a row that must flag the text.
             tenant: as in `check_many`.
+            check: what gives the verdicts, of this gate by another way: through a queue, say.
 
         Raises:
             BundleError: fewer than one of either.
@@ -267,7 +300,7 @@ class Gate:
         if stride_tokens is None:
             stride_tokens = max(1, self.gate.tokenizer.window_tokens // 4)
         return Watch(
-            functools.partial(self.check, tenant=tenant),
+            check or functools.partial(self.check, tenant=tenant),
             self.gate.tokenizer,
             max_text_bytes=self.reading.max_text_bytes,
             stride_tokens=stride_tokens,

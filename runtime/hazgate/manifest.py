@@ -148,7 +148,10 @@ class ConversationSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything that a runtime needs to know of a bundle before it opens a model."""
+    """Everything that a runtime needs to know of a bundle before it opens a model.
+
+    `canaries` is the file of texts whose logits are known, see hazgate.canaries.
+    """
 
     schema_version: int
     name: str
@@ -159,6 +162,7 @@ class Manifest:
     conversation: ConversationSpec
     files: Mapping[str, FileSpec]
     provenance: Mapping[str, str]
+    canaries: str | None = None
 
     @classmethod
     def parse(cls, text: bytes) -> "Manifest":
@@ -187,7 +191,7 @@ class Manifest:
 
     def files_of(self, variant: str) -> set[str]:
         """The files that serving `variant` reads; of a level without it, the tokenizer alone."""
-        files = set()
+        files = set() if self.canaries is None else {self.canaries}
         for level in self.levels.values():
             files.add(level.tokenizer.file)
             if variant in level.variants:
@@ -226,6 +230,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for name, level in manifest.levels.items():
         yield from _level_contradictions(manifest, f"$.levels.{name}", level)
     yield from _cascade_contradictions(manifest)
+    if manifest.canaries is not None and manifest.canaries not in manifest.files:
+        yield f"$.canaries: {manifest.canaries!r} is not in $.files"
     if not is_turn(manifest.conversation.turn):
         yield (
             "$.conversation.turn: expected {content} once and no other field than {role}, "

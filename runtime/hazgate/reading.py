@@ -47,6 +47,18 @@ class Reading:
         return dataclasses.replace(spec, window_tokens=self.window_tokens)
 
 
+def within(spec: TokenizerSpec, max_tokens: int) -> TokenizerSpec:
+    """`spec` with windows of at most `max_tokens`, for hosts that take no longer rows."""
+    window = min(spec.window_tokens, max_tokens)
+    close = spec.close_tokens
+    return dataclasses.replace(
+        spec,
+        window_tokens=window,
+        overlap_tokens=min(spec.overlap_tokens, window // 4),
+        close_tokens=close if close is not None and close < window else None,
+    )
+
+
 def check_sizes(texts: Sequence[str], reading: Reading) -> None:
     """Refuses texts of too many bytes.
 

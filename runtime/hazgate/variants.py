@@ -2,10 +2,45 @@
 
 from collections.abc import Callable
 
+from hazgate.errors import BundleError
 from hazgate.manifest import AUTO, Manifest
+from hazgate.providers.table import CPU, ProviderSpec
 
 # Less is not worth the rounding, nor certain enough for the same choice at every start.
 MIN_SPEEDUP = 1.2
+
+
+def variant_for(manifest: Manifest, asked: str | None, provider: ProviderSpec) -> str:
+    """The name of the variant to run on a provider other than the CPU.
+
+    Of a name that was asked for, itself; else the first of the precisions that the provider wants
+    which both levels have for it.
+
+    Raises:
+        BundleError: the bundle has none that was made for the provider.
+    """
+    if provider.name == CPU:
+        return manifest.default_variant if asked in (None, AUTO) else asked
+    made_for = [
+        {
+            name: variant.precision
+            for name, variant in level.variants.items()
+            if provider.name in variant.execution_providers
+        }
+        for level in manifest.levels.values()
+    ]
+    common = {name: p for name, p in made_for[0].items() if all(name in own for own in made_for)}
+    if asked not in (None, AUTO):
+        common = {name: precision for name, precision in common.items() if name == asked}
+    for precision in provider.precisions:
+        for name, own in common.items():
+            if own == precision:
+                return name
+    what = "no variant" if asked in (None, AUTO) else f"no variant {asked!r}"
+    raise BundleError(
+        f"{manifest.name} has {what} for {provider.name}, which wants "
+        f"{' or '.join(provider.precisions)}; add one to the recipe, as export/README.md says"
+    )
 
 
 def choose_variant(

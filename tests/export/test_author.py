@@ -22,7 +22,7 @@ from transformers import (
 from hazgate import InferenceError
 from hazgate.batching import pad
 from hazgate.manifest import Batching, TokenizerSpec
-from hazgate.session import CPU, OrtSession
+from hazgate.session import OrtSession
 from hazgate_export.author.choose import choose, row_error, smoothing_factors
 from hazgate_export.author.families import (
     Calibrated,
@@ -81,7 +81,7 @@ def _model(config: PretrainedConfig, **changes: object) -> PreTrainedModel:
 
 
 def _session(file: Path) -> OrtSession:
-    return OrtSession(file, kind="authored", n_labels=N_LABELS, provider=CPU, threads=2)
+    return OrtSession(file, kind="authored", n_labels=N_LABELS, threads=2)
 
 
 def _cases() -> tuple[Case, ...]:

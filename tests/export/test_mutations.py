@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from transformers import PreTrainedModel
 
 from hazgate.manifest import TokenizerSpec
-from hazgate.session import CPU, OrtSession
+from hazgate.session import OrtSession
 from hazgate_export.convert import export_onnx
 from hazgate_export.corpus import Case
 from hazgate_export.merge import load_adapted, merge
@@ -62,7 +62,7 @@ class Subject:
         return merge(load_adapted(self.base, self.adapter, recipe, LABELS))
 
     def judge(self, graph: Path) -> Parity:
-        session = OrtSession(graph, kind="portable", n_labels=len(LABELS), provider=CPU, threads=2)
+        session = OrtSession(graph, kind="portable", n_labels=len(LABELS), threads=2)
         return measure(
             session,
             self.cases,

@@ -25,8 +25,8 @@ from hazgate import (
     TokenCount,
     Verdict,
 )
+from hazgate.providers.table import CPU
 from hazgate.scores import softmax
-from hazgate.session import CPU
 from hazgate.tokenization import Tokenizer, Tokens
 from tests.support.damage import edit_manifest, replace_graph
 from tests.support.graphs import constant_graph, lookup_graph
@@ -423,7 +423,7 @@ def test_a_variant_of_one_level_only_is_refused(bundle_copy: Path) -> None:
 
 def test_a_provider_that_a_variant_was_not_made_for_is_refused(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match=f"made for {CPU}, not for MIGraphXExecutionProvider"):
-        Gate.open(tiny_bundle, provider="MIGraphXExecutionProvider")
+        Gate.open(tiny_bundle, providers="MIGraphXExecutionProvider")
 
 
 def test_an_unknown_level_is_refused_with_those_that_are_there(int8_gate: Gate) -> None:

@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto
 
 from hazgate import BundleError, InferenceError, ProviderError
-from hazgate.session import CPU, OrtSession, default_threads
+from hazgate.providers.table import CPU
+from hazgate.session import OrtSession, default_threads
 from tests.support.graphs import (
     INPUTS,
     Signature,
@@ -28,12 +29,11 @@ def _open(
     graph: bytes,
     *,
     n_labels: int = 2,
-    provider: str = CPU,
     threads: int = 1,
 ) -> OrtSession:
     file = folder / "graph.onnx"
     file.write_bytes(graph)
-    return OrtSession(file, kind="portable", n_labels=n_labels, provider=provider, threads=threads)
+    return OrtSession(file, kind="portable", n_labels=n_labels, threads=threads)
 
 
 def _ids(*rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,15 +45,6 @@ def test_logits_come_back_as_the_graph_gives_them(tmp_path: Path) -> None:
     logits = _open(tmp_path, constant_graph([0.5, -3])).run(*_ids([1, 2], [3, 4], [5, 6]))
     assert logits.dtype == np.float32
     np.testing.assert_array_equal(logits, [[0.5, -3]] * 3)
-
-
-def test_a_provider_that_is_not_here_is_refused_with_what_is_and_the_cure(tmp_path: Path) -> None:
-    with pytest.raises(ProviderError) as caught:
-        _open(tmp_path, constant_graph([0, 1]), provider="NoSuchExecutionProvider")
-    message = str(caught.value)
-    assert "NoSuchExecutionProvider was asked for" in message
-    assert CPU in message
-    assert "Install the onnxruntime distribution of that provider" in message
 
 
 def test_a_host_without_onnxruntime_is_told_what_to_install(
@@ -90,7 +81,7 @@ def test_a_corrupt_graph_is_a_bundle_error_and_nothing_is_printed(
 
 def test_a_missing_graph_is_a_bundle_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"none\.onnx cannot be loaded"):
-        OrtSession(tmp_path / "none.onnx", kind="portable", n_labels=2, provider=CPU, threads=1)
+        OrtSession(tmp_path / "none.onnx", kind="portable", n_labels=2, threads=1)
 
 
 SIGNATURES = {

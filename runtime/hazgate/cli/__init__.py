@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 from hazgate import __version__
+from hazgate.cli.buckets import buckets
 from hazgate.cli.classify import classify
+from hazgate.cli.doctor import doctor, warm
 from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
 from hazgate.cli.serve import serve
@@ -45,8 +47,11 @@ def cli() -> None:
     """Run an ONNX safety classifier: text in, verdict out."""
 
 
+cli.add_command(buckets)
 cli.add_command(classify)
+cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(info)
 cli.add_command(serve)
 cli.add_command(verify_files)
+cli.add_command(warm)

@@ -18,7 +18,6 @@ from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
 from hazgate.policy import Policy
 from hazgate.reading import LongTexts, Reading
-from hazgate.session import CPU
 from hazgate.taxonomy import load_taxonomy
 from hazgate.verdict import Verdict
 
@@ -38,7 +37,7 @@ Examples:
 @click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
 @click.option("--file", type=click.Path(path_type=Path), help='JSON Lines of {"text": ...}.')
 @click.option("--variant", help="A variant of the bundle, or auto.  [default: the bundle's]")
-@click.option("--provider", default=CPU, show_default=True, help="The execution provider.")
+@click.option("--provider", default="cpu", show_default=True, help="The execution provider.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -111,7 +110,7 @@ def classify(
     gate = Gate.open(
         bundle,
         variant=variant,
-        provider=provider,
+        providers=provider,
         threads=threads,
         workers=workers,
         threshold=threshold,

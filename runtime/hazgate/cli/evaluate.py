@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from hazgate.errors import InputError
 from hazgate.gate import Gate
-from hazgate.session import CPU, default_threads
+from hazgate.session import default_threads
 
 _LIBRARIES = ("sklearn", "scipy", "matplotlib", "jinja2")
 _PATH = click.Path(path_type=Path)
@@ -56,7 +56,7 @@ Examples:
     show_default=True,
     help="Long rows to feed word by word; 0 leaves growing texts out.",
 )
-@click.option("--provider", default=CPU, show_default=True, help="The execution provider.")
+@click.option("--provider", default="cpu", show_default=True, help="The execution provider.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor]"
 )
@@ -105,7 +105,7 @@ def evaluate(
     if against is not None:
         asked.append((against, against_variant))
     gates = [
-        Gate.open(path, variant=variant, provider=provider, workers=n_workers, threshold=threshold)
+        Gate.open(path, variant=variant, providers=provider, workers=n_workers, threshold=threshold)
         for path, variant in asked
     ]
     dataset = run.sample_rows(read_labelled(data, run.check_same_labels(gates)), texts)

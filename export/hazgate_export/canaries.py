@@ -1,0 +1,37 @@
+"""A few of the proven cases with their reference logits, for hosts to check themselves by."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.canaries import Canary
+from hazgate_export.corpus import Case
+
+CANARIES_FILE = "canaries.json"
+# A start waits for them, in every shape that is compiled.
+_N_CANARIES = 6
+_MAX_TOKENS = 128
+
+
+def choose_canaries(
+    cases: tuple[Case, ...], reference: NDArray[np.float32]
+) -> tuple[Canary, ...]:
+    """Cases from the shortest to 128 tokens, evenly by rank, with the PyTorch model's logits.
+
+    Args:
+        cases: all that the export was proven on.
+        reference: their logits, shape [len(cases), n_labels].
+    """
+    by_length = sorted(
+        (i for i, case in enumerate(cases) if len(case.input_ids) <= _MAX_TOKENS),
+        key=lambda i: len(cases[i].input_ids),
+    )
+    if not by_length:
+        return ()
+    ranks = np.linspace(0, len(by_length) - 1, min(_N_CANARIES, len(by_length))).round()
+    return tuple(
+        Canary(
+            input_ids=tuple(cases[i].input_ids),
+            logits=tuple(float(logit) for logit in reference[i]),
+        )
+        for i in (by_length[int(rank)] for rank in ranks)
+    )

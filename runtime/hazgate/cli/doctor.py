@@ -1,0 +1,149 @@
+"""`hazgate doctor` and `hazgate warm`: is this host fit for a bundle, and made ready for it."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from hazgate.buckets import Bucket, default_buckets, parse_bucket
+from hazgate.bundle import Bundle
+from hazgate.decode import encode
+from hazgate.doctor import Diagnosis, diagnose
+from hazgate.engine import Engine, Shapes
+from hazgate.errors import InputError
+from hazgate.providers.choose import choose_placement
+from hazgate.session import default_threads, ort_host
+from hazgate.static_shapes import OpenedBucket
+from hazgate.variants import variant_for
+
+_PATH = click.Path(path_type=Path)
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+_UNFIT = 3
+
+
+class BucketType(click.ParamType):  # type: ignore[type-arg] # a generic of newer releases only
+    """Rows and tokens as 8x512."""
+
+    name = "ROWSxTOKENS"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Bucket:
+        """See click.ParamType.convert."""
+        try:
+            return parse_bucket(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+_providers = click.option(
+    "--providers",
+    multiple=True,
+    help="Execution providers in order of preference, or auto.  [default: auto]",
+)
+_variant = click.option("--variant", help="A variant of the bundle.  [default: what suits best]")
+_device = click.option("--device-id", type=click.IntRange(min=0), default=0, show_default=True)
+_buckets = click.option(
+    "--bucket",
+    "buckets",
+    type=BucketType(),
+    multiple=True,
+    help="A shape to compile for, several times.  [default: powers of two, 1 and 8 rows]",
+)
+_programs = click.option("--programs", type=_PATH, help="The folder of compiled programs.")
+
+
+@click.command(epilog="Example: hazgate doctor build/mini --providers migraphx --json")
+@click.argument("bundle", type=_PATH)
+@_providers
+@_variant
+@_device
+@_buckets
+@_programs
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def doctor(
+    bundle: Path,
+    providers: tuple[str, ...],
+    variant: str | None,
+    device_id: int,
+    buckets: tuple[Bucket, ...],
+    programs: Path | None,
+    as_json: bool,
+) -> None:
+    """Check whether this host serves BUNDLE as it was proven: what is found, and what to do.
+
+    Exit codes: 0 fit, 3 not.
+    """
+    diagnosis = diagnose(
+        bundle,
+        providers=providers or "auto",
+        variant=variant,
+        device_id=device_id,
+        shapes=Shapes(buckets=buckets or None, programs=programs),
+    )
+    if as_json:
+        click.echo(json.dumps({"healthy": diagnosis.healthy, **encode(diagnosis)}, indent=2))
+    else:
+        Console().print(_table(diagnosis))
+    if not diagnosis.healthy:
+        sys.exit(_UNFIT)
+
+
+@click.command(
+    epilog="Example: hazgate warm bundle --providers migraphx --programs /var/cache/hazgate"
+)
+@click.argument("bundle", type=_PATH)
+@_providers
+@_variant
+@_device
+@_buckets
+@click.option("--programs", type=_PATH, required=True, help="The folder of compiled programs.")
+def warm(
+    bundle: Path,
+    providers: tuple[str, ...],
+    variant: str | None,
+    device_id: int,
+    buckets: tuple[Bucket, ...],
+    programs: Path,
+) -> None:
+    """Compile the programs of BUNDLE for this host's GPU, so that a gate starts in seconds.
+
+    For image builds, and before workers start: one process compiles, others wait for it.
+    """
+    opened = Bundle.open(bundle)
+    host = ort_host()
+    placement = choose_placement(providers or "auto", host, device_id=device_id)
+    if not placement.spec.static_shapes:
+        click.echo(f"{placement.spec.name} compiles nothing beforehand; nothing to warm")
+        return
+    name = variant_for(opened.manifest, variant, placement.spec)
+    levels = opened.manifest.levels
+    todo = {
+        level: buckets or default_buckets(spec.tokenizer.window_tokens)
+        for level, spec in levels.items()
+    }
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("compile", total=sum(map(len, todo.values())))
+
+        def on_open(level: str, bucket: OpenedBucket) -> None:
+            progress.console.print(f"{level} {bucket.bucket}: {bucket.seconds:.1f} s")
+            progress.advance(task)
+
+        shapes = Shapes(buckets=buckets or None, programs=programs, on_open=on_open)
+        engine = Engine(placement=placement, host=host, threads=default_threads(), shapes=shapes)
+        for level in levels:
+            engine.open_level(opened, level, name)
+
+
+def _table(diagnosis: Diagnosis) -> Table:
+    table = Table(show_header=False, box=None)
+    for check in diagnosis.checks:
+        table.add_row(
+            Text(check.status, style=_STYLES[check.status]), check.name, Text(check.found)
+        )
+    return table

@@ -1,0 +1,156 @@
+"""Is this host fit to serve this bundle? Every answer with what was found, and what to do."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from hazgate.bundle import Bundle
+from hazgate.canaries import check_canaries, tolerance_of
+from hazgate.engine import Engine, Shapes, canaries_of
+from hazgate.errors import HazgateError
+from hazgate.providers.choose import choose_placement, host_problems
+from hazgate.providers.host import Host
+from hazgate.session import OrtSession, default_threads, ort_host
+from hazgate.variants import variant_for
+
+Status = Literal["ok", "warn", "fail"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One question: what was found, and the cure where something is wrong."""
+
+    name: str
+    status: Status
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """All checks that could be made, in order; those behind a failure are missing."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing failed."""
+        return all(check.status != "fail" for check in self.checks)
+
+
+def diagnose(
+    path: Path,
+    *,
+    providers: str | Sequence[str],
+    variant: str | None,
+    device_id: int = 0,
+    shapes: Shapes = Shapes(),  # noqa: B008 - frozen
+) -> Diagnosis:
+    """Opens the bundle as a gate does, step by step, and proves each step.
+
+    Raises nothing of hazgate's: what goes wrong is a check that failed.
+    """
+    found: list[Check] = []
+
+    def attempt(name: str, do: Callable[[], T], say: Callable[[T], str]) -> T | None:
+        try:
+            value = do()
+        except HazgateError as error:
+            found.append(Check(name=name, status="fail", found=str(error)))
+            return None
+        found.append(Check(name=name, status="ok", found=say(value)))
+        return value
+
+    bundle = attempt(
+        "bundle",
+        lambda: Bundle.open(path),
+        lambda b: f"{b.manifest.name}, {len(b.manifest.files)} files as listed, {b.digest[:12]}",
+    )
+    host = attempt(
+        "onnxruntime",
+        ort_host,
+        lambda h: f"{h.ort_version} with {', '.join(h.built_in)}",
+    )
+    if host is None:
+        return Diagnosis(checks=tuple(found))
+    found += _host_checks(host)
+    placement = attempt(
+        "provider",
+        lambda: choose_placement(providers, host, device_id=device_id),
+        lambda p: p.spec.name + (f" on {p.gfx}, device {p.device_id}" if p.gfx else ""),
+    )
+    if bundle is None or placement is None:
+        return Diagnosis(checks=tuple(found))
+    name = attempt(
+        "variant",
+        lambda: variant_for(bundle.manifest, variant, placement.spec),
+        lambda chosen: f"{chosen} of {', '.join(_variants(bundle))}",
+    )
+    if name is None:
+        return Diagnosis(checks=tuple(found))
+    engine = Engine(placement=placement, host=host, threads=default_threads(), shapes=shapes)
+    for level in bundle.manifest.levels:
+        found += _level_checks(bundle, level, name, engine, attempt)
+    return Diagnosis(checks=tuple(found))
+
+
+def _host_checks(host: Host) -> Iterator[Check]:
+    problems = host_problems(host)
+    listed = ", ".join(f"{name} {version}" for name, version in host.distributions.items())
+    yield Check(
+        name="distributions",
+        status="fail" if problems else "ok",
+        found="; ".join(problems) or listed,
+    )
+    gpus = ", ".join(host.amd_gpus) or "none"
+    yield Check(name="AMD GPUs", status="ok", found=f"{gpus}; ROCm {host.rocm or 'none'}")
+    if host.environment:
+        yield Check(
+            name="environment",
+            status="warn",
+            found=f"{', '.join(host.environment)} are set; programs compiled under them are kept "
+            "apart, and those that override a session's options are refused",
+        )
+
+
+def _level_checks(
+    bundle: Bundle,
+    level: str,
+    variant: str,
+    engine: Engine,
+    attempt: Callable[..., object],
+) -> Iterator[Check]:
+    start_s = time.monotonic()
+    session = attempt(
+        f"{level} opens",
+        lambda: engine.open_level(bundle, level, variant),
+        lambda opened: f"in {time.monotonic() - start_s:.1f} s{_owners(opened)}",
+    )
+    if session is None:
+        return
+    canaries = canaries_of(bundle, level)
+    tolerance = tolerance_of(bundle.manifest.levels[level].variants[variant])
+    if not canaries:
+        yield Check(
+            name=f"{level} canaries",
+            status="warn",
+            found="the bundle has none; export it again to have its logits checked here",
+        )
+        return
+    attempt(
+        f"{level} canaries",
+        lambda: check_canaries(session, canaries, name=level, tolerance=tolerance),  # type: ignore[arg-type]
+        lambda moved: f"{len(canaries)} texts within {moved:.1e}, {tolerance:.1e} are allowed",
+    )
+
+
+def _owners(session: object) -> str:
+    if not isinstance(session, OrtSession) or not session.owners:
+        return ""
+    return "; " + ", ".join(f"{name} owns {n} nodes" for name, n in session.owners.items())
+
+
+def _variants(bundle: Bundle) -> list[str]:
+    return sorted({name for level in bundle.manifest.levels.values() for name in level.variants})

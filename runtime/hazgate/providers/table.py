@@ -1,0 +1,167 @@
+"""What hazgate knows of ONNX Runtime's execution providers: data, with where it was found.
+
+Sources: ONNX Runtime's release notes and its repository (the ROCm provider was removed by
+microsoft/onnxruntime#25181), AMD's onnxruntime-ep-amdgpu documentation, and what the wheels of
+the package index answer on a host without a GPU.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hazgate.errors import ProviderError
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Version = tuple[int, int]
+
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltIn:
+    """A provider compiled into some ONNX Runtime distributions.
+
+    `first` and `last` are the releases that can have it. `options` are set on every session;
+    `device_option` takes the device's number, `cache_option` the folder of compiled programs.
+    """
+
+    first: Version
+    last: Version | None
+    cure: str
+    device_option: str | None = None
+    cache_option: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlugIn:
+    """A provider in a library of its own, registered with a stock ONNX Runtime.
+
+    `module` is the Python package that says where the library lies. Such a provider must be
+    registered under its own name, or its options are not found.
+    """
+
+    module: str
+    first: Version
+    cure: str
+    device_option: str | None = None
+    cache_option: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    # Libraries that must be in the process before, because the package's own search path is
+    # that of the machine that built it.
+    preloads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderSpec:
+    """One execution provider.
+
+    Attributes:
+        name: ONNX Runtime's.
+        alias: what people type.
+        precisions: the variants that it wants, best first.
+        static_shapes: whether it compiles a program for each shape, so that shapes must be few
+            and fixed before a session is opened.
+        owns_shapes: whether it also runs the arithmetic of shapes; where it leaves that to the
+            CPU by design, a session may not be forbidden to.
+        gpu: how its hardware is found; None for what any host has.
+        built_in: in which ONNX Runtime it comes, if it comes in one.
+        plug_in: as which library it comes, if it comes as one.
+        environment: prefixes of environment variables that override what a session asks for.
+    """
+
+    name: str
+    alias: str
+    precisions: tuple[Precision, ...]
+    static_shapes: bool = False
+    owns_shapes: bool = True
+    gpu: Literal["amd", "nvidia"] | None = None
+    built_in: BuiltIn | None = None
+    plug_in: PlugIn | None = None
+    environment: tuple[str, ...] = ()
+
+
+PROVIDERS: tuple[ProviderSpec, ...] = (
+    ProviderSpec(
+        name="MIGraphXExecutionProvider",
+        alias="migraphx",
+        # Its own int8 needs a calibration table that it does not read.
+        precisions=("fp16", "bf16", "fp32"),
+        static_shapes=True,
+        gpu="amd",
+        built_in=BuiltIn(
+            # Earlier ones refuse LayerNormalization; of graphs with more than ten refused nodes
+            # the provider takes none.
+            first=(1, 23),
+            last=(1, 27),
+            cure="install AMD's onnxruntime_migraphx of your ROCm release, and ROCm's migraphx",
+            device_option="device_id",
+            cache_option="migraphx_model_cache_dir",
+        ),
+        plug_in=PlugIn(
+            module="onnxruntime_ep_migraphx",
+            first=(1, 29),
+            cure="install onnxruntime and onnxruntime-ep-migraphx from AMD's index for ROCm 10 "
+            "(the package of that name on PyPI is empty)",
+            device_option="device_id",
+            cache_option="cache_dir",
+            preloads=("libonnxruntime.so.1", "libmigraphx_c.so.3"),
+        ),
+        environment=("ORT_MIGRAPHX_",),
+    ),
+    ProviderSpec(
+        name="ROCMExecutionProvider",
+        alias="rocm",
+        precisions=("fp16", "fp32"),
+        owns_shapes=False,
+        gpu="amd",
+        built_in=BuiltIn(
+            first=(1, 18),
+            last=(1, 22),
+            cure="install AMD's onnxruntime_rocm of ROCm 6.2 to 7.0; later releases have MIGraphX "
+            "instead",
+            device_option="device_id",
+        ),
+    ),
+    ProviderSpec(
+        name="CUDAExecutionProvider",
+        alias="cuda",
+        precisions=("fp16", "fp32"),
+        owns_shapes=False,
+        gpu="nvidia",
+        built_in=BuiltIn(
+            first=(1, 18), last=None, cure="install onnxruntime-gpu", device_option="device_id"
+        ),
+    ),
+    ProviderSpec(
+        name="OpenVINOExecutionProvider",
+        alias="openvino",
+        precisions=("fp32", "fp16"),
+        plug_in=PlugIn(
+            module="onnxruntime_ep_openvino",
+            first=(1, 23),
+            cure="install onnxruntime-ep-openvino",
+        ),
+    ),
+    ProviderSpec(
+        name=CPU,
+        alias="cpu",
+        precisions=("fp32", "int8", "fp16"),
+        built_in=BuiltIn(first=(1, 20), last=None, cure="install onnxruntime"),
+    ),
+)
+
+
+def find_provider(name: str) -> ProviderSpec:
+    """The provider of that name or alias, in any case.
+
+    Raises:
+        ProviderError: there is none in the table.
+    """
+    for spec in PROVIDERS:
+        if name.lower() in (spec.name.lower(), spec.alias):
+            return spec
+    raise ProviderError(
+        f"no execution provider {name!r} is known; known are "
+        f"{', '.join(spec.alias for spec in PROVIDERS)}"
+    )
