@@ -132,11 +132,9 @@ def _hazgate(spec: EngineSpec, threads: int) -> Engine:
     """The runtime's own session, with its own options and checks."""
     import onnx
 
-    from hazgate.session import CPU, OrtSession
+    from hazgate.session import OrtSession
 
     graph = onnx.load(spec.file, load_external_data=False).graph
     n_labels = graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    session = OrtSession(
-        Path(spec.file), kind="authored", n_labels=n_labels, provider=CPU, threads=threads
-    )
+    session = OrtSession(Path(spec.file), kind="authored", n_labels=n_labels, threads=threads)
     return session.run
