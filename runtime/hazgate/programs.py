@@ -11,7 +11,6 @@ Sources: the naming and the writing are those of ONNX Runtime's MIGraphX provide
 import fcntl
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +66,9 @@ def program_folder(root: Path, key: ProgramKey, bucket: Bucket) -> Iterator[tupl
     Raises:
         OSError: the folder cannot be written.
     """
+    # Imported here, for `import hazgate` does without it.
+    import shutil
+
     folder = key.folder(root, bucket)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{_LOCK}-{bucket}").open("wb") as lock:

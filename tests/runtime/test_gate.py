@@ -421,9 +421,16 @@ def test_a_variant_of_one_level_only_is_refused(bundle_copy: Path) -> None:
         Gate.open(bundle_copy, variant="fp32")
 
 
-def test_a_provider_that_a_variant_was_not_made_for_is_refused(tiny_bundle: Path) -> None:
-    with pytest.raises(BundleError, match=f"made for {CPU}, not for MIGraphXExecutionProvider"):
-        Gate.open(tiny_bundle, providers="MIGraphXExecutionProvider")
+def test_a_provider_that_a_variant_was_not_made_for_is_refused(
+    bundle_copy: Path,
+) -> None:
+    def for_gpus_only(data: dict) -> None:  # type: ignore[type-arg]
+        for level in data["levels"].values():
+            level["variants"]["int8"]["execution_providers"] = ["MIGraphXExecutionProvider"]
+
+    edit_manifest(bundle_copy, for_gpus_only)
+    with pytest.raises(BundleError, match=f"made for MIGraphXExecutionProvider, not for {CPU}"):
+        Gate.open(bundle_copy)
 
 
 def test_an_unknown_level_is_refused_with_those_that_are_there(int8_gate: Gate) -> None:

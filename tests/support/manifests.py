@@ -27,6 +27,7 @@ def manifest_data() -> dict[str, Any]:
         "conversation": {"turn": "{role}: {content}", "separator": "\n"},
         "files": {name: {"sha256": SHA256, "size_bytes": 1} for name in FILES},
         "provenance": {"torch": "2"},
+        "canaries": None,
     }
 
 
