@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from hazgate.bundle import Bundle
 from hazgate.canaries import check_canaries, tolerance_of
 from hazgate.engine import Engine, Shapes, canaries_of
-from hazgate.errors import HazgateError
+from hazgate.errors import BundleError, HazgateError
 from hazgate.providers.choose import choose_placement, host_problems
 from hazgate.providers.host import Host
 from hazgate.session import OrtSession, default_threads, ort_host
@@ -85,7 +85,7 @@ def diagnose(
         return Diagnosis(checks=tuple(found))
     name = attempt(
         "variant",
-        lambda: variant_for(bundle.manifest, variant, placement.spec),
+        lambda: _variant(bundle, variant, placement),
         lambda chosen: f"{chosen} of {', '.join(_variants(bundle))}",
     )
     if name is None:
@@ -94,6 +94,15 @@ def diagnose(
     for level in bundle.manifest.levels:
         found += _level_checks(bundle, level, name, engine, attempt)
     return Diagnosis(checks=tuple(found))
+
+
+def _variant(bundle: Bundle, asked: str | None, placement: Placement) -> str:
+    if placement.spec.name != CPU:
+        return variant_for(bundle.manifest, asked, placement.spec)
+    name = asked or bundle.manifest.default_variant
+    if any(name not in level.variants for level in bundle.manifest.levels.values()):
+        raise BundleError(f"no variant {name!r}; there are {', '.join(_variants(bundle))}")
+    return name
 
 
 def _host_checks(host: Host) -> Iterator[Check]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hazgate.errors import BundleError
 from hazgate.manifest import AUTO, Manifest
-from hazgate.providers.table import CPU, ProviderSpec
+from hazgate.providers.table import ProviderSpec
 
 # Less is not worth the rounding, nor certain enough for the same choice at every start.
 MIN_SPEEDUP = 1.2
@@ -19,8 +19,6 @@ def variant_for(manifest: Manifest, asked: str | None, provider: ProviderSpec) -
     Raises:
         BundleError: the bundle has none that was made for the provider.
     """
-    if provider.name == CPU:
-        return manifest.default_variant if asked in (None, AUTO) else asked
     made_for = [
         {
             name: variant.precision
