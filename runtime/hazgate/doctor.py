@@ -10,8 +10,9 @@ from hazgate.bundle import Bundle
 from hazgate.canaries import check_canaries, tolerance_of
 from hazgate.engine import Engine, Shapes, canaries_of
 from hazgate.errors import BundleError, HazgateError
-from hazgate.providers.choose import choose_placement, host_problems
+from hazgate.providers.choose import Placement, choose_placement, host_problems
 from hazgate.providers.host import Host
+from hazgate.providers.table import CPU
 from hazgate.session import OrtSession, default_threads, ort_host
 from hazgate.variants import variant_for
 

@@ -15,7 +15,7 @@ from hazgate.providers import host
 def main() -> None:
     bundle, provider, *flags = sys.argv[1:]
     if flags == ["--gpu"]:
-        host.amd_gpus = lambda _: ("gfx942",)
+        host.amd_gpus = lambda topology: ("gfx942",)
     try:
         gate = Gate.open(bundle, providers=provider, variant="fp32", threads=1)
         found = {
