@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench bench-full gpu-report lock clean
+.PHONY: help install export test test-slow lint format rehearse bench bench-full soak gpu-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -55,13 +55,22 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 	    -r requirements-bench.txt
 	@touch $@
 
-bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against hazgate on build/mini
+# A peer under load whose pins contradict this project's: an environment of its own.
+build/peers/infinity/bin/infinity_emb: benchmarks/peers/infinity-requirements.txt
+	$(PYTHON) -m venv build/peers/infinity
+	build/peers/infinity/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+
+bench: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## time PyTorch, OpenVINO and others against hazgate on build/mini
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.engines.run --size mini --rounds 2
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
+soak: install  ## half an hour of `hazgate serve`: does its memory grow?
+	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 gpu-report: install  ## measure BUNDLE on this host's PROVIDERS, to send back

@@ -16,10 +16,12 @@ from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
 from benchmarks.footprint import Footprint, footprint_table
-from benchmarks.load import LoadResults, load_table
+from benchmarks.load.report import load_table
+from benchmarks.load.results import LoadResults
 from benchmarks.operators import OperatorProfile, operator_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
 from benchmarks.session_options import OptionComparison, option_table
+from benchmarks.soak import SoakResults, soak_table
 from benchmarks.tables import parity_summary, speed_summary
 from benchmarks.thresholds import (
     ThresholdResults,
@@ -47,6 +49,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
             load(OptionComparison, folder / "session-options-mini.json")
         ),
         "load-mini": lambda: load_table(load(LoadResults, folder / "load-mini.json")),
+        "soak-mini": lambda: soak_table(load(SoakResults, folder / "soak-mini.json")),
         "operators-full": lambda: operator_table(
             load(OperatorProfile, folder / "operators-full.json")
         ),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ def _adapter_option(
     if not all(level and directory for level, _, directory in pairs):
         raise click.BadParameter("expected LEVEL=DIRECTORY")
     return {level: Path(directory) for level, _, directory in pairs}
+
+
+def _shape_option(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", value)
+    if not found:
+        raise click.BadParameter("expected BATCHxTOKENS, e.g. 8x512")
+    return int(found[1]), int(found[2])
 
 
 _PATH = click.Path(path_type=Path)
@@ -256,6 +268,42 @@ def inspect(graph: Path, as_json: bool) -> None:
         click.echo(f"{size_bytes / 1e6:10.2f} MB {kind}")
     for operator, n_nodes in summary.operators.items():
         click.echo(f"{n_nodes:10} {operator}")
+
+
+@cli.command(epilog="Example: hazgate-export preflight build/mlcommons --target migraphx@1.23.2")
+@click.argument("path", type=_PATH)
+@click.option(
+    "--target",
+    "names",
+    multiple=True,
+    required=True,
+    help="A release of an execution provider; may be given more than once.",
+)
+@click.option(
+    "--shape",
+    callback=_shape_option,
+    metavar="BATCHxTOKENS",
+    help="Of the inputs.  [default: 8x512; in a bundle, its windows' tokens]",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def preflight(
+    path: Path, names: tuple[str, ...], shape: tuple[int, int] | None, as_json: bool
+) -> None:
+    """Tell whether an execution provider would take PATH, a graph or a bundle, whole.
+
+    Needs none of its hardware. Of a bundle, the variants that are for the target's provider.
+    """
+    from hazgate_export.preflight.rules import judgement_document, judgement_table
+    from hazgate_export.preflight.run import preflight_path
+    from hazgate_export.preflight.table import find_target
+
+    found = preflight_path(path, [find_target(name) for name in names], shape)
+    click.echo(
+        json.dumps(judgement_document(found), indent=2) if as_json else judgement_table(found)
+    )
+    missed = [judgement for judgement in found if judgement.verdict != "one subgraph"]
+    if missed:
+        raise GateMissed(f"{len(missed)} of {len(found)} would not run as one subgraph")
 
 
 @cli.command(epilog="Example: hazgate-export standin build/standin")

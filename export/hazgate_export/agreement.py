@@ -14,6 +14,7 @@ from sklearn.metrics import f1_score
 
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
+from hazgate.providers.table import CPU
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import Row, read_rows, select
 from hazgate_export.progress import track
@@ -44,6 +45,8 @@ def measure_agreement(
 ) -> tuple[Agreement, ...]:
     """Runs every variant on a draw of labelled texts and judges it by the recipe's gates.
 
+    Variants that no CPU runs are left out.
+
     Args:
         bundle: an open bundle with a variant named fp32.
         loaded: its recipe; the table `finetune.data` of each level says which rows count for it.
@@ -71,6 +74,7 @@ def measure_agreement(
         decisions = {
             variant: _decisions(bundle, name, variant, rows, boundary)
             for variant in loaded.recipe.variants
+            if CPU in bundle.manifest.levels[name].variants[variant].execution_providers
         }
         reference = decisions.pop(REFERENCE_VARIANT)
         found.extend(

@@ -6,6 +6,10 @@ from hazgate.manifest import Manifest
 from hazgate_export.report import parity_table
 from hazgate_export.verify import Parity
 
+_TWIN = """
+fp16 and bf16 are for GPUs, and were measured on a float32 twin that rounds where a GPU does.
+"""
+
 
 def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """What a person who finds the bundle needs to know, as Markdown."""
@@ -17,6 +21,10 @@ def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         f"are read as {level.tokenizer.special_tokens_in_text}."
         for name, level in manifest.levels.items()
     )
+    precisions = {
+        v.precision for level in manifest.levels.values() for v in level.variants.values()
+    }
+    twin = _TWIN if precisions & {"fp16", "bf16"} else ""
     tools = ", ".join(f"{tool} {version}" for tool, version in manifest.provenance.items())
     return f"""# {manifest.name}
 
@@ -36,7 +44,7 @@ The default variant is `{manifest.default_variant}`.
 Against the base with its adapter applied (PEFT, eager, float32), on hazgate's fixed corpus:
 
 {parity_table(parities)}
-
+{twin}
 ## Use
 
 ```python

@@ -3,18 +3,25 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
+
+# The name of the product that pools, in graphs that take the mean.
+POOLING = "masked_mean"
+# What attention adds to the score of padding. Its exponential is 0 in float32, and so it is in
+# half, where the exporter's own -3.4e38 would be an infinity, and a row of padding not a number.
+MASKED_SCORE = -1e4
 
 # Smaller tensors stay in the graph, where shape inference needs them.
 EXTERNAL_BYTES = 1024
@@ -43,6 +50,8 @@ def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
         graph = onnx.load(Path(folder) / "model.onnx")
     _name_axes(graph)
     _fix_segments(graph)
+    _pool_by_product(graph)
+    _mask_finitely(graph)
     save(graph, file)
     check(file)
 
@@ -110,6 +119,58 @@ def _fix_segments(graph: onnx.ModelProto) -> None:
     ]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def _mask_finitely(graph: onnx.ModelProto) -> None:
+    """Raises every constant beyond the range of half to `MASKED_SCORE`."""
+    for node in graph.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
+                values = numpy_helper.to_array(attribute.t)
+                if (values < np.finfo(np.float16).min).any():
+                    raised = np.maximum(values, np.float32(MASKED_SCORE))
+                    attribute.t.CopyFrom(numpy_helper.from_array(raised))
+
+
+def _pool_by_product(graph: onnx.ModelProto) -> None:
+    """Sums hidden states under the mask as one product, [batch, 1, sequence] times them.
+
+    The exporter's broadcast of the mask is what MIGraphX has failed to read.
+    """
+    producers = {name: node for node in graph.graph.node for name in node.output}
+    nodes = []
+    for node in graph.graph.node:
+        hidden = _masked(node, producers) if node.op_type == "ReduceSum" else None
+        if hidden is None:
+            nodes.append(node)
+            continue
+        one = numpy_helper.from_array(np.array([1], dtype=np.int64))
+        nodes += [
+            helper.make_node("Constant", [], ["pool_axis"], name="pool_axis", value=one),
+            helper.make_node(
+                "Unsqueeze", ["attention_mask", "pool_axis"], ["pool_row"], name="pool_row"
+            ),
+            helper.make_node(
+                "Cast", ["pool_row"], ["pool_mask"], name="pool_mask", to=TensorProto.FLOAT
+            ),
+            helper.make_node("MatMul", ["pool_mask", hidden], ["pooled"], name=POOLING),
+            helper.make_node("Squeeze", ["pooled", "pool_axis"], node.output, name=node.name),
+        ]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def _masked(total: NodeProto, producers: Mapping[str, NodeProto]) -> str | None:
+    """The values that `total` sums after a product with the mask; None if it sums others."""
+    product = producers.get(total.input[0])
+    if product is None or product.op_type != "Mul":
+        return None
+    for hidden, factor in (product.input, reversed(product.input)):
+        cast = producers.get(factor)
+        mask = producers.get(cast.input[0]) if cast and cast.op_type == "Cast" else None
+        if mask and mask.op_type == "Unsqueeze" and mask.input[0] == "attention_mask":
+            return str(hidden)
+    return None
 
 
 @contextmanager

@@ -20,10 +20,9 @@ from hazgate.manifest import (
     TokenizerSpec,
     VariantSpec,
 )
-from hazgate.session import CPU
 from hazgate_export.corpus import Case
 from hazgate_export.recipe import LoadedRecipe
-from hazgate_export.schemes import batching_of
+from hazgate_export.schemes import batching_of, execution_providers_of
 from hazgate_export.sources import Fetched
 from hazgate_export.verify import Boundary, Parity
 from hazgate_export.weights import WrittenGraph
@@ -92,7 +91,9 @@ def manifest_of(
             kind=levels[name].graphs[variant].kind,
             precision=settings.precision,
             scheme=settings.int8_scheme or "none",
-            execution_providers=(CPU,),
+            execution_providers=execution_providers_of(
+                levels[name].graphs[variant].kind, settings.precision
+            ),
             batching=batching_of(settings.int8_scheme),
             parity=ParitySpec(
                 n_texts=parity.n_texts,

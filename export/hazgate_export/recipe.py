@@ -12,7 +12,8 @@ from hazgate.manifest import is_turn
 from hazgate.scores import Activation
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
-from hazgate_export.schemes import GraphChoice, Int8Scheme
+from hazgate_export.preflight.table import find_target
+from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -146,11 +147,16 @@ class ConversationRecipe(_Table):
 
 
 class VariantRecipe(_Table):
-    """One graph and arithmetic in which every level is built; for both choices see schemes."""
+    """One graph and arithmetic in which every level is built; for both choices see schemes.
+
+    `preflight` names releases of execution providers, e.g. "migraphx@1.23.2", that must take the
+    graph whole.
+    """
 
     graph: GraphChoice = "portable"
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     int8_scheme: Int8Scheme | None = None
+    preflight: tuple[str, ...] = ()
     gate: GateRecipe
 
 
@@ -240,7 +246,22 @@ def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
                 f"int8_scheme: {variant.int8_scheme!r} goes with the {wanted} graph, "
                 f"not with {variant.graph!r}"
             )
+    if variant.precision in ("fp16", "bf16") and variant.graph != "portable":
+        problems.append(
+            f"graph: {variant.precision} goes with the portable graph, not with {variant.graph!r}"
+        )
+    if variant.preflight and (variant.graph != "portable" or variant.precision == "int8"):
+        problems.append("preflight: only a portable graph without int8 is for other processors")
+    problems.extend(filter(None, map(_target_problem, variant.preflight)))
     return problems
+
+
+def _target_problem(name: str) -> str | None:
+    try:
+        find_target(name)
+    except RecipeError as error:
+        return str(error)
+    return None
 
 
 def _contradictions(recipe: Recipe) -> list[str]:

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle import Bundle
-from hazgate.classifier import Classifier
 from hazgate.errors import BundleError
-from hazgate.manifest import Manifest
+from hazgate.session import OrtSession, default_threads
+from hazgate.tokenization import Tokenizer
 from hazgate_export.assemble import PARITY_FILE
 from hazgate_export.build import LocalSources, reference_of_level
 from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
+from hazgate_export.half import runnable_here
 from hazgate_export.recipe import GateRecipe, LoadedRecipe
 from hazgate_export.verify import Parity, boundary_of, measure
 
@@ -38,9 +39,8 @@ def verify_bundle(
         )
     gates = {name: GateRecipe(**gate) for name, gate in document["gates"].items()}
     parities: list[Parity] = []
-    for name in bundle.manifest.levels:
-        classifiers = {variant: Classifier.open(bundle, name, variant=variant) for variant in gates}
-        tokenizer = next(iter(classifiers.values())).tokenizer
+    for name, level in bundle.manifest.levels.items():
+        tokenizer = Tokenizer(bundle.file(level.tokenizer.file), level.tokenizer)
         cases = make_cases(load_corpus(), tokenizer, document["lengths"], document["vocab_size"])
         reference = (
             np.array(document["reference_logits"][name], dtype=np.float32)
@@ -48,27 +48,37 @@ def verify_bundle(
             else reference_of_level(loaded, name, local, cases)
         )
         parities.extend(
-            _measure(bundle.manifest, classifier, cases, reference, gates[variant])
-            for variant, classifier in classifiers.items()
+            _measure(bundle, name, variant, cases, reference, gate)
+            for variant, gate in gates.items()
         )
     return tuple(parities)
 
 
 def _measure(
-    manifest: Manifest,
-    classifier: Classifier,
+    bundle: Bundle,
+    name: str,
+    variant: str,
     cases: tuple[Case, ...],
     reference: NDArray[np.float32],
     gate: GateRecipe,
 ) -> Parity:
-    return measure(
-        classifier.session,
-        cases,
-        reference,
-        level=classifier.level,
-        variant=classifier.variant,
-        batching=classifier.spec.variants[classifier.variant].batching,
-        tokenizer=classifier.spec.tokenizer,
-        boundary=boundary_of(manifest, classifier.level),
-        gate=gate,
-    )
+    level = bundle.manifest.levels[name]
+    spec = level.variants[variant]
+    with runnable_here(bundle.file(spec.graph), spec.precision) as graph:
+        session = OrtSession(
+            graph,
+            kind=spec.kind,
+            n_labels=len(level.labels),
+            threads=default_threads(),
+        )
+        return measure(
+            session,
+            cases,
+            reference,
+            level=name,
+            variant=variant,
+            batching=spec.batching,
+            tokenizer=level.tokenizer,
+            boundary=boundary_of(bundle.manifest, name),
+            gate=gate,
+        )

@@ -1,14 +1,38 @@
 """Open-loop load: requests come when they come, and each has one fate."""
 
 import asyncio
+import json
 import math
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.load import arrivals, figures_of, offer
+from benchmarks.errors import WorkerFailed
+from benchmarks.load.arrivals import arrivals, call_in_turn, offer, saturate
+from benchmarks.load.asker import body_of
+from benchmarks.load.client import Client, parse_head, request_bytes
+from benchmarks.load.messages import Found, InProcess, OverHttp, Rate, Ready, Request, Setup
+from benchmarks.load.report import load_figure, load_table
+from benchmarks.load.results import (
+    LOADS,
+    LoadedSystem,
+    LoadFigures,
+    LoadResults,
+    figures_of,
+    overhead_of,
+    peak_goodput,
+)
+from benchmarks.load.systems import serve_settings, systems_of
+from benchmarks.machine import Machine
+from benchmarks.peers.models import shorten
+from benchmarks.process import start_worker
+from benchmarks.results import SCHEMA_VERSION, load, save
+from hazgate.serving.settings import ServeSettings
+
+ASKER = ["-m", "benchmarks.load.asker"]
 
 
 @given(rate=st.floats(1, 500), seconds=st.floats(0.5, 20), seed=st.integers(0, 99))
@@ -33,12 +57,227 @@ def test_a_request_is_asked_in_time_though_others_have_no_answer_yet() -> None:
     assert [taken is not None and math.isnan(taken) for taken in found] == [False, True] * 2
 
 
+def test_a_caller_in_turn_asks_every_text_once_and_in_order() -> None:
+    asked: list[str] = []
+    found = call_in_turn(asked.append, ["a", "b"], [0.0, 0.0, 0.0])
+    assert asked == ["a", "b", "a"]
+    assert all(taken is not None and taken >= 0 for taken in found)
+
+
+def test_saturation_keeps_every_asker_waiting_and_shares_the_texts_among_them() -> None:
+    waiting, most, asked = 0, 0, set()
+
+    async def ask(text: str) -> bool:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        asked.add(text)
+        await asyncio.sleep(0.001)
+        waiting -= 1
+        return True
+
+    assert asyncio.run(saturate(ask, ["a", "b", "c"], n_askers=3, seconds=0.05)) > 0
+    assert most == 3
+    assert asked == {"a", "b", "c"}
+
+
 def test_every_request_is_answered_shed_or_late() -> None:
     figures = figures_of("embedded", 1.0, [0.1, math.nan, None, 0.3], 2.0)
     assert (figures.offered, figures.answered, figures.shed, figures.late) == (4, 2, 1, 1)
     assert figures.p50_ms == pytest.approx(200)
+    assert figures.goodput == 1.0
 
 
 def test_without_answers_there_are_no_latencies() -> None:
     figures = figures_of("direct", 1.0, [None], 2.0)
     assert (figures.p50_ms, figures.p99_ms) == (None, None)
+
+
+def test_overhead_is_of_pairs_that_both_have_an_answer() -> None:
+    found = overhead_of("http", [0.010, 0.020, None, 0.030], [0.012, 0.021, 0.5, math.nan])
+    assert found is not None
+    assert found.n_pairs == 2
+    assert found.added_ms == pytest.approx(1.5)
+    assert found.direct_p50_ms == pytest.approx(15)
+    assert found.p50_ms == pytest.approx(16.5)
+
+
+def test_overhead_without_a_pair_is_none() -> None:
+    assert overhead_of("http", [0.01], [None]) is None
+
+
+def test_the_peak_is_the_best_goodput_at_any_load() -> None:
+    system = loaded("http", 10)
+    figures = [figures_of("http", 1.0, [0.1] * 24, 2.0), figures_of("other", 1.0, [0.1] * 90, 2.0)]
+    assert peak_goodput(system, figures) == 12
+    assert peak_goodput(system, []) == 10
+
+
+def test_an_answers_head_gives_status_and_length_however_fields_are_spelt() -> None:
+    assert parse_head(b"HTTP/1.1 503 Busy\r\nContent-Length: 12\r\n\r\n") == (503, 12)
+    assert parse_head(b"HTTP/1.1 200\r\nx: y\r\ncontent-length:0\r\n\r\n") == (200, 0)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"SMTP ready\r\n\r\n"])
+def test_what_is_no_answer_with_a_length_is_refused(head: bytes) -> None:
+    with pytest.raises(ValueError, match="answer"):
+        parse_head(head)
+
+
+def test_a_request_states_the_length_of_its_body_in_bytes() -> None:
+    head, _, body = request_bytes("/v1/check", "ü".encode()).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/check HTTP/1.1\r\n")
+    assert b"content-length: 2" in head
+    assert body == "ü".encode()
+
+
+def test_a_client_uses_a_connection_again_and_leaves_one_that_was_closed() -> None:
+    n_connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal n_connections
+        n_connections += 1
+        # Two answers a connection, then it is closed for idleness.
+        for _ in range(2):
+            await reader.readuntil(b"{}")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        writer.close()
+
+    async def ask() -> list[int]:
+        async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+            client = Client(port=server.sockets[0].getsockname()[1], patience_s=5)
+            statuses = []
+            for _ in range(4):
+                statuses.append(await client.post("/", b"{}"))
+                await asyncio.sleep(0.02)
+            await client.close()
+            return statuses
+
+    assert asyncio.run(ask()) == [200] * 4
+    assert n_connections == 2
+
+
+def test_a_client_hangs_up_on_a_server_that_does_not_answer() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+            client = Client(port=server.sockets[0].getsockname()[1], patience_s=0.05)
+            with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
+                await client.post("/", b"{}")
+
+    asyncio.run(ask())
+
+
+def test_a_text_is_put_as_each_server_wants_it() -> None:
+    ours = OverHttp(port=1, path="/", text_field="text")
+    theirs = OverHttp(port=1, path="/", text_field="input", is_list=True, fields={"model": "m"})
+    assert json.loads(body_of(ours, "ü")) == {"text": "ü"}
+    assert json.loads(body_of(theirs, "ü")) == {"model": "m", "input": ["ü"]}
+
+
+@pytest.mark.parametrize("way", ["async", "lock"])
+def test_an_asker_asks_a_gate_in_its_own_process(tiny_bundle: Path, way: str) -> None:
+    gate = InProcess(bundle=str(tiny_bundle), variant="fp32", threads=1, way=way)  # type: ignore[arg-type]
+    with start_worker("asker", ASKER, threads=1) as worker:
+        ready = worker.ask(Setup(texts=("a", "b"), gate=gate), Ready)
+        assert ready.pid == worker.process.pid
+        for action in ("offer", "call"):
+            request = Request(action=action, times=(0.0, 0.01, 0.02), first=1)
+            found = worker.ask(request, Found)
+            assert len(found.taken_s) == 3
+            assert found.cpu_s > 0
+        request = Request(action="saturate", n_askers=2, seconds=0.1)
+        assert worker.ask(request, Rate).answers_per_s > 0
+
+
+def test_an_asker_counts_a_server_that_is_not_there_as_refusing() -> None:
+    http = OverHttp(port=1, path="/", text_field="text")
+    with start_worker("asker", ASKER, threads=1) as worker:
+        worker.ask(Setup(texts=("a",), http=http), Ready)
+        (taken,) = worker.ask(Request(action="offer", times=(0.0,)), Found).taken_s
+        assert taken is not None
+        assert math.isnan(taken)
+        with pytest.raises(WorkerFailed, match="in this process"):
+            worker.ask(Request(action="call", times=(0.0,)), Found)
+
+
+def test_the_servers_settings_are_ones_that_it_takes(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(serve_settings("int8", 2), encoding="utf-8")
+    assert (ServeSettings.load(file).engine.variant, ServeSettings.load(file).engine.threads) == (
+        "int8",
+        2,
+    )
+
+
+def test_systems_have_names_of_their_own_and_say_what_they_read() -> None:
+    specs = systems_of("int8")
+    assert len({spec.name for spec in specs}) == len(specs)
+    assert {spec.kind: spec.reads for spec in specs}["optimum"] == "Level 1, first window"
+
+
+def test_peers_cut_texts_where_they_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text('{"model_max_length": 512, "pad_token": "[PAD]"}', encoding="utf-8")
+    shorten(file, 256)
+    assert json.loads(file.read_text()) == {"model_max_length": 256, "pad_token": "[PAD]"}
+
+
+def test_results_come_back_as_they_were_and_make_the_tables(tmp_path: Path) -> None:
+    results = sample_results()
+    save(results, tmp_path / "load.json")
+    assert load(LoadResults, tmp_path / "load.json") == results
+    text = load_table(results)
+    # Of ten texts a second, nine at twice as many; a fifth of a processor for the asker.
+    assert "| Level 1 | the http | 10 | 100.0 | 100.0 | 100.0 | 90% | 45% | 0% | 55% |" in text
+    assert "| 100.0 | 0.20 |" in text
+    assert "Not measured: infinity, not installed." in text
+    assert "| hazgate serve, over HTTP | 13.0 | 10.0 | 3.00 |" in text
+
+
+def test_a_figure_has_two_panels_for_each_kind_of_work() -> None:
+    assert len(load_figure(sample_results()).axes) == 2
+
+
+def loaded(name: str, rate: float) -> LoadedSystem:
+    return LoadedSystem(
+        name=name,
+        title=f"the {name}",
+        reads="Level 1",
+        unpaced_rate=rate,
+        saturation_rate=rate,
+    )
+
+
+def sample_results() -> LoadResults:
+    overhead = overhead_of("http", [0.010], [0.013])
+    assert overhead is not None
+    return LoadResults(
+        schema_version=SCHEMA_VERSION,
+        name="mini",
+        bundle_digest="0" * 64,
+        variant="int8",
+        date="2026-01-01",
+        command="make toy",
+        machine=Machine(
+            cpu="toy", isa=(), processors=2, memory_gb=1, is_virtual=False, os="toy", versions={}
+        ),
+        threads=2,
+        deadline_s=0.5,
+        median_tokens=17,
+        longest_tokens=99,
+        overhead_rate=11.0,
+        systems=(loaded("http", 10),),
+        absent={"infinity": "not installed"},
+        figures=tuple(_at(load_) for load_ in LOADS),
+        overhead=(overhead,),
+    )
+
+
+def _at(load_: float) -> LoadFigures:
+    offered, answered = int(20 * load_), min(18, int(20 * load_))
+    found = [0.1] * answered + [None] * (offered - answered)
+    return figures_of("http", load_, found, 2.0, asker_cpu_s=0.4, server_cpu_s=1.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -199,7 +199,12 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             "fail_open": list(service.settings.fail_open),
         }
 
-    @app.get("/metrics", tags=["operations"], summary="Figures in Prometheus' text format")
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        summary="Figures in Prometheus' text format",
+        response_class=PlainTextResponse,
+    )
     async def figures() -> Response:
         metrics.set_waiting(service.gate.batcher.n_waiting)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")

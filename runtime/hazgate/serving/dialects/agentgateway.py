@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.conversation import parse_messages
 from hazgate.errors import InputError
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
@@ -67,7 +68,7 @@ class Action(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """`POST /request` and `POST /response`."""
-    routes = APIRouter(tags=["agentgateway"])
+    routes = APIRouter(tags=["agentgateway"], responses=REFUSALS)
 
     async def decide(messages: list[dict[str, Any]], request: Request, answer: Response) -> Action:
         texts = [message.content for message in parse_messages(messages)] if messages else []

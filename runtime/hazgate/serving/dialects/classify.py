@@ -11,6 +11,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 from hazgate.verdict import Verdict
 
@@ -70,7 +71,7 @@ class ClassifyResponse(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """`POST /classify` and `/v1/classify`."""
-    routes = APIRouter(tags=["semantic-router and vLLM"])
+    routes = APIRouter(tags=["semantic-router and vLLM"], responses=REFUSALS)
 
     @routes.post("/classify", summary="semantic-router (`inputs`) or vLLM (`input`)")
     @routes.post("/v1/classify", include_in_schema=False)

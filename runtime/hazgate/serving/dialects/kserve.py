@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hazgate import __version__
 from hazgate.errors import HazgateError, InputError
 from hazgate.serving import open_inference as oip
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.failures import failure_of
 from hazgate.serving.service import Service
 from hazgate.verdict import Verdict
@@ -64,9 +65,24 @@ class InferRequest(BaseModel):
     parameters: InferParameters = InferParameters()
 
 
+class InferError(BaseModel):
+    """How KServe's servers say that they cannot answer."""
+
+    error: str
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": InferError, "description": "The request cannot be read."},
+    404: {"model": InferError, "description": "No such model."},
+    500: {"model": InferError, "description": "Inference failed."},
+    503: {"model": InferError, "description": "Too much is waiting."},
+    504: {"model": InferError, "description": "There was no answer in time."},
+}
+
+
 def router(service: Service) -> APIRouter:
     """`/v2` and what is below it."""
-    routes = APIRouter(tags=["KServe"], prefix="/v2")
+    routes = APIRouter(tags=["KServe"], prefix="/v2", responses={**REFUSALS, **_ERRORS})
 
     def name() -> str:
         return service.gate.batcher.gate.model.bundle

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
@@ -32,7 +33,7 @@ class GuardrailResponse(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """`POST /beta/litellm_basic_guardrail_api`."""
-    routes = APIRouter(tags=["LiteLLM"])
+    routes = APIRouter(tags=["LiteLLM"], responses=REFUSALS)
 
     @routes.post("/beta/litellm_basic_guardrail_api", summary="LiteLLM's generic guardrail")
     async def guardrail(

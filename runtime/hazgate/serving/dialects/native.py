@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hazgate.conversation import conclude, parse_messages, texts_of
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
 
@@ -45,7 +46,7 @@ class CheckResponse(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """`POST /v1/check`."""
-    routes = APIRouter(tags=["hazgate"])
+    routes = APIRouter(tags=["hazgate"], responses=REFUSALS)
 
     @routes.post("/v1/check", summary="Verdicts on a text, several texts or a conversation")
     async def check(body: CheckRequest, request: Request) -> CheckResponse:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hazgate.errors import InputError
 from hazgate.moderation import moderation_result
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 from hazgate.verdict import Verdict
 
@@ -58,7 +59,7 @@ class ModerationResponse(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """`POST /v1/moderations`."""
-    routes = APIRouter(tags=["OpenAI"])
+    routes = APIRouter(tags=["OpenAI"], responses=REFUSALS)
 
     @routes.post("/v1/moderations", summary="OpenAI's moderation endpoint")
     async def moderations(body: ModerationRequest, request: Request) -> ModerationResponse:

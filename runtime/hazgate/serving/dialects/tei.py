@@ -5,12 +5,18 @@ this model does not take; a batch is a list of lists. Scores come in descending 
 statuses: 422 for what it cannot take, 429 for too much, 424 for a backend that failed.
 """
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 
 from hazgate.errors import DeadlineExceeded, HazgateError, InputError, Overloaded
 from hazgate.serving.dialects.classify import LabelScore, label_scores
+from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.failures import RETRY_AFTER_S
 from hazgate.serving.service import Service
 
@@ -32,9 +38,24 @@ class TeiError(BaseModel):
     error_type: str
 
 
+class _Route(APIRoute):
+    """Says in TEI's words, too, that a body is not a request."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_in_teis_words(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError:
+                return _failure(InputError("the body is not a request as /docs describes it"))
+
+        return handle_in_teis_words
+
+
 def router(service: Service) -> APIRouter:
     """`POST /predict`."""
-    routes = APIRouter(tags=["Text Embeddings Inference"])
+    routes = APIRouter(tags=["Text Embeddings Inference"], responses=REFUSALS, route_class=_Route)
 
     @routes.post(
         "/predict",

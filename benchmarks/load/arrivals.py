@@ -1,0 +1,76 @@
+"""When requests come, and what becomes of each. Knows no system: whoever asks is handed in."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+# A request's: ten times what the longest text of the corpus takes on a slow machine.
+DEADLINE_S = 0.5
+
+Ask = Callable[[str], Awaitable[bool]]
+
+
+def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
+    """Times of a Poisson process of `rate` events a second, from 0 to `seconds`."""
+    random = np.random.default_rng(seed)
+    gaps = random.exponential(1 / rate, size=int(2 * rate * seconds) + 50)
+    times = np.cumsum(gaps)
+    return [float(t) for t in times[times < seconds]]
+
+
+async def offer(ask: Ask, texts: Sequence[str], times: Sequence[float]) -> list[float | None]:
+    """Asks at the given times, whatever came back by then.
+
+    Returns:
+        Seconds to each answer from the time at which it should have been asked; NaN where it was
+        refused, None where it was too late.
+    """
+    found: list[float | None] = [None] * len(times)
+    begin = time.perf_counter()
+
+    async def one(i: int) -> None:
+        refused = not await ask(texts[i % len(texts)])
+        taken = time.perf_counter() - begin - times[i]
+        found[i] = math.nan if refused else taken if taken <= DEADLINE_S else None
+
+    tasks = []
+    for i, at in enumerate(times):
+        delay = begin + at - time.perf_counter()
+        # Even if it is late already, the loop must get its turn.
+        await asyncio.sleep(max(0.0, delay))
+        tasks.append(asyncio.create_task(one(i)))
+    await asyncio.gather(*tasks)
+    return found
+
+
+def call_in_turn(
+    check: Callable[[str], object], texts: Sequence[str], times: Sequence[float]
+) -> list[float | None]:
+    """What `offer` finds of a caller with one thread and no event loop, one call after another."""
+    found: list[float | None] = []
+    begin = time.perf_counter()
+    for i, at in enumerate(times):
+        time.sleep(max(0.0, begin + at - time.perf_counter()))
+        check(texts[i % len(texts)])
+        taken = time.perf_counter() - begin - at
+        found.append(taken if taken <= DEADLINE_S else None)
+    return found
+
+
+async def saturate(ask: Ask, texts: Sequence[str], n_askers: int, seconds: float) -> float:
+    """Answers a second while each of `n_askers` asks again as soon as it has its answer."""
+    n_answered = 0
+    begin = time.perf_counter()
+
+    async def one(first: int) -> None:
+        nonlocal n_answered
+        i = first
+        while time.perf_counter() - begin < seconds:
+            n_answered += await ask(texts[i % len(texts)])
+            i += n_askers
+
+    await asyncio.gather(*map(one, range(n_askers)))
+    return n_answered / (time.perf_counter() - begin)

@@ -1,0 +1,236 @@
+"""Every system at every load, systems in turn, then what asyncio and HTTP add to a call."""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.errors import WorkerFailed
+from benchmarks.load.arrivals import DEADLINE_S, arrivals
+from benchmarks.load.messages import Found, Rate, Request
+from benchmarks.load.results import (
+    LOADS,
+    LoadedSystem,
+    LoadFigures,
+    LoadResults,
+    Overhead,
+    figures_of,
+    overhead_of,
+)
+from benchmarks.load.systems import Running, Surroundings, SystemSpec, absent_reason, started
+from benchmarks.machine import describe_machine, today
+from benchmarks.peers.models import write_peer_models
+from benchmarks.process import REPOSITORY
+from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
+from hazgate.bundle import Bundle
+from hazgate.tokenization import Tokenizer
+from hazgate_export.corpus import load_corpus
+from hazgate_export.progress import track
+
+_SEED = 20264
+# So many wait for answers while a system's rate is found; more would be late by themselves.
+_ASKERS = 8
+# Where saturation is looked for, in multiples of the rate that those askers found.
+_SEARCH = (0.8, 0.95, 1.1)
+_OVERHEAD_LOAD = 0.3
+_OVERHEAD_BLOCK = 30
+_IDLE_PAUSE_S = 0.2
+_IDLE_SHARE = 0.05
+_IDLE_LIMIT_S = 60.0
+
+_MAX_REASON = 300
+
+_PEERS = ("optimum-onnx", "fastapi", "uvicorn")
+
+
+def measure_load(
+    bundle: Path,
+    recipe: Path,
+    specs: Sequence[SystemSpec],
+    *,
+    variant: str,
+    seconds: float,
+    threads: int,
+    overhead_rounds: int,
+    command: str,
+) -> LoadResults:
+    """Measures every system that is to be had here; the others are recorded as absent.
+
+    Args:
+        bundle: what hazgate serves.
+        recipe: what it was made of, for the peers.
+        specs: the systems.
+        variant: the bundle's, of the rows that read both levels.
+        seconds: of one turn.
+        threads: what each engine may use for a run.
+        overhead_rounds: how often each text is asked each way; 0 leaves overhead out.
+        command: what a reader types to repeat it; recorded.
+
+    Raises:
+        HazgateError: the bundle cannot be served.
+        BenchmarkError: a model could not be converted.
+    """
+    opened = Bundle.open(bundle)
+    texts = corpus_texts()
+    lengths = token_counts(opened, texts)
+    peers = write_peer_models(opened, recipe, REPOSITORY / "build" / "peers")
+    absent = {spec.name: reason for spec in specs if (reason := absent_reason(spec))}
+    with ExitStack() as stack:
+        around = Surroundings(
+            bundle=bundle,
+            peers=peers,
+            texts=tuple(texts),
+            threads=threads,
+            scratch=Path(stack.enter_context(tempfile.TemporaryDirectory())),
+        )
+        running: dict[str, Running] = {}
+        for spec in track([s for s in specs if s.name not in absent], "start systems"):
+            system = _start(stack, spec, around)
+            if isinstance(system, Running):
+                running[spec.name] = system
+            else:
+                absent[spec.name] = system
+        systems = _find_saturation(running, seconds)
+        figures = tuple(
+            _turn(running[system.name], load, load * system.saturation_rate, seconds)
+            for load, system in track([(load, s) for load in LOADS for s in systems], "load")
+        )
+        rate = _OVERHEAD_LOAD * _rate_in_turn(running.get("lock"), len(texts))
+        overhead = _measure_overhead(running, len(texts), rate, overhead_rounds)
+    return LoadResults(
+        schema_version=SCHEMA_VERSION,
+        name=opened.manifest.name,
+        bundle_digest=opened.digest,
+        variant=variant,
+        date=today(),
+        command=command,
+        machine=describe_machine((*DISTRIBUTIONS, *_PEERS)),
+        threads=threads,
+        deadline_s=DEADLINE_S,
+        median_tokens=int(np.median(lengths)),
+        longest_tokens=max(lengths),
+        overhead_rate=rate,
+        systems=systems,
+        absent=absent,
+        figures=figures,
+        overhead=overhead,
+    )
+
+
+def _start(stack: ExitStack, spec: SystemSpec, around: Surroundings) -> Running | str:
+    """A system that runs until `stack` ends, or why it does not."""
+    try:
+        return stack.enter_context(started(spec, around))
+    except WorkerFailed as error:
+        return str(error)[:_MAX_REASON]
+
+
+def corpus_texts() -> list[str]:
+    """The corpus in one random order."""
+    texts = [text.text for text in load_corpus()]
+    return [texts[i] for i in np.random.default_rng(_SEED).permutation(len(texts)).tolist()]
+
+
+def token_counts(bundle: Bundle, texts: Sequence[str]) -> list[int]:
+    """How many tokens Level 1 makes of each text, special ones left out."""
+    spec = bundle.manifest.levels[bundle.manifest.cascade.gate].tokenizer
+    return [text.n_total for text in Tokenizer(bundle.file(spec.file), spec).encode(texts)]
+
+
+def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[LoadedSystem, ...]:
+    rates: dict[str, float] = {}
+    for name, system in track(list(running.items()), "rate without arrivals"):
+        # Every length's first run allocates what later ones find.
+        warm_up = Request(action="saturate", n_askers=1, seconds=seconds)
+        system.worker.ask(warm_up, Rate)
+        request = Request(action="saturate", n_askers=_ASKERS, seconds=seconds)
+        rates[name] = system.worker.ask(request, Rate).answers_per_s
+    best = dict.fromkeys(running, 0.0)
+    turns = [(share, name) for share in _SEARCH for name in running]
+    for share, name in track(turns, "look for saturation"):
+        found = _turn(running[name], share, share * rates[name], seconds)
+        best[name] = max(best[name], found.goodput)
+    return tuple(
+        LoadedSystem(
+            name=name,
+            title=system.spec.title,
+            reads=system.spec.reads,
+            unpaced_rate=rates[name],
+            saturation_rate=best[name],
+        )
+        for name, system in running.items()
+    )
+
+
+def _turn(system: Running, load: float, rate: float, seconds: float) -> LoadFigures:
+    times = arrivals(rate, seconds, _SEED + int(100 * load))
+    _wait_until_idle(system.pids)
+    before = None if system.server_pid is None else _cpu_s(system.server_pid)
+    found = system.worker.ask(Request(action="offer", times=tuple(times)), Found)
+    server_cpu_s = (
+        None if system.server_pid is None or before is None else _cpu_s(system.server_pid) - before
+    )
+    # What was given up is still worked on; whoever is next shall not pay for it.
+    _wait_until_idle(system.pids)
+    return figures_of(
+        system.spec.name,
+        load,
+        found.taken_s,
+        seconds,
+        asker_cpu_s=found.cpu_s,
+        server_cpu_s=server_cpu_s,
+    )
+
+
+def _rate_in_turn(system: Running | None, n_texts: int) -> float:
+    """Texts a second of a caller who asks about every text, one after another; 0 without one."""
+    if system is None:
+        return 0.0
+    begin = time.perf_counter()
+    system.worker.ask(Request(action="call", times=(0.0,) * n_texts), Found)
+    return n_texts / (time.perf_counter() - begin)
+
+
+def _measure_overhead(
+    running: Mapping[str, Running], n_texts: int, rate: float, rounds: int
+) -> tuple[Overhead, ...]:
+    """The same texts at the same times, each way in turn and by itself, block after block."""
+    ways = {"direct": "lock", "embedded": "embedded", "http": "http"}
+    if not rounds or any(name not in running for name in ways.values()):
+        return ()
+    found: dict[str, list[float | None]] = {way: [] for way in ways}
+    firsts = [first for _ in range(rounds) for first in range(0, n_texts, _OVERHEAD_BLOCK)]
+    for n, first in track(list(enumerate(firsts)), "overhead"):
+        n_block = min(_OVERHEAD_BLOCK, n_texts - first)
+        times = tuple(arrivals(rate, 2 * n_block / rate, _SEED + n)[:n_block])
+        order = list(ways)[n % 3 :] + list(ways)[: n % 3]
+        for way in order:
+            system = running[ways[way]]
+            request = Request(
+                action="call" if way == "direct" else "offer", times=times, first=first
+            )
+            found[way] += system.worker.ask(request, Found).taken_s
+            _wait_until_idle(system.pids)
+    added = [overhead_of(way, found["direct"], found[way]) for way in ("embedded", "http")]
+    return tuple(one for one in added if one is not None)
+
+
+def _wait_until_idle(pids: Sequence[int]) -> None:
+    """Until the processes do next to nothing: engines' threads spin, servers finish late work."""
+    until = time.monotonic() + _IDLE_LIMIT_S
+    while time.monotonic() < until:
+        before = sum(map(_cpu_s, pids))
+        time.sleep(_IDLE_PAUSE_S)
+        if sum(map(_cpu_s, pids)) - before <= _IDLE_SHARE * _IDLE_PAUSE_S:
+            return
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor seconds of a process and its children so far."""
+    process = psutil.Process(pid)
+    spent = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return float(sum(each.user + each.system for each in spent))

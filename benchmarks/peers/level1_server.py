@@ -1,0 +1,60 @@
+"""hazgate's own server, doing no more than its peers do.
+
+    python level1_server.py BUNDLE --variant int8 --port 8000 --threads 2 --timeout-s 0.35
+
+Level 1 alone, of the first window of a text, which is as long as the model takes: no second level,
+no further window, no close look. All else is as `hazgate serve` has it.
+"""
+
+from pathlib import Path
+
+import click
+import uvicorn
+
+from hazgate import Gate
+from hazgate.reading import Reading
+from hazgate.serving.app import create_app
+from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
+
+# No text reaches it, so that none is flagged and read once more.
+_UNREACHABLE = 1 - 1e-9
+
+
+def open_level1(bundle: Path, variant: str, threads: int) -> Gate:
+    """A gate whose verdicts are Level 1's probability of one window and nothing else.
+
+    Raises:
+        HazgateError: the bundle or the variant cannot be served.
+    """
+    widest = Gate.open(bundle, variant=variant, threads=1).gate.spec.tokenizer.max_tokens
+    return Gate.open(
+        bundle,
+        variant=variant,
+        threads=threads,
+        threshold=_UNREACHABLE,
+        reading=Reading(long_texts="truncate", window_tokens=widest),
+    )
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.option("--variant", required=True)
+@click.option("--port", type=int, required=True)
+@click.option("--threads", type=click.IntRange(min=1), required=True)
+@click.option("--timeout-s", type=float, required=True)
+def main(bundle: Path, variant: str, port: int, threads: int, timeout_s: float) -> None:
+    """Serve Level 1 of BUNDLE."""
+    settings = ServeSettings(
+        engine=EngineTable(variant=variant, threads=threads),
+        request=RequestTable(timeout_s=timeout_s),
+    )
+    uvicorn.run(
+        create_app(open_level1(bundle, variant, threads), settings),
+        port=port,
+        access_log=False,
+        log_level="warning",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Whether an execution provider will take a whole graph, told without its hardware."""
