@@ -1,0 +1,49 @@
+"""A server and a model that the gateways of these suites stand between."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.server import Server, serving
+from tests.gateway.clients.kit import Model
+from tests.support.ports import free_port
+from tests.support.spotter import write_spotter
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flags "morning" and "world"; see tests.support.spotter."""
+    return write_spotter(tiny_bundle, tmp_path_factory.mktemp("clients"))
+
+
+@pytest.fixture(scope="session")
+def grpc_port() -> int:
+    """Where `server` answers in gRPC."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def server(bundle: Path, grpc_port: int) -> Iterator[Server]:
+    """A server that no test changes."""
+    with serving(bundle, "--grpc-port", str(grpc_port)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def llm() -> Iterator[Model]:
+    """The model behind every gateway."""
+    with Model() as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield listening
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def model(llm: Model) -> Model:
+    """The model, of which nobody has asked anything yet."""
+    llm.asked.clear()
+    return llm

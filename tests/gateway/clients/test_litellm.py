@@ -1,0 +1,91 @@
+"""A LiteLLM proxy, set up as SERVING.md shows it, asks hazgate before and after its model."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.server import Server, serving
+from tests.gateway.clients.kit import (
+    API_KEY,
+    GOOD_ANSWER,
+    LOOPBACK,
+    MISBEHAVE,
+    Model,
+    chat,
+    content,
+    programs,
+    running,
+    set_up,
+)
+from tests.support.ports import free_port
+
+pytestmark = pytest.mark.slow
+
+GUARDRAILS = ("LiteLLM, generic guardrail", "LiteLLM, OpenAI moderation")
+# Its price list would come from the network; without a key it does not start.
+_VARIABLES = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": API_KEY}
+
+
+@contextmanager
+def _proxy(guardrail: str, hazgate: str, model: Model, folder: Path) -> Iterator[str]:
+    shown = set_up(guardrail, "yaml").replace("http://hazgate:8080", hazgate)
+    stub = {"model": "openai/stub", "api_key": "any", "api_base": f"{model.url}/v1"}
+    config = {"model_list": [{"model_name": "stub", "litellm_params": stub}]}
+    file = folder / "config.yaml"
+    # JSON is YAML, too.
+    file.write_text(json.dumps({**config, **yaml.safe_load(shown)}), encoding="utf-8")
+    port = free_port()
+    command = (programs("litellm") / "litellm", "--config", file)
+    with running(
+        *(*command, "--host", LOOPBACK, "--port", str(port)),
+        port=port,
+        log=folder / "log",
+        env=_VARIABLES,
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=GUARDRAILS)
+def proxy(
+    request: pytest.FixtureRequest,
+    server: Server,
+    llm: Model,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    with _proxy(request.param, server.url, llm, tmp_path_factory.mktemp("litellm")) as url:
+        yield url
+
+
+def test_what_the_gate_passes_reaches_the_model_and_comes_back(proxy: str, model: Model) -> None:
+    assert content(chat(proxy, "good")) == GOOD_ANSWER
+    assert model.asked == ["good"]
+
+
+def test_a_flagged_prompt_is_refused_and_never_reaches_the_model(proxy: str, model: Model) -> None:
+    answer = chat(proxy, "good morning")
+    assert answer.status_code == 400, answer.text
+    assert "S3_sex_crimes" in answer.text
+    assert model.asked == []
+
+
+def test_a_flagged_answer_never_reaches_the_client(proxy: str, model: Model) -> None:
+    answer = chat(proxy, MISBEHAVE)
+    assert answer.status_code == 400, answer.text
+    assert model.asked == [MISBEHAVE]
+    assert "world" not in answer.text
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS)
+def test_nothing_passes_once_hazgate_has_ended(
+    guardrail: str, bundle: Path, model: Model, tmp_path: Path
+) -> None:
+    with serving(bundle) as server, _proxy(guardrail, server.url, model, tmp_path) as proxy:
+        assert content(chat(proxy, "good")) == GOOD_ANSWER
+        server.stop()
+        answer = chat(proxy, "good")
+    assert answer.status_code >= 400, answer.text
+    assert model.asked == ["good"]
