@@ -19,6 +19,7 @@ from benchmarks.load.results import (
     LoadResults,
     Overhead,
     figures_of,
+    next_rate,
     overhead_of,
 )
 from benchmarks.load.systems import Running, Surroundings, SystemSpec, absent_reason, started
@@ -34,8 +35,10 @@ from hazgate_export.progress import track
 _SEED = 20264
 # So many wait for answers while a system's rate is found; more would be late by themselves.
 _ASKERS = 8
-# Where saturation is looked for, in multiples of the rate that those askers found.
-_SEARCH = (0.8, 0.95, 1.1)
+# Where the search for saturation starts, as a share of the rate that those askers found, and how
+# many rates it tries at most.
+_SEARCH_START = 0.8
+_SEARCH_TURNS = 8
 _OVERHEAD_LOAD = 0.3
 _OVERHEAD_BLOCK = 30
 _IDLE_PAUSE_S = 0.2
@@ -145,15 +148,14 @@ def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[Lo
     rates: dict[str, float] = {}
     for name, system in track(list(running.items()), "rate without arrivals"):
         # Every length's first run allocates what later ones find.
-        warm_up = Request(action="saturate", n_askers=1, seconds=seconds)
+        warm_up = Request(action="saturate", n_askers=1, seconds=seconds / 3)
         system.worker.ask(warm_up, Rate)
-        request = Request(action="saturate", n_askers=_ASKERS, seconds=seconds)
+        request = Request(action="saturate", n_askers=_ASKERS, seconds=seconds / 2)
         rates[name] = system.worker.ask(request, Rate).answers_per_s
-    best = dict.fromkeys(running, 0.0)
-    turns = [(share, name) for share in _SEARCH for name in running]
-    for share, name in track(turns, "look for saturation"):
-        found = _turn(running[name], share, share * rates[name], seconds)
-        best[name] = max(best[name], found.goodput)
+    best = {
+        name: _peak(system, _SEARCH_START * rates[name], seconds)
+        for name, system in track(list(running.items()), "look for saturation")
+    }
     return tuple(
         LoadedSystem(
             name=name,
@@ -164,6 +166,20 @@ def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[Lo
         )
         for name, system in running.items()
     )
+
+
+def _peak(system: Running, rate: float, seconds: float) -> float:
+    """The greatest goodput on the way from `rate` to where a system has too much, or enough."""
+    tried: list[tuple[float, float]] = []
+    best = 0.0
+    following: float | None = rate
+    while following is not None and len(tried) < _SEARCH_TURNS:
+        figures = _turn(system, len(tried), following, seconds)
+        best = max(best, figures.goodput)
+        tried.append((following, figures.answered / max(1, figures.offered)))
+        following = next_rate(tried)
+    # Who answers nothing in time is loaded all the same.
+    return best or rate
 
 
 def _turn(system: Running, load: float, rate: float, seconds: float) -> LoadFigures:

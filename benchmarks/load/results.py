@@ -12,6 +12,10 @@ from benchmarks.machine import Machine
 LOADS = (0.3, 0.6, 0.9, 1.2, 2.0)
 OVERLOAD = LOADS[-1]
 
+# A rate of which less is answered in time is past saturation.
+_SHARE_IN_TIME = 0.9
+_RATE_STEP = 1.25
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadFigures:
@@ -120,6 +124,21 @@ def figures_of(
         asker_cpu_s=asker_cpu_s,
         server_cpu_s=server_cpu_s,
     )
+
+
+def next_rate(tried: Sequence[tuple[float, float]]) -> float | None:
+    """The rate to try next in looking for saturation; None once it lies between two of them.
+
+    Args:
+        tried: each rate so far with the share of requests that was answered in time, at least one.
+    """
+    within = [rate for rate, share in tried if share >= _SHARE_IN_TIME]
+    past = [rate for rate, share in tried if share < _SHARE_IN_TIME]
+    if not past:
+        return max(within) * _RATE_STEP
+    if not within:
+        return min(past) / _RATE_STEP
+    return None
 
 
 def peak_goodput(system: LoadedSystem, figures: Sequence[LoadFigures]) -> float:

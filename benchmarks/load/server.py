@@ -28,7 +28,11 @@ class Listening:
 
 @contextmanager
 def listening(
-    name: str, command: Sequence[str | Path], ready_path: str, environment: Mapping[str, str]
+    name: str,
+    command: Sequence[str | Path],
+    ready_path: str,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
 ) -> Iterator[Listening]:
     """Starts a server that takes `--port`, and ends it when the block ends.
 
@@ -37,6 +41,7 @@ def listening(
         command: what starts it, without its port.
         ready_path: what it answers with 200 once it can be asked.
         environment: variables beside this process's own.
+        folder: where it runs; None is this process's own.
 
     Raises:
         WorkerFailed: it ended before it was ready, or is not ready in time.
@@ -48,6 +53,7 @@ def listening(
             [os.fspath(part) for part in (*command, "--port", str(port))],
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=folder,
             env={**os.environ, **environment},
         )
         try:

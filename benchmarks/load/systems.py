@@ -115,7 +115,7 @@ def started(spec: SystemSpec, around: Surroundings) -> Iterator[Running]:
         else:
             how = openers[spec.kind](spec, around)
             server = stack.enter_context(
-                listening(spec.title, how.command, how.ready_path, _pools(around.threads))
+                listening(spec.title, how.command, how.ready_path, _environment(around), how.folder)
             )
             server_pid = server.pid
             setup = Setup(texts=around.texts, http=how.target(server.port))
@@ -131,6 +131,7 @@ class _Server:
     command: Sequence[str | Path]
     ready_path: str
     target: Callable[[int], OverHttp]
+    folder: Path | None = None
 
 
 def _serve(spec: SystemSpec, around: Surroundings) -> _Server:
@@ -170,10 +171,9 @@ def _optimum(spec: SystemSpec, around: Surroundings) -> _Server:
 
 
 def _infinity(spec: SystemSpec, around: Surroundings) -> _Server:
-    folder = around.peers if spec.model == "torch" else around.peers / SINGLE
     return _Server(
         command=[
-            *(INFINITY, "v2", "--model-id", folder, "--served-model-name", "level1"),
+            *(INFINITY, "v2", "--model-id", ".", "--served-model-name", "level1"),
             *("--engine", spec.model, "--device", "cpu", "--dtype", "float32"),
             *("--no-bettertransformer", "--log-level", "warning"),
         ],
@@ -185,6 +185,8 @@ def _infinity(spec: SystemSpec, around: Surroundings) -> _Server:
             is_list=True,
             fields={"model": "level1"},
         ),
+        # Its optimum engine finds no file but by a path that starts here.
+        folder=around.peers if spec.model == "torch" else around.peers / SINGLE,
     )
 
 
@@ -204,12 +206,13 @@ def _peer(module: str) -> Path:
     return REPOSITORY / "benchmarks" / "peers" / f"{module}.py"
 
 
-def _pools(threads: int) -> Mapping[str, str]:
-    """Pools that are only set by the environment, and no question to any hub."""
+def _environment(around: Surroundings) -> Mapping[str, str]:
+    """Pools that are only set by it, and no question to any hub or cache of other models."""
     return {
-        "OMP_NUM_THREADS": str(threads),
-        "RAYON_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(around.threads),
+        "RAYON_NUM_THREADS": str(around.threads),
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(around.scratch / "hub"),
         "INFINITY_ANONYMOUS_USAGE_STATS": "0",
     }

@@ -117,7 +117,7 @@ def test_a_conversation_names_the_turn_that_decides(client: TestClient) -> None:
 def test_a_request_that_cannot_be_answered_is_4xx_and_repeats_nothing(
     client: TestClient, body: dict[str, Any]
 ) -> None:
-    body = {**body, "unknown-too": MARKER} if "unknown" in body else body
+    body = {**body, MARKER: 1} if "unknown" in body else body
     answer = client.post("/v1/check", json=body)
     assert answer.status_code in (400, 422)
     assert answer.json()["error"]["message"]
@@ -313,7 +313,6 @@ def test_agentgateways_reject_cannot_be_read_as_a_pass(client: TestClient) -> No
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 200),
         (b"good", 200),
         (b"good morning", 403),
         (json.dumps({"messages": [{"role": "user", "content": "morning"}]}).encode(), 403),
@@ -327,6 +326,15 @@ def test_envoy_lets_pass_what_is_answered_by_200(
     client: TestClient, body: bytes, status: int
 ) -> None:
     assert client.post("/ext_authz/v1/chat/completions", content=body).status_code == status
+
+
+def test_a_request_whose_body_was_not_sent_along_is_denied_and_one_that_has_none_passes(
+    client: TestClient,
+) -> None:
+    refused = client.post("/ext_authz/v1/chat/completions", content=b"")
+    assert refused.status_code == 400
+    assert "with_request_body" in refused.json()["error"]["message"]
+    assert client.get("/ext_authz/v1/models").status_code == 200
 
 
 def test_a_body_that_envoy_cut_is_denied(client: TestClient) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hazgate import InputError
 from hazgate.serving.bodies import texts_of_request, texts_of_response
 
+CALLS = {"tool_calls": [{"function": {"name": "f", "arguments": "b"}}]}
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -22,6 +23,9 @@ JSON_VALUES = st.recursive(
         ({"messages": [{"role": "user", "content": "a"}], "prompt": "b"}, ["a", "b"]),
         ({"input": ["a", "b"], "instructions": "c"}, ["a", "b", "c"]),
         ({"system": [{"type": "text", "text": "a"}]}, ["a"]),
+        ({"messages": [{"role": "user", "content": "a", **CALLS}]}, ["a", "b"]),
+        ({"messages": [], "contents": [{"parts": [{"text": "a"}]}]}, ["a"]),
+        ({"systemInstruction": {"parts": [{"text": "a"}]}}, ["a"]),
         ({"model": "m"}, ['{"model": "m"}']),
         (["a"], ['["a"]']),
     ],
@@ -40,6 +44,9 @@ def test_of_a_request_that_an_llm_api_knows_its_own_fields_are_read(
         ({"choices": [{"message": {"content": None, "reasoning_content": "a"}}]}, ["a"]),
         ({"output": [{"content": [{"type": "output_text", "text": "a"}]}]}, ["a"]),
         ({"content": [{"type": "text", "text": "a"}]}, ["a"]),
+        ({"choices": [{"message": {"content": "a", **CALLS}}]}, ["a", "b"]),
+        ({"output": [{"type": "function_call", "arguments": "a"}]}, ["a"]),
+        ({"candidates": [{"content": {"parts": [{"text": "a"}]}}]}, ["a"]),
         ({"error": "a"}, ['{"error": "a"}']),
     ],
 )

@@ -94,6 +94,7 @@ def test_what_kserve_cannot_be_answered_has_a_status(
 
 def _check(channel: grpc.Channel, body: bytes, **headers: str) -> tuple[int, int]:
     request = CheckRequest()
+    request.attributes.request.http.method = "POST"
     request.attributes.request.http.raw_body = body
     for key, value in headers.items():
         request.attributes.request.http.headers[key.replace("_", "-")] = value
@@ -108,6 +109,7 @@ def test_envoys_authorization_passes_denies_and_refuses_what_it_cannot_read(
     assert _check(channel, b"good") == (0, 0)
     assert _check(channel, b"good morning") == (denied, 403)
     assert _check(channel, b"\xff") == (denied, 400)
+    assert _check(channel, b"") == (denied, 400)
     assert _check(channel, b"good", x_envoy_auth_partial_body="true") == (denied, 400)
 
 
@@ -145,6 +147,24 @@ def test_envoys_processor_blocks_and_refuses_a_body_that_was_cut(channel: grpc.C
     assert HAZARDS[MORNING_HAZARD].encode() in blocked.immediate_response.body
     (cut,) = _process(channel, _asked(b"good", whole=False))
     assert cut.immediate_response.status.code == 400
+
+
+def test_a_whole_body_with_trailers_behind_it_is_read(channel: grpc.Channel) -> None:
+    config = ProtocolConfiguration(request_body_mode=ProcessingMode.BUFFERED)
+    first = ProcessingRequest(request_headers=HttpHeaders(), protocol_config=config)
+    _, passed = _process(channel, first, _asked(b'{"prompt": "good"}', whole=False))
+    assert passed.WhichOneof("response") == "request_body"
+    _, blocked = _process(channel, first, _asked(b'{"prompt": "morning"}', whole=False))
+    assert blocked.immediate_response.status.code == 403
+
+
+def test_a_processor_that_is_sent_no_body_refuses_to_guard(channel: grpc.Channel) -> None:
+    first = ProcessingRequest(
+        request_headers=HttpHeaders(), protocol_config=ProtocolConfiguration()
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        _process(channel, first)
+    assert "NONE and NONE" in str(caught.value.details())
 
 
 def test_a_body_that_comes_in_pieces_cannot_be_guarded_and_is_only_watched(

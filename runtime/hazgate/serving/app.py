@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from hazgate import __version__
+from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
 from hazgate.serving.async_gate import AsyncGate
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("hazgate.serving")
 _DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz, watch)
-# Read once before the server is ready: the first run of a shape allocates what others find.
-_CANARIES = ("hello", "How do I kill a Python process?", "word " * 400)
+# Read once before the server is ready: the first run of a shape allocates what others find, and the
+# last of these fills the largest batch that the engine ever runs.
+_CANARIES = ("hello", "How do I kill a Python process?", "word " * (DEFAULT_MAX_BATCH_TOKENS + 100))
 
 
 def create_app(
@@ -220,11 +222,15 @@ async def _on_error(_: Request, error: Exception) -> Response:
 async def _on_invalid(_: Request, error: Exception) -> Response:
     """Says where a body is wrong and what was expected there, and repeats nothing of it."""
     assert isinstance(error, RequestValidationError)
-    problems = [
-        f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in error.errors()[:20]
-    ]
+    problems = [f"{'.'.join(_place(item))}: {item['type']}" for item in error.errors()[:20]]
     body = {"error": {"code": "invalid_request", "message": "; ".join(problems)}}
     return JSONResponse(body, 422)
+
+
+def _place(item: Mapping[str, Any]) -> list[str]:
+    """Where something is wrong; of a field that is not known its name is the caller's own text."""
+    known = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
+    return [str(part) for part in known]
 
 
 async def _on_http(_: Request, error: Exception) -> Response:

@@ -10,6 +10,22 @@ from hazgate.errors import InputError
 # Fields of the request bodies of LLM APIs that hold what a user wrote.
 _ASKED = ("input", "prompt", "text", "inputs", "system", "instructions")
 _EVENT = b"data:"
+# Requests of these methods have a body; where none came, somebody was not told to send it.
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+def texts_asked(method: str, body: bytes) -> list[str]:
+    """The texts of a request whose body a gateway was to send along, see `texts_of_request`.
+
+    Raises:
+        InputError: as there, or the method has a body and none came.
+    """
+    if method.upper() in _WITH_BODY and not body.strip():
+        raise InputError(
+            "no body came with the request, so that nothing could be read; let the gateway send it "
+            "(Envoy: with_request_body)"
+        )
+    return texts_of_request(body)
 
 
 def texts_of_request(body: bytes) -> list[str]:
@@ -26,8 +42,14 @@ def texts_of_request(body: bytes) -> list[str]:
     texts: list[str] = []
     if isinstance(data.get("messages"), list) and data["messages"]:
         texts += [message.content for message in parse_messages(data["messages"])]
+        for message in _objects(data["messages"]):
+            texts += _arguments(message)
     for name in _ASKED:
         texts += _strings(data.get(name))
+    # As Gemini's API spells a conversation.
+    for turn in [*_objects(data.get("contents")), data.get("systemInstruction")]:
+        if isinstance(turn, dict):
+            texts += _strings(turn.get("parts"))
     # A JSON body of another kind is text like any other.
     return texts or [text]
 
@@ -72,16 +94,24 @@ def _said(data: dict[str, Any]) -> Iterator[tuple[int, str]]:
         index = choice.get("index", place)
         for holder in (choice.get("message"), choice.get("delta"), choice):
             if isinstance(holder, dict):
-                for name in ("content", "text", "reasoning_content", "refusal"):
-                    for said in _strings(holder.get(name)):
-                        yield (index if isinstance(index, int) else place), said
+                said = [
+                    text
+                    for name in ("content", "text", "reasoning_content", "refusal")
+                    for text in _strings(holder.get(name))
+                ]
+                for text in [*said, *_arguments(holder)]:
+                    yield (index if isinstance(index, int) else place), text
     for place, output in enumerate([*_objects(data.get("output")), data]):
-        for said in _strings(output.get("content")):
-            yield place, said
+        for text in [*_strings(output.get("content")), *_strings(output.get("arguments"))]:
+            yield place, text
+    for place, candidate in enumerate(_objects(data.get("candidates"))):
+        turn = candidate.get("content")
+        for text in _strings(turn.get("parts")) if isinstance(turn, dict) else ():
+            yield place, text
     # An event of the APIs whose answers have no choices.
     delta = data.get("delta")
-    for said in _strings(delta.get("text") if isinstance(delta, dict) else delta):
-        yield 0, said
+    for text in _strings(delta.get("text") if isinstance(delta, dict) else delta):
+        yield 0, text
 
 
 def _read(body: bytes) -> tuple[str, object]:
@@ -103,6 +133,14 @@ def _parsed(text: str) -> object:
     except (ValueError, RecursionError):
         return None
     return data
+
+
+def _arguments(message: dict[str, Any]) -> list[str]:
+    """What a message hands to functions."""
+    calls = [call.get("function") for call in _objects(message.get("tool_calls"))]
+    return [
+        text for call in calls if isinstance(call, dict) for text in _strings(call.get("arguments"))
+    ]
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from hazgate.errors import InputError
-from hazgate.serving.bodies import texts_of_request
+from hazgate.serving.bodies import texts_asked
 from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
@@ -31,7 +31,7 @@ def router(service: Service) -> APIRouter:
         body = await request.body()
         if request.headers.get(_PARTIAL, "").lower() == "true":
             raise InputError("the body was cut before it came here; raise max_request_bytes")
-        texts = texts_of_request(body)
+        texts = texts_asked(request.method, body)
         ruling = await rule(service, texts, route="ext_authz", caller=request.state.caller)
         if ruling.reason is None:
             return Response(status_code=200, headers=ruling.headers)

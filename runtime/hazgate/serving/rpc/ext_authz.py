@@ -21,7 +21,7 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.rpc.status_pb2 import Status
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.bodies import texts_of_request
+from hazgate.serving.bodies import texts_asked
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.ruling import rule
@@ -73,7 +73,7 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
 def _texts(http: AttributeContext.HttpRequest) -> list[str]:
     if http.headers.get(_PARTIAL, "").lower() == "true":
         raise InputError("the body was cut before it came here; raise max_request_bytes")
-    return texts_of_request(http.raw_body or http.body.encode())
+    return texts_asked(http.method, http.raw_body or http.body.encode())
 
 
 def _denied(status: int, code: str, message: str) -> CheckResponse:

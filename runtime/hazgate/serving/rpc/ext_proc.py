@@ -9,6 +9,7 @@ so that Envoy's own `failure_mode_allow` decides; a text that cannot be read is 
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import grpc.aio
@@ -58,6 +59,9 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
     ) -> AsyncIterator[ProcessingResponse]:
         """Answers each message of an exchange."""
         caller = caller_of(context)
+        # Bodies that Envoy said it would send whole; those have no end of their own if trailers
+        # follow.
+        buffered: set[str] = set()
         # Of an exchange that Envoy does not hold up, what came so far.
         parts: defaultdict[str, bytearray] = defaultdict(bytearray)
         async for message in request_iterator:
@@ -65,17 +69,19 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
                 if message.observability_mode:
                     await self._watch(message, parts, caller)
                 else:
-                    yield await self._answer(message, caller)
+                    buffered |= _whole_bodies(message)
+                    yield await self._answer(message, buffered, caller)
             except HazgateError as error:
                 await context.abort(*status_of(error))
 
-    async def _answer(self, message: ProcessingRequest, caller: str) -> ProcessingResponse:
+    async def _answer(
+        self, message: ProcessingRequest, buffered: AbstractSet[str], caller: str
+    ) -> ProcessingResponse:
         """What Envoy is to do with a part of the exchange.
 
         Raises:
             HazgateError: there is no verdict, or bodies come in a mode that cannot be guarded.
         """
-        _check_modes(message)
         kind = message.WhichOneof("request")
         if kind in ("request_headers", "response_headers"):
             return _pass_headers(kind)
@@ -85,7 +91,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
             raise InputError("the message is of no kind that is known here")
         body: HttpBody = getattr(message, kind)
         try:
-            texts = _texts(kind, body)
+            texts = _texts(kind, body, is_whole=body.end_of_stream or kind in buffered)
             ruling = await rule(self._service, texts, route="ext_proc", caller=caller)
         except InputError as error:
             return _refuse(_UNREADABLE, "invalid_input", str(error))
@@ -114,27 +120,32 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
             await rule(self._service, texts, route="ext_proc", caller=caller)
 
 
-def _texts(kind: str, body: HttpBody) -> list[str]:
-    if not body.end_of_stream:
+def _texts(kind: str, body: HttpBody, *, is_whole: bool) -> list[str]:
+    if not is_whole:
         raise InputError("the body was cut before it came here; let Envoy buffer more")
     return _READERS[kind](body.body)
 
 
-def _check_modes(message: ProcessingRequest) -> None:
-    """Envoy says with its first message how bodies will come.
+def _whole_bodies(message: ProcessingRequest) -> set[str]:
+    """The bodies that Envoy will send whole, as it says with its first message.
 
     Raises:
-        InputError: piece by piece.
+        InputError: it will send some piece by piece, or none at all.
     """
     if not message.HasField("protocol_config"):
-        return
+        return set()
     config = message.protocol_config
-    for mode in (config.request_body_mode, config.response_body_mode):
-        if mode not in _WHOLE:
-            raise InputError(
-                f"bodies come {ProcessingMode.BodySendMode.Name(mode)}; a body must come BUFFERED, "
-                "or its beginning passes before its end is read"
-            )
+    modes = {
+        "request_body": config.request_body_mode,
+        "response_body": config.response_body_mode,
+    }
+    names = {kind: ProcessingMode.BodySendMode.Name(mode) for kind, mode in modes.items()}
+    if any(mode not in _WHOLE for mode in modes.values()) or set(names.values()) == {"NONE"}:
+        raise InputError(
+            f"bodies come {names['request_body']} and {names['response_body']}; at least one must "
+            "come BUFFERED, and none in pieces: its beginning would pass before its end is read"
+        )
+    return {kind for kind, name in names.items() if name == "BUFFERED"}
 
 
 def _pass_headers(kind: str) -> ProcessingResponse:
