@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench bench-full soak gpu-report lock clean
+.PHONY: help install export test test-slow lint format rehearse bench bench-full bench-load soak amd-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,12 +8,12 @@ VENV   ?= .venv
 ORT    ?= onnxruntime
 MODEL  ?= mini
 RECIPE ?= export/recipes/$(MODEL).toml
-# Of `make gpu-report`.
+# Of `make amd-report`.
 BUNDLE ?= build/$(MODEL)
-PROVIDERS ?= auto
+PROVIDERS ?= migraphx
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
-PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md
+PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,12 +60,15 @@ build/peers/infinity/bin/infinity_emb: benchmarks/peers/infinity-requirements.tx
 	$(PYTHON) -m venv build/peers/infinity
 	build/peers/infinity/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 
-bench: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## time PyTorch, OpenVINO and others against hazgate on build/mini
+bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against hazgate on build/mini
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.engines.run --size mini --rounds 2
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
+bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## queueing and shedding beside other servers, on build/mini
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
@@ -73,7 +76,7 @@ soak: install  ## half an hour of `hazgate serve`: does its memory grow?
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
-gpu-report: install  ## measure BUNDLE on this host's PROVIDERS, to send back
+amd-report: install  ## on an MI300X: doctor, warm, parity and latency of BUNDLE, to send back
 	$(BIN)/python -m benchmarks.gpu_report $(BUNDLE) --providers $(PROVIDERS) --programs build/programs
 
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`

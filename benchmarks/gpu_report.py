@@ -6,9 +6,9 @@ the CPU among them.
 """
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.machine import Machine, describe_machine, today
 from benchmarks.markdown import table
 from benchmarks.measure import Percentiles, percentiles
-from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION, save
+from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION, load, save
 from hazgate import Gate, HazgateError
 from hazgate.buckets import Bucket, parse_bucket
 from hazgate.doctor import Diagnosis, diagnose
@@ -156,6 +156,14 @@ def measure_gpu(
     )
 
 
+def merged_report(file: Path) -> str:
+    """What a page says of the report in `file`, or that none has come in."""
+    if not file.is_file():
+        return "_No report has come in yet._"
+    # Its title would be one of the page's.
+    return gpu_report(load(GpuReport, file)).partition("\n")[2].strip()
+
+
 def gpu_report(report: GpuReport) -> str:
     """The report as a page of Markdown."""
     checks = [(c.name, c.status, c.found) for c in report.diagnosis.checks]
@@ -238,22 +246,16 @@ def _latency(gate: Gate, rows: int, tokens: int, calls: int) -> ShapeLatency:
 
 
 def _concurrency(gate: Gate, texts: Sequence[str], callers: int) -> Concurrency:
-    parts = [texts[i::callers] for i in range(callers)]
-    threads = [
-        threading.Thread(target=lambda part=part: [gate.check(text) for text in part])
-        for part in parts
-    ]
     start = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(max_workers=callers) as pool:
+        # Consumed, so that a failure of any caller is this run's failure.
+        list(pool.map(gate.check, texts))
     return Concurrency(callers=callers, texts_per_s=len(texts) / (time.perf_counter() - start))
 
 
 @click.command(
     epilog="Example: python -m benchmarks.gpu_report build/mlcommons --providers migraphx "
-    "--programs build/programs --out build/gpu-report"
+    "--programs build/programs --out build/amd-report"
 )
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--providers", multiple=True, help="In order of preference.  [default: auto]")
@@ -261,7 +263,7 @@ def _concurrency(gate: Gate, texts: Sequence[str], callers: int) -> Concurrency:
 @click.option("--programs", type=click.Path(path_type=Path), help="Folder of compiled programs.")
 @click.option("--calls", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/gpu-report"))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/amd-report"))
 def main(
     bundle: Path,
     providers: tuple[str, ...],

@@ -16,6 +16,7 @@ from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
 from benchmarks.footprint import Footprint, footprint_table
+from benchmarks.gpu_report import merged_report
 from benchmarks.load.report import load_table
 from benchmarks.load.results import LoadResults
 from benchmarks.operators import OperatorProfile, operator_table
@@ -62,6 +63,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         "calibration-mini": lambda: calibration_table(
             load(ThresholdResults, folder / "thresholds-mini.json")
         ),
+        "amd-report": lambda: merged_report(folder / "amd-report.json"),
         "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
     }
 

@@ -56,6 +56,7 @@ from hazgate_export.sources import Fetched, fetch
 from hazgate_export.tokenizer_parity import check_tokenizer
 from hazgate_export.verify import Boundary, Parity, measure
 from hazgate_export.weights import write_graphs
+from hazgate_export.windows import block_windows
 
 # Merging adds the adapter's product to the weights once instead of per text: float rounding only.
 _MAX_MERGE_DIFF = 1e-4
@@ -220,6 +221,7 @@ def _export_level(
     if weights is None or any(v.graph == "portable" for v in recipe.variants.values()):
         step(f"{name}: export the portable graph to ONNX, opset {recipe.opset}")
         export_onnx(merged, portable, recipe.opset)
+        block_windows(portable)
     # A full-size model is larger than everything else that follows.
     del adapted, merged
     gc.collect()

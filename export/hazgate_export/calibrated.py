@@ -59,9 +59,7 @@ def write_calibrated(
         )
         described = ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
         step(f"{level}: int8, errors up to {static_error:.0%} / {int8_error:.0%}: {described}")
-        session = OrtSession(
-            file, kind="authored", n_labels=reference.shape[1], threads=threads
-        )
+        session = OrtSession(file, kind="authored", n_labels=reference.shape[1], threads=threads)
         measured = measure(
             session,
             cases,

@@ -12,9 +12,7 @@ _N_CANARIES = 6
 _MAX_TOKENS = 128
 
 
-def choose_canaries(
-    cases: tuple[Case, ...], reference: NDArray[np.float32]
-) -> tuple[Canary, ...]:
+def choose_canaries(cases: tuple[Case, ...], reference: NDArray[np.float32]) -> tuple[Canary, ...]:
     """Cases from the shortest to 128 tokens, evenly by rank, with the PyTorch model's logits.
 
     Args:

@@ -31,12 +31,13 @@ _NUMPY_TYPES: Mapping[int, Any] = {
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
 }
 _PRODUCTS = ("MatMul", "Gemm")
-# Exact in any type: they move values, or turn their sign.
+# Exact in any type: they move values, put zeros beside them, or turn their sign.
 _MOVING = (
     "Concat",
     "Gather",
     "Identity",
     "Neg",
+    "Pad",
     "Reshape",
     "Slice",
     "Split",

@@ -77,7 +77,16 @@ def test_missing_results_are_an_error_and_leave_the_file_alone(tmp_path: Path) -
     assert file.read_text(encoding="utf-8") == marked("parity-rehearsal")
 
 
-@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "benchmarks/README.md",
+        "runtime/THRESHOLDS.md",
+        "runtime/SERVING.md",
+        "runtime/AMD.md",
+    ],
+)
 def test_the_projects_readmes_are_up_to_date(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert fill(text, regions(RESULTS)) == text

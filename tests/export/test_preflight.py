@@ -253,6 +253,10 @@ def test_a_dimension_that_is_no_number_is_told() -> None:
         ("1.22.1-rocm7.0", "Attention", True),
         ("1.27.1", "IsNaN", False),
         ("plugin-1.0.0", "IsNaN", True),
+        ("2.12", "Attention", False),
+        ("2.15", "Attention", True),
+        ("2.15", "IsNaN", False),
+        ("2.17", "IsNaN", True),
     ],
 )
 def test_releases_differ_in_their_operators(release: str, operator: str, is_taken: bool) -> None:

@@ -15,6 +15,7 @@ from hazgate_export.recipe import GateRecipe, load_recipe
 from hazgate_export.reference import torch_logits
 from hazgate_export.sources import fetch
 from hazgate_export.verify import Boundary, Parity, measure
+from hazgate_export.windows import block_windows
 from tests.support.families import LEVELS, write_family
 
 _LEVEL = "level2"
@@ -56,7 +57,14 @@ class Portable:
 
 
 def export_family(folder: Path, name: str) -> Portable:
-    """Exports the small random model of a family into `folder`."""
+    """Exports the small random model of a family into `folder`, as a build does."""
+    portable = export_dense(folder, name)
+    block_windows(portable.graph)
+    return portable
+
+
+def export_dense(folder: Path, name: str) -> Portable:
+    """As `export_family`; a window, if there is one, is a mask over everything."""
     _, recipe = write_family(folder, name)
     loaded = load_recipe(recipe)
     base = fetch(loaded.recipe.base.source, id=f"test/{name}", folder=folder, weights="model")
