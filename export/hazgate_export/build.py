@@ -16,7 +16,8 @@ from hazgate.bundle import Bundle, sha256
 from hazgate.canaries import Canaries
 from hazgate.errors import BundleError
 from hazgate.files import json_bytes
-from hazgate.manifest import MANIFEST_FILE, TokenizerSpec
+from hazgate.kernels import instruction_set
+from hazgate.manifest import MANIFEST_FILE, GraphKind, TokenizerSpec
 from hazgate.session import OrtSession, default_threads
 from hazgate.tokenization import Tokenizer
 from hazgate_export.assemble import (
@@ -27,7 +28,14 @@ from hazgate_export.assemble import (
     partial_directory,
     write_json,
 )
-from hazgate_export.author.families import Weights, read_weights, write_fp32
+from hazgate_export.author.families import (
+    Calibrated,
+    Weights,
+    calibrate,
+    read_weights,
+    write_fp32,
+    write_fused,
+)
 from hazgate_export.bundle_readme import bundle_readme
 from hazgate_export.calibrated import write_calibrated
 from hazgate_export.canaries import CANARIES_FILE, choose_canaries
@@ -63,6 +71,8 @@ _MAX_MERGE_DIFF = 1e-4
 # Which of the cases it is compared on: of those up to so many tokens each so many. PyTorch's passes
 # are half of a large build, and what merging moved every variant's own gate sees, over all cases.
 _MERGE_MAX_TOKENS, _MERGE_STRIDE = 512, 3
+# The schemes whose weights are balanced by what texts make of them.
+_BALANCED = ("calibrated", "per_token")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +101,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             error carries what was measured.
         BundleError: `target` is something else than a bundle, or what was written does not open.
     """
+    loaded = _buildable_here(loaded)
     recipe = loaded.recipe
     _refuse_foreign(target)
     unknown = set(local.adapters) - set(recipe.levels)
@@ -183,6 +194,22 @@ def fetch_level(loaded: LoadedRecipe, name: str, local: LocalSources) -> tuple[F
     return base, adapter
 
 
+def _buildable_here(loaded: LoadedRecipe) -> LoadedRecipe:
+    """The recipe without the variants that this machine cannot run, and so cannot prove."""
+    recipe = loaded.recipe
+    fused = [name for name, variant in recipe.variants.items() if variant.graph == "fused"]
+    if not fused or instruction_set() is not None:
+        return loaded
+    step(
+        f"{', '.join(fused)}: left out, for hazgate-kernels is not installed; it is built by "
+        "`pip install ./runtime/kernels`, with a C++ compiler"
+    )
+    if recipe.default_variant in fused:
+        raise RecipeError(f"default_variant is {recipe.default_variant}, which was left out")
+    kept = {name: v for name, v in recipe.variants.items() if name not in fused}
+    return loaded.model_copy(update={"recipe": recipe.model_copy(update={"variants": kept})})
+
+
 def _refuse_foreign(target: Path) -> None:
     """A build replaces what lies at `target`, so that must be a bundle, or nothing."""
     if target.exists() and not (target / MANIFEST_FILE).is_file():
@@ -225,6 +252,11 @@ def _export_level(
     # A full-size model is larger than everything else that follows.
     del adapted, merged
     gc.collect()
+    calibrated: Calibrated[Any] | None = None
+    if weights is not None and any(v.int8_scheme in _BALANCED for v in recipe.variants.values()):
+        texts = _calibration_texts(loaded, tokenizer)
+        step(f"{name}: observe {len(texts)} calibration texts")
+        calibrated = calibrate(weights, texts, recipe.opset, graphs, threads=default_threads())
     files = {}
     for variant, settings in recipe.variants.items():
         target = graphs / f"{name}-{variant}.onnx"
@@ -239,13 +271,15 @@ def _export_level(
                 quantize_int8(portable, target, settings.int8_scheme)
             files[variant] = ExportedGraph(file=target, kind="portable")
             continue
-        step(f"{name}: author the CPU graph, {settings.precision}")
-        if settings.precision == "fp32":
+        kind: GraphKind = "fused" if settings.graph == "fused" else "authored"
+        step(f"{name}: author the {kind} graph, {settings.precision}")
+        if calibrated is None or settings.precision == "fp32":
             write_fp32(weights, target, recipe.opset)
+        elif kind == "fused":
+            write_fused(calibrated, target, recipe.opset)
         else:
             write_calibrated(
-                weights,
-                _calibration_texts(loaded, tokenizer),
+                calibrated,
                 target,
                 opset=recipe.opset,
                 cases=cases,
@@ -255,7 +289,7 @@ def _export_level(
                 gate=settings.gate,
                 level=name,
             )
-        files[variant] = ExportedGraph(file=target, kind="authored")
+        files[variant] = ExportedGraph(file=target, kind=kind)
     return ExportedLevel(
         base=base,
         adapter=adapter,
@@ -281,7 +315,7 @@ def _weights(recipe: Recipe, name: str, merged: PreTrainedModel) -> Weights[Any]
     try:
         return read_weights(merged)
     except UnsupportedArchitecture as error:
-        if "authored" in choices:
+        if not choices.isdisjoint(("authored", "fused")):
             raise
         step(f"{name}: {error}\nThe recipe allows the portable graph instead.")
         return None

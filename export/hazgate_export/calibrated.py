@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hazgate.manifest import TokenizerSpec
 from hazgate.session import OrtSession, default_threads
-from hazgate_export.author.families import Calibrated, Weights, calibrate, write_int8
+from hazgate_export.author.families import Calibrated, write_int8
 from hazgate_export.corpus import Case
 from hazgate_export.progress import step
 from hazgate_export.recipe import GateRecipe
@@ -21,8 +21,7 @@ _RUNGS = ((0.1, 0.1), (0.05, 0.1), (0.03, 0.07), (0.02, 0.05), (0.0, 0.03))
 
 
 def write_calibrated(
-    weights: Weights[Any],
-    texts: Sequence[Sequence[int]],
+    calibrated: Calibrated[Any],
     file: Path,
     *,
     opset: int,
@@ -36,8 +35,7 @@ def write_calibrated(
     """Writes the cheapest int8 graph that passes `gate`, or the most careful one if none does.
 
     Args:
-        weights: of the merged model.
-        texts: ids of the calibration texts.
+        calibrated: the merged model's weights, balanced, and what was seen of them.
         file: receives the graph, its constants in `file`.data beside it.
         opset: of the ONNX domain.
         cases: what the gate is measured on.
@@ -51,8 +49,6 @@ def write_calibrated(
         How many products got which arithmetic.
     """
     threads = default_threads()
-    step(f"{level}: observe {len(texts)} calibration texts")
-    calibrated: Calibrated[Any] = calibrate(weights, texts, opset, file.parent, threads=threads)
     for static_error, int8_error in _RUNGS:
         counts = write_int8(
             calibrated, file, opset, static_error=static_error, int8_error=int8_error

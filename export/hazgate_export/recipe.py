@@ -240,12 +240,15 @@ def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
     if variant.graph != "portable" and opset < 18:
         problems.append(f"graph: an authored graph needs opset 18 or later, the recipe has {opset}")
     if variant.int8_scheme is not None:
-        wanted = "authored" if variant.int8_scheme == "calibrated" else "portable"
+        graphs = {"calibrated": "authored", "per_token": "fused"}
+        wanted = graphs.get(variant.int8_scheme, "portable")
         if variant.graph != wanted:
             problems.append(
                 f"int8_scheme: {variant.int8_scheme!r} goes with the {wanted} graph, "
                 f"not with {variant.graph!r}"
             )
+    if variant.graph == "fused" and variant.int8_scheme != "per_token":
+        problems.append("graph: 'fused' goes with int8_scheme 'per_token'")
     if variant.precision in ("fp16", "bf16") and variant.graph != "portable":
         problems.append(
             f"graph: {variant.precision} goes with the portable graph, not with {variant.graph!r}"

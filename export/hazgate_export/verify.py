@@ -141,7 +141,7 @@ def measure(
     label = f"{level} {variant}"
     run = functools.partial(_run, session, cases, tokenizer)
     alone = run(track([[i] for i in every], f"{label}: alone"), stretch=1)
-    n_served = {"padded": 3, "equal_length": 1, "alone": 0}[batching]
+    n_served = {"padded": 3, "packed": 3, "equal_length": 1, "alone": 0}[batching]
     if n_served < 3:
         mixed = mixed[::_UNSERVED_STRIDE]
     layouts: dict[str, tuple[list[list[int]], int]] = {

@@ -21,8 +21,9 @@ def plan_batches(
 
     Args:
         lengths: tokens of each text, special tokens included.
-        max_batch_tokens: upper bound of rows × longest row. A text longer than that forms a
-            batch of its own: it is the caller's limit on tokens, not this one, that refuses it.
+        max_batch_tokens: upper bound of what a batch computes, see `n_positions`. A text longer
+            than that forms a batch of its own: it is the caller's limit on tokens, not this one,
+            that refuses it.
         batching: which texts may share a run, see hazgate.manifest.VariantSpec.
 
     Returns:
@@ -34,11 +35,12 @@ def plan_batches(
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         length = lengths[index]
         # Ascending order makes this text the longest of the batch that it would join.
-        n_positions = (len(batches[-1]) + 1) * length if batches else 0
+        size = len(batches[-1]) + 1 if batches else 0
+        computed = n_positions(size, n_tokens + length, length, batching)
         if (
             batches
-            and n_positions <= max_batch_tokens
-            and n_positions - (n_tokens + length) <= _padding_allowed(batching, n_positions)
+            and computed <= max_batch_tokens
+            and computed - (n_tokens + length) <= _padding_allowed(batching, computed)
         ):
             batches[-1].append(index)
             n_tokens += length
@@ -48,17 +50,22 @@ def plan_batches(
     return batches
 
 
+def n_positions(n_rows: int, n_tokens: int, longest: int, batching: Batching) -> int:
+    """How many positions a batch computes: its tokens where it is packed, else a rectangle."""
+    return n_tokens if batching == "packed" else n_rows * longest
+
+
 def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
-    """Which share of the positions that `batches` compute is padding."""
-    n_positions = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    """Which share of the positions that padded `batches` compute is padding."""
+    computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     n_tokens = sum(lengths[i] for batch in batches for i in batch)
-    return 1 - n_tokens / n_positions if n_positions else 0.0
+    return 1 - n_tokens / computed if computed else 0.0
 
 
-def _padding_allowed(batching: Batching, n_positions: int) -> float:
+def _padding_allowed(batching: Batching, computed: int) -> float:
     """How many positions of so many may be padding; less than none, if texts run alone."""
-    shares = {"padded": MAX_PADDING_SHARE, "equal_length": 0.0, "alone": -1.0}
-    return shares[batching] * n_positions
+    shares = {"padded": MAX_PADDING_SHARE, "equal_length": 0.0, "alone": -1.0, "packed": 0.0}
+    return shares[batching] * computed
 
 
 def pad(

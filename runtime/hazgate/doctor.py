@@ -10,11 +10,12 @@ from hazgate.bundle import Bundle
 from hazgate.canaries import check_canaries, tolerance_of
 from hazgate.engine import Engine, Shapes, canaries_of
 from hazgate.errors import BundleError, HazgateError
+from hazgate.kernels import has_fast_kernels
 from hazgate.providers.choose import Placement, choose_placement, host_problems
 from hazgate.providers.host import Host
 from hazgate.providers.table import CPU
-from hazgate.session import OrtSession, default_threads, ort_host
-from hazgate.variants import variant_for
+from hazgate.session import OrtSession, default_threads, measure_int8_speedup, ort_host
+from hazgate.variants import choose_variant, variant_for
 
 Status = Literal["ok", "warn", "fail"]
 T = TypeVar("T")
@@ -100,7 +101,12 @@ def diagnose(
 def _variant(bundle: Bundle, asked: str | None, placement: Placement) -> str:
     if placement.spec.name != CPU:
         return variant_for(bundle.manifest, asked, placement.spec)
-    name = asked or bundle.manifest.default_variant
+    name = choose_variant(
+        bundle.manifest,
+        asked,
+        int8_speedup=measure_int8_speedup,
+        has_fast_kernels=has_fast_kernels,
+    )
     if any(name not in level.variants for level in bundle.manifest.levels.values()):
         raise BundleError(f"no variant {name!r}; there are {', '.join(_variants(bundle))}")
     return name

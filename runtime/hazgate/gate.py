@@ -15,6 +15,7 @@ from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, 
 from hazgate.engine import Engine, Shapes
 from hazgate.errors import BundleError
 from hazgate.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
+from hazgate.kernels import has_fast_kernels
 from hazgate.manifest import Manifest, TokenizerSpec
 from hazgate.policy import Policy
 from hazgate.providers.choose import choose_placement
@@ -80,7 +81,8 @@ class Gate:
 
         Args:
             path: a bundle directory.
-            variant: which of the bundle's variants runs; None takes its default, "auto" int8 where
+            variant: which of the bundle's variants runs. None takes the fused one where
+                hazgate-kernels is installed, else the bundle's default; "auto" also int8 where
                 this processor is faster at it, see `hazgate.variants`. On another provider than
                 the CPU both take the one that it wants.
             providers: an execution provider by name or alias ("cpu", "migraphx", …), or several of
@@ -111,7 +113,12 @@ class Gate:
         def choose(manifest: Manifest) -> str:
             if placement.spec.name != CPU:
                 return variant_for(manifest, variant, placement.spec)
-            return choose_variant(manifest, variant, int8_speedup=measure_int8_speedup)
+            return choose_variant(
+                manifest,
+                variant,
+                int8_speedup=measure_int8_speedup,
+                has_fast_kernels=has_fast_kernels,
+            )
 
         bundle = Bundle.open_variant(path, choose)
         chosen = choose(bundle.manifest)

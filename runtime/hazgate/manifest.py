@@ -23,8 +23,8 @@ SCHEMA_VERSION = 1
 # What a caller asks for who leaves the variant to hazgate.
 AUTO = "auto"
 
-Batching = Literal["padded", "equal_length", "alone"]
-GraphKind = Literal["authored", "portable"]
+Batching = Literal["padded", "equal_length", "alone", "packed"]
+GraphKind = Literal["authored", "portable", "fused"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -88,12 +88,13 @@ class VariantSpec:
     """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
 
     An `authored` graph consists of ONNX Runtime's fused CPU operators, a `portable` one of plain
-    ONNX operators that any execution provider takes.
+    ONNX operators that any execution provider takes, a `fused` one of hazgate-kernels' operators.
 
     `batching` says which texts may share a run so that no score depends on another text: any,
     `padded` to the longest; those of `equal_length`, without padding (int8 turns the last bit
-    that padding moves into a step of its own); or none, each `alone` (ONNX Runtime's dynamic
-    quantisation takes one activation scale for the whole batch).
+    that padding moves into a step of its own); none, each `alone` (ONNX Runtime's dynamic
+    quantisation takes one activation scale for the whole batch); or any, `packed`: the graph
+    leaves padding out itself, so a batch costs what its tokens cost.
     """
 
     graph: str

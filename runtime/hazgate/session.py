@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hazgate.buckets import Bucket
 from hazgate.errors import BundleError, HazgateError, InferenceError, ProviderError
 from hazgate.int8_speed import int8_speedup
+from hazgate.kernels import kernels_library
 from hazgate.manifest import GraphKind
 from hazgate.providers.choose import ON_CPU, Placement
 from hazgate.providers.host import Host, this_host
@@ -80,8 +81,8 @@ class OrtSession:
 
         Args:
             graph: the ONNX file.
-            kind: an authored graph is run as it is written, a portable one as ONNX Runtime
-                fuses it.
+            kind: an authored or fused graph is run as it is written, a portable one as ONNX
+                Runtime fuses it.
             n_labels: the width that its logits must have.
             threads: intra-op threads of one run.
             placement: the provider, as it is on this host.
@@ -90,7 +91,8 @@ class OrtSession:
 
         Raises:
             ProviderError: the provider is not in this onnxruntime, or did not take the graph.
-            BundleError: the graph cannot be loaded, or has another signature.
+            BundleError: the graph cannot be loaded, or has another signature; or it is fused and
+                hazgate-kernels is not here.
         """
         ort = _onnxruntime()
         spec = placement.spec
@@ -187,7 +189,7 @@ def session_options(
     """Options of a session on a graph of that kind, whose runs take `threads` threads each.
 
     Raises:
-        BundleError: fewer than one thread.
+        BundleError: fewer than one thread, or hazgate-kernels is needed and cannot be loaded.
     """
     if threads < 1:
         raise BundleError(f"threads must be at least 1, got {threads}")
@@ -200,7 +202,13 @@ def session_options(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Errors come back as exceptions; a library does not write to its host's terminal.
     options.log_severity_level = 4
-    if kind == "authored":
+    if kind == "fused":
+        library = kernels_library()
+        try:
+            options.register_custom_ops_library(str(library))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise BundleError(f"{library.name} cannot be loaded: {error}") from error
+    if kind in ("authored", "fused"):
         # It consists of fused operators already, and beyond this level ONNX Runtime rewrites
         # mapped weights into copies of its own: slower to open, larger, and no faster to run.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hazgate.errors import BundleError
-from hazgate.manifest import AUTO, Manifest
+from hazgate.manifest import AUTO, Manifest, VariantSpec
 from hazgate.providers.table import ProviderSpec
 
 # Less is not worth the rounding, nor certain enough for the same choice at every start.
@@ -42,9 +42,16 @@ def variant_for(manifest: Manifest, asked: str | None, provider: ProviderSpec) -
 
 
 def choose_variant(
-    manifest: Manifest, asked: str | None, *, int8_speedup: Callable[[], float]
+    manifest: Manifest,
+    asked: str | None,
+    *,
+    int8_speedup: Callable[[], float],
+    has_fast_kernels: Callable[[], bool],
 ) -> str:
-    """The name of the variant to run.
+    """The name of the variant to run on the CPU.
+
+    Where hazgate-kernels is installed, for whoever names no variant: a fused one, if the bundle
+    has it for both levels.
 
     Args:
         manifest: the bundle's.
@@ -52,16 +59,26 @@ def choose_variant(
             is faster at it and the bundle has it for both levels, else the default.
         int8_speedup: how many times as fast as in float32 it multiplies in int8; asked only if
             the answer matters.
+        has_fast_kernels: whether hazgate-kernels is installed and knows this processor; asked
+            only if the answer matters.
     """
+    if asked not in (None, AUTO):
+        return asked
+    fused = _common(manifest, lambda variant: variant.kind == "fused")
+    if fused and has_fast_kernels():
+        return fused[0]
     if asked is None:
         return manifest.default_variant
-    if asked != AUTO:
-        return asked
+    int8 = _common(manifest, lambda v: v.precision == "int8" and v.kind != "fused")
+    if int8 and manifest.default_variant not in int8 and int8_speedup() >= MIN_SPEEDUP:
+        return int8[0]
+    return manifest.default_variant
+
+
+def _common(manifest: Manifest, wanted: Callable[[VariantSpec], bool]) -> list[str]:
+    """Names of the variants that every level has and that are wanted in each."""
     first, *others = (
-        [name for name, variant in level.variants.items() if variant.precision == "int8"]
+        [name for name, variant in level.variants.items() if wanted(variant)]
         for level in manifest.levels.values()
     )
-    common = [name for name in first if all(name in names for names in others)]
-    if common and manifest.default_variant not in common and int8_speedup() >= MIN_SPEEDUP:
-        return common[0]
-    return manifest.default_variant
+    return [name for name in first if all(name in names for names in others)]

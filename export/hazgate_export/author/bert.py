@@ -227,7 +227,8 @@ def write_bert(
             x = writer.attention(x, layer, f"layer.{i}")
             x = writer.mlp(x, layer, f"layer.{i}")
     with g.scope("head"):
-        logits = _head(g, x, model)
+        first = g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
+        logits = write_head(g, first, model)
     outputs = [logits_output(logits, model.classifier.shape[1])]
     if expose:
         outputs.extend(expose_as(name, value) for name, value in writer.exposed.items())
@@ -307,8 +308,8 @@ class _Writer:
         return layer_norm(self._g, x, norm.weight, norm.bias, self._model.norm_eps)
 
 
-def _head(g: GraphWriter, x: ir.Value, model: Bert) -> ir.Value:
-    first = g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
+def write_head(g: GraphWriter, first: ir.Value, model: Bert) -> ir.Value:
+    """Logits of each text's first token as the last layer gave it, [batch, hidden]."""
     dense = g.op(
         "Gemm",
         first,

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
 from hazgate_export.author import bert, modernbert
+from hazgate_export.author.bert_fused import write_bert_fused
 from hazgate_export.author.choose import choose
 from hazgate_export.author.graph import save_graph
 from hazgate_export.author.linear import Float32
+from hazgate_export.author.modernbert_fused import write_modernbert_fused
 from hazgate_export.author.observe import Observed, observe
 from hazgate_export.errors import UnsupportedArchitecture
 
@@ -30,15 +32,17 @@ class Family(Generic[W]):
     sites: Callable[[W], Mapping[str, Sequence[NDArray[np.float32]]]]
     smooth: Callable[[W, Mapping[str, Observed]], tuple[W, dict[str, Observed]]]
     write: Callable[..., ir.Model]
+    write_fused: Callable[[W, int], ir.Model]
 
 
 FAMILIES: Mapping[str, Family[Any]] = {
-    "bert": Family(bert.read_bert, bert.sites, bert.smooth, bert.write_bert),
+    "bert": Family(bert.read_bert, bert.sites, bert.smooth, bert.write_bert, write_bert_fused),
     "modernbert": Family(
         modernbert.read_modernbert,
         modernbert.sites,
         modernbert.smooth,
         modernbert.write_modernbert,
+        write_modernbert_fused,
     ),
 }
 
@@ -141,3 +145,11 @@ def write_int8(
     )
     save_graph(family.write(calibrated.weights, arithmetic, "int8", opset), file)
     return Counter(type(how).__name__ for how in arithmetic.values())
+
+
+def write_fused(calibrated: Calibrated[Any], file: Path, opset: int) -> None:
+    """Writes the graph of hazgate-kernels' operators, its constants in `file`.data beside it.
+
+    Its int8 weights are those of `write_int8`, so a bundle with both stores them once.
+    """
+    save_graph(calibrated.family.write_fused(calibrated.weights, opset), file)

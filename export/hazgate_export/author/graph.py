@@ -11,6 +11,8 @@ from onnx_ir.tape import Tape
 
 # The operators of ONNX Runtime that are in no ONNX opset ("contrib operators").
 MICROSOFT = "com.microsoft"
+# Those of hazgate-kernels.
+HAZGATE = "hazgate"
 
 Attribute = int | float | str | Sequence[int] | Sequence[float] | ir.Graph | ir.TensorProtocol
 
@@ -28,6 +30,7 @@ class GraphWriter:
         self._scope: list[str] = list(parent._scope) if parent else []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._names: dict[str, int] = {}
+        self._domains: set[str] = {MICROSOFT}
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -53,6 +56,8 @@ class GraphWriter:
         **attributes: Attribute,
     ) -> Sequence[ir.Value]:
         """One node with `n_outputs` outputs."""
+        if domain:
+            self._root._domains.add(domain)
         name = self._unique(op_type)
         outputs = [
             ir.Value(name=name if i == 0 else f"{name}.{i}", index=i) for i in range(n_outputs)
@@ -105,7 +110,7 @@ class GraphWriter:
             outputs=outputs,
             nodes=self._tape.nodes,
             initializers=self._tape.initializers,
-            opset_imports={"": opset, MICROSOFT: 1},
+            opset_imports={"": opset} | dict.fromkeys(sorted(self._domains), 1),
             name="hazgate",
         )
         return ir.Model(graph, ir_version=_IR_VERSION, producer_name="hazgate-export")

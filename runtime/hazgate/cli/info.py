@@ -11,6 +11,7 @@ from rich.text import Text
 from hazgate.bundle import Bundle
 from hazgate.decode import encode
 from hazgate.errors import ProviderError
+from hazgate.kernels import has_fast_kernels, instruction_set
 from hazgate.manifest import AUTO, Manifest
 from hazgate.session import measure_int8_speedup
 from hazgate.variants import choose_variant
@@ -81,9 +82,12 @@ def _processor_lines(manifest: Manifest) -> list[str]:
         speedup = measure_int8_speedup()
     except ProviderError:
         return ["int8     no onnxruntime is installed here"]
-    auto = choose_variant(manifest, AUTO, int8_speedup=lambda: speedup)
+    auto = choose_variant(
+        manifest, AUTO, int8_speedup=lambda: speedup, has_fast_kernels=has_fast_kernels
+    )
     return [
         f"int8     products are {speedup:.1f}x as fast as float32's on this processor",
+        f"kernels  {instruction_set() or 'not installed; they come with hazgate[fast]'}",
         f"auto     variant {auto} on this processor",
     ]
 

@@ -1,0 +1,77 @@
+"""BERT of hazgate-kernels' operators: five nodes a layer, on tokens without padding."""
+
+import numpy as np
+import onnx_ir as ir
+
+from hazgate_export.author.bert import Bert, write_head
+from hazgate_export.author.fused import (
+    Norm,
+    attention,
+    first_rows,
+    linear,
+    norm_linear,
+    pack,
+)
+from hazgate_export.author.graph import GraphWriter
+from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
+
+
+def write_bert_fused(model: Bert, opset: int) -> ir.Model:
+    """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
+
+    A norm follows a sum here, and its result is both multiplied and added to what comes next: so
+    each norm is taken by the product behind it, which gives its result as well.
+
+    Args:
+        model: the weights; int8 where a layer multiplies by them, as is the table of words.
+        opset: of the ONNX domain.
+    """
+    g = GraphWriter()
+    input_ids, attention_mask = token_inputs()
+    packed = pack(g, input_ids, attention_mask)
+    with g.scope("embeddings"):
+        words = embed(g, model.words, packed.ids, "int8")
+        position = g.op("Gather", packed.places, g.ints(1), axis=1)
+        positions = g.op(
+            "Gather",
+            g.constant(model.positions, "positions"),
+            g.op("Squeeze", position, g.ints(1)),
+        )
+        x = g.op("Add", words, positions)
+    before = model.embedding_norm
+    for i, layer in enumerate(model.layers):
+        with g.scope(f"layer.{i}/attention"):
+            none = np.zeros_like(layer.query_bias)
+            qkv, x = norm_linear(
+                g,
+                x,
+                (("query", layer.query), ("key", layer.key), ("value", layer.value)),
+                norm=Norm(before.weight, before.bias, model.norm_eps, layer.attention_balance),
+                bias=np.concatenate([layer.query_bias, none, none]),
+            )
+            mixed = attention(g, qkv, packed, n_heads=model.n_heads)
+            x = linear(
+                g,
+                mixed,
+                (("out", layer.attention_out),),
+                bias=layer.attention_out_bias,
+                residual=x,
+            )
+        with g.scope(f"layer.{i}/mlp"):
+            norm = layer.attention_norm
+            inner, x = norm_linear(
+                g,
+                x,
+                (("in", layer.mlp_in),),
+                norm=Norm(norm.weight, norm.bias, model.norm_eps, layer.mlp_balance),
+                bias=layer.mlp_in_bias,
+                activation="gelu",
+            )
+            x = linear(g, inner, (("out", layer.mlp_out),), bias=layer.mlp_out_bias, residual=x)
+        before = layer.mlp_norm
+    with g.scope("head"):
+        first = first_rows(g, x, packed)
+        normed = layer_norm(g, first, before.weight, before.bias, model.norm_eps)
+        logits = write_head(g, normed, model)
+    outputs = [logits_output(logits, model.classifier.shape[1])]
+    return g.model((input_ids, attention_mask), outputs, opset)

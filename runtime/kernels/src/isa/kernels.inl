@@ -1,0 +1,542 @@
+// The kernels, written once over vectors of kLanes floats; an instruction set includes this into a
+// namespace of its own, after it has defined
+//   kLanes, F, I: floats and int32 in one vector;
+//   kVectors, kRows: a product's tile is kRows rows x kVectors vectors;
+//   kGatedVectors, kGatedRows: the same where a panel holds two halves;
+//   kScoreRows, kScoreVectors: a tile of attention's scores;
+//   Load, Store, All, Fma, Max, Abs, Sum, Largest, LoadI, ToFloat, Below, Exp2, StoreQuantised;
+//   Broadcast4, Dot, kZeroPoint: four u8 or s8 times four s8, added to 32 bits;
+//   Transpose: kLanes rows of kLanes floats to columns.
+
+namespace {
+
+// ---------------------------------------------------------------- activations
+
+// erf by Abramowitz and Stegun 7.1.26: within 1.5e-7.
+inline F Gelu(F x) {
+  const F ax = Abs(x);
+  const F t = All(1.f) / (ax * All(0.3275911f * 0.70710678118f) + All(1.f));
+  F p = All(1.061405429f);
+  p = p * t + All(-1.453152027f);
+  p = p * t + All(1.421413741f);
+  p = p * t + All(-0.284496736f);
+  p = p * t + All(0.254829592f);
+  const F e = Exp2(x * x * All(-0.5f * 1.44269504089f));
+  const F tail = p * t * e * All(0.5f);  // erfc(|x| / sqrt 2) / 2
+  const F scaled = x * tail;
+  return Below(x, All(0.f), scaled, x - scaled);
+}
+
+inline float GeluOne(float x) {
+  alignas(64) float all[kLanes];
+  Store(all, Gelu(All(x)));
+  return all[0];
+}
+
+// ---------------------------------------------------------------- quantising
+
+// One row to 8 bits around 128. A row with anything that is not finite gets a scale that is not a
+// number, and with it every product.
+inline void QuantiseRow(const float* x, int depth, uint8_t* values, float* scale) {
+  F largest = All(0.f), poison = All(0.f);
+  int k = 0;
+  for (; k + kLanes <= depth; k += kLanes) {
+    const F v = Load(x + k);
+    largest = Max(largest, Abs(v));
+    poison = poison + v * All(0.f);
+  }
+  float amax = Largest(largest), bad = Sum(poison);
+  for (; k < depth; ++k) {
+    const float a = x[k] < 0 ? -x[k] : x[k];
+    amax = a > amax ? a : amax;
+    bad += x[k] * 0.f;
+  }
+  const float inverse = amax > 0.f ? 127.f / amax : 0.f;
+  *scale = amax / 127.f + bad;
+  const F factor = All(inverse);
+  for (k = 0; k + kLanes <= depth; k += kLanes) StoreQuantised(values + k, Load(x + k) * factor);
+  alignas(64) float rest[kLanes] = {};
+  if (k < depth) {
+    for (int i = 0; k + i < depth; ++i) rest[i] = x[k + i];
+    alignas(64) uint8_t bytes[kLanes];
+    StoreQuantised(bytes, Load(rest) * factor);
+    for (int i = 0; k + i < depth; ++i) values[k + i] = bytes[i];
+  }
+  for (k = depth; k < RoundUp(depth, kDepthStep); ++k) values[k] = kZeroPoint;
+}
+
+// Layer norm of one row; `out` may be `x`.
+inline void NormRow(const float* x, int depth, const Norm& norm, float* out) {
+  F total = All(0.f);
+  int k = 0;
+  for (; k + kLanes <= depth; k += kLanes) total = total + Load(x + k);
+  float sum = Sum(total);
+  for (; k < depth; ++k) sum += x[k];
+  const float mean = sum / depth;
+  F squares = All(0.f);
+  for (k = 0; k + kLanes <= depth; k += kLanes) {
+    const F v = Load(x + k) - All(mean);
+    squares = squares + v * v;
+  }
+  float variance = Sum(squares);
+  for (; k < depth; ++k) variance += (x[k] - mean) * (x[k] - mean);
+  const float factor = 1.f / __builtin_sqrtf(variance / depth + norm.epsilon);
+  for (k = 0; k + kLanes <= depth; k += kLanes) {
+    F v = (Load(x + k) - All(mean)) * All(factor) * Load(norm.weight + k);
+    if (norm.bias) v = v + Load(norm.bias + k);
+    Store(out + k, v);
+  }
+  for (; k < depth; ++k) {
+    out[k] = (x[k] - mean) * factor * norm.weight[k] + (norm.bias ? norm.bias[k] : 0.f);
+  }
+}
+
+void Quantise(const float* x, int64_t rows, int depth, const Norm& norm, float* normed,
+              uint8_t* values, float* scales) {
+  const int64_t stride = RoundUp(depth, kDepthStep);
+  float* spare = static_cast<float*>(__builtin_alloca(2 * depth * sizeof(float)));
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* from = x + row * depth;
+    if (norm.weight) {
+      float* to = normed ? normed + row * depth : spare;
+      NormRow(from, depth, norm, to);
+      from = to;
+    }
+    if (norm.balance) {
+      float* balanced = spare + depth;
+      for (int k = 0; k < depth; ++k) balanced[k] = from[k] * norm.balance[k];
+      from = balanced;
+    }
+    QuantiseRow(from, depth, values + row * stride, scales + row);
+  }
+}
+
+// ---------------------------------------------------------------- packing
+
+void Pack(const int8_t* const* weights, const int* columns, int n_weights, PackedMatrix* m) {
+  const int panel = m->panel, half = panel / 2;
+  m->pairs_fit = true;
+  for (int p = 0; p < m->n_panels; ++p) {
+    for (int c = 0; c < panel; ++c) {
+      // Which column of which matrix stands here.
+      int w = 0, column = p * panel + c;
+      if (m->activation == Activation::kGatedGelu) {
+        w = c < half ? 0 : 1;
+        column = p * half + (c < half ? c : c - half);
+      } else {
+        while (w < n_weights && column >= columns[w]) column -= columns[w++];
+      }
+      const bool exists = w < n_weights && column < columns[w];
+      int8_t* to = m->weights + static_cast<int64_t>(p) * m->padded_depth * panel + c * 4;
+      int32_t sum = 0;
+      int previous = 0;
+      for (int k = 0; k < m->padded_depth; ++k) {
+        const int8_t v =
+            exists && k < m->depth ? weights[w][static_cast<int64_t>(k) * columns[w] + column] : 0;
+        to[static_cast<int64_t>(k / 4) * panel * 4 + k % 4] = v;
+        sum += v;
+        // 255 x 128 fits into 16 bits, and so does its negative.
+        if (k % 2 && (previous > 0) == (v > 0)) {
+          const int pair = previous + v;
+          if (pair > 128 || pair < -128) m->pairs_fit = false;
+        }
+        previous = v;
+      }
+      m->offsets[p * panel + c] = -kZeroPointOfOffsets * sum;
+    }
+  }
+}
+
+// ---------------------------------------------------------------- products
+
+template <int kR, int kV, Activation kA, int kPrefetch, bool kExactPairs>
+void Tile(const uint8_t* a, int64_t a_stride, const int8_t* b, int depth, const PackedMatrix& m,
+          int first_column, const float* row_scales, const float* residual, float* out,
+          int64_t out_stride, const int8_t* next) {
+  I c[kR][kV];
+#pragma GCC unroll 16
+  for (int v = 0; v < kV; ++v) {
+    const I start = LoadI(m.offsets + first_column + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kR; ++r) c[r][v] = start;
+  }
+  for (int k = 0; k < depth; k += 4) {
+    I weights[kV];
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) weights[v] = LoadI(b + v * kLanes * 4);
+    b += kV * kLanes * 4;
+#pragma GCC unroll 2
+    for (int i = 0; i < kPrefetch; ++i, next += 64) __builtin_prefetch(next, 0, 2);
+#pragma GCC unroll 16
+    for (int r = 0; r < kR; ++r) {
+      const I activations = Broadcast4(a + r * a_stride + k);
+#pragma GCC unroll 16
+      for (int v = 0; v < kV; ++v) Dot<kExactPairs>(c[r][v], activations, weights[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kR; ++r) {
+    const F row = All(row_scales[r]);
+    F o[kV];
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) {
+      o[v] = ToFloat(c[r][v]) * (row * Load(m.scales + first_column + v * kLanes)) +
+             Load(m.bias + first_column + v * kLanes);
+    }
+    float* to = out + r * out_stride;
+    const float* add = residual ? residual + r * out_stride : nullptr;
+    constexpr int kOut = kA == Activation::kGatedGelu ? kV / 2 : kV;
+#pragma GCC unroll 16
+    for (int v = 0; v < kOut; ++v) {
+      F y = o[v];
+      if (kA == Activation::kGelu) y = Gelu(y);
+      if (kA == Activation::kGatedGelu) y = Gelu(y) * o[kOut + v];
+      if (add) y = y + Load(add + v * kLanes);
+      Store(to + v * kLanes, y);
+    }
+  }
+}
+
+using TileFunction = void (*)(const uint8_t*, int64_t, const int8_t*, int, const PackedMatrix&, int,
+                              const float*, const float*, float*, int64_t, const int8_t*);
+
+template <int kV, Activation kA, int kPrefetch, bool kExactPairs, int... kR>
+TileFunction PickRows(int rows, std::integer_sequence<int, kR...>) {
+  static const TileFunction table[] = {Tile<kR + 1, kV, kA, kPrefetch, kExactPairs>...};
+  return table[rows - 1];
+}
+
+template <int kV, int kMaxRows, Activation kA, bool kExactPairs>
+TileFunction Pick(int rows, int prefetch) {
+  constexpr std::make_integer_sequence<int, kMaxRows> all{};
+  return prefetch == 2   ? PickRows<kV, kA, 2, kExactPairs>(rows, all)
+         : prefetch == 1 ? PickRows<kV, kA, 1, kExactPairs>(rows, all)
+                         : PickRows<kV, kA, 0, kExactPairs>(rows, all);
+}
+
+template <int kV, int kMaxRows, Activation kA, bool kExactPairs>
+void MultiplyTiles(const Product& p) {
+  const PackedMatrix& m = *p.matrix;
+  constexpr bool kGated = kA == Activation::kGatedGelu;
+  const int out_panel = kGated ? m.panel / 2 : m.panel;
+  const int out_columns = kGated ? m.columns / 2 : m.columns;
+  const int64_t rows = p.row_end - p.row_begin;
+  if (rows <= 0) return;
+  const int64_t n_tiles = (rows + kMaxRows - 1) / kMaxRows;
+  const int64_t panel_bytes = static_cast<int64_t>(m.padded_depth) * m.panel;
+  for (int panel = p.panel_begin; panel < p.panel_end; ++panel) {
+    const int8_t* b = m.weights + panel * panel_bytes;
+    const int first = panel * out_panel;
+    const int valid = out_columns - first < out_panel ? out_columns - first : out_panel;
+    // A tile reads a panel faster than memory gives the next one: the first tiles ask for it, one or
+    // two lines for every four of depth.
+    const int lines = n_tiles <= 2 ? 2 : 1;
+    const int64_t asked = static_cast<int64_t>(m.padded_depth) / 4 * 64 * lines;
+    for (int64_t t = 0; t < n_tiles; ++t) {
+      const int64_t from = p.row_begin + rows * t / n_tiles;
+      const int n = static_cast<int>(p.row_begin + rows * (t + 1) / n_tiles - from);
+      const bool is_asking = t * asked < panel_bytes && panel + 1 < m.n_panels;
+      const TileFunction tile = Pick<kV, kMaxRows, kA, kExactPairs>(n, is_asking ? lines : 0);
+      const uint8_t* a = p.rows.values + from * m.padded_depth;
+      const int8_t* next = b + panel_bytes + t * asked;
+      const float* residual = p.residual ? p.residual + from * out_columns + first : nullptr;
+      float* out = p.output + from * out_columns + first;
+      if (valid == out_panel) {
+        tile(a, m.padded_depth, b, m.padded_depth, m, panel * m.panel, p.rows.scales + from,
+             residual, out, out_columns, next);
+        continue;
+      }
+      // The last panel is wider than the matrix.
+      alignas(64) float whole[kMaxRows * kV * kLanes] = {};
+      alignas(64) float added[kMaxRows * kV * kLanes] = {};
+      for (int r = 0; residual && r < n; ++r) {
+        for (int c = 0; c < valid; ++c) added[r * out_panel + c] = residual[r * out_columns + c];
+      }
+      tile(a, m.padded_depth, b, m.padded_depth, m, panel * m.panel, p.rows.scales + from,
+           residual ? added : nullptr, whole, out_panel, next);
+      for (int r = 0; r < n; ++r) {
+        for (int c = 0; c < valid; ++c) out[r * out_columns + c] = whole[r * out_panel + c];
+      }
+    }
+  }
+}
+
+template <bool kExactPairs>
+void MultiplyAny(const Product& p) {
+  switch (p.matrix->activation) {
+    case Activation::kNone:
+      return MultiplyTiles<kVectors, kRows, Activation::kNone, kExactPairs>(p);
+    case Activation::kGelu:
+      return MultiplyTiles<kVectors, kRows, Activation::kGelu, kExactPairs>(p);
+    case Activation::kGatedGelu:
+      return MultiplyTiles<kGatedVectors, kGatedRows, Activation::kGatedGelu, kExactPairs>(p);
+  }
+}
+
+void Multiply(const Product& p) {
+  if (kPairsSaturate && !p.matrix->pairs_fit) return MultiplyAny<true>(p);
+  MultiplyAny<false>(p);
+}
+
+// ---------------------------------------------------------------- attention
+
+constexpr int kTileRows = 2 * kScoreRows;
+constexpr int kKeyBlock = kScoreVectors * kLanes;
+constexpr float kNever = -1e30f;
+
+// Queries [rows][width], keys in blocks [key / kLanes][width][kLanes], values [keys][width].
+struct Prepared {
+  float *queries, *keys, *values, *scores, *rows;
+  int width;            // a multiple of kLanes
+  int64_t score_stride;
+};
+
+// An odd number of lines, so that rows of scores do not fall on one another in the cache.
+inline int64_t KeyStride(int64_t keys) { return RoundUp(keys, kLanes) / 16 * 16 + 16 + 16; }
+
+inline int PaddedWidth(int width) { return static_cast<int>(RoundUp(width, kLanes)); }
+
+size_t AttentionScratch(int64_t n_keys, int width) {
+  // Some lanes for keys before the first that is seen, some behind the last.
+  const int64_t keys = KeyStride(n_keys + kLanes);
+  const int64_t w = PaddedWidth(width);
+  return static_cast<size_t>((2 * keys + kQueryChunk + kLanes) * w + kTileRows * keys + 4 * 16);
+}
+
+template <int kR, int kV>
+inline void Scores(const float* q, const float* keys, int width, float* out, int64_t stride) {
+  F c[kR][kV];
+#pragma GCC unroll 16
+  for (int r = 0; r < kR; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) c[r][v] = All(0.f);
+  }
+  for (int d = 0; d < width; ++d) {
+    F k[kV];
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) k[v] = Load(keys + (static_cast<int64_t>(v) * width + d) * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kR; ++r) {
+      const F a = All(q[r * width + d]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kV; ++v) Fma(c[r][v], a, k[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kR; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) Store(out + r * stride + v * kLanes, c[r][v]);
+  }
+}
+
+template <int kR, int kV>
+inline void Mix(const float* weights, int64_t stride, const float* values, int width, int64_t keys,
+                const float* inverse, float* out, int64_t out_stride, int valid) {
+  F c[kR][kV];
+#pragma GCC unroll 16
+  for (int r = 0; r < kR; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) c[r][v] = All(0.f);
+  }
+  for (int64_t j = 0; j < keys; ++j) {
+    F b[kV];
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) b[v] = Load(values + j * width + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kR; ++r) {
+      const F a = All(weights[r * stride + j]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kV; ++v) Fma(c[r][v], a, b[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kR; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) {
+      const F y = c[r][v] * All(inverse[r]);
+      if ((v + 1) * kLanes <= valid) {
+        Store(out + r * out_stride + v * kLanes, y);
+      } else {
+        alignas(64) float some[kLanes];
+        Store(some, y);
+        for (int i = 0; v * kLanes + i < valid; ++i) out[r * out_stride + v * kLanes + i] = some[i];
+      }
+    }
+  }
+}
+
+template <int kR>
+void MixRows(const float* weights, int64_t stride, const float* values, int width, int64_t keys,
+             const float* inverse, float* out, int64_t out_stride, int valid) {
+  int column = 0;
+  for (; column + kMixVectors * kLanes <= width; column += kMixVectors * kLanes) {
+    Mix<kR, kMixVectors>(weights, stride, values + column, width, keys, inverse, out + column,
+                         out_stride, valid - column);
+  }
+  for (; column < width; column += kLanes) {
+    Mix<kR, 1>(weights, stride, values + column, width, keys, inverse, out + column, out_stride,
+               valid - column);
+  }
+}
+
+template <int kR>
+void ScoreRows(const Prepared& z, const float* q, int64_t first_key, int64_t n_keys) {
+  int64_t j = 0;
+  for (; j + kKeyBlock <= n_keys; j += kKeyBlock) {
+    Scores<kR, kScoreVectors>(q, z.keys + (first_key + j) * z.width, z.width, z.scores + j,
+                              z.score_stride);
+  }
+  for (; j < n_keys; j += kLanes) {
+    Scores<kR, 1>(q, z.keys + (first_key + j) * z.width, z.width, z.scores + j, z.score_stride);
+  }
+}
+
+using ScoreFunction = void (*)(const Prepared&, const float*, int64_t, int64_t);
+using MixFunction = void (*)(const float*, int64_t, const float*, int, int64_t, const float*,
+                             float*, int64_t, int);
+
+template <int... kR>
+ScoreFunction PickScores(int rows, std::integer_sequence<int, kR...>) {
+  static const ScoreFunction table[] = {ScoreRows<kR + 1>...};
+  return table[rows - 1];
+}
+
+template <int... kR>
+MixFunction PickMix(int rows, std::integer_sequence<int, kR...>) {
+  static const MixFunction table[] = {MixRows<kR + 1>...};
+  return table[rows - 1];
+}
+
+inline void Rotate(const float* __restrict x, const Attention& a, int64_t position, float factor,
+                   float* __restrict out) {
+  const int half = a.width / 2;
+  if (a.cos == nullptr) {
+    for (int d = 0; d < a.width; ++d) out[d] = x[d] * factor;
+    return;
+  }
+  const float* __restrict cos = a.cos + position * half;
+  const float* __restrict sin = a.sin + position * half;
+  for (int d = 0; d < half; ++d) {
+    const float first = x[d] * factor, second = x[d + half] * factor;
+    out[d] = first * cos[d] - second * sin[d];
+    out[d + half] = second * cos[d] + first * sin[d];
+  }
+}
+
+// Queries, keys and values of one head, from key `base` on; what lies behind the text is zero.
+void Prepare(const Attention& a, int head, int64_t base, int64_t end, const Prepared& z) {
+  const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
+  const float* qkv = a.qkv + head * a.width;
+  const int w = z.width;
+  // Softmax is taken to base 2.
+  const float factor = a.scale * 1.44269504088896341f;
+  for (int64_t i = a.query_begin; i < a.query_end; ++i) {
+    float* q = z.queries + (i - a.query_begin) * w;
+    for (int d = a.width; d < w; ++d) q[d] = 0.f;
+    Rotate(qkv + i * 3 * hidden, a, i, factor, q);
+  }
+  for (int64_t j = 0; j < end - base; j += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      float* row = z.rows + lane * w;
+      if (base + j + lane >= end) {
+        for (int d = 0; d < w; ++d) row[d] = 0.f;
+        continue;
+      }
+      const float* from = qkv + (base + j + lane) * 3 * hidden;
+      for (int d = a.width; d < w; ++d) row[d] = 0.f;
+      Rotate(from + hidden, a, base + j + lane, 1.f, row);
+      float* v = z.values + (j + lane) * w;
+      __builtin_memcpy(v, from + 2 * hidden, a.width * sizeof(float));
+      for (int d = a.width; d < w; ++d) v[d] = 0.f;
+    }
+    for (int d = 0; d < w; d += kLanes) Transpose(z.rows + d, w, z.keys + j * w + d * kLanes);
+  }
+}
+
+void AttendTile(const Attention& a, const Prepared& z, int64_t base, int64_t first, int rows,
+                float* out) {
+  const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
+  const bool windowed = a.window >= 0;
+  int64_t low = 0, high = a.n_tokens;
+  if (windowed) {
+    low = first > a.window ? (first - a.window) / kLanes * kLanes : 0;
+    high = first + rows + a.window < a.n_tokens ? first + rows + a.window : a.n_tokens;
+  }
+  const int64_t n = high - low, padded = RoundUp(n, kLanes);
+  const float* q = z.queries + (first - a.query_begin) * z.width;
+  constexpr std::make_integer_sequence<int, kScoreRows> all{};
+  const int upper = rows > kScoreRows ? (rows + 1) / 2 : rows, lower = rows - upper;
+  PickScores(upper, all)(z, q, low - base, n);
+  if (lower) {
+    Prepared below = z;
+    below.scores += upper * z.score_stride;
+    PickScores(lower, all)(below, q + upper * z.width, low - base, n);
+  }
+  float inverse[kTileRows];
+  for (int r = 0; r < rows; ++r) {
+    float* p = z.scores + r * z.score_stride;
+    const int64_t i = first + r;
+    const int64_t begin = windowed && i - a.window > low ? i - a.window - low : 0;
+    const int64_t end = windowed && i + a.window + 1 < high ? i + a.window + 1 - low : n;
+    for (int64_t j = 0; j < begin; ++j) p[j] = kNever;
+    for (int64_t j = end; j < padded; ++j) p[j] = kNever;
+    F largest = Load(p);
+    for (int64_t j = kLanes; j < padded; j += kLanes) largest = Max(largest, Load(p + j));
+    const F m = All(Largest(largest));
+    F sum = All(0.f);
+    for (int64_t j = 0; j < padded; j += kLanes) {
+      const F e = Exp2(Load(p + j) - m);
+      Store(p + j, e);
+      sum = sum + e;
+    }
+    inverse[r] = 1.f / Sum(sum);
+  }
+  const float* values = z.values + (low - base) * z.width;
+  PickMix(upper, all)(z.scores, z.score_stride, values, z.width, n, inverse, out, hidden, a.width);
+  if (lower) {
+    PickMix(lower, all)(z.scores + upper * z.score_stride, z.score_stride, values, z.width, n,
+                        inverse + upper, out + upper * hidden, hidden, a.width);
+  }
+}
+
+void Attend(const Attention& a) {
+  int64_t begin, end;
+  KeyRange(a, &begin, &end);
+  // Lanes hold the same keys of a text whichever queries are asked for.
+  const int64_t base = begin / kLanes * kLanes;
+  const int width = PaddedWidth(a.width);
+  const int64_t keys = KeyStride(end - base);
+  Prepared z;
+  z.width = width;
+  z.score_stride = keys;
+  z.keys = a.scratch;
+  z.values = z.keys + keys * width;
+  z.queries = z.values + keys * width;
+  z.rows = z.queries + kQueryChunk * width;
+  z.scores = z.rows + kLanes * width;
+  const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
+  const int64_t n = a.query_end - a.query_begin, n_tiles = (n + kTileRows - 1) / kTileRows;
+  for (int head = a.head_begin; head < a.head_end; ++head) {
+    Prepare(a, head, base, end, z);
+    for (int64_t t = 0; t < n_tiles; ++t) {
+      const int64_t first = a.query_begin + n * t / n_tiles;
+      const int rows = static_cast<int>(a.query_begin + n * (t + 1) / n_tiles - first);
+      AttendTile(a, z, base, first, rows, a.output + first * hidden + head * a.width);
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernels kKernels;
+const Kernels kKernels = {
+    kName,
+    kVectors * kLanes,
+    kGatedVectors * kLanes,
+    kRows,
+    Pack,
+    Quantise,
+    Multiply,
+    AttentionScratch,
+    Attend,
+};

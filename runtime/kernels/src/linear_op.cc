@@ -1,0 +1,180 @@
+// hazgate.Linear: an optional norm, per-token quantisation, up to three int8 products of the same
+// activation, an activation function, a residual.
+#include <algorithm>
+#include <memory>
+
+#include "op.h"
+#include "packed.h"
+
+namespace hazgate {
+namespace {
+
+enum InputIndex {
+  kX,            // float [..., depth]
+  kResidual,     // float [..., columns out], optional
+  kNormWeight,   // float [depth], optional
+  kNormBias,     // float [depth], optional
+  kBalance,      // float [depth], optional; multiplied into what is quantised
+  kBias,         // float [columns], optional
+  kFirstWeight,  // int8 [depth, n], then float [n]; up to three pairs
+};
+constexpr int kMaxMatrices = 3;
+constexpr int64_t kMaxDepth = 32768;
+// Rows whose quantisation is not worth another thread.
+constexpr int64_t kSerialRows = 32;
+constexpr int64_t kRowsPerQuantisation = 16;
+// Quantised rows that stay in a core's own cache while panels of weights pass.
+constexpr int64_t kRowsPerBlock = 192;
+// Multiplications and additions that a task should not have fewer of.
+constexpr double kOperationsPerTask = 2e6;
+constexpr int64_t kMaxTasks = 64;
+
+std::vector<float> Copy(const Tensor& tensor, int64_t n, const char* name) {
+  if (!tensor) return {};
+  if (tensor.size() != n) {
+    throw OpError(std::string("Linear: ") + name + " has " + std::to_string(tensor.size()) +
+                  " values, expected " + std::to_string(n));
+  }
+  return {tensor.floats(), tensor.floats() + n};
+}
+
+const float* OrNull(const std::vector<float>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+class Linear {
+ public:
+  Linear(const Runtime& runtime, const Kernels& kernels, const ort::KernelInfo* info)
+      : runtime_(runtime), kernels_(kernels) {
+    std::vector<StoredMatrix> matrices;
+    int64_t columns = 0, depth = 0;
+    for (int i = 0; i < kMaxMatrices; ++i) {
+      const Tensor weight =
+          runtime.Constant(info, kFirstWeight + 2 * i, ort::kInt8, "Linear: weight");
+      if (!weight) break;
+      const Tensor scale =
+          runtime.Constant(info, kFirstWeight + 2 * i + 1, ort::kFloat, "Linear: scale");
+      if (weight.shape.size() != 2 || weight.size() == 0) {
+        throw OpError("Linear: a weight must be a matrix that is not empty");
+      }
+      if (i == 0) depth = weight.shape[0];
+      if (weight.shape[0] != depth || depth > kMaxDepth) {
+        throw OpError("Linear: weights of depth " + std::to_string(weight.shape[0]) + " and " +
+                      std::to_string(depth) + ", at most " + std::to_string(kMaxDepth));
+      }
+      if (!scale || scale.size() != weight.shape[1]) {
+        throw OpError("Linear: a weight needs a constant scale for each of its columns");
+      }
+      columns += weight.shape[1];
+      if (columns > INT32_MAX / 2) throw OpError("Linear: too many columns");
+      matrices.push_back({static_cast<const int8_t*>(weight.data), scale.floats(),
+                          static_cast<int>(depth), static_cast<int>(weight.shape[1])});
+    }
+    if (matrices.empty()) throw OpError("Linear: weights must be constants");
+    const int64_t kind = runtime.IntAttribute(info, "activation");
+    if (kind < 0 || kind > 2) throw OpError("Linear: activation must be 0, 1 or 2");
+    const auto activation = static_cast<Activation>(kind);
+    if (activation == Activation::kGatedGelu &&
+        (matrices.size() != 2 || matrices[0].columns != matrices[1].columns)) {
+      throw OpError("Linear: a gated activation takes two weights of one shape");
+    }
+    norm_weight_ = Copy(runtime.Constant(info, kNormWeight, ort::kFloat, "norm weight"), depth,
+                        "norm weight");
+    norm_bias_ =
+        Copy(runtime.Constant(info, kNormBias, ort::kFloat, "norm bias"), depth, "norm bias");
+    balance_ = Copy(runtime.Constant(info, kBalance, ort::kFloat, "balance"), depth, "balance");
+    const std::vector<float> bias =
+        Copy(runtime.Constant(info, kBias, ort::kFloat, "bias"), columns, "bias");
+    norm_ = {OrNull(norm_weight_), OrNull(norm_bias_), OrNull(balance_),
+             runtime.FloatAttribute(info, "epsilon")};
+    matrix_ = Pack(kernels, matrices, OrNull(bias), activation);
+    out_columns_ = activation == Activation::kGatedGelu ? columns / 2 : columns;
+  }
+
+  void Compute(ort::KernelContext* context) const {
+    const PackedMatrix& m = *matrix_;
+    const Tensor x = runtime_.Input(context, kX, ort::kFloat, "Linear: x");
+    const Tensor residual = runtime_.Input(context, kResidual, ort::kFloat, "Linear: residual");
+    if (x.shape.empty() || x.width() != m.depth) {
+      throw OpError("Linear: x is " + std::to_string(x.width()) + " wide, its weights are " +
+                    std::to_string(m.depth) + " deep");
+    }
+    std::vector<int64_t> shape = x.shape;
+    shape.back() = out_columns_;
+    if (residual && residual.shape != shape) {
+      throw OpError("Linear: the residual has another shape than the result");
+    }
+    const Tensor y = runtime_.Output(context, 0, shape);
+    const Tensor normed = runtime_.Output(context, 1, x.shape);
+    if (normed && !norm_.weight) throw OpError("Linear: no norm, but its result is asked for");
+    const int64_t rows = x.rows();
+    if (rows == 0) return;
+
+    Scratch scratch(runtime_, context);
+    auto* values = static_cast<uint8_t*>(scratch.Bytes(rows * m.padded_depth));
+    float* scales = scratch.Floats(rows);
+    const auto quantise = [&](int64_t begin, int64_t end) {
+      kernels_.quantise(x.floats() + begin * m.depth, end - begin, m.depth, norm_,
+                        normed ? normed.mutable_floats() + begin * m.depth : nullptr,
+                        values + begin * m.padded_depth, scales + begin);
+    };
+    if (rows <= kSerialRows) {
+      quantise(0, rows);
+    } else {
+      const int64_t n = std::min((rows + kRowsPerQuantisation - 1) / kRowsPerQuantisation, kMaxTasks);
+      runtime_.ParallelFor(context, n, [&](size_t i) {
+        quantise(rows * static_cast<int64_t>(i) / n, rows * static_cast<int64_t>(i + 1) / n);
+      });
+    }
+
+    // Blocks of rows times ranges of panels. The grid depends on the shape alone, and a result on
+    // neither: sums of integers are exact.
+    const int64_t row_blocks = (rows + kRowsPerBlock - 1) / kRowsPerBlock;
+    const double operations = 2.0 * rows * m.depth * m.columns;
+    const int64_t wanted =
+        std::clamp<int64_t>(static_cast<int64_t>(operations / kOperationsPerTask), 1, kMaxTasks);
+    const int64_t panel_ranges =
+        std::clamp<int64_t>((wanted + row_blocks - 1) / row_blocks, 1, m.n_panels);
+    runtime_.ParallelFor(context, row_blocks * panel_ranges, [&](size_t i) {
+      const int64_t block = static_cast<int64_t>(i) / panel_ranges;
+      const int64_t range = static_cast<int64_t>(i) % panel_ranges;
+      Product p;
+      p.rows = {values, scales};
+      p.matrix = &m;
+      p.residual = residual ? residual.floats() : nullptr;
+      p.output = y.mutable_floats();
+      p.row_begin = rows * block / row_blocks;
+      p.row_end = rows * (block + 1) / row_blocks;
+      p.panel_begin = static_cast<int>(m.n_panels * range / panel_ranges);
+      p.panel_end = static_cast<int>(m.n_panels * (range + 1) / panel_ranges);
+      kernels_.multiply(p);
+    });
+  }
+
+ private:
+  const Runtime& runtime_;
+  const Kernels& kernels_;
+  std::vector<float> norm_weight_, norm_bias_, balance_;
+  Norm norm_;
+  std::shared_ptr<const PackedMatrix> matrix_;
+  int64_t out_columns_;
+};
+
+struct LinearDescription {
+  static constexpr const char* kName = "Linear";
+  static constexpr size_t kInputs = kFirstWeight + 2 * kMaxMatrices;
+  static constexpr size_t kOutputs = 2;
+  static ort::ElementType InputType(size_t i) {
+    return i >= kFirstWeight && (i - kFirstWeight) % 2 == 0 ? ort::kInt8 : ort::kFloat;
+  }
+  static bool IsOptionalInput(size_t i) {
+    return i != kX && i != kFirstWeight && i != kFirstWeight + 1;
+  }
+  static bool IsOptionalOutput(size_t i) { return i == 1; }
+};
+
+}  // namespace
+
+const ort::CustomOp* LinearOp() { return DescribeOp<Linear, LinearDescription>(); }
+
+}  // namespace hazgate

@@ -1,0 +1,126 @@
+#include "packed.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+#include <tuple>
+
+namespace hazgate {
+namespace {
+
+// 128 bits that tell contents apart; nobody who chooses weights has anything to gain by a collision.
+struct Digest {
+  uint64_t a = 0x9e3779b97f4a7c15, b = 0xc2b2ae3d27d4eb4f;
+
+  void Add(const void* data, size_t n) {
+    const auto* bytes = static_cast<const unsigned char*>(data);
+    for (; n >= 8; bytes += 8, n -= 8) {
+      uint64_t word;
+      std::memcpy(&word, bytes, 8);
+      Mix(word);
+    }
+    uint64_t rest = n;
+    for (size_t i = 0; i < n; ++i) rest = rest << 8 | bytes[i];
+    Mix(rest);
+  }
+  void Mix(uint64_t word) {
+    a = (a ^ word) * 0xff51afd7ed558ccd;
+    a ^= a >> 32;
+    b = (b + word) * 0xc4ceb9fe1a85ec53;
+    b ^= b >> 29;
+  }
+  bool operator<(const Digest& other) const {
+    return std::tie(a, b) < std::tie(other.a, other.b);
+  }
+};
+
+struct Owner {
+  PackedMatrix matrix{};
+  ~Owner() {
+    std::free(matrix.weights);
+    std::free(matrix.offsets);
+    std::free(matrix.scales);
+    std::free(matrix.bias);
+  }
+};
+
+template <typename T>
+T* Allocate(int64_t n) {
+  const size_t bytes = static_cast<size_t>(RoundUp(n * static_cast<int64_t>(sizeof(T)), 64)) + 64;
+  void* memory = std::aligned_alloc(64, bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  std::memset(memory, 0, bytes);
+  return static_cast<T*>(memory);
+}
+
+std::mutex& Lock() {
+  static std::mutex lock;
+  return lock;
+}
+
+std::map<Digest, std::weak_ptr<const PackedMatrix>>& Known() {
+  static auto* known = new std::map<Digest, std::weak_ptr<const PackedMatrix>>();
+  return *known;
+}
+
+}  // namespace
+
+std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
+                                         const std::vector<StoredMatrix>& matrices,
+                                         const float* bias, Activation activation) {
+  int columns = 0;
+  for (const StoredMatrix& m : matrices) columns += m.columns;
+  Digest digest;
+  const int64_t shape[] = {static_cast<int64_t>(activation), matrices.front().depth, columns,
+                           bias != nullptr, static_cast<int64_t>(matrices.size())};
+  digest.Add(shape, sizeof(shape));
+  digest.Add(kernels.name, std::strlen(kernels.name));
+  for (const StoredMatrix& m : matrices) {
+    digest.Add(m.weights, static_cast<size_t>(m.depth) * m.columns);
+    digest.Add(m.scales, sizeof(float) * m.columns);
+  }
+  if (bias) digest.Add(bias, sizeof(float) * columns);
+
+  const std::lock_guard<std::mutex> hold(Lock());
+  std::weak_ptr<const PackedMatrix>& known = Known()[digest];
+  if (auto packed = known.lock()) return packed;
+
+  const auto owner = std::make_shared<Owner>();
+  PackedMatrix& m = owner->matrix;
+  const bool gated = activation == Activation::kGatedGelu;
+  m.depth = matrices.front().depth;
+  m.padded_depth = static_cast<int>(RoundUp(m.depth, kDepthStep));
+  m.columns = columns;
+  m.panel = gated ? kernels.gated_panel : kernels.panel;
+  m.n_panels = static_cast<int>(RoundUp(columns, m.panel) / m.panel);
+  m.activation = activation;
+  const int64_t packed_columns = static_cast<int64_t>(m.n_panels) * m.panel;
+  m.weights = Allocate<int8_t>(packed_columns * m.padded_depth);
+  m.offsets = Allocate<int32_t>(packed_columns);
+  m.scales = Allocate<float>(packed_columns);
+  m.bias = Allocate<float>(packed_columns);
+  std::vector<const int8_t*> weights;
+  std::vector<int> widths;
+  for (const StoredMatrix& stored : matrices) {
+    weights.push_back(stored.weights);
+    widths.push_back(stored.columns);
+  }
+  kernels.pack(weights.data(), widths.data(), static_cast<int>(weights.size()), &m);
+  const int half = m.panel / 2;
+  int first = 0;
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    for (int c = 0; c < matrices[i].columns; ++c) {
+      const int at = gated ? c / half * m.panel + static_cast<int>(i) * half + c % half : first + c;
+      m.scales[at] = matrices[i].scales[c];
+      if (bias) m.bias[at] = bias[first + c];
+    }
+    first += matrices[i].columns;
+  }
+  std::shared_ptr<const PackedMatrix> packed(owner, &m);
+  known = packed;
+  return packed;
+}
+
+}  // namespace hazgate

@@ -1,0 +1,303 @@
+"""Each operator of hazgate-kernels on each instruction set that is here, against float64."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.support.kernels import (
+    INSTRUCTION_SETS,
+    LinearCase,
+    attention_expected,
+    attention_session,
+    library,
+    rotary_tables,
+)
+
+pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
+
+# Of a product's greatest result: float32's own rounding, and that of erf and 2^x.
+TOLERANCE = 2e-6
+# Some shapes fill whole tiles and panels of some instruction set, others do not.
+DEPTHS = st.sampled_from([1, 3, 4, 7, 8, 16, 30, 64, 96, 384])
+COLUMNS = st.sampled_from([1, 2, 7, 8, 16, 31, 48, 64, 100])
+
+
+@pytest.fixture(params=INSTRUCTION_SETS, scope="module")
+def kernels(request: pytest.FixtureRequest) -> Path:
+    found = library(request.param)
+    if found is None:
+        pytest.skip(f"this processor has no {request.param}")
+    return found
+
+
+def _some(random: np.random.Generator, *shape: int) -> NDArray[np.float32]:
+    return random.normal(size=shape).astype(np.float32)
+
+
+@st.composite
+def linear_cases(draw: st.DrawFn) -> tuple[LinearCase, int, np.random.Generator]:
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    depth, n_rows = draw(DEPTHS), draw(st.sampled_from([1, 2, 5, 9, 10, 33, 70]))
+    activation = draw(st.sampled_from([0, 1, 2]))
+    columns = (
+        [draw(COLUMNS)] * 2 if activation == 2 else draw(st.lists(COLUMNS, min_size=1, max_size=3))
+    )
+    has_norm = draw(st.booleans())
+
+    def maybe(*shape: int, when: bool = True) -> NDArray[np.float32] | None:
+        return _some(random, *shape) if when and draw(st.booleans()) else None
+
+    case = LinearCase(
+        # Beyond 16 bits in pairs, too: what saturates on AVX2 must not.
+        weights=[random.integers(-127, 128, (depth, n)).astype(np.int8) for n in columns],
+        scales=[
+            random.uniform(0.5, 1, n).astype(np.float32) / np.float32(127 * np.sqrt(depth))
+            for n in columns
+        ],
+        activation=activation,
+        norm_weight=_some(random, depth) if has_norm else None,
+        norm_bias=maybe(depth, when=has_norm),
+        balance=maybe(depth),
+        bias=maybe(sum(columns)),
+        has_residual=draw(st.booleans()),
+    )
+    return case, n_rows, random
+
+
+def _feeds(
+    case: LinearCase, n_rows: int, random: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    depth = len(case.weights[0])
+    # Rows of mixed magnitude, one of them zero.
+    x = _some(random, n_rows, depth) * random.uniform(0.01, 100, (n_rows, 1)).astype(np.float32)
+    x[random.integers(n_rows)] = 0
+    feeds = {"x": x}
+    if case.has_residual:
+        n_out = sum(w.shape[1] for w in case.weights) // (2 if case.activation == 2 else 1)
+        feeds["residual"] = _some(random, n_rows, n_out)
+    return feeds
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=linear_cases())
+def test_linear_is_what_it_says(
+    kernels: Path, drawn: tuple[LinearCase, int, np.random.Generator]
+) -> None:
+    case, n_rows, random = drawn
+    feeds = _feeds(case, n_rows, random)
+    got, *normed = case.session(kernels).run(None, feeds)
+    rows = normed[0] if normed else feeds["x"]
+    np.testing.assert_allclose(
+        rows, case.normed(feeds["x"]), rtol=0, atol=2e-4 * np.abs(rows).max()
+    )
+    expected = case.expected(rows, feeds.get("residual"))
+    tolerance = TOLERANCE * max(np.abs(expected).max(), 1e-30)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
+
+
+LENGTHS = st.lists(
+    st.sampled_from([1, 2, 3, 5, 8, 11, 12, 13, 16, 17, 64, 65, 66, 130]), min_size=1, max_size=4
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=LENGTHS,
+    n_heads=st.sampled_from([1, 2, 3]),
+    width=st.sampled_from([2, 6, 16, 20, 32, 64, 80]),
+    window=st.sampled_from([-1, 0, 1, 5, 16, 64, 1000]),
+    has_rotary=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_attention_is_what_it_says(
+    kernels: Path,
+    lengths: list[int],
+    n_heads: int,
+    width: int,
+    window: int,
+    has_rotary: bool,
+    seed: int,
+) -> None:
+    random = np.random.default_rng(seed)
+    qkv = _some(random, sum(lengths), 3 * n_heads * width) * 2
+    settings_ = {
+        "n_heads": n_heads,
+        "window": window,
+        "scale": width**-0.5,
+        "rotary": rotary_tables(max(lengths) + 2, width) if has_rotary else None,
+    }
+    ends = np.cumsum(lengths).astype(np.int64)
+    (got,) = attention_session(kernels, **settings_).run(None, {"qkv": qkv, "ends": ends})  # type: ignore[arg-type]
+    expected = attention_expected(qkv, lengths, **settings_)  # type: ignore[arg-type]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("n_tokens", "window"), [(513, -1), (513, 64), (1200, 64), (1100, -1)])
+def test_texts_of_several_chunks_are_whole(kernels: Path, n_tokens: int, window: int) -> None:
+    random = np.random.default_rng(n_tokens)
+    qkv = _some(random, n_tokens, 3 * 64)
+    settings_ = {"n_heads": 1, "window": window, "scale": 0.125, "rotary": rotary_tables(1300, 64)}
+    ends = np.array([n_tokens], dtype=np.int64)
+    (got,) = attention_session(kernels, **settings_).run(None, {"qkv": qkv, "ends": ends})  # type: ignore[arg-type]
+    expected = attention_expected(qkv, [n_tokens], **settings_)  # type: ignore[arg-type]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(drawn=linear_cases(), data=st.data())
+def test_a_row_is_the_same_to_the_last_bit_alone_reordered_and_on_any_threads(
+    kernels: Path, drawn: tuple[LinearCase, int, np.random.Generator], data: st.DataObject
+) -> None:
+    case, n_rows, random = drawn
+    feeds = _feeds(case, n_rows, random)
+    (whole, *_) = case.session(kernels, threads=1).run(None, feeds)
+    several = case.session(kernels, threads=3)
+    order = data.draw(st.permutations(range(n_rows)))
+    some = order[: data.draw(st.integers(1, n_rows))]
+    (part, *_) = several.run(None, {name: array[some] for name, array in feeds.items()})
+    np.testing.assert_array_equal(part, whole[some])
+
+
+@settings(max_examples=15, deadline=None)
+@given(lengths=LENGTHS, window=st.sampled_from([-1, 5, 64]), data=st.data())
+def test_a_text_attends_the_same_to_the_last_bit_alone_reordered_and_on_any_threads(
+    kernels: Path, lengths: list[int], window: int, data: st.DataObject
+) -> None:
+    random = np.random.default_rng(sum(lengths))
+    texts = [_some(random, n, 3 * 2 * 32) for n in lengths]
+    rotary = rotary_tables(200, 32)
+
+    def run(chosen: list[int], threads: int) -> list[NDArray[np.float32]]:
+        session = attention_session(
+            kernels, n_heads=2, window=window, scale=0.2, rotary=rotary, threads=threads
+        )
+        ends = np.cumsum([lengths[i] for i in chosen]).astype(np.int64)
+        (out,) = session.run(
+            None, {"qkv": np.concatenate([texts[i] for i in chosen]), "ends": ends}
+        )
+        return list(np.split(out, ends[:-1]))
+
+    order = data.draw(st.permutations(range(len(lengths))))
+    mixed = dict(zip(order, run(list(order), 3), strict=True))
+    for i in range(len(lengths)):
+        np.testing.assert_array_equal(mixed[i], run([i], 1)[0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_does_not_come_out_as_a_number(kernels: Path, bad: float) -> None:
+    random = np.random.default_rng(0)
+    case = LinearCase(
+        weights=[random.integers(-127, 128, (30, 20)).astype(np.int8)],
+        scales=[np.full(20, 0.01, dtype=np.float32)],
+    )
+    for column in (0, 17, 29):
+        x = _some(random, 3, 30)
+        x[1, column] = bad
+        (y,) = case.session(kernels).run(None, {"x": x})
+        assert np.isnan(y[1]).all()
+        assert np.isfinite(y[[0, 2]]).all()
+    qkv = _some(random, 40, 3 * 16)
+    qkv[7, 3] = bad
+    session = attention_session(kernels, n_heads=1, window=-1, scale=1.0, rotary=None)
+    (y,) = session.run(None, {"qkv": qkv, "ends": np.array([40], dtype=np.int64)})
+    assert not np.isfinite(y[7]).any()
+
+
+def test_texts_without_a_token_and_batches_without_a_text_are_nothing(kernels: Path) -> None:
+    session = attention_session(kernels, n_heads=2, window=-1, scale=1.0, rotary=None)
+    none = np.zeros((0, 3 * 32), dtype=np.float32)
+    (y,) = session.run(None, {"qkv": none, "ends": np.array([], dtype=np.int64)})
+    assert y.shape == (0, 32)
+    one = np.ones((1, 3 * 32), dtype=np.float32)
+    (y,) = session.run(None, {"qkv": one, "ends": np.array([0, 1, 1], dtype=np.int64)})
+    np.testing.assert_allclose(y, 1)
+
+
+@pytest.mark.parametrize(
+    ("qkv", "ends", "words"),
+    [
+        ((4, 96), [3], "the last text ends at 3 of 4"),
+        ((4, 96), [3, 2, 4], "ends must rise"),
+        ((4, 96), [-1, 4], "ends must rise"),
+        ((4, 96), [2**40], "ends must rise"),
+        ((4, 97), [4], "3 x 2 x width"),
+        ((4, 2, 48), [4], "3 x 2 x width"),
+        ((4, 0), [4], "1 to 1,024 wide"),
+    ],
+)
+def test_hostile_shapes_are_errors_of_attention(
+    kernels: Path, qkv: tuple[int, ...], ends: list[int], words: str
+) -> None:
+    session = attention_session(kernels, n_heads=2, window=-1, scale=1.0, rotary=None)
+    with pytest.raises(Exception, match=words):
+        session.run(
+            None,
+            {"qkv": np.zeros(qkv, dtype=np.float32), "ends": np.array(ends, dtype=np.int64)},
+        )
+
+
+def test_too_few_positions_are_an_error_of_attention(kernels: Path) -> None:
+    session = attention_session(
+        kernels, n_heads=1, window=-1, scale=1.0, rotary=rotary_tables(4, 16)
+    )
+    with pytest.raises(Exception, match="at least 5"):
+        session.run(
+            None,
+            {"qkv": np.zeros((5, 48), dtype=np.float32), "ends": np.array([5], dtype=np.int64)},
+        )
+
+
+def _case(depth: int = 8, **changes: object) -> LinearCase:
+    weights = [np.ones((depth, 4), dtype=np.int8)]
+    scales = [np.ones(4, dtype=np.float32)]
+    return LinearCase(**{"weights": weights, "scales": scales, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (_case(scales=[np.ones(3, dtype=np.float32)]), "a constant scale for each"),
+        (_case(weights=[np.ones((8, 4, 1), dtype=np.int8)]), "must be a matrix"),
+        (_case(weights=[np.ones((0, 4), dtype=np.int8)]), "must be a matrix"),
+        (_case(bias=np.ones(5, dtype=np.float32)), "bias has 5 values, expected 4"),
+        (_case(norm_weight=np.ones(7, dtype=np.float32)), "norm weight has 7 values"),
+        (_case(activation=2), "two weights of one shape"),
+        (_case(activation=3), "0, 1 or 2"),
+        (
+            _case(
+                weights=[np.ones((8, 4), dtype=np.int8), np.ones((9, 4), dtype=np.int8)],
+                scales=[np.ones(4, dtype=np.float32)] * 2,
+            ),
+            "depth 9 and 8",
+        ),
+    ],
+)
+def test_weights_that_fit_nothing_are_errors_of_linear(
+    kernels: Path, case: LinearCase, words: str
+) -> None:
+    with pytest.raises(Exception, match=words):
+        case.session(kernels)
+
+
+def test_inputs_that_do_not_fit_the_weights_are_errors_of_linear(kernels: Path) -> None:
+    with pytest.raises(Exception, match="x is 7 wide, its weights are 8 deep"):
+        _case().session(kernels).run(None, {"x": np.ones((2, 7), dtype=np.float32)})
+    feeds = {"x": np.ones((2, 8), dtype=np.float32), "residual": np.ones((3, 4), dtype=np.float32)}
+    with pytest.raises(Exception, match="the residual has another shape"):
+        _case(has_residual=True).session(kernels).run(None, feeds)
+
+
+def test_an_instruction_set_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library("abacus") is None
+
+
+def test_pairs_that_saturate_in_sixteen_bits_are_exact(kernels: Path) -> None:
+    case = LinearCase(
+        weights=[np.full((64, 16), 127, dtype=np.int8)], scales=[np.ones(16, dtype=np.float32)]
+    )
+    (y,) = case.session(kernels).run(None, {"x": np.full((3, 64), 2.0, dtype=np.float32)})
+    np.testing.assert_allclose(y, 2.0 * 127 * 64, rtol=1e-6)

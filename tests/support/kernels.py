@@ -1,0 +1,243 @@
+"""The operators of hazgate-kernels in a session of their own, and what they compute in float64."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import erf
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Array = NDArray[np.float32]
+
+INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "portable")
+_VARIABLE = "HAZGATE_KERNELS_ISA"
+_erf = np.vectorize(erf, otypes=[np.float64])
+
+
+@cache
+def library(instruction_set: str) -> Path | None:
+    """A copy of the library that runs that instruction set; None if this processor has it not.
+
+    Each copy chooses once, when it is first loaded; so each has a name of its own.
+    """
+    import hazgate_kernels
+
+    source = hazgate_kernels.library_path()
+    copy = Path(mkdtemp(prefix="hazgate-kernels-")) / f"{instruction_set}{source.suffix}"
+    shutil.copyfile(source, copy)
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = instruction_set
+    try:
+        onnxruntime.SessionOptions().register_custom_ops_library(str(copy))
+    except Exception as error:
+        if "instruction set" not in str(error):
+            raise
+        return None
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before
+    return copy
+
+
+def session(
+    library: Path,
+    op_type: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    types: Mapping[str, int],
+    constants: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, float],
+    *,
+    threads: int = 2,
+) -> onnxruntime.InferenceSession:
+    """A session of one node.
+
+    Args:
+        library: of the operators.
+        op_type: of the node.
+        inputs: their names, "" where one is left out.
+        outputs: their names, all float32.
+        types: element type of each input that is fed.
+        constants: the others.
+        attributes: of the node.
+        threads: of the session.
+    """
+    graph = helper.make_graph(
+        [helper.make_node(op_type, inputs, outputs, domain="hazgate", **attributes)],
+        op_type,
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid("hazgate", 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.register_custom_ops_library(str(library))
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearCase:
+    """A Linear with everything that it is given; None where something is left out."""
+
+    weights: Sequence[NDArray[np.int8]]
+    scales: Sequence[Array]
+    activation: int = 0
+    norm_weight: Array | None = None
+    norm_bias: Array | None = None
+    balance: Array | None = None
+    bias: Array | None = None
+    has_residual: bool = False
+    epsilon: float = 1e-5
+
+    def session(self, library: Path, *, threads: int = 2) -> onnxruntime.InferenceSession:
+        """A session of this node; the norm's result is its second output."""
+        constants: dict[str, NDArray[Any]] = {}
+        for i, (weight, scale) in enumerate(zip(self.weights, self.scales, strict=True)):
+            constants[f"weight_{i}"], constants[f"scale_{i}"] = weight, scale
+        matrices = list(constants)
+        optional = {
+            "norm_weight": self.norm_weight,
+            "norm_bias": self.norm_bias,
+            "balance": self.balance,
+            "bias": self.bias,
+        }
+        constants |= {name: array for name, array in optional.items() if array is not None}
+        names = [name if name in constants else "" for name in optional]
+        residual = ["residual"] if self.has_residual else [""]
+        return session(
+            library,
+            "Linear",
+            ["x", *residual, *names, *matrices],
+            ["y", "normed"] if self.norm_weight is not None else ["y"],
+            dict.fromkeys(["x", *filter(None, residual)], TensorProto.FLOAT),
+            constants,
+            {"activation": self.activation, "epsilon": self.epsilon},
+            threads=threads,
+        )
+
+    def normed(self, x: Array) -> NDArray[np.float64]:
+        """The layer norm of `x`, or `x`."""
+        rows = x.astype(np.float64)
+        if self.norm_weight is None:
+            return rows
+        centred = rows - rows.mean(axis=-1, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + self.epsilon)
+        bias = 0.0 if self.norm_bias is None else self.norm_bias
+        return np.asarray(centred / deviation * self.norm_weight + bias)
+
+    def expected(self, normed: Array, residual: Array | None) -> NDArray[np.float64]:
+        """The result of rows that are normed already.
+
+        Which step a value is rounded to is decided in float32, as the operator does; all that
+        follows is float64.
+        """
+        rows = normed if self.balance is None else normed * self.balance
+        largest = np.abs(rows).max(axis=-1, keepdims=True)
+        inverse = np.float32(127) / np.where(largest > 0, largest, np.float32(np.inf))
+        steps = np.rint(rows * inverse).astype(np.float64)
+        scale = largest.astype(np.float64) / 127
+        products = [
+            steps @ weight.astype(np.float64) * scale * own
+            for weight, own in zip(self.weights, self.scales, strict=True)
+        ]
+        y = np.concatenate(products, axis=-1)
+        if self.bias is not None:
+            y = y + self.bias
+        if self.activation:
+            half = y.shape[-1] // 2
+            first = y[..., :half] if self.activation == 2 else y
+            gelu = 0.5 * first * (1 + _erf(first / np.sqrt(2)))
+            y = gelu * y[..., half:] if self.activation == 2 else gelu
+        return np.asarray(y if residual is None else y + residual)
+
+
+def attention_session(
+    library: Path,
+    *,
+    n_heads: int,
+    window: int,
+    scale: float,
+    rotary: tuple[Array, Array] | None,
+    threads: int = 2,
+) -> onnxruntime.InferenceSession:
+    """A session of one Attention of `qkv` and `ends`."""
+    tables = {} if rotary is None else dict(zip(("cos", "sin"), rotary, strict=True))
+    return session(
+        library,
+        "Attention",
+        ["qkv", "ends", *tables],
+        ["y"],
+        {"qkv": TensorProto.FLOAT, "ends": TensorProto.INT64},
+        tables,
+        {"num_heads": n_heads, "window": window, "scale": scale},
+        threads=threads,
+    )
+
+
+def attention_expected(
+    qkv: Array,
+    lengths: Sequence[int],
+    *,
+    n_heads: int,
+    window: int,
+    scale: float,
+    rotary: tuple[Array, Array] | None,
+) -> NDArray[np.float64]:
+    """What Attention computes, text by text."""
+    hidden = qkv.shape[1] // 3
+    width = hidden // n_heads
+    texts = np.split(qkv.astype(np.float64), np.cumsum(lengths)[:-1])
+    return np.concatenate(
+        [
+            _attend(text.reshape(len(text), 3, n_heads, width), window, scale, rotary)
+            for text in texts
+        ]
+    )
+
+
+def _attend(
+    text: NDArray[np.float64], window: int, scale: float, rotary: tuple[Array, Array] | None
+) -> NDArray[np.float64]:
+    n = len(text)
+    queries, keys, values = text[:, 0], text[:, 1], text[:, 2]
+    if rotary is not None:
+        cos, sin = (table[:n, None].astype(np.float64) for table in rotary)
+        queries, keys = (
+            np.concatenate(
+                [
+                    x[..., : x.shape[-1] // 2] * cos - x[..., x.shape[-1] // 2 :] * sin,
+                    x[..., x.shape[-1] // 2 :] * cos + x[..., : x.shape[-1] // 2] * sin,
+                ],
+                axis=-1,
+            )
+            for x in (queries, keys)
+        )
+    scores = np.einsum("ihd,jhd->hij", queries, keys) * scale
+    if window >= 0:
+        apart = np.abs(np.arange(n)[:, None] - np.arange(n))
+        scores = np.where(apart <= window, scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return np.asarray(np.einsum("hij,jhd->ihd", weights, values).reshape(n, -1))
+
+
+def rotary_tables(positions: int, width: int) -> tuple[Array, Array]:
+    """cos and sin [positions, width / 2]."""
+    half = width // 2
+    angles = np.arange(positions)[:, None] * 10_000.0 ** (-np.arange(half) / half)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
