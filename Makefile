@@ -18,14 +18,22 @@ PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.m
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml export/pyproject.toml
+KERNELS := $(wildcard runtime/kernels/CMakeLists.txt runtime/kernels/pyproject.toml \
+    runtime/kernels/hazgate_kernels/*.py runtime/kernels/src/* runtime/kernels/src/isa/*)
+
+$(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml export/pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
 	    -e 'runtime[cli,evaluate,serve,grpc,otel]' -e 'export[mini]' -r requirements-dev.txt
+	@# Optional, and only where a C++ compiler is; what needs it is left out, and says so.
+	@if command -v $${CXX:-c++} > /dev/null && command -v cmake > /dev/null; then \
+	    echo "$(BIN)/python -m pip install ./runtime/kernels"; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime/kernels; \
+	else echo "no C++ compiler or no CMake here: without the fused int8 kernels"; fi
 	@touch $@
 
-install: $(VENV)/installed  ## create .venv with both distributions, versions as locked
+install: $(VENV)/installed  ## create .venv with the distributions, versions as locked
 
 export: install  ## build the bundle of MODEL (mini, mlcommons) or RECIPE=path.toml into build/
 	$(BIN)/hazgate-export build $(RECIPE)

@@ -21,6 +21,7 @@ from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle import Bundle
 from hazgate.errors import HazgateError
+from hazgate.providers.table import CPU
 from hazgate.session import default_threads
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
@@ -148,7 +149,8 @@ def footprint(size: str, starts: int) -> None:
     path = REPOSITORY / "build" / ("rehearsal/bundle" if size == "full" else "mini")
     target = RESULTS / f"footprint-{size}.json"
     try:
-        variants = list(next(iter(Bundle.open(path).manifest.levels.values())).variants)
+        level = next(iter(Bundle.open(path).manifest.levels.values()))
+        variants = [n for n, v in level.variants.items() if CPU in v.execution_providers]
         results = measure_footprint(
             path.resolve(),
             variants,

@@ -24,6 +24,7 @@ from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle import Bundle
 from hazgate.errors import HazgateError
+from hazgate.manifest import VariantSpec
 from hazgate.providers.table import CPU
 from hazgate.session import default_threads, session_options
 from hazgate_export.progress import track
@@ -31,7 +32,7 @@ from hazgate_export.progress import track
 _LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}
 # Names of operators by what a reader knows them as; what is not named here is "the rest".
 _GROUPS = {
-    "products of weights": ("MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat"),
+    "products of weights": ("MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat", "Linear"),
     "products of weights, scales a run": ("DynamicQuantizeMatMul", "MatMulNBits"),
     "attention": ("MultiHeadAttention", "GroupQueryAttention", "Softmax", "Attention"),
     "rotary positions": ("RotaryEmbedding",),
@@ -109,7 +110,7 @@ def times_by_group(events: Sequence[Mapping[str, object]]) -> list[dict[str, flo
 
 
 def profile_level(path: Path, level: str, size: str, command: str) -> OperatorProfile:
-    """Profiles every authored variant of one level.
+    """Profiles every variant of one level that was written for the CPU.
 
     Raises:
         HazgateError: the bundle cannot be opened.
@@ -131,13 +132,13 @@ def profile_level(path: Path, level: str, size: str, command: str) -> OperatorPr
     turns = [
         (name, tokens)
         for name, spec in variants.items()
-        if spec.kind == "authored"
+        if spec.kind != "portable"
         for tokens in _LENGTHS[size]
     ]
     profiles = []
     for name, tokens in track(turns, f"profile {bundle.manifest.name}"):
         precision = "int8" if variants[name].precision == "int8" else "fp32"
-        runs = _profile(bundle.file(variants[name].graph), tokens, config.vocab_size, threads)
+        runs = _profile(bundle, variants[name], tokens, config.vocab_size, threads)
         groups = {group for run in runs for group in run}
         profiles.append(
             LengthProfile(
@@ -189,16 +190,19 @@ def operator_table(results: OperatorProfile) -> str:
     )
 
 
-def _profile(graph: Path, tokens: int, vocab_size: int, threads: int) -> list[dict[str, float]]:
+def _profile(
+    bundle: Bundle, variant: VariantSpec, tokens: int, vocab_size: int, threads: int
+) -> list[dict[str, float]]:
     import onnxruntime
 
     ids = np.random.default_rng(0).integers(vocab_size, size=(1, tokens), dtype=np.int64)
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     with tempfile.TemporaryDirectory() as folder:
-        options = session_options(onnxruntime, "authored", threads)
+        options = session_options(onnxruntime, variant.kind, threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "ort")
-        session = onnxruntime.InferenceSession(str(graph), options, providers=[CPU])
+        graph = str(bundle.file(variant.graph))
+        session = onnxruntime.InferenceSession(graph, options, providers=[CPU])
         for _ in range(max(5, min(30, 4096 // tokens))):
             session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

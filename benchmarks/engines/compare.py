@@ -183,7 +183,7 @@ def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[Eng
         return EngineSpec(
             name=f"hazgate-{name}" + "-workers" * several,
             title=f"hazgate {name}" + f", {workers} workers" * several,
-            kind="hazgate",
+            kind="hazgate-fused" if variant.kind == "fused" else "hazgate",
             file=str(subject.bundle.file(variant.graph)),
             is_int8=variant.precision == "int8",
             size_bytes=sum(
@@ -193,7 +193,7 @@ def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[Eng
             workers=workers,
         )
 
-    authored = {n: v for n, v in level.variants.items() if v.kind == "authored"}
+    own = {n: v for n, v in level.variants.items() if v.kind != "portable"}
     compiled = [
         spec("pytorch-compile", "torch.compile", "pytorch-compile", subject.merged, is_int8=False)
     ]
@@ -226,8 +226,8 @@ def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[Eng
             is_int8=True,
         ),
         spec("openvino-static", "OpenVINO int8 (NNCF)", "openvino", static, is_int8=True),
-        *(ours(name, variant, 1) for name, variant in authored.items()),
-        *(ours(name, variant, threads) for name, variant in authored.items() if threads > 1),
+        *(ours(name, variant, 1) for name, variant in own.items()),
+        *(ours(name, variant, threads) for name, variant in own.items() if threads > 1),
     ]
 
 
@@ -304,12 +304,14 @@ def _takes(spec: EngineSpec, workload: Workload) -> bool:
     if workload.kind == "planned":
         # Only ours has a planner; the others would be measured on it without having it.
         return spec.kind == "hazgate"
+    if workload.kind == "packed":
+        return spec.kind == "hazgate-fused"
     if spec.workers > 1:
         # There is nothing to share in one batch.
         return False
     if workload.kind == "padded":
         # What planning is held against: the same graph without it, and PyTorch.
-        return spec.kind in ("hazgate", "pytorch")
+        return spec.kind in ("hazgate", "hazgate-fused", "pytorch")
     limit = _limit(spec)
     tokens = (workload.tokens or 0) * workload.n_texts
     return limit is None or tokens <= limit * 2

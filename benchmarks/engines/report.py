@@ -13,6 +13,7 @@ OURS = "hazgate-"
 _STREAMS = {
     "padded": "32 as they come, padded to the longest",
     "planned": "equal lengths only, as the runtime plans",
+    "packed": "any lengths without padding, as the runtime plans",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["pytorch", "pytorch-compile", "onnxruntime", "openvino", "hazgate"]
+Kind = Literal["pytorch", "pytorch-compile", "onnxruntime", "openvino", "hazgate", "hazgate-fused"]
 
 REFERENCE = "pytorch"
 
@@ -48,6 +48,7 @@ def open_engine(spec: EngineSpec, threads: int) -> Engine:
         "onnxruntime": _onnxruntime,
         "openvino": _openvino,
         "hazgate": _hazgate,
+        "hazgate-fused": _hazgate,
     }
     return openers[spec.kind](spec, max(1, threads // spec.workers))
 
@@ -136,5 +137,10 @@ def _hazgate(spec: EngineSpec, threads: int) -> Engine:
 
     graph = onnx.load(spec.file, load_external_data=False).graph
     n_labels = graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    session = OrtSession(Path(spec.file), kind="authored", n_labels=n_labels, threads=threads)
+    session = OrtSession(
+        Path(spec.file),
+        kind="fused" if spec.kind == "hazgate-fused" else "authored",
+        n_labels=n_labels,
+        threads=threads,
+    )
     return session.run

@@ -23,11 +23,12 @@ class Workload:
     """One call of equal rows, or a stream of `n_texts`.
 
     "grid" is one run of `n_texts` rows of `tokens`. "padded" takes the stream in the order in
-    which it comes, each 32 texts padded to the longest; "planned" as the runtime groups it.
+    which it comes, each 32 texts padded to the longest; "planned" and "packed" as the runtime
+    groups it for graphs that compute positions and for those that compute tokens.
     """
 
     name: str
-    kind: Literal["grid", "padded", "planned"]
+    kind: Literal["grid", "padded", "planned", "packed"]
     n_texts: int
     tokens: int | None = None
 
@@ -42,10 +43,11 @@ def grid(lengths: Sequence[int], batches: Sequence[tuple[int, int]]) -> tuple[Wo
 
 
 def stream(n_texts: int) -> tuple[Workload, ...]:
-    """The stream of mixed lengths, in both ways to batch it."""
+    """The stream of mixed lengths, in all ways to batch it."""
     return (
         Workload(name="stream-padded", kind="padded", n_texts=n_texts),
         Workload(name="stream-planned", kind="planned", n_texts=n_texts),
+        Workload(name="stream-packed", kind="packed", n_texts=n_texts),
     )
 
 
@@ -66,7 +68,7 @@ def batches_of(workload: Workload, vocab_size: int) -> list[Batch]:
 
 def padded_share(workload: Workload) -> float:
     """Which share of the positions that are computed is padding."""
-    return 0.0 if workload.kind == "grid" else padding_share(*_stream(workload))
+    return 0.0 if workload.kind in ("grid", "packed") else padding_share(*_stream(workload))
 
 
 def _stream(workload: Workload) -> tuple[list[int], list[list[int]]]:
@@ -76,5 +78,7 @@ def _stream(workload: Workload) -> tuple[list[int], list[list[int]]]:
     lengths = [int(n) for n in np.clip(drawn, *_STREAM_LIMITS)]
     if workload.kind == "planned":
         return lengths, plan_batches(lengths, _STREAM_BUDGET, "equal_length")
+    if workload.kind == "packed":
+        return lengths, plan_batches(lengths, _STREAM_BUDGET, "packed")
     every = list(range(len(lengths)))
     return lengths, [every[i : i + _STREAM_BATCH] for i in range(0, len(every), _STREAM_BATCH)]

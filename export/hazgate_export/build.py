@@ -34,10 +34,9 @@ from hazgate_export.author.families import (
     calibrate,
     read_weights,
     write_fp32,
-    write_fused,
 )
 from hazgate_export.bundle_readme import bundle_readme
-from hazgate_export.calibrated import write_calibrated
+from hazgate_export.calibrated import Trial, write_calibrated
 from hazgate_export.canaries import CANARIES_FILE, choose_canaries
 from hazgate_export.convert import export_onnx
 from hazgate_export.corpus import (
@@ -59,7 +58,7 @@ from hazgate_export.quantize import quantize_int8
 from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
 from hazgate_export.reference import torch_logits
 from hazgate_export.report import parity_document
-from hazgate_export.schemes import batching_of
+from hazgate_export.schemes import Int8Scheme, batching_of
 from hazgate_export.sources import Fetched, fetch
 from hazgate_export.tokenizer_parity import check_tokenizer
 from hazgate_export.verify import Boundary, Parity, measure
@@ -72,7 +71,7 @@ _MAX_MERGE_DIFF = 1e-4
 # are half of a large build, and what merging moved every variant's own gate sees, over all cases.
 _MERGE_MAX_TOKENS, _MERGE_STRIDE = 512, 3
 # The schemes whose weights are balanced by what texts make of them.
-_BALANCED = ("calibrated", "per_token")
+_BALANCED: tuple[Int8Scheme, ...] = ("calibrated", "per_token")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,24 +263,19 @@ def _export_level(
             if settings.precision in ("fp16", "bf16"):
                 step(f"{name}: halve to {settings.precision}")
                 write_half(portable, target, settings.precision)
-            elif settings.int8_scheme is None or settings.int8_scheme == "calibrated":
-                target = portable
-            else:
+            elif settings.int8_scheme == "dynamic" or settings.int8_scheme == "blockwise":
                 step(f"{name}: quantise to int8, {settings.int8_scheme}")
                 quantize_int8(portable, target, settings.int8_scheme)
+            else:
+                target = portable
             files[variant] = ExportedGraph(file=target, kind="portable")
             continue
         kind: GraphKind = "fused" if settings.graph == "fused" else "authored"
         step(f"{name}: author the {kind} graph, {settings.precision}")
         if calibrated is None or settings.precision == "fp32":
             write_fp32(weights, target, recipe.opset)
-        elif kind == "fused":
-            write_fused(calibrated, target, recipe.opset)
         else:
-            write_calibrated(
-                calibrated,
-                target,
-                opset=recipe.opset,
+            trial = Trial(
                 cases=cases,
                 reference=reference,
                 tokenizer=spec,
@@ -289,6 +283,7 @@ def _export_level(
                 gate=settings.gate,
                 level=name,
             )
+            write_calibrated(calibrated, kind, target, recipe.opset, trial)
         files[variant] = ExportedGraph(file=target, kind=kind)
     return ExportedLevel(
         base=base,

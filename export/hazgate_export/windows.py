@@ -10,6 +10,7 @@ and no branch: with fixed dimensions everything about shapes is constant.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -302,7 +303,12 @@ class _Blocks:
         return self._op("Constant", to=name, value=numpy_helper.from_array(values))
 
     def _op(
-        self, op_type: str, *inputs: str, to: str, dtype: int | None = None, **attributes: object
+        self,
+        op_type: str,
+        *inputs: str,
+        to: str,
+        dtype: int | None = None,
+        **attributes: Any,  # noqa: ANN401 - whatever an attribute may be
     ) -> str:
         name = f"{self._name}/{to}"
         if dtype is not None:

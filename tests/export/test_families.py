@@ -117,8 +117,11 @@ def test_an_authored_family_has_fused_variants_beside_the_portable_ones(
         "int8": "portable",
         "cpu": "authored",
         "cpu-int8": "authored",
+        "cpu-fused": "fused",
     }
     assert variants["cpu-int8"].batching == "equal_length"
+    assert variants["cpu-fused"].batching == "packed"
+    assert variants["cpu-fused"].parity.max_invariance_diff == 0
     fused = summarise(bundle.root / "level2-cpu.onnx")
     portable = summarise(bundle.root / "level2-fp32.onnx")
     assert fused.n_nodes < portable.n_nodes / 2

@@ -1,42 +1,85 @@
 """Left to choose, hazgate takes int8 where it is fast, and otherwise what the bundle says."""
 
+from collections.abc import Callable
+from typing import NoReturn
+
 import pytest
 
 from hazgate.manifest import Manifest
 from hazgate.variants import choose_variant
 from tests.support.manifests import manifest_data, spell
 
+LEVELS = ("level1", "level2")
 
-def _manifest(default: str, *, int8_in: tuple[str, ...] = ("level1", "level2")) -> Manifest:
+
+def _manifest(
+    default: str, *, int8_in: tuple[str, ...] = LEVELS, fused_in: tuple[str, ...] = ()
+) -> Manifest:
     data = manifest_data()
-    for name in int8_in:
+    for name in LEVELS:
         variants = data["levels"][name]["variants"]
-        variants["int8"] = {**variants["fp32"], "precision": "int8"}
+        if name in int8_in:
+            variants["int8"] = {**variants["fp32"], "precision": "int8"}
+        if name in fused_in:
+            variants["fast"] = {**variants["fp32"], "precision": "int8", "kind": "fused"}
     data["default_variant"] = default
     return Manifest.parse(spell(data))
 
 
-def _must_not_be_asked() -> float:
+def _must_not_be_asked() -> NoReturn:
     raise AssertionError
+
+
+def _choose(
+    manifest: Manifest,
+    asked: str | None,
+    *,
+    speedup: Callable[[], float] = _must_not_be_asked,
+    kernels: Callable[[], bool] = _must_not_be_asked,
+) -> str:
+    return choose_variant(manifest, asked, int8_speedup=speedup, has_fast_kernels=kernels)
 
 
 @pytest.mark.parametrize(("speedup", "expected"), [(3.0, "int8"), (1.2, "int8"), (1.1, "fp32")])
 def test_auto_takes_int8_where_it_is_faster(speedup: float, expected: str) -> None:
-    assert choose_variant(_manifest("fp32"), "auto", int8_speedup=lambda: speedup) == expected
+    assert _choose(_manifest("fp32"), "auto", speedup=lambda: speedup) == expected
 
 
 def test_auto_takes_no_variant_that_a_level_lacks() -> None:
     manifest = _manifest("fp32", int8_in=("level2",))
-    assert choose_variant(manifest, "auto", int8_speedup=lambda: 3.0) == "fp32"
+    assert _choose(manifest, "auto", speedup=lambda: 3.0) == "fp32"
 
 
 def test_auto_leaves_an_int8_default_alone() -> None:
-    assert choose_variant(_manifest("int8"), "auto", int8_speedup=lambda: 0.5) == "int8"
+    assert _choose(_manifest("int8"), "auto", speedup=lambda: 0.5) == "int8"
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, "fp32"), ("int8", "int8"), ("x", "x")])
 def test_a_name_and_the_default_need_no_look_at_the_processor(
     asked: str | None, expected: str
 ) -> None:
-    chosen = choose_variant(_manifest("fp32"), asked, int8_speedup=_must_not_be_asked)
+    assert _choose(_manifest("fp32"), asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_kernels", "expected"),
+    [
+        (None, True, "fast"),
+        (None, False, "fp32"),
+        ("auto", True, "fast"),
+        ("auto", False, "int8"),
+        ("fp32", True, "fp32"),
+        ("fast", False, "fast"),
+    ],
+)
+def test_a_fused_variant_is_taken_where_its_kernels_are_and_nobody_asks_otherwise(
+    asked: str | None, has_kernels: bool, expected: str
+) -> None:
+    manifest = _manifest("fp32", fused_in=LEVELS)
+    chosen = _choose(manifest, asked, speedup=lambda: 3.0, kernels=lambda: has_kernels)
     assert chosen == expected
+
+
+def test_a_fused_variant_that_a_level_lacks_is_not_taken() -> None:
+    manifest = _manifest("fp32", fused_in=("level1",))
+    assert _choose(manifest, None, kernels=lambda: True) == "fp32"

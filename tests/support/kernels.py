@@ -56,7 +56,7 @@ def session(
     outputs: Sequence[str],
     types: Mapping[str, int],
     constants: Mapping[str, NDArray[Any]],
-    attributes: Mapping[str, float],
+    attributes: Mapping[str, Any],
     *,
     threads: int = 2,
 ) -> onnxruntime.InferenceSession:
@@ -102,6 +102,7 @@ class LinearCase:
     balance: Array | None = None
     bias: Array | None = None
     has_residual: bool = False
+    activation_bits: int = 8
     epsilon: float = 1e-5
 
     def session(self, library: Path, *, threads: int = 2) -> onnxruntime.InferenceSession:
@@ -126,7 +127,11 @@ class LinearCase:
             ["y", "normed"] if self.norm_weight is not None else ["y"],
             dict.fromkeys(["x", *filter(None, residual)], TensorProto.FLOAT),
             constants,
-            {"activation": self.activation, "epsilon": self.epsilon},
+            {
+                "activation": self.activation,
+                "activation_bits": self.activation_bits,
+                "epsilon": self.epsilon,
+            },
             threads=threads,
         )
 
@@ -147,12 +152,9 @@ class LinearCase:
         follows is float64.
         """
         rows = normed if self.balance is None else normed * self.balance
-        largest = np.abs(rows).max(axis=-1, keepdims=True)
-        inverse = np.float32(127) / np.where(largest > 0, largest, np.float32(np.inf))
-        steps = np.rint(rows * inverse).astype(np.float64)
-        scale = largest.astype(np.float64) / 127
+        quantised = rows.astype(np.float64) if self.activation_bits == 16 else _quantised(rows)
         products = [
-            steps @ weight.astype(np.float64) * scale * own
+            quantised @ weight.astype(np.float64) * own
             for weight, own in zip(self.weights, self.scales, strict=True)
         ]
         y = np.concatenate(products, axis=-1)
@@ -166,48 +168,58 @@ class LinearCase:
         return np.asarray(y if residual is None else y + residual)
 
 
-def attention_session(
-    library: Path,
-    *,
-    n_heads: int,
-    window: int,
-    scale: float,
-    rotary: tuple[Array, Array] | None,
-    threads: int = 2,
-) -> onnxruntime.InferenceSession:
-    """A session of one Attention of `qkv` and `ends`."""
-    tables = {} if rotary is None else dict(zip(("cos", "sin"), rotary, strict=True))
-    return session(
-        library,
-        "Attention",
-        ["qkv", "ends", *tables],
-        ["y"],
-        {"qkv": TensorProto.FLOAT, "ends": TensorProto.INT64},
-        tables,
-        {"num_heads": n_heads, "window": window, "scale": scale},
-        threads=threads,
-    )
+def _quantised(rows: Array) -> NDArray[np.float64]:
+    """Rows in 8 bits each, as values."""
+    low = np.minimum(rows.min(axis=-1, keepdims=True), 0)
+    span = np.maximum(rows.max(axis=-1, keepdims=True), 0) - low
+    inverse = np.float32(255) / np.where(span > 0, span, np.float32(np.inf))
+    zero = np.rint(-low * inverse)
+    steps = np.clip(np.rint(rows * inverse) + zero, 0, 255).astype(np.float64) - zero
+    return np.asarray(steps * (span.astype(np.float64) / 255))
 
 
-def attention_expected(
-    qkv: Array,
-    lengths: Sequence[int],
-    *,
-    n_heads: int,
-    window: int,
-    scale: float,
-    rotary: tuple[Array, Array] | None,
-) -> NDArray[np.float64]:
-    """What Attention computes, text by text."""
-    hidden = qkv.shape[1] // 3
-    width = hidden // n_heads
-    texts = np.split(qkv.astype(np.float64), np.cumsum(lengths)[:-1])
-    return np.concatenate(
-        [
-            _attend(text.reshape(len(text), 3, n_heads, width), window, scale, rotary)
-            for text in texts
-        ]
-    )
+@dataclass(frozen=True, kw_only=True)
+class AttentionCase:
+    """An Attention; `rotary` are cos and sin [positions, width / 2], `window` -1 is none."""
+
+    n_heads: int = 1
+    window: int = -1
+    scale: float = 1.0
+    rotary: tuple[Array, Array] | None = None
+
+    def run(
+        self, library: Path, qkv: Array, ends: Sequence[int], *, threads: int = 2
+    ) -> NDArray[np.float32]:
+        """What a session of this node gives."""
+        tables = {} if self.rotary is None else dict(zip(("cos", "sin"), self.rotary, strict=True))
+        node = session(
+            library,
+            "Attention",
+            ["qkv", "ends", *tables],
+            ["y"],
+            {"qkv": TensorProto.FLOAT, "ends": TensorProto.INT64},
+            tables,
+            {"num_heads": self.n_heads, "window": self.window, "scale": self.scale},
+            threads=threads,
+        )
+        (y,) = node.run(None, {"qkv": qkv, "ends": np.array(ends, dtype=np.int64)})
+        return np.asarray(y)
+
+    def expected(self, qkv: Array, ends: Sequence[int]) -> NDArray[np.float64]:
+        """What it computes, text by text."""
+        width = qkv.shape[1] // 3 // self.n_heads
+        texts = np.split(qkv.astype(np.float64), list(ends)[:-1])
+        return np.concatenate(
+            [
+                _attend(
+                    text.reshape(len(text), 3, self.n_heads, width),
+                    self.window,
+                    self.scale,
+                    self.rotary,
+                )
+                for text in texts
+            ]
+        )
 
 
 def _attend(

@@ -13,6 +13,12 @@ precision = "int8"
 int8_scheme = "calibrated"
 gate = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }
 
+[variants.cpu-fused]
+graph = "fused"
+precision = "int8"
+int8_scheme = "per_token"
+gate = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-12 }
+
 """
 
 
@@ -41,7 +47,7 @@ def recipe_text(
         default_variant: fp32 or int8.
         int8_scheme: dynamic or blockwise.
         lengths: token counts that parity tries.
-        authored: adds the variants `cpu` and `cpu-int8`, from authored graphs.
+        authored: adds the variants `cpu`, `cpu-int8` and `cpu-fused`, from graphs of our own.
     """
     tables = "\n".join(
         f'[levels.{level}]\nadapter_id = "{base_id}-{level}"\n'

@@ -227,8 +227,7 @@ def write_bert(
             x = writer.attention(x, layer, f"layer.{i}")
             x = writer.mlp(x, layer, f"layer.{i}")
     with g.scope("head"):
-        first = g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
-        logits = write_head(g, first, model)
+        logits = _head(g, x, model)
     outputs = [logits_output(logits, model.classifier.shape[1])]
     if expose:
         outputs.extend(expose_as(name, value) for name, value in writer.exposed.items())
@@ -308,8 +307,8 @@ class _Writer:
         return layer_norm(self._g, x, norm.weight, norm.bias, self._model.norm_eps)
 
 
-def write_head(g: GraphWriter, first: ir.Value, model: Bert) -> ir.Value:
-    """Logits of each text's first token as the last layer gave it, [batch, hidden]."""
+def _head(g: GraphWriter, x: ir.Value, model: Bert) -> ir.Value:
+    first = g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
     dense = g.op(
         "Gemm",
         first,

@@ -1,12 +1,16 @@
 """BERT of hazgate-kernels' operators: five nodes a layer, on tokens without padding."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
-from hazgate_export.author.bert import Bert, write_head
+from hazgate_export.author.bert import Bert
 from hazgate_export.author.fused import (
+    Bits,
     Norm,
     attention,
+    dense,
     first_rows,
     linear,
     norm_linear,
@@ -16,7 +20,7 @@ from hazgate_export.author.graph import GraphWriter
 from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
 
 
-def write_bert_fused(model: Bert, opset: int) -> ir.Model:
+def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Model:
     """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
     A norm follows a sum here, and its result is both multiplied and added to what comes next: so
@@ -24,6 +28,7 @@ def write_bert_fused(model: Bert, opset: int) -> ir.Model:
 
     Args:
         model: the weights; int8 where a layer multiplies by them, as is the table of words.
+        bits: of the activations of each of the `sites`, where they are not 8.
         opset: of the ONNX domain.
     """
     g = GraphWriter()
@@ -48,6 +53,7 @@ def write_bert_fused(model: Bert, opset: int) -> ir.Model:
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
                 norm=Norm(before.weight, before.bias, model.norm_eps, layer.attention_balance),
                 bias=np.concatenate([layer.query_bias, none, none]),
+                bits=bits.get(f"layer.{i}/attention/in", 8),
             )
             mixed = attention(g, qkv, packed, n_heads=model.n_heads)
             x = linear(
@@ -56,6 +62,7 @@ def write_bert_fused(model: Bert, opset: int) -> ir.Model:
                 (("out", layer.attention_out),),
                 bias=layer.attention_out_bias,
                 residual=x,
+                bits=bits.get(f"layer.{i}/attention/out", 8),
             )
         with g.scope(f"layer.{i}/mlp"):
             norm = layer.attention_norm
@@ -67,11 +74,19 @@ def write_bert_fused(model: Bert, opset: int) -> ir.Model:
                 bias=layer.mlp_in_bias,
                 activation="gelu",
             )
-            x = linear(g, inner, (("out", layer.mlp_out),), bias=layer.mlp_out_bias, residual=x)
+            x = linear(
+                g,
+                inner,
+                (("out", layer.mlp_out),),
+                bias=layer.mlp_out_bias,
+                residual=x,
+                bits=bits.get(f"layer.{i}/mlp/out", 8),
+            )
         before = layer.mlp_norm
     with g.scope("head"):
         first = first_rows(g, x, packed)
         normed = layer_norm(g, first, before.weight, before.bias, model.norm_eps)
-        logits = write_head(g, normed, model)
+        pooled = g.op("Tanh", dense(g, normed, ("pooler", model.pooler), model.pooler_bias))
+        logits = dense(g, pooled, ("classifier", model.classifier), model.classifier_bias)
     outputs = [logits_output(logits, model.classifier.shape[1])]
     return g.model((input_ids, attention_mask), outputs, opset)

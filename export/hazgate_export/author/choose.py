@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hazgate_export.author.fused import Bits
 from hazgate_export.author.linear import (
     LEVELS,
     Arithmetic,
@@ -80,9 +81,40 @@ def row_error(rows: Array, weights: Sequence[Array], arithmetic: Arithmetic) -> 
     else:
         scale = np.abs(rows).max(axis=1, keepdims=True) / LEVELS
     rounded = np.clip(np.rint(rows / np.maximum(scale, 1e-12)), -LEVELS, LEVELS) * scale
+    return _product_error(rows, rounded, weights)
+
+
+def _product_error(rows: Array, rounded: Array, weights: Sequence[Array]) -> float:
     weight = np.concatenate(list(weights), axis=1)
     int8, weight_scale = quantize_columns(weight)
     exact = rows @ weight
     error = rounded @ (int8 * weight_scale) - exact
     length = np.maximum(np.linalg.norm(exact, axis=1), np.finfo(np.float32).tiny)
     return float(np.percentile(np.linalg.norm(error, axis=1) / length, 99))
+
+
+def choose_bits(
+    observed: Mapping[str, Observed], sites: Mapping[str, Sequence[Array]], *, error: float
+) -> dict[str, Bits]:
+    """The sites of a fused graph whose activations get 16 bits, for 8 would err by more.
+
+    Args:
+        observed: the activations of every site.
+        sites: the weights that they meet, [in, out] each.
+        error: see `row_error`; of the products that have no activation function behind them.
+    """
+    return {
+        name: 16
+        for name, weights in sites.items()
+        if not name.endswith("mlp/in") and _ranged_error(observed[name].rows, weights) > error
+    }
+
+
+def _ranged_error(rows: Array, weights: Sequence[Array]) -> float:
+    """As `row_error`, of steps between the least of a row and its greatest."""
+    low = np.minimum(rows.min(axis=1, keepdims=True), 0)
+    span = np.maximum(rows.max(axis=1, keepdims=True), 0) - low
+    step = np.maximum(span / 255, 1e-12)
+    zero = np.rint(-low / step)
+    rounded = (np.clip(np.rint(rows / step) + zero, 0, 255) - zero) * step
+    return _product_error(rows, rounded, weights)

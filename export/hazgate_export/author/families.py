@@ -14,7 +14,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from hazgate_export.author import bert, modernbert
 from hazgate_export.author.bert_fused import write_bert_fused
-from hazgate_export.author.choose import choose
+from hazgate_export.author.choose import choose, choose_bits
+from hazgate_export.author.fused import Bits
 from hazgate_export.author.graph import save_graph
 from hazgate_export.author.linear import Float32
 from hazgate_export.author.modernbert_fused import write_modernbert_fused
@@ -32,7 +33,7 @@ class Family(Generic[W]):
     sites: Callable[[W], Mapping[str, Sequence[NDArray[np.float32]]]]
     smooth: Callable[[W, Mapping[str, Observed]], tuple[W, dict[str, Observed]]]
     write: Callable[..., ir.Model]
-    write_fused: Callable[[W, int], ir.Model]
+    write_fused: Callable[[W, Mapping[str, Bits], int], ir.Model]
 
 
 FAMILIES: Mapping[str, Family[Any]] = {
@@ -147,9 +148,24 @@ def write_int8(
     return Counter(type(how).__name__ for how in arithmetic.values())
 
 
-def write_fused(calibrated: Calibrated[Any], file: Path, opset: int) -> None:
+def write_fused(
+    calibrated: Calibrated[Any], file: Path, opset: int, *, error: float
+) -> Mapping[str, int]:
     """Writes the graph of hazgate-kernels' operators, its constants in `file`.data beside it.
 
     Its int8 weights are those of `write_int8`, so a bundle with both stores them once.
+
+    Args:
+        calibrated: the weights and what was seen of them.
+        file: receives the graph.
+        opset: of the ONNX domain.
+        error: beyond it a product's activations get 16 bits, see `choose_bits`.
+
+    Returns:
+        How many products got how many bits, by their name.
     """
-    save_graph(calibrated.family.write_fused(calibrated.weights, opset), file)
+    family = calibrated.family
+    sites = family.sites(calibrated.weights)
+    bits = choose_bits(calibrated.observed, sites, error=error)
+    save_graph(family.write_fused(calibrated.weights, bits, opset), file)
+    return {"8 bits": len(sites) - len(bits), "16 bits": len(bits)}

@@ -1,9 +1,9 @@
 """The operators of hazgate-kernels, and texts without their padding.
 
-A graph of these computes tokens, not positions: padding is left out before the first layer and put
-back behind the last. Every activation is quantised with a scale of its own token, so a text's
-logits are the same to the last bit whatever shares its run. `runtime/kernels/README.md` says what
-each operator computes.
+A graph of these computes tokens, not positions: padding is left out before the first layer. Every
+activation is quantised with a scale of its own token, and what is behind the layers is computed a
+row at a time, so a text's logits are the same to the last bit whatever shares its run.
+`runtime/kernels/README.md` says what each operator computes.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from hazgate_export.author.linear import quantize_columns
 
 Array = NDArray[np.float32]
 Activation = Literal["none", "gelu", "gated_gelu"]
+Bits = Literal[8, 16]
 
 _ACTIVATIONS: dict[Activation, int] = {"none": 0, "gelu": 1, "gated_gelu": 2}
 
@@ -28,13 +29,12 @@ class Packed:
     """The texts of a batch one behind another.
 
     `ids` int64 [tokens]; `ends` int64 [batch], where each text ends; `places` int64 [tokens, 2],
-    the row and position that each token came from; `shape` int64 [2], of the batch.
+    the row and position that each token came from.
     """
 
     ids: ir.Value
     ends: ir.Value
     places: ir.Value
-    shape: ir.Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,7 @@ def pack(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value) -> Packe
             ids=g.op("GatherND", input_ids, places),
             ends=g.op("CumSum", lengths, g.constant(np.array(0, dtype=np.int64), "axis")),
             places=places,
-            shape=g.op("Shape", input_ids),
         )
-
-
-def unpack(g: GraphWriter, x: ir.Value, packed: Packed, hidden: int) -> ir.Value:
-    """Rows [tokens, hidden] to [batch, sequence, hidden], zeros on padding."""
-    with g.scope("unpack"):
-        shape = g.op("Concat", packed.shape, g.ints(hidden), axis=0)
-        zero = ir.tensor(np.zeros(1, dtype=np.float32))
-        return g.op("ScatterND", g.op("ConstantOfShape", shape, value=zero), packed.places, x)
 
 
 def first_rows(g: GraphWriter, x: ir.Value, packed: Packed) -> ir.Value:
@@ -85,6 +76,7 @@ def linear(
     bias: Array | None = None,
     residual: ir.Value | None = None,
     activation: Activation = "none",
+    bits: Bits = 8,
 ) -> ir.Value:
     """`activation(norm(x) @ weights + bias) + residual` in int8 with a scale for each token.
 
@@ -98,11 +90,12 @@ def linear(
         bias: float32 [sum of out].
         residual: float32, of the result's shape.
         activation: of the products.
+        bits: of `x`; 16 are two products, and go with no activation.
 
     Returns:
         float32 [tokens, sum of out], or half as wide.
     """
-    return _linear(g, x, weights, norm, balance, bias, residual, activation, n_outputs=1)[0]
+    return _linear(g, x, weights, norm, balance, bias, residual, activation, bits, n_outputs=1)[0]
 
 
 def norm_linear(
@@ -113,9 +106,10 @@ def norm_linear(
     norm: Norm,
     bias: Array | None = None,
     activation: Activation = "none",
+    bits: Bits = 8,
 ) -> tuple[ir.Value, ir.Value]:
     """As `linear`, and what the norm gave, float32 [tokens, in]."""
-    result, normed = _linear(g, x, weights, norm, None, bias, None, activation, n_outputs=2)
+    result, normed = _linear(g, x, weights, norm, None, bias, None, activation, bits, n_outputs=2)
     return result, normed
 
 
@@ -128,6 +122,7 @@ def _linear(
     bias: Array | None,
     residual: ir.Value | None,
     activation: Activation,
+    bits: Bits,
     *,
     n_outputs: int,
 ) -> Sequence[ir.Value]:
@@ -151,6 +146,7 @@ def _linear(
         n_outputs=n_outputs,
         domain=HAZGATE,
         activation=_ACTIVATIONS[activation],
+        activation_bits=bits,
         epsilon=norm.epsilon if norm else 0.0,
     )
 
@@ -187,4 +183,29 @@ def attention(
         num_heads=n_heads,
         window=-1 if window is None else window,
         scale=1.0,
+    )
+
+
+def mean(g: GraphWriter, x: ir.Value, packed: Packed, norm: Norm) -> ir.Value:
+    """The mean of each text's tokens, each after `norm`, which has no bias: [batch, hidden]."""
+    weight = g.constant(norm.weight, "norm.weight")
+    return g.op("Mean", x, packed.ends, weight, domain=HAZGATE, epsilon=norm.epsilon)
+
+
+def dense(
+    g: GraphWriter,
+    x: ir.Value,
+    weight: tuple[str, Array],
+    bias: Array | None = None,
+    activation: Literal["none", "gelu"] = "none",
+) -> ir.Value:
+    """`activation(x @ weight + bias)` in float32, a row at a time: [rows, out] of [rows, in]."""
+    name, matrix = weight
+    return g.op(
+        "Dense",
+        x,
+        g.constant(matrix, f"{name}.weight"),
+        None if bias is None else g.constant(bias, f"{name}.bias"),
+        domain=HAZGATE,
+        activation=_ACTIVATIONS[activation],
     )

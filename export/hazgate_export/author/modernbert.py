@@ -263,7 +263,7 @@ def write_modernbert(
             x = writer.attention(x, layer, f"layer.{i}")
             x = writer.mlp(x, layer, f"layer.{i}")
     with g.scope("head"):
-        logits = write_head(g, x, model, attention_mask)
+        logits = _head(g, x, model, attention_mask)
     outputs = [logits_output(logits, model.classifier.shape[1])]
     if expose:
         outputs.extend(expose_as(name, value) for name, value in writer.exposed.items())
@@ -339,10 +339,7 @@ class _Writer:
         return self._g.op("RotaryEmbedding", x, first, cos, sin, domain=MICROSOFT)
 
 
-def write_head(
-    g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Value
-) -> ir.Value:
-    """Logits of what the last layer gave, [batch, sequence, hidden], finite on padding."""
+def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Value) -> ir.Value:
     normed = layer_norm(g, x, model.final_norm, None, model.norm_eps)
     if model.pooling == "cls":
         pooled = g.op("Gather", normed, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)

@@ -1,18 +1,30 @@
 """ModernBERT of hazgate-kernels' operators: five nodes a layer, on tokens without padding."""
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
-from hazgate_export.author.fused import Norm, attention, linear, pack, unpack
+from hazgate_export.author.fused import (
+    Bits,
+    Norm,
+    attention,
+    dense,
+    first_rows,
+    linear,
+    mean,
+    pack,
+)
 from hazgate_export.author.graph import GraphWriter
-from hazgate_export.author.layers import embed, logits_output, token_inputs
-from hazgate_export.author.modernbert import ModernBert, write_head
+from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
+from hazgate_export.author.modernbert import ModernBert
 
 
-def write_modernbert_fused(model: ModernBert, opset: int) -> ir.Model:
+def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: int) -> ir.Model:
     """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
     Args:
         model: the weights; int8 where a layer multiplies by them, as is the embedding table.
+        bits: of the activations of each of the `sites`, where they are not 8.
         opset: of the ONNX domain.
     """
     g = GraphWriter()
@@ -31,6 +43,7 @@ def write_modernbert_fused(model: ModernBert, opset: int) -> ir.Model:
                 x,
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
                 norm=None if norm is None else Norm(norm, None, model.norm_eps),
+                bits=bits.get(f"layer.{i}/attention/in", 8),
             )
             mixed = attention(
                 g,
@@ -40,7 +53,13 @@ def write_modernbert_fused(model: ModernBert, opset: int) -> ir.Model:
                 window=None if layer.is_global else model.reach,
                 rotary=rotary[layer.is_global],
             )
-            x = linear(g, mixed, (("out", layer.attention_out),), residual=x)
+            x = linear(
+                g,
+                mixed,
+                (("out", layer.attention_out),),
+                residual=x,
+                bits=bits.get(f"layer.{i}/attention/out", 8),
+            )
         with g.scope(f"layer.{i}/mlp"):
             gated = linear(
                 g,
@@ -49,9 +68,20 @@ def write_modernbert_fused(model: ModernBert, opset: int) -> ir.Model:
                 norm=Norm(layer.mlp_norm, None, model.norm_eps),
                 activation="gated_gelu",
             )
-            x = linear(g, gated, (("out", layer.mlp_out),), residual=x)
+            x = linear(
+                g,
+                gated,
+                (("out", layer.mlp_out),),
+                residual=x,
+                bits=bits.get(f"layer.{i}/mlp/out", 8),
+            )
     with g.scope("head"):
-        rows = unpack(g, x, packed, model.hidden)
-        logits = write_head(g, rows, model, attention_mask)
+        if model.pooling == "cls":
+            pooled = layer_norm(g, first_rows(g, x, packed), model.final_norm, None, model.norm_eps)
+        else:
+            pooled = mean(g, x, packed, Norm(model.final_norm, None, model.norm_eps))
+        activated = dense(g, pooled, ("dense", model.head_dense), activation="gelu")
+        normed = layer_norm(g, activated, model.head_norm, None, model.norm_eps)
+        logits = dense(g, normed, ("classifier", model.classifier), model.classifier_bias)
     outputs = [logits_output(logits, model.classifier.shape[1])]
     return g.model((input_ids, attention_mask), outputs, opset)

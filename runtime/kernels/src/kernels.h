@@ -31,15 +31,22 @@ struct PackedMatrix {
   // Whether no pair of neighbours in depth can exceed 16 bits when u8 x s8 products are added.
   bool pairs_fit;
   int8_t* weights;
-  int32_t* offsets;  // what the zero point of the activations adds, per packed column
-  float* scales;     // per packed column
-  float* bias;       // per packed column; zeros where there is none
+  int32_t* sums;   // of each packed column
+  float* scales;   // per packed column
+  float* bias;     // per packed column; zeros where there is none
+  float* zeros;    // as many, for who adds no bias
 };
 
-// Rows of activations, quantised one scale a row: value = (q - 128) x scale.
+// Rows of activations in 8 bits, from the least of a row (or 0) to its greatest:
+// value = (q - zero point) x scale.
 struct QuantisedRows {
-  const uint8_t* values;  // [rows, padded_depth]
-  const float* scales;    // [rows]; not a number where a row was not finite
+  uint8_t* values;       // [rows, padded_depth]
+  int32_t* zero_points;  // [rows]
+  float* scales;         // [rows]; not a number where a row was not finite
+
+  QuantisedRows from(int64_t row, int64_t stride) const {
+    return {values + row * stride, zero_points + row, scales + row};
+  }
 };
 
 // A norm before quantising; any of the pointers may be null.
@@ -53,7 +60,8 @@ struct Norm {
 struct Product {
   QuantisedRows rows;
   const PackedMatrix* matrix;
-  const float* residual;  // [rows, output columns] or null; added last
+  const float* bias;      // the matrix's bias, or its zeros
+  const float* residual;  // [rows, output columns] or null; added last; may be the output
   float* output;          // [rows, output columns]
   int64_t row_begin, row_end;
   int panel_begin, panel_end;
@@ -74,16 +82,32 @@ struct Attention {
   float* scratch;  // attention_scratch(...) floats, aligned to 64 bytes
 };
 
+// Columns `column_begin` to `column_end` of `activation(x @ weights + bias)` in float32.
+struct DenseProduct {
+  const float* x;        // [rows, depth]
+  const float* weights;  // [depth, columns]
+  const float* bias;     // [columns] or null
+  float* output;         // [rows, columns]
+  int64_t rows;
+  int depth, columns;
+  int column_begin, column_end;
+  Activation activation;  // none or GELU
+};
+
 struct Kernels {
   const char* name;
   int panel;        // columns of a panel, unless gated
   int gated_panel;  // columns of a gated panel
   int rows;         // rows of a tile: fewer at a time waste registers
   void (*pack)(const int8_t* const* weights, const int* columns, int n_weights, PackedMatrix*);
-  // Writes the norm's results of each row to `normed` if it is not null.
+  // Writes the norm's results of each row to `normed` if it is not null, and if `rest` is not null
+  // what the result leaves of each row, quantised in its turn: 16 bits in two times 8.
   void (*quantise)(const float* x, int64_t rows, int depth, const Norm&, float* normed,
-                   uint8_t* values, float* scales);
+                   const QuantisedRows& result, const QuantisedRows* rest);
   void (*multiply)(const Product&);
+  // Adds up rows, each after its norm; `row` holds one.
+  void (*add_rows)(const float* x, int64_t rows, int depth, const Norm&, float* row, float* sum);
+  void (*multiply_dense)(const DenseProduct&);
   size_t (*attention_scratch)(int64_t n_keys, int width);
   void (*attend)(const Attention&);
 };

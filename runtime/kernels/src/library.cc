@@ -20,7 +20,8 @@ extern "C" __attribute__((visibility("default"))) ort::Status* RegisterCustomOps
     hazgate::TheKernels();
     // Sessions refer to it as long as they live; so it is never released.
     static ort::CustomOpDomain* const domain =
-        runtime.Domain("hazgate", {hazgate::LinearOp(), hazgate::AttentionOp()});
+        runtime.Domain("hazgate", {hazgate::LinearOp(), hazgate::AttentionOp(), hazgate::MeanOp(),
+                                   hazgate::DenseOp()});
     runtime.Register(options, domain);
     return nullptr;
   } catch (const std::exception& error) {

@@ -88,6 +88,12 @@ class Linear {
     norm_ = {OrNull(norm_weight_), OrNull(norm_bias_), OrNull(balance_),
              runtime.FloatAttribute(info, "epsilon")};
     matrix_ = Pack(kernels, matrices, OrNull(bias), activation);
+    const int64_t bits = runtime.IntAttribute(info, "activation_bits");
+    if (bits != 8 && bits != 16) throw OpError("Linear: activation_bits must be 8 or 16");
+    has_rest_ = bits == 16;
+    if (has_rest_ && activation != Activation::kNone) {
+      throw OpError("Linear: 16 bits go with no activation function");
+    }
     out_columns_ = activation == Activation::kGatedGelu ? columns / 2 : columns;
   }
 
@@ -111,12 +117,16 @@ class Linear {
     if (rows == 0) return;
 
     Scratch scratch(runtime_, context);
-    auto* values = static_cast<uint8_t*>(scratch.Bytes(rows * m.padded_depth));
-    float* scales = scratch.Floats(rows);
+    const auto space = [&]() -> QuantisedRows {
+      return {static_cast<uint8_t*>(scratch.Bytes(rows * m.padded_depth)),
+              static_cast<int32_t*>(scratch.Bytes(rows * sizeof(int32_t))), scratch.Floats(rows)};
+    };
+    const QuantisedRows quantised = space(), rest = has_rest_ ? space() : QuantisedRows{};
     const auto quantise = [&](int64_t begin, int64_t end) {
+      const QuantisedRows some = has_rest_ ? rest.from(begin, m.padded_depth) : QuantisedRows{};
       kernels_.quantise(x.floats() + begin * m.depth, end - begin, m.depth, norm_,
                         normed ? normed.mutable_floats() + begin * m.depth : nullptr,
-                        values + begin * m.padded_depth, scales + begin);
+                        quantised.from(begin, m.padded_depth), has_rest_ ? &some : nullptr);
     };
     if (rows <= kSerialRows) {
       quantise(0, rows);
@@ -139,8 +149,9 @@ class Linear {
       const int64_t block = static_cast<int64_t>(i) / panel_ranges;
       const int64_t range = static_cast<int64_t>(i) % panel_ranges;
       Product p;
-      p.rows = {values, scales};
+      p.rows = quantised;
       p.matrix = &m;
+      p.bias = m.bias;
       p.residual = residual ? residual.floats() : nullptr;
       p.output = y.mutable_floats();
       p.row_begin = rows * block / row_blocks;
@@ -148,6 +159,12 @@ class Linear {
       p.panel_begin = static_cast<int>(m.n_panels * range / panel_ranges);
       p.panel_end = static_cast<int>(m.n_panels * (range + 1) / panel_ranges);
       kernels_.multiply(p);
+      if (has_rest_) {
+        p.rows = rest;
+        p.bias = m.zeros;
+        p.residual = p.output;
+        kernels_.multiply(p);
+      }
     });
   }
 
@@ -158,6 +175,7 @@ class Linear {
   Norm norm_;
   std::shared_ptr<const PackedMatrix> matrix_;
   int64_t out_columns_;
+  bool has_rest_;
 };
 
 struct LinearDescription {

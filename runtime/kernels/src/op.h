@@ -72,5 +72,7 @@ const ort::CustomOp* DescribeOp() {
 
 const ort::CustomOp* LinearOp();
 const ort::CustomOp* AttentionOp();
+const ort::CustomOp* MeanOp();
+const ort::CustomOp* DenseOp();
 
 }  // namespace hazgate

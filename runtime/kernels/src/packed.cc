@@ -40,9 +40,10 @@ struct Owner {
   PackedMatrix matrix{};
   ~Owner() {
     std::free(matrix.weights);
-    std::free(matrix.offsets);
+    std::free(matrix.sums);
     std::free(matrix.scales);
     std::free(matrix.bias);
+    std::free(matrix.zeros);
   }
 };
 
@@ -98,9 +99,10 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
   m.activation = activation;
   const int64_t packed_columns = static_cast<int64_t>(m.n_panels) * m.panel;
   m.weights = Allocate<int8_t>(packed_columns * m.padded_depth);
-  m.offsets = Allocate<int32_t>(packed_columns);
+  m.sums = Allocate<int32_t>(packed_columns);
   m.scales = Allocate<float>(packed_columns);
   m.bias = Allocate<float>(packed_columns);
+  m.zeros = Allocate<float>(packed_columns);
   std::vector<const int8_t*> weights;
   std::vector<int> widths;
   for (const StoredMatrix& stored : matrices) {

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from tests.support.kernels import (
     INSTRUCTION_SETS,
+    AttentionCase,
     LinearCase,
-    attention_expected,
-    attention_session,
     library,
     rotary_tables,
 )
@@ -64,6 +63,7 @@ def linear_cases(draw: st.DrawFn) -> tuple[LinearCase, int, np.random.Generator]
         balance=maybe(depth),
         bias=maybe(sum(columns)),
         has_residual=draw(st.booleans()),
+        activation_bits=draw(st.sampled_from([8, 16])) if activation == 0 else 8,
     )
     return case, n_rows, random
 
@@ -95,7 +95,9 @@ def test_linear_is_what_it_says(
         rows, case.normed(feeds["x"]), rtol=0, atol=2e-4 * np.abs(rows).max()
     )
     expected = case.expected(rows, feeds.get("residual"))
-    tolerance = TOLERANCE * max(np.abs(expected).max(), 1e-30)
+    # 16 bits are held against none: two steps of 1 / 255 leave that of each row's own magnitude.
+    relative = TOLERANCE if case.activation_bits == 8 else 2e-4
+    tolerance = relative * max(np.abs(expected).max(), 1e-30)
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
 
 
@@ -124,27 +126,23 @@ def test_attention_is_what_it_says(
 ) -> None:
     random = np.random.default_rng(seed)
     qkv = _some(random, sum(lengths), 3 * n_heads * width) * 2
-    settings_ = {
-        "n_heads": n_heads,
-        "window": window,
-        "scale": width**-0.5,
-        "rotary": rotary_tables(max(lengths) + 2, width) if has_rotary else None,
-    }
-    ends = np.cumsum(lengths).astype(np.int64)
-    (got,) = attention_session(kernels, **settings_).run(None, {"qkv": qkv, "ends": ends})  # type: ignore[arg-type]
-    expected = attention_expected(qkv, lengths, **settings_)  # type: ignore[arg-type]
-    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)
+    case = AttentionCase(
+        n_heads=n_heads,
+        window=window,
+        scale=width**-0.5,
+        rotary=rotary_tables(max(lengths) + 2, width) if has_rotary else None,
+    )
+    ends = np.cumsum(lengths).tolist()
+    got = case.run(kernels, qkv, ends)
+    np.testing.assert_allclose(got, case.expected(qkv, ends), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(("n_tokens", "window"), [(513, -1), (513, 64), (1200, 64), (1100, -1)])
 def test_texts_of_several_chunks_are_whole(kernels: Path, n_tokens: int, window: int) -> None:
-    random = np.random.default_rng(n_tokens)
-    qkv = _some(random, n_tokens, 3 * 64)
-    settings_ = {"n_heads": 1, "window": window, "scale": 0.125, "rotary": rotary_tables(1300, 64)}
-    ends = np.array([n_tokens], dtype=np.int64)
-    (got,) = attention_session(kernels, **settings_).run(None, {"qkv": qkv, "ends": ends})  # type: ignore[arg-type]
-    expected = attention_expected(qkv, [n_tokens], **settings_)  # type: ignore[arg-type]
-    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)
+    qkv = _some(np.random.default_rng(n_tokens), n_tokens, 3 * 64)
+    case = AttentionCase(window=window, scale=0.125, rotary=rotary_tables(1300, 64))
+    got = case.run(kernels, qkv, [n_tokens])
+    np.testing.assert_allclose(got, case.expected(qkv, [n_tokens]), rtol=0, atol=2e-5)
 
 
 @settings(max_examples=15, deadline=None)
@@ -169,17 +167,12 @@ def test_a_text_attends_the_same_to_the_last_bit_alone_reordered_and_on_any_thre
 ) -> None:
     random = np.random.default_rng(sum(lengths))
     texts = [_some(random, n, 3 * 2 * 32) for n in lengths]
-    rotary = rotary_tables(200, 32)
+    case = AttentionCase(n_heads=2, window=window, scale=0.2, rotary=rotary_tables(200, 32))
 
     def run(chosen: list[int], threads: int) -> list[NDArray[np.float32]]:
-        session = attention_session(
-            kernels, n_heads=2, window=window, scale=0.2, rotary=rotary, threads=threads
-        )
-        ends = np.cumsum([lengths[i] for i in chosen]).astype(np.int64)
-        (out,) = session.run(
-            None, {"qkv": np.concatenate([texts[i] for i in chosen]), "ends": ends}
-        )
-        return list(np.split(out, ends[:-1]))
+        ends = np.cumsum([lengths[i] for i in chosen]).tolist()
+        qkv = np.concatenate([texts[i] for i in chosen])
+        return list(np.split(case.run(kernels, qkv, ends, threads=threads), ends[:-1]))
 
     order = data.draw(st.permutations(range(len(lengths))))
     mixed = dict(zip(order, run(list(order), 3), strict=True))
@@ -202,19 +195,15 @@ def test_what_is_not_finite_does_not_come_out_as_a_number(kernels: Path, bad: fl
         assert np.isfinite(y[[0, 2]]).all()
     qkv = _some(random, 40, 3 * 16)
     qkv[7, 3] = bad
-    session = attention_session(kernels, n_heads=1, window=-1, scale=1.0, rotary=None)
-    (y,) = session.run(None, {"qkv": qkv, "ends": np.array([40], dtype=np.int64)})
+    y = AttentionCase().run(kernels, qkv, [40])
     assert not np.isfinite(y[7]).any()
 
 
 def test_texts_without_a_token_and_batches_without_a_text_are_nothing(kernels: Path) -> None:
-    session = attention_session(kernels, n_heads=2, window=-1, scale=1.0, rotary=None)
-    none = np.zeros((0, 3 * 32), dtype=np.float32)
-    (y,) = session.run(None, {"qkv": none, "ends": np.array([], dtype=np.int64)})
-    assert y.shape == (0, 32)
+    case = AttentionCase(n_heads=2)
+    assert case.run(kernels, np.zeros((0, 3 * 32), dtype=np.float32), []).shape == (0, 32)
     one = np.ones((1, 3 * 32), dtype=np.float32)
-    (y,) = session.run(None, {"qkv": one, "ends": np.array([0, 1, 1], dtype=np.int64)})
-    np.testing.assert_allclose(y, 1)
+    np.testing.assert_allclose(case.run(kernels, one, [0, 1, 1]), 1)
 
 
 @pytest.mark.parametrize(
@@ -232,23 +221,14 @@ def test_texts_without_a_token_and_batches_without_a_text_are_nothing(kernels: P
 def test_hostile_shapes_are_errors_of_attention(
     kernels: Path, qkv: tuple[int, ...], ends: list[int], words: str
 ) -> None:
-    session = attention_session(kernels, n_heads=2, window=-1, scale=1.0, rotary=None)
     with pytest.raises(Exception, match=words):
-        session.run(
-            None,
-            {"qkv": np.zeros(qkv, dtype=np.float32), "ends": np.array(ends, dtype=np.int64)},
-        )
+        AttentionCase(n_heads=2).run(kernels, np.zeros(qkv, dtype=np.float32), ends)
 
 
 def test_too_few_positions_are_an_error_of_attention(kernels: Path) -> None:
-    session = attention_session(
-        kernels, n_heads=1, window=-1, scale=1.0, rotary=rotary_tables(4, 16)
-    )
+    case = AttentionCase(rotary=rotary_tables(4, 16))
     with pytest.raises(Exception, match="at least 5"):
-        session.run(
-            None,
-            {"qkv": np.zeros((5, 48), dtype=np.float32), "ends": np.array([5], dtype=np.int64)},
-        )
+        case.run(kernels, np.zeros((5, 48), dtype=np.float32), [5])
 
 
 def _case(depth: int = 8, **changes: object) -> LinearCase:
@@ -267,6 +247,8 @@ def _case(depth: int = 8, **changes: object) -> LinearCase:
         (_case(norm_weight=np.ones(7, dtype=np.float32)), "norm weight has 7 values"),
         (_case(activation=2), "two weights of one shape"),
         (_case(activation=3), "0, 1 or 2"),
+        (_case(activation_bits=4), "8 or 16"),
+        (_case(activation_bits=16, activation=1), "16 bits go with no activation"),
         (
             _case(
                 weights=[np.ones((8, 4), dtype=np.int8), np.ones((9, 4), dtype=np.int8)],

@@ -4,16 +4,17 @@ using F = __m256;
 using I = __m256i;
 
 constexpr int kScoreRows = 4, kScoreVectors = 2, kMixVectors = 2;
-constexpr uint8_t kZeroPoint = 128;
-constexpr int kZeroPointOfOffsets = 128;
+constexpr int kLowest = 0;
 
 inline F Load(const float* p) { return _mm256_loadu_ps(p); }
 inline void Store(float* p, F x) { _mm256_storeu_ps(p, x); }
 inline F All(float x) { return _mm256_set1_ps(x); }
 inline void Fma(F& c, F a, F b) { c = _mm256_fmadd_ps(a, b, c); }
+inline F Min(F a, F b) { return _mm256_min_ps(a, b); }
 inline F Max(F a, F b) { return _mm256_max_ps(a, b); }
 inline F Abs(F a) { return _mm256_andnot_ps(All(-0.f), a); }
 inline I LoadI(const void* p) { return _mm256_loadu_si256(static_cast<const I*>(p)); }
+inline I Times(I a, int32_t b) { return _mm256_mullo_epi32(a, _mm256_set1_epi32(b)); }
 inline F ToFloat(I a) { return _mm256_cvtepi32_ps(a); }
 // Of a < b, x; else y.
 inline F Below(F a, F b, F x, F y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
@@ -26,6 +27,11 @@ inline float Sum(F a) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline float Least(F a) {
+  const __m128 four = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
 }
 inline float Largest(F a) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -56,11 +62,10 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
   }
 }
 
-// Rounds to the nearest, ties to even, and adds 128.
-inline void StoreQuantised(uint8_t* p, F x) {
-  const I four = _mm256_cvtps_epi32(x);
+// Rounds to the nearest, ties to even, and adds the zero point.
+inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
+  const I moved = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(zero_point));
   const __m128i two =
-      _mm_packs_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
-  const __m128i bytes = _mm_xor_si128(_mm_packs_epi16(two, two), _mm_set1_epi8(static_cast<char>(0x80)));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+      _mm_packs_epi32(_mm256_castsi256_si128(moved), _mm256_extracti128_si256(moved, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(two, two));
 }

@@ -17,18 +17,20 @@ using I = __m512i;
 constexpr int kVectors = 3, kRows = 9;
 constexpr int kGatedVectors = 4, kGatedRows = 6;
 constexpr int kScoreRows = 6, kScoreVectors = 4, kMixVectors = 4;
-constexpr uint8_t kZeroPoint = 128;
-constexpr int kZeroPointOfOffsets = 128;
+constexpr int kLowest = 0;
 constexpr bool kPairsSaturate = false;
 
 inline F Load(const float* p) { return _mm512_loadu_ps(p); }
 inline void Store(float* p, F x) { _mm512_storeu_ps(p, x); }
 inline F All(float x) { return _mm512_set1_ps(x); }
+inline F Min(F a, F b) { return _mm512_min_ps(a, b); }
 inline F Max(F a, F b) { return _mm512_max_ps(a, b); }
 inline F Abs(F a) { return _mm512_abs_ps(a); }
 inline float Sum(F a) { return _mm512_reduce_add_ps(a); }
+inline float Least(F a) { return _mm512_reduce_min_ps(a); }
 inline float Largest(F a) { return _mm512_reduce_max_ps(a); }
 inline I LoadI(const void* p) { return _mm512_loadu_si512(p); }
+inline I Times(I a, int32_t b) { return _mm512_mullo_epi32(a, _mm512_set1_epi32(b)); }
 inline F ToFloat(I a) { return _mm512_cvtepi32_ps(a); }
 // Of a < b, x; else y.
 inline F Below(F a, F b, F x, F y) {
@@ -93,11 +95,11 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
   }
 }
 
-// Rounds to the nearest, ties to even, and adds 128.
-inline void StoreQuantised(uint8_t* p, F x) {
-  const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                   _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(0x80))));
+// Rounds to the nearest, ties to even, and adds the zero point.
+inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
+  const I moved = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(zero_point));
+  const I positive = _mm512_max_epi32(moved, _mm512_setzero_si512());
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(positive));
 }
 
 }  // namespace

@@ -4,8 +4,9 @@
 //   kVectors, kRows: a product's tile is kRows rows x kVectors vectors;
 //   kGatedVectors, kGatedRows: the same where a panel holds two halves;
 //   kScoreRows, kScoreVectors: a tile of attention's scores;
-//   Load, Store, All, Fma, Max, Abs, Sum, Largest, LoadI, ToFloat, Below, Exp2, StoreQuantised;
-//   Broadcast4, Dot, kZeroPoint: four u8 or s8 times four s8, added to 32 bits;
+//   Load, Store, All, Fma, Min, Max, Abs, Sum, Least, Largest, LoadI, Times, ToFloat, Below, Exp2;
+//   StoreQuantised, kLowest: rounded, moved and bounded to the 8 bits that Dot takes;
+//   Broadcast4, Dot: four of those times four s8, added to 32 bits;
 //   Transpose: kLanes rows of kLanes floats to columns.
 
 namespace {
@@ -35,34 +36,43 @@ inline float GeluOne(float x) {
 
 // ---------------------------------------------------------------- quantising
 
-// One row to 8 bits around 128. A row with anything that is not finite gets a scale that is not a
-// number, and with it every product.
-inline void QuantiseRow(const float* x, int depth, uint8_t* values, float* scale) {
-  F largest = All(0.f), poison = All(0.f);
+// One row to 8 bits. A row with anything that is not finite gets a scale that is not a number, and
+// with it every product.
+inline void QuantiseRow(const float* x, int depth, uint8_t* values, int32_t* zero_point,
+                        float* scale) {
+  F least = All(0.f), largest = All(0.f), poison = All(0.f);
   int k = 0;
   for (; k + kLanes <= depth; k += kLanes) {
     const F v = Load(x + k);
-    largest = Max(largest, Abs(v));
+    least = Min(least, v);
+    largest = Max(largest, v);
     poison = poison + v * All(0.f);
   }
-  float amax = Largest(largest), bad = Sum(poison);
+  float low = Least(least), high = Largest(largest), bad = Sum(poison);
   for (; k < depth; ++k) {
-    const float a = x[k] < 0 ? -x[k] : x[k];
-    amax = a > amax ? a : amax;
+    low = x[k] < low ? x[k] : low;
+    high = x[k] > high ? x[k] : high;
     bad += x[k] * 0.f;
   }
-  const float inverse = amax > 0.f ? 127.f / amax : 0.f;
-  *scale = amax / 127.f + bad;
+  constexpr float kSteps = 255.f;
+  const float range = high - low, inverse = range > 0.f ? kSteps / range : 0.f;
+  *scale = range / kSteps + bad;
+  // -low x inverse lies in [0, 255].
+  const int moved = bad == 0.f ? static_cast<int>(__builtin_nearbyintf(-low * inverse)) : 0;
+  *zero_point = moved + kLowest;
   const F factor = All(inverse);
-  for (k = 0; k + kLanes <= depth; k += kLanes) StoreQuantised(values + k, Load(x + k) * factor);
-  alignas(64) float rest[kLanes] = {};
+  for (k = 0; k + kLanes <= depth; k += kLanes) {
+    StoreQuantised(values + k, Load(x + k) * factor, *zero_point);
+  }
   if (k < depth) {
+    alignas(64) float rest[kLanes] = {};
     for (int i = 0; k + i < depth; ++i) rest[i] = x[k + i];
     alignas(64) uint8_t bytes[kLanes];
-    StoreQuantised(bytes, Load(rest) * factor);
+    StoreQuantised(bytes, Load(rest) * factor, *zero_point);
     for (int i = 0; k + i < depth; ++i) values[k + i] = bytes[i];
   }
-  for (k = depth; k < RoundUp(depth, kDepthStep); ++k) values[k] = kZeroPoint;
+  // Meets weights of zero.
+  for (k = depth; k < RoundUp(depth, kDepthStep); ++k) values[k] = 0;
 }
 
 // Layer norm of one row; `out` may be `x`.
@@ -92,9 +102,9 @@ inline void NormRow(const float* x, int depth, const Norm& norm, float* out) {
 }
 
 void Quantise(const float* x, int64_t rows, int depth, const Norm& norm, float* normed,
-              uint8_t* values, float* scales) {
+              const QuantisedRows& result, const QuantisedRows* rest) {
   const int64_t stride = RoundUp(depth, kDepthStep);
-  float* spare = static_cast<float*>(__builtin_alloca(2 * depth * sizeof(float)));
+  float* spare = static_cast<float*>(__builtin_alloca(3 * depth * sizeof(float)));
   for (int64_t row = 0; row < rows; ++row) {
     const float* from = x + row * depth;
     if (norm.weight) {
@@ -107,7 +117,17 @@ void Quantise(const float* x, int64_t rows, int depth, const Norm& norm, float* 
       for (int k = 0; k < depth; ++k) balanced[k] = from[k] * norm.balance[k];
       from = balanced;
     }
-    QuantiseRow(from, depth, values + row * stride, scales + row);
+    const QuantisedRows one = result.from(row, stride);
+    QuantiseRow(from, depth, one.values, one.zero_points, one.scales);
+    if (rest) {
+      float* left = spare + 2 * depth;
+      for (int k = 0; k < depth; ++k) {
+        const int value = kLowest ? static_cast<int8_t>(one.values[k]) : one.values[k];
+        left[k] = from[k] - *one.scales * static_cast<float>(value - *one.zero_points);
+      }
+      const QuantisedRows other = rest->from(row, stride);
+      QuantiseRow(left, depth, other.values, other.zero_points, other.scales);
+    }
   }
 }
 
@@ -142,7 +162,7 @@ void Pack(const int8_t* const* weights, const int* columns, int n_weights, Packe
         }
         previous = v;
       }
-      m->offsets[p * panel + c] = -kZeroPointOfOffsets * sum;
+      m->sums[p * panel + c] = sum;
     }
   }
 }
@@ -150,15 +170,16 @@ void Pack(const int8_t* const* weights, const int* columns, int n_weights, Packe
 // ---------------------------------------------------------------- products
 
 template <int kR, int kV, Activation kA, int kPrefetch, bool kExactPairs>
-void Tile(const uint8_t* a, int64_t a_stride, const int8_t* b, int depth, const PackedMatrix& m,
-          int first_column, const float* row_scales, const float* residual, float* out,
-          int64_t out_stride, const int8_t* next) {
+void Tile(const QuantisedRows& rows, const int8_t* b, const PackedMatrix& m, int first_column,
+          const float* bias, const float* residual, float* out, int64_t out_stride, const int8_t* next) {
+  const uint8_t* a = rows.values;
+  const int depth = m.padded_depth;
   I c[kR][kV];
 #pragma GCC unroll 16
   for (int v = 0; v < kV; ++v) {
-    const I start = LoadI(m.offsets + first_column + v * kLanes);
+    const I sums = LoadI(m.sums + first_column + v * kLanes);
 #pragma GCC unroll 16
-    for (int r = 0; r < kR; ++r) c[r][v] = start;
+    for (int r = 0; r < kR; ++r) c[r][v] = Times(sums, -rows.zero_points[r]);
   }
   for (int k = 0; k < depth; k += 4) {
     I weights[kV];
@@ -169,19 +190,19 @@ void Tile(const uint8_t* a, int64_t a_stride, const int8_t* b, int depth, const 
     for (int i = 0; i < kPrefetch; ++i, next += 64) __builtin_prefetch(next, 0, 2);
 #pragma GCC unroll 16
     for (int r = 0; r < kR; ++r) {
-      const I activations = Broadcast4(a + r * a_stride + k);
+      const I activations = Broadcast4(a + r * static_cast<int64_t>(depth) + k);
 #pragma GCC unroll 16
       for (int v = 0; v < kV; ++v) Dot<kExactPairs>(c[r][v], activations, weights[v]);
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kR; ++r) {
-    const F row = All(row_scales[r]);
+    const F row = All(rows.scales[r]);
     F o[kV];
 #pragma GCC unroll 16
     for (int v = 0; v < kV; ++v) {
       o[v] = ToFloat(c[r][v]) * (row * Load(m.scales + first_column + v * kLanes)) +
-             Load(m.bias + first_column + v * kLanes);
+             Load(bias + first_column + v * kLanes);
     }
     float* to = out + r * out_stride;
     const float* add = residual ? residual + r * out_stride : nullptr;
@@ -197,7 +218,7 @@ void Tile(const uint8_t* a, int64_t a_stride, const int8_t* b, int depth, const 
   }
 }
 
-using TileFunction = void (*)(const uint8_t*, int64_t, const int8_t*, int, const PackedMatrix&, int,
+using TileFunction = void (*)(const QuantisedRows&, const int8_t*, const PackedMatrix&, int,
                               const float*, const float*, float*, int64_t, const int8_t*);
 
 template <int kV, Activation kA, int kPrefetch, bool kExactPairs, int... kR>
@@ -237,13 +258,12 @@ void MultiplyTiles(const Product& p) {
       const int n = static_cast<int>(p.row_begin + rows * (t + 1) / n_tiles - from);
       const bool is_asking = t * asked < panel_bytes && panel + 1 < m.n_panels;
       const TileFunction tile = Pick<kV, kMaxRows, kA, kExactPairs>(n, is_asking ? lines : 0);
-      const uint8_t* a = p.rows.values + from * m.padded_depth;
+      const QuantisedRows a = p.rows.from(from, m.padded_depth);
       const int8_t* next = b + panel_bytes + t * asked;
       const float* residual = p.residual ? p.residual + from * out_columns + first : nullptr;
       float* out = p.output + from * out_columns + first;
       if (valid == out_panel) {
-        tile(a, m.padded_depth, b, m.padded_depth, m, panel * m.panel, p.rows.scales + from,
-             residual, out, out_columns, next);
+        tile(a, b, m, panel * m.panel, p.bias, residual, out, out_columns, next);
         continue;
       }
       // The last panel is wider than the matrix.
@@ -252,8 +272,7 @@ void MultiplyTiles(const Product& p) {
       for (int r = 0; residual && r < n; ++r) {
         for (int c = 0; c < valid; ++c) added[r * out_panel + c] = residual[r * out_columns + c];
       }
-      tile(a, m.padded_depth, b, m.padded_depth, m, panel * m.panel, p.rows.scales + from,
-           residual ? added : nullptr, whole, out_panel, next);
+      tile(a, b, m, panel * m.panel, p.bias, residual ? added : nullptr, whole, out_panel, next);
       for (int r = 0; r < n; ++r) {
         for (int c = 0; c < valid; ++c) out[r * out_columns + c] = whole[r * out_panel + c];
       }
@@ -276,6 +295,60 @@ void MultiplyAny(const Product& p) {
 void Multiply(const Product& p) {
   if (kPairsSaturate && !p.matrix->pairs_fit) return MultiplyAny<true>(p);
   MultiplyAny<false>(p);
+}
+
+// ---------------------------------------------------------------- float32
+
+void AddRows(const float* x, int64_t rows, int depth, const Norm& norm, float* row, float* sum) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* from = x + r * depth;
+    if (norm.weight) {
+      NormRow(from, depth, norm, row);
+      from = row;
+    }
+    int k = 0;
+    for (; k + kLanes <= depth; k += kLanes) Store(sum + k, Load(sum + k) + Load(from + k));
+    for (; k < depth; ++k) sum[k] += from[k];
+  }
+}
+
+template <int kV>
+void DenseColumns(const DenseProduct& p, int64_t row, int column) {
+  F c[kV];
+#pragma GCC unroll 16
+  for (int v = 0; v < kV; ++v) c[v] = All(0.f);
+  for (int k = 0; k < p.depth; ++k) {
+    const F a = All(p.x[row * p.depth + k]);
+    const float* w = p.weights + static_cast<int64_t>(k) * p.columns + column;
+#pragma GCC unroll 16
+    for (int v = 0; v < kV; ++v) Fma(c[v], a, Load(w + v * kLanes));
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < kV; ++v) {
+    F y = c[v];
+    if (p.bias) y = y + Load(p.bias + column + v * kLanes);
+    if (p.activation == Activation::kGelu) y = Gelu(y);
+    Store(p.output + row * p.columns + column + v * kLanes, y);
+  }
+}
+
+void MultiplyDense(const DenseProduct& p) {
+  constexpr int kWide = 4;
+  for (int64_t row = 0; row < p.rows; ++row) {
+    int column = p.column_begin;
+    for (; column + kWide * kLanes <= p.column_end; column += kWide * kLanes) {
+      DenseColumns<kWide>(p, row, column);
+    }
+    for (; column + kLanes <= p.column_end; column += kLanes) DenseColumns<1>(p, row, column);
+    for (; column < p.column_end; ++column) {
+      float y = 0.f;
+      for (int k = 0; k < p.depth; ++k) {
+        y += p.x[row * p.depth + k] * p.weights[static_cast<int64_t>(k) * p.columns + column];
+      }
+      if (p.bias) y += p.bias[column];
+      p.output[row * p.columns + column] = p.activation == Activation::kGelu ? GeluOne(y) : y;
+    }
+  }
 }
 
 // ---------------------------------------------------------------- attention
@@ -537,6 +610,8 @@ const Kernels kKernels = {
     Pack,
     Quantise,
     Multiply,
+    AddRows,
+    MultiplyDense,
     AttentionScratch,
     Attend,
 };

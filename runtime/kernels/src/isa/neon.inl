@@ -6,19 +6,21 @@ using I = int32x4_t;
 constexpr int kVectors = 4, kRows = 6;
 constexpr int kGatedVectors = 4, kGatedRows = 6;
 constexpr int kScoreRows = 4, kScoreVectors = 4, kMixVectors = 4;
-constexpr uint8_t kZeroPoint = 0;
-constexpr int kZeroPointOfOffsets = 0;
+constexpr int kLowest = -128;
 constexpr bool kPairsSaturate = false;
 
 inline F Load(const float* p) { return vld1q_f32(p); }
 inline void Store(float* p, F x) { vst1q_f32(p, x); }
 inline F All(float x) { return vdupq_n_f32(x); }
 inline void Fma(F& c, F a, F b) { c = vfmaq_f32(c, a, b); }
+inline F Min(F a, F b) { return vminq_f32(a, b); }
 inline F Max(F a, F b) { return vmaxq_f32(a, b); }
 inline F Abs(F a) { return vabsq_f32(a); }
 inline float Sum(F a) { return vaddvq_f32(a); }
+inline float Least(F a) { return vminvq_f32(a); }
 inline float Largest(F a) { return vmaxvq_f32(a); }
 inline I LoadI(const void* p) { return vld1q_s32(static_cast<const int32_t*>(p)); }
+inline I Times(I a, int32_t b) { return vmulq_n_s32(a, b); }
 inline F ToFloat(I a) { return vcvtq_f32_s32(a); }
 // Of a < b, x; else y.
 inline F Below(F a, F b, F x, F y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
@@ -53,9 +55,11 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
   }
 }
 
-// Rounds to the nearest, ties to even.
-inline void StoreQuantised(uint8_t* p, F x) {
-  const int16x4_t two = vqmovn_s32(vcvtnq_s32_f32(x));
+// Rounds to the nearest, ties to even, and adds the zero point.
+inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
+  const int32x4_t moved = vaddq_s32(vcvtnq_s32_f32(x), vdupq_n_s32(zero_point));
+  const int16x4_t two = vqmovn_s32(moved);
   const int8x8_t bytes = vqmovn_s16(vcombine_s16(two, two));
-  vst1_lane_s32(reinterpret_cast<int32_t*>(p), vreinterpret_s32_s8(bytes), 0);
+  const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
+  __builtin_memcpy(p, &four, 4);
 }

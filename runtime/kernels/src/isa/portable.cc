@@ -16,18 +16,20 @@ using I = int32_t;
 constexpr int kVectors = 8, kRows = 2;
 constexpr int kGatedVectors = 8, kGatedRows = 2;
 constexpr int kScoreRows = 2, kScoreVectors = 4, kMixVectors = 4;
-constexpr uint8_t kZeroPoint = 128;
-constexpr int kZeroPointOfOffsets = 128;
+constexpr int kLowest = 0;
 constexpr bool kPairsSaturate = false;
 
 inline F Load(const float* p) { return *p; }
 inline void Store(float* p, F x) { *p = x; }
 inline F All(float x) { return x; }
 inline void Fma(F& c, F a, F b) { c += a * b; }
+inline F Min(F a, F b) { return a < b ? a : b; }
 inline F Max(F a, F b) { return a > b ? a : b; }
 inline F Abs(F a) { return std::fabs(a); }
 inline float Sum(F a) { return a; }
+inline float Least(F a) { return a; }
 inline float Largest(F a) { return a; }
+inline I Times(I a, int32_t b) { return a * b; }
 inline F ToFloat(I a) { return static_cast<float>(a); }
 inline F Below(F a, F b, F x, F y) { return a < b ? x : y; }
 inline F Exp2(F x) { return x < -126.f ? 0.f : std::exp2(x); }
@@ -50,9 +52,11 @@ inline void Dot(I& c, I a, I b) {
 
 inline void Transpose(const float* from, int64_t, float* to) { *to = *from; }
 
-inline void StoreQuantised(uint8_t* p, F x) {
-  const float rounded = std::nearbyint(x);
-  *p = static_cast<uint8_t>((rounded < -128.f ? -128 : rounded > 127.f ? 127 : static_cast<int>(rounded)) + 128);
+inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
+  // Not a number is not between them either.
+  const float bounded = x > -256.f ? (x < 256.f ? x : 256.f) : -256.f;
+  const int moved = static_cast<int>(std::nearbyint(bounded)) + zero_point;
+  *p = static_cast<uint8_t>(moved < 0 ? 0 : moved > 255 ? 255 : moved);
 }
 
 }  // namespace

@@ -1,0 +1,228 @@
+"""Graphs of hazgate-kernels' operators: near PyTorch, and the same to the last bit anywhere."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hazgate import BundleError, kernels
+from hazgate.batching import pad
+from hazgate.manifest import TokenizerSpec
+from hazgate.session import OrtSession
+from hazgate_export import build as build_module
+from hazgate_export.author.families import (
+    Calibrated,
+    calibrate,
+    read_weights,
+    write_fused,
+    write_int8,
+)
+from hazgate_export.build import LocalSources, build
+from hazgate_export.corpus import Case
+from hazgate_export.errors import RecipeError
+from hazgate_export.inspect_graph import summarise
+from hazgate_export.merge import load_adapted, merge
+from hazgate_export.recipe import GateRecipe, load_recipe
+from hazgate_export.reference import torch_logits
+from hazgate_export.sources import fetch
+from hazgate_export.verify import Boundary, measure
+from tests.support.families import AUTHORED, LEVELS, write_family
+
+pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
+
+OPSET = 18
+N_LABELS = len(LEVELS["level2"])
+# Around a window of 8 to each side and around the 12 queries that are computed at a time.
+LENGTHS = (1, 2, 7, 8, 9, 12, 13, 17, 33, 64, 129, 250)
+TOKENIZER = TokenizerSpec(
+    file="tokenizer.json",
+    max_tokens=250,
+    window_tokens=250,
+    overlap_tokens=50,
+    close_tokens=None,
+    pad_token_id=0,
+    special_tokens_in_text="text",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A family's small model, balanced, and its own answers."""
+
+    calibrated: Calibrated[object]
+    cases: tuple[Case, ...]
+    reference: NDArray[np.float32]
+
+    def write(self, folder: Path, error: float = 0.05) -> Path:
+        file = folder / "fused.onnx"
+        write_fused(self.calibrated, file, OPSET, error=error)
+        return file
+
+    def difference(self, file: Path) -> tuple[float, float]:
+        """The greatest logit difference, and how far neighbours and padding move a text."""
+        parity = measure(
+            _session(file),
+            self.cases,
+            self.reference,
+            level="level2",
+            variant="fused",
+            batching="packed",
+            tokenizer=TOKENIZER,
+            boundary=Boundary(positive=None, threshold=0.5),
+            gate=GateRecipe(
+                max_abs_logit_diff=99, max_changed_share=0.99, max_invariance_diff=1e-12
+            ),
+        )
+        return parity.max_abs_logit_diff, parity.max_invariance_diff
+
+
+def _session(file: Path, *, threads: int = 2) -> OrtSession:
+    return OrtSession(file, kind="fused", n_labels=N_LABELS, threads=threads)
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
+    made: dict[str, Subject] = {}
+
+    def get(name: str) -> Subject:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            _, recipe = write_family(folder, name)
+            loaded = load_recipe(recipe).recipe
+            base = fetch(loaded.base.source, id=f"test/{name}", folder=folder, weights="model")
+            adapter = fetch(
+                loaded.levels["level2"].adapter,
+                id="adapter",
+                folder=folder,
+                weights="adapter_model",
+            )
+            model = merge(load_adapted(base, adapter, loaded.base, LEVELS["level2"]))
+            random = np.random.default_rng(3)
+            cases = tuple(
+                Case(
+                    id=str(n),
+                    is_text=True,
+                    input_ids=tuple(map(int, random.integers(5, 6000, size=n))),
+                )
+                for n in LENGTHS
+            )
+            weights = read_weights(model)
+            texts = [case.input_ids for case in cases]
+            made[name] = Subject(
+                calibrated=calibrate(weights, texts, OPSET, folder, threads=2),
+                cases=cases,
+                reference=torch_logits(model, cases, name),
+            )
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_a_fused_graph_is_close_to_pytorch_and_moves_by_nothing(
+    subject: Callable[[str], Subject], tmp_path: Path, family: str
+) -> None:
+    one = subject(family)
+    difference, moved = one.difference(one.write(tmp_path))
+    scale = float(np.abs(one.reference).max())
+    assert 0 < difference < 0.1 * scale
+    assert moved == 0
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_sixteen_bits_where_eight_err_bring_it_closer(
+    subject: Callable[[str], Subject], tmp_path: Path, family: str
+) -> None:
+    one = subject(family)
+    differences = [one.difference(one.write(tmp_path, error))[0] for error in (9.0, 0.0)]
+    assert differences[1] < differences[0]
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+@settings(max_examples=15, deadline=None)
+@given(order=st.permutations(range(len(LENGTHS))), n_rows=st.integers(1, 6), data=st.data())
+def test_a_text_is_the_same_to_the_last_bit_in_any_batch_and_on_any_threads(
+    subject: Callable[[str], Subject],
+    tmp_path_factory: pytest.TempPathFactory,
+    family: str,
+    order: list[int],
+    n_rows: int,
+    data: st.DataObject,
+) -> None:
+    one = subject(family)
+    file = one.write(tmp_path_factory.mktemp("batch"))
+    several, single = (_session(file, threads=threads) for threads in (3, 1))
+    chosen = [one.cases[i].input_ids for i in order[:n_rows]]
+    together = several.run(*pad(chosen, 0))
+    for row, ids in zip(together, chosen, strict=True):
+        np.testing.assert_array_equal(row, single.run(*pad([ids], 0))[0])
+
+
+@pytest.mark.parametrize("family", AUTHORED)
+def test_a_layer_is_five_operators_and_shares_int8_weights_with_the_plain_graph(
+    subject: Callable[[str], Subject], tmp_path: Path, family: str
+) -> None:
+    one = subject(family)
+    file = one.write(tmp_path)
+    counts = summarise(file).operators
+    assert counts["hazgate.Linear"] == 4 * counts["hazgate.Attention"]
+    assert "If" not in counts
+    write_int8(one.calibrated, tmp_path / "int8.onnx", OPSET, static_error=9.0, int8_error=9.0)
+    fused, plain = (
+        {t.raw_data for t in onnx.load(f).graph.initializer if t.data_type == onnx.TensorProto.INT8}
+        for f in (file, tmp_path / "int8.onnx")
+    )
+    assert fused
+    assert fused <= plain
+
+
+def test_without_the_kernels_a_fused_graph_is_refused_with_the_cure(
+    subject: Callable[[str], Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = subject("bert").write(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "hazgate_kernels", None)
+    with pytest.raises(BundleError, match=r"Install hazgate\[fast\]"):
+        _session(file)
+
+
+def test_a_library_that_is_none_is_refused(
+    subject: Callable[[str], Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = subject("bert").write(tmp_path)
+    broken = tmp_path / "libhazgate_kernels.so"
+    broken.write_bytes(b"no library")
+    monkeypatch.setattr("hazgate.session.kernels_library", lambda: broken)
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        _session(file)
+
+
+def test_a_build_without_the_kernels_leaves_the_fused_variant_out_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, recipe = write_family(tmp_path, "bert")
+    monkeypatch.setattr(build_module, "instruction_set", lambda: None)
+    built = build(load_recipe(recipe), tmp_path / "bundle", LocalSources())
+    assert "cpu-fused" not in built.bundle.manifest.levels["level1"].variants
+    assert "cpu-fused: left out" in capsys.readouterr().err
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(
+        text.replace('default_variant = "fp32"', 'default_variant = "cpu-fused"'), encoding="utf-8"
+    )
+    with pytest.raises(RecipeError, match="default_variant is cpu-fused"):
+        build(load_recipe(recipe), tmp_path / "other", LocalSources())
+
+
+def test_what_is_not_installed_is_not_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels.instruction_set.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "hazgate_kernels", None)
+    try:
+        assert kernels.instruction_set() is None
+        assert not kernels.has_fast_kernels()
+    finally:
+        kernels.instruction_set.cache_clear()
