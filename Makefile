@@ -13,13 +13,16 @@ BUNDLE ?= build/$(MODEL)
 PROVIDERS ?= migraphx
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
-PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md
+PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
+    runtime/kernels/FAST.md
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-KERNELS := $(wildcard runtime/kernels/CMakeLists.txt runtime/kernels/pyproject.toml \
-    runtime/kernels/hazgate_kernels/*.py runtime/kernels/src/* runtime/kernels/src/isa/*)
+SOURCES := $(wildcard runtime/kernels/src/* runtime/kernels/src/isa/* runtime/kernels/check/*)
+SOURCES := $(filter %.h %.cc %.inl,$(SOURCES))
+KERNELS := $(SOURCES) $(wildcard runtime/kernels/CMakeLists.txt runtime/kernels/pyproject.toml \
+    runtime/kernels/hazgate_kernels/*.py)
 
 $(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml export/pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
@@ -49,10 +52,12 @@ lint: install  ## style, types and the boundaries between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
 format: install  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(SOURCES)
 
 rehearse: install  ## merge, export and verify the production recipe on a full-size stand-in
 	$(BIN)/python -m benchmarks.rehearse build/rehearsal
@@ -90,6 +95,7 @@ amd-report: install  ## on an MI300X: doctor, warm, parity and latency of BUNDLE
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
 	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3 --max-tokens 2048
 	$(BIN)/python -m benchmarks.operators --size full
+	$(BIN)/python -m benchmarks.roofline
 	$(BIN)/python -m benchmarks.engines.long --rounds 1
 	$(BIN)/python -m benchmarks.footprint --size full
 	$(BIN)/python -m benchmarks.readme $(PAGES)

@@ -63,6 +63,7 @@ _BAR = re.compile(r"\s*[━╸╺]+\s*")
 _ABSOLUTE_PATH = re.compile(r"(^|\s)/\w")
 _ERROR_LINES = 15
 _GATE = re.compile(r"^gate = .*$", flags=re.MULTILINE)
+_INT8_SECTION = re.compile(r"^\[variants\.int8.*?(?=^\[)", flags=re.MULTILINE | re.DOTALL)
 _OPEN_GATE = (
     "gate = { max_abs_logit_diff = 2.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }"
 )
@@ -154,16 +155,13 @@ def rehearse(folder: Path, recipe: Path, shape: Shape, limits: Limits, command: 
 
 
 def _for_random_weights(recipe: Path) -> str:
-    """The recipe's text with int8's gate opened: random weights have no decisions to keep.
+    """The recipe's text with int8's gates opened: random weights have no decisions to keep.
 
     Their layers amplify rounding more than trained ones do, so what int8 does to them is reported
     and not judged; float32 keeps its gate. Paths become absolute, for the text moves.
     """
     text = recipe.read_text(encoding="utf-8")
-    head, found, tail = text.partition("[variants.int8]")
-    if found:
-        section, begin, rest = tail.partition("\n[")
-        text = head + found + _GATE.sub(_OPEN_GATE, section) + begin + rest
+    text = _INT8_SECTION.sub(lambda section: _GATE.sub(_OPEN_GATE, section[0]), text)
     folder = recipe.resolve().parent
     return _CALIBRATION_FILE.sub(lambda m: f'"{(folder / m[1]).resolve()}"', text)
 

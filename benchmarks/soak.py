@@ -235,7 +235,7 @@ def soak_figure(results: SoakResults) -> Figure:
 
 @click.command(epilog="Example: python -m benchmarks.soak --minutes 30")
 @click.option("--minutes", type=click.FloatRange(min=0.5), default=30, show_default=True)
-@click.option("--variant", default="int8", show_default=True)
+@click.option("--variant", default="int8-fused", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every processor]")
 def main(minutes: float, variant: str, threads: int | None) -> None:
     """Keep `hazgate serve build/mini` busy, write the results, print the table, draw the figure."""

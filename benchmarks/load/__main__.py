@@ -18,8 +18,10 @@ from hazgate_export.errors import ExportError
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"
 
 
-@click.command(epilog="Example: python -m benchmarks.load --variant int8 --seconds 15")
-@click.option("--variant", default="int8", show_default=True, help="The bundle's, both levels.")
+@click.command(epilog="Example: python -m benchmarks.load --variant int8-fused --seconds 15")
+@click.option(
+    "--variant", default="int8-fused", show_default=True, help="The bundle's, both levels."
+)
 @click.option("--seconds", type=click.FloatRange(min=1), default=15, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every processor]")
 @click.option(

@@ -73,7 +73,7 @@ def systems_of(variant: str) -> tuple[SystemSpec, ...]:
         ours("lock", f"{variant}: gate.check under a lock, one text at a time", "lock"),
         ours("embedded", f"{variant}: AsyncGate, embedded", "async"),
         ours("http", f"{variant}: hazgate serve, over HTTP", "serve"),
-        level1("level1-int8", "hazgate's server, int8", "level1", "int8"),
+        level1("level1-int8", "hazgate's server, int8-fused", "level1", "int8-fused"),
         level1("level1-fp32", "hazgate's server, fp32", "level1", "fp32"),
         level1("optimum-int8", "FastAPI + Optimum, dynamic int8", "optimum", DYNAMIC),
         level1("optimum-fp32", "FastAPI + Optimum, fp32", "optimum", PORTABLE),

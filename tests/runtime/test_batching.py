@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hazgate.batching import MAX_PADDING_SHARE, pad, padding_share, plan_batches
+from hazgate.batching import MAX_PADDING_SHARE, n_positions, pad, padding_share, plan_batches
 
 LENGTHS = st.lists(st.integers(min_value=1, max_value=300), max_size=60)
 BUDGET = st.integers(min_value=1, max_value=2048)
@@ -102,3 +102,22 @@ def test_padding_fills_the_right_end_and_the_mask_says_where(
         n_pad = longest - len(row)
         assert ids == row + [pad_token_id] * n_pad
         assert mask == [1] * len(row) + [0] * n_pad
+
+
+@given(lengths=st.lists(st.integers(1, 40), max_size=30), budget=st.integers(1, 120))
+def test_packed_texts_of_any_lengths_share_a_run_as_long_as_their_tokens_fit(
+    lengths: list[int], budget: int
+) -> None:
+    batches = plan_batches(lengths, budget, "packed")
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    totals = [sum(lengths[i] for i in batch) for batch in batches]
+    for batch, total in zip(batches, totals, strict=True):
+        assert total <= budget or len(batch) == 1
+    # No two that follow one another would have fitted into one: the next is never shorter.
+    for total, following in zip(totals, batches[1:], strict=False):
+        assert total + lengths[following[0]] > budget
+
+
+def test_a_packed_batch_computes_its_tokens_and_another_a_rectangle() -> None:
+    assert n_positions(3, 10, 5, "packed") == 10
+    assert n_positions(3, 10, 5, "padded") == 15

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import erf
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -14,12 +13,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from scipy.special import erf
 
 Array = NDArray[np.float32]
 
 INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "portable")
 _VARIABLE = "HAZGATE_KERNELS_ISA"
-_erf = np.vectorize(erf, otypes=[np.float64])
 
 
 @cache
@@ -163,7 +162,7 @@ class LinearCase:
         if self.activation:
             half = y.shape[-1] // 2
             first = y[..., :half] if self.activation == 2 else y
-            gelu = 0.5 * first * (1 + _erf(first / np.sqrt(2)))
+            gelu = 0.5 * first * (1 + erf(first / np.sqrt(2)))
             y = gelu * y[..., half:] if self.activation == 2 else gelu
         return np.asarray(y if residual is None else y + residual)
 

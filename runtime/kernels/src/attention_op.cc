@@ -160,8 +160,8 @@ class AttentionKernel {
         Task task{begin, end[i], length * c / chunks, length * (c + 1) / chunks, 0, 0};
         const int64_t seen = window_ < 0 ? length : std::min(length, 2 * window_ + 1);
         const double operations = 4.0 * (task.query_end - task.query_begin) * seen * width;
-        const int64_t heads = std::clamp<int64_t>(
-            static_cast<int64_t>(kOperationsPerTask / operations), 1, n_heads_);
+        const int64_t heads =
+            std::clamp<int64_t>(static_cast<int64_t>(kOperationsPerTask / operations), 1, n_heads_);
         for (int64_t head = 0; head < n_heads_; head += heads) {
           task.head_begin = static_cast<int>(head);
           task.head_end = static_cast<int>(std::min(head + heads, n_heads_));

@@ -1,5 +1,5 @@
-// hazgate.Mean and hazgate.Dense: what is behind the layers, in float32, a row at a time, so that no
-// text's result depends on how many others there are.
+// hazgate.Mean and hazgate.Dense: what is behind the layers, in float32, a row at a time, so that
+// no text's result depends on how many others there are.
 #include <algorithm>
 
 #include "op.h"

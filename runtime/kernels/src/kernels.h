@@ -31,10 +31,10 @@ struct PackedMatrix {
   // Whether no pair of neighbours in depth can exceed 16 bits when u8 x s8 products are added.
   bool pairs_fit;
   int8_t* weights;
-  int32_t* sums;   // of each packed column
-  float* scales;   // per packed column
-  float* bias;     // per packed column; zeros where there is none
-  float* zeros;    // as many, for who adds no bias
+  int32_t* sums;  // of each packed column
+  float* scales;  // per packed column
+  float* bias;    // per packed column; zeros where there is none
+  float* zeros;   // as many, for who adds no bias
 };
 
 // Rows of activations in 8 bits, from the least of a row (or 0) to its greatest:
@@ -69,10 +69,10 @@ struct Product {
 
 // Queries `query_begin` to `query_end` of one text against the text, for some heads.
 struct Attention {
-  const float* qkv;   // [tokens of the text, 3 x heads x width]
-  const float* cos;   // [positions, width / 2] or null
+  const float* qkv;  // [tokens of the text, 3 x heads x width]
+  const float* cos;  // [positions, width / 2] or null
   const float* sin;
-  float* output;      // [tokens of the text, heads x width]
+  float* output;  // [tokens of the text, heads x width]
   int64_t n_tokens;
   int64_t query_begin, query_end;
   int n_heads, width;
@@ -110,6 +110,12 @@ struct Kernels {
   void (*multiply_dense)(const DenseProduct&);
   size_t (*attention_scratch)(int64_t n_keys, int width);
   void (*attend)(const Attention&);
+
+  // What the processor can do at most, for benchmarks. Of the first two the result is how many
+  // multiplications and additions they were; `sink` takes what they came to.
+  int64_t (*dot_loop)(int64_t n, int32_t* sink);
+  int64_t (*fma_loop)(int64_t n, float* sink);
+  float (*read)(const float* values, int64_t n);
 };
 
 // Queries that share one preparation of keys and values.

@@ -78,8 +78,8 @@ class Linear {
         (matrices.size() != 2 || matrices[0].columns != matrices[1].columns)) {
       throw OpError("Linear: a gated activation takes two weights of one shape");
     }
-    norm_weight_ = Copy(runtime.Constant(info, kNormWeight, ort::kFloat, "norm weight"), depth,
-                        "norm weight");
+    norm_weight_ =
+        Copy(runtime.Constant(info, kNormWeight, ort::kFloat, "norm weight"), depth, "norm weight");
     norm_bias_ =
         Copy(runtime.Constant(info, kNormBias, ort::kFloat, "norm bias"), depth, "norm bias");
     balance_ = Copy(runtime.Constant(info, kBalance, ort::kFloat, "balance"), depth, "balance");
@@ -131,7 +131,8 @@ class Linear {
     if (rows <= kSerialRows) {
       quantise(0, rows);
     } else {
-      const int64_t n = std::min((rows + kRowsPerQuantisation - 1) / kRowsPerQuantisation, kMaxTasks);
+      const int64_t n =
+          std::min((rows + kRowsPerQuantisation - 1) / kRowsPerQuantisation, kMaxTasks);
       runtime_.ParallelFor(context, n, [&](size_t i) {
         quantise(rows * static_cast<int64_t>(i) / n, rows * static_cast<int64_t>(i + 1) / n);
       });

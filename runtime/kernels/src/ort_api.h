@@ -1,10 +1,10 @@
 // The few entries of ONNX Runtime's C API that are used here.
 //
-// ONNX Runtime publishes its header with its releases and in no package index. Its API is a table of
-// function pointers that is only ever appended to, so an entry is known by its place; each stands
-// here with the API version that it came in. ort_api_check.cc holds all of it against the official
-// header when one is given (-DHAZGATE_ORT_INCLUDE=...). Source: include/onnxruntime/core/session/
-// onnxruntime_c_api.h of microsoft/onnxruntime.
+// ONNX Runtime publishes its header with its releases and in no package index. Its API is a table
+// of function pointers that is only ever appended to, so an entry is known by its place; each
+// stands here with the API version that it came in. ort_api_check.cc holds all of it against the
+// official header when one is given (-DHAZGATE_ORT_INCLUDE=...). Source:
+// include/onnxruntime/core/session/ onnxruntime_c_api.h of microsoft/onnxruntime.
 #pragma once
 
 #include <cstddef>
@@ -41,33 +41,33 @@ enum AllocatorType { kArena = 1 };
 
 // Places in the table.
 enum Slot : size_t {
-  kCreateStatus = 0,                   // 1
-  kGetErrorMessage = 2,                // 1
-  kCreateCustomOpDomain = 26,          // 1
-  kCustomOpDomainAdd = 27,             // 1
-  kAddCustomOpDomain = 28,             // 1
-  kGetTensorMutableData = 51,          // 1
-  kGetTensorElementType = 60,          // 1
-  kGetDimensionsCount = 61,            // 1
-  kGetDimensions = 62,                 // 1
-  kGetTensorTypeAndShape = 65,         // 1
-  kCreateCpuMemoryInfo = 69,           // 1
-  kAllocatorAlloc = 75,                // 1
-  kAllocatorFree = 76,                 // 1
-  kKernelInfoGetAttributeFloat = 85,   // 1
-  kKernelInfoGetAttributeInt64 = 86,   // 1
-  kKernelContextGetInputCount = 88,    // 1
-  kKernelContextGetOutputCount = 89,   // 1
-  kKernelContextGetInput = 90,         // 1
-  kKernelContextGetOutput = 91,        // 1
-  kReleaseStatus = 93,                 // 1
-  kReleaseMemoryInfo = 94,             // 1
-  kReleaseShapeInfo = 99,              // 1
-  kReleaseAllocator = 132,             // 5
-  kKernelInfoGetInputCount = 230,      // 14
-  kKernelInfoGetConstantInput = 249,   // 15
-  kKernelContextGetAllocator = 253,    // 15
-  kKernelContextParallelFor = 274,     // 17
+  kCreateStatus = 0,                  // 1
+  kGetErrorMessage = 2,               // 1
+  kCreateCustomOpDomain = 26,         // 1
+  kCustomOpDomainAdd = 27,            // 1
+  kAddCustomOpDomain = 28,            // 1
+  kGetTensorMutableData = 51,         // 1
+  kGetTensorElementType = 60,         // 1
+  kGetDimensionsCount = 61,           // 1
+  kGetDimensions = 62,                // 1
+  kGetTensorTypeAndShape = 65,        // 1
+  kCreateCpuMemoryInfo = 69,          // 1
+  kAllocatorAlloc = 75,               // 1
+  kAllocatorFree = 76,                // 1
+  kKernelInfoGetAttributeFloat = 85,  // 1
+  kKernelInfoGetAttributeInt64 = 86,  // 1
+  kKernelContextGetInputCount = 88,   // 1
+  kKernelContextGetOutputCount = 89,  // 1
+  kKernelContextGetInput = 90,        // 1
+  kKernelContextGetOutput = 91,       // 1
+  kReleaseStatus = 93,                // 1
+  kReleaseMemoryInfo = 94,            // 1
+  kReleaseShapeInfo = 99,             // 1
+  kReleaseAllocator = 132,            // 5
+  kKernelInfoGetInputCount = 230,     // 14
+  kKernelInfoGetConstantInput = 249,  // 15
+  kKernelContextGetAllocator = 253,   // 15
+  kKernelContextParallelFor = 274,    // 17
 };
 
 // What an operator tells ONNX Runtime of itself; the fields of version 17, in their order.

@@ -10,7 +10,8 @@
 namespace hazgate {
 namespace {
 
-// 128 bits that tell contents apart; nobody who chooses weights has anything to gain by a collision.
+// 128 bits that tell contents apart; nobody who chooses weights has anything to gain by a
+// collision.
 struct Digest {
   uint64_t a = 0x9e3779b97f4a7c15, b = 0xc2b2ae3d27d4eb4f;
 
@@ -31,9 +32,7 @@ struct Digest {
     b = (b + word) * 0xc4ceb9fe1a85ec53;
     b ^= b >> 29;
   }
-  bool operator<(const Digest& other) const {
-    return std::tie(a, b) < std::tie(other.a, other.b);
-  }
+  bool operator<(const Digest& other) const { return std::tie(a, b) < std::tie(other.a, other.b); }
 };
 
 struct Owner {

@@ -10,8 +10,8 @@ ort::Status* Runtime::Error(const std::string& message) const {
 
 void Runtime::Check(ort::Status* status) const {
   if (status == nullptr) return;
-  const std::string message = Plain<const char*>(Slot::kGetErrorMessage,
-                                                 static_cast<const ort::Status*>(status));
+  const std::string message =
+      Plain<const char*>(Slot::kGetErrorMessage, static_cast<const ort::Status*>(status));
   Plain<void>(Slot::kReleaseStatus, status);
   throw OpError(message);
 }

@@ -1,12 +1,16 @@
 """Each operator of hazgate-kernels on each instruction set that is here, against float64."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from onnx import TensorProto
+from scipy.special import erf
 
 from tests.support.kernels import (
     INSTRUCTION_SETS,
@@ -14,6 +18,7 @@ from tests.support.kernels import (
     LinearCase,
     library,
     rotary_tables,
+    session,
 )
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
@@ -271,6 +276,115 @@ def test_inputs_that_do_not_fit_the_weights_are_errors_of_linear(kernels: Path) 
     feeds = {"x": np.ones((2, 8), dtype=np.float32), "residual": np.ones((3, 4), dtype=np.float32)}
     with pytest.raises(Exception, match="the residual has another shape"):
         _case(has_residual=True).session(kernels).run(None, feeds)
+
+
+def _float_session(
+    kernels: Path,
+    op_type: str,
+    inputs: Mapping[str, int],
+    constants: Mapping[str, NDArray[np.float32]],
+    attributes: Mapping[str, float],
+    threads: int,
+) -> onnxruntime.InferenceSession:
+    return session(
+        kernels,
+        op_type,
+        [*inputs, *constants],
+        ["y"],
+        inputs,
+        constants,
+        attributes,
+        threads=threads,
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(lengths=LENGTHS, width=st.sampled_from([1, 7, 16, 50, 64]), has_norm=st.booleans())
+def test_mean_is_what_it_says_and_the_same_to_the_last_bit_alone(
+    kernels: Path, lengths: list[int], width: int, has_norm: bool
+) -> None:
+    random = np.random.default_rng(width)
+    # A text of several parts, too, which threads share.
+    texts = [_some(random, n, width) for n in [*lengths, 600]]
+    weight = _some(random, width)
+    types = {"x": TensorProto.FLOAT, "ends": TensorProto.INT64}
+
+    def run(chosen: list[NDArray[np.float32]], threads: int) -> NDArray[np.float32]:
+        node = _float_session(
+            kernels,
+            "Mean",
+            types,
+            {"weight": weight} if has_norm else {},
+            {"epsilon": 1e-5},
+            threads,
+        )
+        ends = np.cumsum([len(text) for text in chosen]).astype(np.int64)
+        (y,) = node.run(None, {"x": np.concatenate(chosen), "ends": ends})
+        return np.asarray(y)
+
+    together = run(texts, 3)
+    for row, text in zip(together, texts, strict=True):
+        np.testing.assert_array_equal(row, run([text], 1)[0])
+        rows = text.astype(np.float64)
+        if has_norm:
+            deviation = np.sqrt(rows.var(axis=1, keepdims=True) + 1e-5)
+            rows = (rows - rows.mean(axis=1, keepdims=True)) / deviation * weight
+        np.testing.assert_allclose(row, rows.mean(axis=0), rtol=0, atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    n_rows=st.integers(1, 9),
+    depth=st.sampled_from([1, 5, 64]),
+    columns=st.sampled_from([1, 2, 9, 64, 130]),
+    has_bias=st.booleans(),
+    activation=st.sampled_from([0, 1]),
+)
+def test_dense_is_what_it_says_and_the_same_to_the_last_bit_alone(
+    kernels: Path, n_rows: int, depth: int, columns: int, has_bias: bool, activation: int
+) -> None:
+    random = np.random.default_rng(n_rows)
+    x, weight, bias = (
+        _some(random, n_rows, depth),
+        _some(random, depth, columns),
+        _some(random, columns),
+    )
+
+    def run(rows: NDArray[np.float32], threads: int) -> NDArray[np.float32]:
+        constants = {"weight": weight} | ({"bias": bias} if has_bias else {})
+        node = _float_session(
+            kernels,
+            "Dense",
+            {"x": TensorProto.FLOAT},
+            constants,
+            {"activation": activation},
+            threads,
+        )
+        (y,) = node.run(None, {"x": rows})
+        return np.asarray(y)
+
+    together = run(x, 3)
+    expected = x.astype(np.float64) @ weight + (bias if has_bias else 0)
+    if activation:
+        expected = 0.5 * expected * (1 + erf(expected / np.sqrt(2)))
+    np.testing.assert_allclose(together, expected, rtol=0, atol=1e-4)
+    for i in range(n_rows):
+        np.testing.assert_array_equal(together[i], run(x[i : i + 1], 1)[0])
+
+
+def test_hostile_shapes_are_errors_of_mean_and_dense(kernels: Path) -> None:
+    types = {"x": TensorProto.FLOAT, "ends": TensorProto.INT64}
+    mean = _float_session(kernels, "Mean", types, {}, {"epsilon": 1e-5}, 1)
+    x = np.zeros((4, 3), dtype=np.float32)
+    for ends in ([3, 2], [-1], [5]):
+        with pytest.raises(Exception, match="ends must rise"):
+            mean.run(None, {"x": x, "ends": np.array(ends, dtype=np.int64)})
+    with pytest.raises(Exception, match="must be \\[tokens, width\\]"):
+        mean.run(None, {"x": x[0], "ends": np.array([1], dtype=np.int64)})
+    weight = {"weight": np.zeros((2, 5), dtype=np.float32)}
+    dense = _float_session(kernels, "Dense", {"x": TensorProto.FLOAT}, weight, {"activation": 0}, 1)
+    with pytest.raises(Exception, match="its weight \\[depth, columns\\]"):
+        dense.run(None, {"x": x})
 
 
 def test_an_instruction_set_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

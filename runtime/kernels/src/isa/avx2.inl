@@ -17,7 +17,9 @@ inline I LoadI(const void* p) { return _mm256_loadu_si256(static_cast<const I*>(
 inline I Times(I a, int32_t b) { return _mm256_mullo_epi32(a, _mm256_set1_epi32(b)); }
 inline F ToFloat(I a) { return _mm256_cvtepi32_ps(a); }
 // Of a < b, x; else y.
-inline F Below(F a, F b, F x, F y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+inline F Below(F a, F b, F x, F y) {
+  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 inline I Broadcast4(const uint8_t* p) {
   int32_t four;
   __builtin_memcpy(&four, p, 4);
@@ -52,7 +54,8 @@ inline F Exp2(F x) {
   p = _mm256_fmadd_ps(p, f, All(2.402264791363012e-1f));
   p = _mm256_fmadd_ps(p, f, All(6.931472028550421e-1f));
   p = _mm256_fmadd_ps(p, f, All(1.0f));
-  const I power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+  const I power =
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   return Below(x, All(-126.f), All(0.f), p * _mm256_castsi256_ps(power));
 }
 

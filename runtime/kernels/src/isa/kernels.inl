@@ -171,7 +171,8 @@ void Pack(const int8_t* const* weights, const int* columns, int n_weights, Packe
 
 template <int kR, int kV, Activation kA, int kPrefetch, bool kExactPairs>
 void Tile(const QuantisedRows& rows, const int8_t* b, const PackedMatrix& m, int first_column,
-          const float* bias, const float* residual, float* out, int64_t out_stride, const int8_t* next) {
+          const float* bias, const float* residual, float* out, int64_t out_stride,
+          const int8_t* next) {
   const uint8_t* a = rows.values;
   const int depth = m.padded_depth;
   I c[kR][kV];
@@ -249,8 +250,8 @@ void MultiplyTiles(const Product& p) {
     const int8_t* b = m.weights + panel * panel_bytes;
     const int first = panel * out_panel;
     const int valid = out_columns - first < out_panel ? out_columns - first : out_panel;
-    // A tile reads a panel faster than memory gives the next one: the first tiles ask for it, one or
-    // two lines for every four of depth.
+    // A tile reads a panel faster than memory gives the next one: the first tiles ask for it, one
+    // or two lines for every four of depth.
     const int lines = n_tiles <= 2 ? 2 : 1;
     const int64_t asked = static_cast<int64_t>(m.padded_depth) / 4 * 64 * lines;
     for (int64_t t = 0; t < n_tiles; ++t) {
@@ -360,7 +361,7 @@ constexpr float kNever = -1e30f;
 // Queries [rows][width], keys in blocks [key / kLanes][width][kLanes], values [keys][width].
 struct Prepared {
   float *queries, *keys, *values, *scores, *rows;
-  int width;            // a multiple of kLanes
+  int width;  // a multiple of kLanes
   int64_t score_stride;
 };
 
@@ -599,19 +600,59 @@ void Attend(const Attention& a) {
   }
 }
 
+// ---------------------------------------------------------------- peaks
+
+constexpr int kChains = 12;
+
+int64_t DotLoop(int64_t n, int32_t* sink) {
+  const int64_t operations = n * kChains * kLanes * 4 * 2;
+  I c[kChains];
+  alignas(64) int32_t bytes[kLanes];
+  for (int i = 0; i < kLanes; ++i) bytes[i] = 0x01020304;
+  const I a = LoadI(bytes), b = LoadI(bytes);
+#pragma GCC unroll 16
+  for (int i = 0; i < kChains; ++i) c[i] = a;
+  for (; n > 0; --n) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kChains; ++i) Dot<false>(c[i], a, b);
+  }
+  alignas(64) float lanes[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kChains; ++i) {
+    Store(lanes, ToFloat(c[i]));
+    *sink += static_cast<int32_t>(lanes[0]) & 1;
+  }
+  return operations;
+}
+
+int64_t FmaLoop(int64_t n, float* sink) {
+  const int64_t operations = n * kChains * kLanes * 2;
+  F c[kChains];
+  const F a = All(0.999f), b = All(0.001f);
+#pragma GCC unroll 16
+  for (int i = 0; i < kChains; ++i) c[i] = a;
+  for (; n > 0; --n) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kChains; ++i) Fma(c[i], a, b);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kChains; ++i) *sink += Sum(c[i]);
+  return operations;
+}
+
+float Read(const float* values, int64_t n) {
+  F c[4] = {All(0.f), All(0.f), All(0.f), All(0.f)};
+  for (int64_t i = 0; i + 4 * kLanes <= n; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) c[j] = c[j] + Load(values + i + j * kLanes);
+  }
+  return Sum(c[0] + c[1] + c[2] + c[3]);
+}
+
 }  // namespace
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    kName,
-    kVectors * kLanes,
-    kGatedVectors * kLanes,
-    kRows,
-    Pack,
-    Quantise,
-    Multiply,
-    AddRows,
-    MultiplyDense,
-    AttentionScratch,
-    Attend,
+    kName,   kVectors * kLanes, kGatedVectors * kLanes, kRows,  Pack,    Quantise, Multiply,
+    AddRows, MultiplyDense,     AttentionScratch,       Attend, DotLoop, FmaLoop,  Read,
 };

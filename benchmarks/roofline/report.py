@@ -1,0 +1,80 @@
+"""Table and plot of a run, made from its results and nothing else."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.markdown import table
+from benchmarks.roofline.results import Roofline
+
+_COLOURS = {"linear": "#0072B2", "attention": "#D55E00"}
+_MARKERS = {"qkv": "o", "out": "s", "gated": "^", "down": "D", "global": "P", "local": "v"}
+
+
+def roofline_table(results: Roofline) -> str:
+    """Each operator: milliseconds, times faster than ONNX Runtime's, share of the bound."""
+    tokens = sorted({step.tokens for step in results.steps})
+    by_name = {(step.name, step.tokens): step for step in results.steps}
+    names = dict.fromkeys(step.name for step in results.steps)
+    body = []
+    for name in names:
+        cells = []
+        for n in tokens:
+            step = by_name[name, n]
+            cells.append(
+                f"{step.ours_ms:.3g} ({step.onnxruntime_ms / step.ours_ms:.2f}×, "
+                f"{results.bound_ms(step) / step.ours_ms:.0%})"
+            )
+        body.append((by_name[name, tokens[0]].title, *cells))
+    peaks = results.peaks
+    return (
+        f"{results.instruction_set} on {results.machine.summary}, {results.threads} threads; bare "
+        f"loops reach int8 {peaks['int8'] / 1e9:.0f} G/s and float32 {peaks['fp32'] / 1e9:.0f} "
+        f"G/s, memory gives {peaks['memory'] / 1e9:.0f} GB/s. {results.date}, "
+        f"`{results.command}`.\n\n"
+        + table(
+            (
+                "ms (times faster than ONNX Runtime, share of the bound)",
+                *(f"{n} tokens" for n in tokens),
+            ),
+            body,
+        )
+    )
+
+
+def draw_roofline(results: Roofline, file: Path) -> None:
+    """Writes a PNG: operations a second over operations a byte, under the processor's limits."""
+    intensity = np.logspace(0, 4, 200)
+    memory = results.peaks["memory"]
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        for kind, peak in (("linear", "int8"), ("attention", "fp32")):
+            limit = np.minimum(results.peaks[peak], intensity * memory) / 1e9
+            axes.plot(intensity, limit, color=_COLOURS[kind], linewidth=1)
+            axes.annotate(
+                f"{peak}, bare loop",
+                (intensity[-1], limit[-1]),
+                ha="right",
+                va="bottom",
+                color=_COLOURS[kind],
+            )
+        for name, marker in _MARKERS.items():
+            own = [step for step in results.steps if step.name == name]
+            colour = _COLOURS[own[0].kind]
+            x = [step.operations / step.moved_bytes for step in own]
+            y = [step.operations / step.ours_ms / 1e6 for step in own]
+            theirs = [step.operations / step.onnxruntime_ms / 1e6 for step in own]
+            axes.scatter(x, theirs, marker=marker, edgecolors=colour, facecolors="none", zorder=3)
+            axes.scatter(x, y, marker=marker, color=colour, label=own[0].title, zorder=4)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("operations a byte")
+        axes.set_ylabel("G operations a second")
+        axes.set_title(
+            "One layer's operators: filled hazgate-kernels, hollow ONNX Runtime", fontsize=10
+        )
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        figure.savefig(file)
