@@ -10,7 +10,7 @@ from hazgate.bundle import Bundle
 from hazgate.canaries import check_canaries, tolerance_of
 from hazgate.engine import Engine, Shapes, canaries_of
 from hazgate.errors import BundleError, HazgateError
-from hazgate.kernels import has_fast_kernels
+from hazgate.kernels import has_fast_kernels, instruction_set, kernels_library
 from hazgate.providers.choose import Placement, choose_placement, host_problems
 from hazgate.providers.host import Host
 from hazgate.providers.table import CPU
@@ -92,6 +92,8 @@ def diagnose(
     )
     if name is None:
         return Diagnosis(checks=tuple(found))
+    if any(level.variants[name].kind == "fused" for level in bundle.manifest.levels.values()):
+        attempt("kernels", kernels_library, lambda found: f"{instruction_set()}, {found.name}")
     engine = Engine(placement=placement, host=host, threads=default_threads(), shapes=shapes)
     for level in bundle.manifest.levels:
         found += _level_checks(bundle, level, name, engine, attempt)

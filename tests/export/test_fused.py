@@ -1,6 +1,7 @@
 """Graphs of hazgate-kernels' operators: near PyTorch, and the same to the last bit anywhere."""
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from hazgate import BundleError, kernels
 from hazgate.batching import pad
+from hazgate.doctor import diagnose
 from hazgate.manifest import TokenizerSpec
 from hazgate.session import OrtSession
 from hazgate_export import build as build_module
@@ -186,7 +188,7 @@ def test_without_the_kernels_a_fused_graph_is_refused_with_the_cure(
     subject: Callable[[str], Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = subject("bert").write(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "hazgate_kernels", None)
+    monkeypatch.setitem(sys.modules, "hazgate_kernels", None)
     with pytest.raises(BundleError, match=r"Install hazgate\[fast\]"):
         _session(file)
 
@@ -218,9 +220,25 @@ def test_a_build_without_the_kernels_leaves_the_fused_variant_out_and_says_so(
         build(load_recipe(recipe), tmp_path / "other", LocalSources())
 
 
+def test_the_doctor_says_which_kernels_a_fused_variant_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, recipe = write_family(tmp_path, "bert")
+    root = build(load_recipe(recipe), tmp_path / "bundle", LocalSources()).bundle.root
+    well = diagnose(root, providers="cpu", variant="cpu-fused")
+    assert well.healthy, well
+    said = {check.name: check.found for check in well.checks}
+    assert str(kernels.instruction_set()) in said["kernels"]
+    assert "kernels" not in {c.name for c in diagnose(root, providers="cpu", variant="cpu").checks}
+    monkeypatch.setitem(sys.modules, "hazgate_kernels", None)
+    ill = diagnose(root, providers="cpu", variant="cpu-fused")
+    assert "Install hazgate[fast]" in {c.name: c.found for c in ill.checks}["kernels"]
+    assert not ill.healthy
+
+
 def test_what_is_not_installed_is_not_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels.instruction_set.cache_clear()
-    monkeypatch.setitem(__import__("sys").modules, "hazgate_kernels", None)
+    monkeypatch.setitem(sys.modules, "hazgate_kernels", None)
     try:
         assert kernels.instruction_set() is None
         assert not kernels.has_fast_kernels()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +128,15 @@ def test_memory_of_window_layers_grows_with_the_length_and_not_with_its_square(
 def test_no_mask_of_the_whole_square_is_left_for_the_windows(blocked: Portable) -> None:
     model = onnx.load(blocked.graph, load_external_data=False)
     assert not [node.name for node in model.graph.node if node.op_type in ("Abs", "If")]
+
+
+def test_operators_that_this_process_has_registered_are_none_of_the_views(
+    blocked: Portable,
+) -> None:
+    kernels = pytest.importorskip("hazgate_kernels")
+    onnxruntime.SessionOptions().register_custom_ops_library(str(kernels.library_path()))
+    view = provider_view(blocked.graph, {"batch": 1, "sequence": 32})
+    assert "hazgate" not in {imported.domain for imported in view.opset_import}
 
 
 @pytest.mark.parametrize("n_tokens", [32, 1024])

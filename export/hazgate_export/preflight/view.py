@@ -64,7 +64,13 @@ def _optimised(graph: Path, dimensions: Mapping[str, int], folder: Path) -> Mode
         ort.InferenceSession(str(graph), options, providers=[CPU], enable_fallback=False)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise BundleError(f"{graph.name} cannot be opened: {error}") from error
-    return onnx.load(folder / "view.onnx", load_external_data=False)
+    view = onnx.load(folder / "view.onnx", load_external_data=False)
+    # ONNX Runtime lists every domain that this process has registered operators of, too.
+    used = {"", *(node.domain for node in view.graph.node)}
+    imports = [imported for imported in view.opset_import if imported.domain in used]
+    del view.opset_import[:]
+    view.opset_import.extend(imports)
+    return view
 
 
 def _rename_type(model: ModelProto, old: int, new: int) -> bool:

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "op.h"
+#include "packed.h"
 
 using hazgate::Runtime;
 namespace ort = hazgate::ort;
@@ -56,4 +57,9 @@ hazgate_kernels_peak(int kind, int64_t n, const float* values) {
   }
   // Never so, which compilers do not know: nothing of the work may be left out.
   return floats == 1e38f && integers == -1 ? 0 : done;
+}
+
+// How many weight matrices are packed in this process, for all sessions together.
+extern "C" __attribute__((visibility("default"))) int64_t hazgate_kernels_packed() {
+  return hazgate::PackedMatrices();
 }

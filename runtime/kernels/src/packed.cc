@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <new>
@@ -65,7 +66,21 @@ std::map<Digest, std::weak_ptr<const PackedMatrix>>& Known() {
   return *known;
 }
 
+// Drops what nobody holds any more.
+void Forget() {
+  auto& known = Known();
+  for (auto it = known.begin(); it != known.end();) {
+    it = it->second.expired() ? known.erase(it) : std::next(it);
+  }
+}
+
 }  // namespace
+
+int64_t PackedMatrices() {
+  const std::lock_guard<std::mutex> hold(Lock());
+  Forget();
+  return static_cast<int64_t>(Known().size());
+}
 
 std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
                                          const std::vector<StoredMatrix>& matrices,
@@ -84,6 +99,7 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
   if (bias) digest.Add(bias, sizeof(float) * columns);
 
   const std::lock_guard<std::mutex> hold(Lock());
+  Forget();
   std::weak_ptr<const PackedMatrix>& known = Known()[digest];
   if (auto packed = known.lock()) return packed;
 

@@ -21,4 +21,7 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
                                          const std::vector<StoredMatrix>& matrices,
                                          const float* bias, Activation activation);
 
+// How many of them are held in this process.
+int64_t PackedMatrices();
+
 }  // namespace hazgate

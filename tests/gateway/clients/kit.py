@@ -1,20 +1,19 @@
 """What the suites of real clients share: their environments, processes, set-ups and a model."""
 
-import hashlib
 import json
 import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
-import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+
+from tests.support.environments import environment
 
 ROOT = Path(__file__).parents[3]
 SERVING_PAGE = ROOT / "runtime" / "SERVING.md"
@@ -28,29 +27,13 @@ REQUIREMENTS = {
     "schemathesis": "schemathesis==4.32.5",
     "triton": "tritonclient[grpc,http]==2.73.0",
 }
-_INSTALL_S = 900
 _START_S = 120
 _LOG_TAIL = 3000
 
 
 def programs(client: str) -> Path:
     """The bin folder of an environment with `client` alone, made once and kept below build/."""
-    requirement = REQUIREMENTS[client]
-    key = hashlib.sha256(f"{sys.version} {requirement}".encode()).hexdigest()[:12]
-    folder = ROOT / "build" / "clients" / f"{client}-{key}"
-    installed = folder / "installed"
-    if not installed.exists():
-        venv.create(folder, clear=True, symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", os.fspath(folder / "bin" / "python")]
-        done = subprocess.run(
-            [*pip, "install", "--quiet", "--disable-pip-version-check", requirement],
-            capture_output=True,
-            timeout=_INSTALL_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        installed.touch()
-    return folder / "bin"
+    return environment(REQUIREMENTS[client])
 
 
 def set_up(title: str, language: str) -> str:

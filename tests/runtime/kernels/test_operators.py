@@ -1,5 +1,7 @@
 """Each operator of hazgate-kernels on each instruction set that is here, against float64."""
 
+import ctypes
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -389,6 +391,21 @@ def test_hostile_shapes_are_errors_of_mean_and_dense(kernels: Path) -> None:
 
 def test_an_instruction_set_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library("abacus") is None
+
+
+def test_sessions_of_the_same_weights_share_one_packed_copy(kernels: Path) -> None:
+    packed = ctypes.CDLL(str(kernels)).hazgate_kernels_packed
+    packed.restype = ctypes.c_int64
+    gc.collect()
+    before = packed()
+    one, other = _case(depth=12), _case(depth=13)
+    held = [one.session(kernels), one.session(kernels), one.session(kernels, threads=1)]
+    assert packed() == before + 1
+    held.append(other.session(kernels))
+    assert packed() == before + 2
+    held.clear()
+    gc.collect()
+    assert packed() == before
 
 
 def test_pairs_that_saturate_in_sixteen_bits_are_exact(kernels: Path) -> None:

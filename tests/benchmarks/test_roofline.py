@@ -1,0 +1,70 @@
+"""The roofline's table and plot say what its results say, by numbers that are checked by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.machine import Machine
+from benchmarks.results import SCHEMA_VERSION, load, save
+from benchmarks.roofline.nodes import STEPS
+from benchmarks.roofline.report import draw_roofline, roofline_table
+from benchmarks.roofline.results import Roofline, StepTimes
+
+PEAKS = {"int8": 2e12, "fp32": 5e11, "memory": 5e10}
+
+
+def _results() -> Roofline:
+    return Roofline(
+        schema_version=SCHEMA_VERSION,
+        date="2026-01-01",
+        command="make toy",
+        machine=Machine(
+            cpu="toy", isa=(), processors=2, memory_gb=1, is_virtual=False, os="toy", versions={}
+        ),
+        threads=2,
+        instruction_set="portable",
+        peaks=PEAKS,
+        steps=tuple(
+            StepTimes(
+                name=step.name,
+                title=step.title,
+                kind=step.kind,
+                tokens=64,
+                ours_ms=2.0,
+                onnxruntime_ms=3.0,
+                operations=2e9,
+                moved_bytes=1e6,
+            )
+            for step in STEPS
+        ),
+    )
+
+
+def test_a_steps_bound_is_its_operations_or_its_bytes() -> None:
+    results = _results()
+    linear, attention = (
+        next(s for s in results.steps if s.kind == kind) for kind in ("linear", "attention")
+    )
+    assert results.bound_ms(linear) == pytest.approx(1.0)
+    assert results.bound_ms(attention) == pytest.approx(4.0)
+
+
+def test_the_table_gives_time_ratio_and_share(tmp_path: Path) -> None:
+    save(_results(), tmp_path / "roofline.json")
+    table = roofline_table(load(Roofline, tmp_path / "roofline.json"))
+    assert "| norm, Q, K and V | 2 (1.50×, 50%) |" in table
+    assert "int8 2000 G/s" in table
+    draw_roofline(_results(), tmp_path / "roofline.png")
+    assert (tmp_path / "roofline.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("tokens", "pairs"), [(1, 1), (64, 64 * 64), (200, 200 * 129 - 64 * 65)])
+def test_a_window_counts_the_pairs_that_it_sees(tokens: int, pairs: int) -> None:
+    local = next(step for step in STEPS if step.window is not None)
+    assert local.operations(tokens) == 4 * 768 * pairs
+
+
+def test_a_product_counts_a_multiplication_and_an_addition_for_each_weight() -> None:
+    qkv = STEPS[0]
+    assert qkv.operations(2) == 2 * 2 * 768 * 2304
+    assert qkv.moved_bytes(1) == 768 * 2304 + 4 * (768 + 2304)
