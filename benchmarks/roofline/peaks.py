@@ -11,7 +11,7 @@ import hazgate_kernels
 import numpy as np
 
 _INT8, _FLOAT32, _READ = 0, 1, 2
-_ITERATIONS = 1_000_000
+_ITERATIONS = 20_000_000
 # Beyond every cache.
 _READ_FLOATS = 64 * 1024 * 1024
 _ROUNDS = 7

@@ -248,6 +248,9 @@ void CheckAll(const Kernels& k) {
     CheckAttention(k, n, 1, 20, 8, false);
     CheckAttention(k, n, 1, 32, 64, true);
   }
+  // Beyond the keys that are taken at once, under windows that lie across their border.
+  CheckAttention(k, 1050, 1, 8, 64, true);
+  CheckAttention(k, 1100, 1, 8, -1, false);
   CheckFloats(k, 3, 50, 70);
   CheckFloats(k, 1, 9, 2);
 }

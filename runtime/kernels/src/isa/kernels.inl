@@ -28,6 +28,12 @@ inline F Gelu(F x) {
   return Below(x, All(0.f), scaled, x - scaled);
 }
 
+inline float Exp2One(float x) {
+  alignas(64) float all[kLanes];
+  Store(all, Exp2(All(x)));
+  return all[0];
+}
+
 inline float GeluOne(float x) {
   alignas(64) float all[kLanes];
   Store(all, Gelu(All(x)));
@@ -368,13 +374,21 @@ struct Prepared {
 // An odd number of lines, so that rows of scores do not fall on one another in the cache.
 inline int64_t KeyStride(int64_t keys) { return RoundUp(keys, kLanes) / 16 * 16 + 16 + 16; }
 
+// Keys that meet all queries of a chunk before the next are taken; blocks begin at its multiples.
+constexpr int64_t kKeysAtOnce = 1024;
+
+inline int64_t ScoreStride(int64_t keys) {
+  return KeyStride(keys < kKeysAtOnce ? keys : kKeysAtOnce);
+}
+
 inline int PaddedWidth(int width) { return static_cast<int>(RoundUp(width, kLanes)); }
 
 size_t AttentionScratch(int64_t n_keys, int width) {
   // Some lanes for keys before the first that is seen, some behind the last.
   const int64_t keys = KeyStride(n_keys + kLanes);
   const int64_t w = PaddedWidth(width);
-  return static_cast<size_t>((2 * keys + kQueryChunk + kLanes) * w + kTileRows * keys + 4 * 16);
+  return static_cast<size_t>((2 * keys + kQueryChunk + kLanes) * w +
+                             kTileRows * ScoreStride(n_keys + kLanes));
 }
 
 template <int kR, int kV>
@@ -403,9 +417,10 @@ inline void Scores(const float* q, const float* keys, int width, float* out, int
   }
 }
 
+// Adds the values that the weights mix to `keep` times what `out` holds, or writes them.
 template <int kR, int kV>
 inline void Mix(const float* weights, int64_t stride, const float* values, int width, int64_t keys,
-                const float* inverse, float* out, int64_t out_stride, int valid) {
+                const float* keep, float* out, int64_t out_stride, int valid) {
   F c[kR][kV];
 #pragma GCC unroll 16
   for (int r = 0; r < kR; ++r) {
@@ -427,28 +442,29 @@ inline void Mix(const float* weights, int64_t stride, const float* values, int w
   for (int r = 0; r < kR; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kV; ++v) {
-      const F y = c[r][v] * All(inverse[r]);
-      if ((v + 1) * kLanes <= valid) {
-        Store(out + r * out_stride + v * kLanes, y);
-      } else {
-        alignas(64) float some[kLanes];
-        Store(some, y);
-        for (int i = 0; v * kLanes + i < valid; ++i) out[r * out_stride + v * kLanes + i] = some[i];
+      float* to = out + r * out_stride + v * kLanes;
+      const int here = valid - v * kLanes;
+      if (here >= kLanes) {
+        Store(to, keep ? Load(to) * All(keep[r]) + c[r][v] : c[r][v]);
+        continue;
       }
+      alignas(64) float some[kLanes];
+      Store(some, c[r][v]);
+      for (int i = 0; i < here; ++i) to[i] = keep ? to[i] * keep[r] + some[i] : some[i];
     }
   }
 }
 
 template <int kR>
 void MixRows(const float* weights, int64_t stride, const float* values, int width, int64_t keys,
-             const float* inverse, float* out, int64_t out_stride, int valid) {
+             const float* keep, float* out, int64_t out_stride, int valid) {
   int column = 0;
   for (; column + kMixVectors * kLanes <= width; column += kMixVectors * kLanes) {
-    Mix<kR, kMixVectors>(weights, stride, values + column, width, keys, inverse, out + column,
+    Mix<kR, kMixVectors>(weights, stride, values + column, width, keys, keep, out + column,
                          out_stride, valid - column);
   }
   for (; column < width; column += kLanes) {
-    Mix<kR, 1>(weights, stride, values + column, width, keys, inverse, out + column, out_stride,
+    Mix<kR, 1>(weights, stride, values + column, width, keys, keep, out + column, out_stride,
                valid - column);
   }
 }
@@ -527,15 +543,21 @@ void Prepare(const Attention& a, int head, int64_t base, int64_t end, const Prep
   }
 }
 
+inline int64_t Between(int64_t x, int64_t low, int64_t high) {
+  return x < low ? low : x > high ? high : x;
+}
+
+// What is known of a query's softmax: the greatest score so far, and the sum of the powers of two
+// of all scores less that.
+struct Seen {
+  float largest[kQueryChunk], sum[kQueryChunk];
+};
+
+// Some queries against the keys from `low` to `high`, the first of them or others after those.
 void AttendTile(const Attention& a, const Prepared& z, int64_t base, int64_t first, int rows,
-                float* out) {
+                int64_t low, int64_t high, bool is_first, float* out, Seen* seen) {
   const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
   const bool windowed = a.window >= 0;
-  int64_t low = 0, high = a.n_tokens;
-  if (windowed) {
-    low = first > a.window ? (first - a.window) / kLanes * kLanes : 0;
-    high = first + rows + a.window < a.n_tokens ? first + rows + a.window : a.n_tokens;
-  }
   const int64_t n = high - low, padded = RoundUp(n, kLanes);
   const float* q = z.queries + (first - a.query_begin) * z.width;
   constexpr std::make_integer_sequence<int, kScoreRows> all{};
@@ -546,30 +568,36 @@ void AttendTile(const Attention& a, const Prepared& z, int64_t base, int64_t fir
     below.scores += upper * z.score_stride;
     PickScores(lower, all)(below, q + upper * z.width, low - base, n);
   }
-  float inverse[kTileRows];
+  alignas(64) float keep[kTileRows];
   for (int r = 0; r < rows; ++r) {
     float* p = z.scores + r * z.score_stride;
-    const int64_t i = first + r;
-    const int64_t begin = windowed && i - a.window > low ? i - a.window - low : 0;
-    const int64_t end = windowed && i + a.window + 1 < high ? i + a.window + 1 - low : n;
+    const int64_t i = first + r, at = i - a.query_begin;
+    // Of these keys a query may see none.
+    const int64_t begin = windowed ? Between(i - a.window - low, 0, n) : 0;
+    const int64_t end = windowed ? Between(i + a.window + 1 - low, 0, n) : n;
     for (int64_t j = 0; j < begin; ++j) p[j] = kNever;
     for (int64_t j = end; j < padded; ++j) p[j] = kNever;
-    F largest = Load(p);
-    for (int64_t j = kLanes; j < padded; j += kLanes) largest = Max(largest, Load(p + j));
-    const F m = All(Largest(largest));
+    F greatest = Load(p);
+    for (int64_t j = kLanes; j < padded; j += kLanes) greatest = Max(greatest, Load(p + j));
+    float largest = Largest(greatest);
+    if (!is_first && seen->largest[at] > largest) largest = seen->largest[at];
+    const F m = All(largest);
     F sum = All(0.f);
     for (int64_t j = 0; j < padded; j += kLanes) {
       const F e = Exp2(Load(p + j) - m);
       Store(p + j, e);
       sum = sum + e;
     }
-    inverse[r] = 1.f / Sum(sum);
+    keep[r] = is_first ? 0.f : Exp2One(seen->largest[at] - largest);
+    seen->sum[at] = is_first ? Sum(sum) : seen->sum[at] * keep[r] + Sum(sum);
+    seen->largest[at] = largest;
   }
   const float* values = z.values + (low - base) * z.width;
-  PickMix(upper, all)(z.scores, z.score_stride, values, z.width, n, inverse, out, hidden, a.width);
+  const float* kept = is_first ? nullptr : keep;
+  PickMix(upper, all)(z.scores, z.score_stride, values, z.width, n, kept, out, hidden, a.width);
   if (lower) {
     PickMix(lower, all)(z.scores + upper * z.score_stride, z.score_stride, values, z.width, n,
-                        inverse + upper, out + upper * hidden, hidden, a.width);
+                        kept ? kept + upper : nullptr, out + upper * hidden, hidden, a.width);
   }
 }
 
@@ -582,7 +610,7 @@ void Attend(const Attention& a) {
   const int64_t keys = KeyStride(end - base);
   Prepared z;
   z.width = width;
-  z.score_stride = keys;
+  z.score_stride = ScoreStride(end - base);
   z.keys = a.scratch;
   z.values = z.keys + keys * width;
   z.queries = z.values + keys * width;
@@ -590,12 +618,29 @@ void Attend(const Attention& a) {
   z.scores = z.rows + kLanes * width;
   const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
   const int64_t n = a.query_end - a.query_begin, n_tiles = (n + kTileRows - 1) / kTileRows;
+  Seen seen;
   for (int head = a.head_begin; head < a.head_end; ++head) {
     Prepare(a, head, base, end, z);
-    for (int64_t t = 0; t < n_tiles; ++t) {
-      const int64_t first = a.query_begin + n * t / n_tiles;
-      const int rows = static_cast<int>(a.query_begin + n * (t + 1) / n_tiles - first);
-      AttendTile(a, z, base, first, rows, a.output + first * hidden + head * a.width);
+    float* out = a.output + a.query_begin * hidden + head * a.width;
+    // Keys and values of a block stay in the core's cache while all queries pass.
+    for (int64_t block = begin / kKeysAtOnce; block * kKeysAtOnce < end; ++block) {
+      for (int64_t t = 0; t < n_tiles; ++t) {
+        const int64_t at = n * t / n_tiles, first = a.query_begin + at;
+        const int rows = static_cast<int>(n * (t + 1) / n_tiles - at);
+        int64_t from = 0, to = a.n_tokens;
+        if (a.window >= 0) {
+          from = first > a.window ? (first - a.window) / kLanes * kLanes : 0;
+          to = first + rows + a.window < to ? first + rows + a.window : to;
+        }
+        const int64_t low = from > block * kKeysAtOnce ? from : block * kKeysAtOnce;
+        const int64_t high = to < (block + 1) * kKeysAtOnce ? to : (block + 1) * kKeysAtOnce;
+        if (low >= high) continue;
+        AttendTile(a, z, base, first, rows, low, high, low == from, out + at * hidden, &seen);
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      const float inverse = 1.f / seen.sum[i];
+      for (int d = 0; d < a.width; ++d) out[i * hidden + d] *= inverse;
     }
   }
 }
