@@ -144,11 +144,11 @@ class LinearCase:
         bias = 0.0 if self.norm_bias is None else self.norm_bias
         return np.asarray(centred / deviation * self.norm_weight + bias)
 
-    def expected(self, normed: Array, residual: Array | None) -> NDArray[np.float64]:
-        """The result of rows that are normed already.
+    def products(self, normed: Array) -> NDArray[np.float64]:
+        """What is behind the products and their bias, of rows that are normed already.
 
         Which step a value is rounded to is decided in float32, as the operator does; all that
-        follows is float64.
+        follows is float64. 16 bits are held against no rounding at all.
         """
         rows = normed if self.balance is None else normed * self.balance
         quantised = rows.astype(np.float64) if self.activation_bits == 16 else _quantised(rows)
@@ -157,8 +157,11 @@ class LinearCase:
             for weight, own in zip(self.weights, self.scales, strict=True)
         ]
         y = np.concatenate(products, axis=-1)
-        if self.bias is not None:
-            y = y + self.bias
+        return np.asarray(y if self.bias is None else y + self.bias)
+
+    def expected(self, normed: Array, residual: Array | None) -> NDArray[np.float64]:
+        """The result of rows that are normed already."""
+        y = self.products(normed)
         if self.activation:
             half = y.shape[-1] // 2
             first = y[..., :half] if self.activation == 2 else y
