@@ -14,7 +14,7 @@ OVERLOAD = LOADS[-1]
 
 # A rate of which less is answered in time is past saturation.
 _SHARE_IN_TIME = 0.9
-_RATE_STEP = 1.25
+_RATE_STEP = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 #include "packed.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -7,6 +8,11 @@
 #include <mutex>
 #include <new>
 #include <tuple>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 namespace hazgate {
 namespace {
@@ -65,6 +71,39 @@ std::map<Digest, std::weak_ptr<const PackedMatrix>>& Known() {
   static auto* known = new std::map<Digest, std::weak_ptr<const PackedMatrix>>();
   return *known;
 }
+
+#if defined(__linux__)
+// Whether every resident page there is the file's own, which nobody has written to.
+bool IsUnwrittenFile(uintptr_t begin, uintptr_t end, uintptr_t page) {
+  std::FILE* pages = std::fopen("/proc/self/pagemap", "re");
+  if (pages == nullptr) return false;
+  constexpr uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kOfFile = 1ull << 61;
+  bool is_file =
+      std::fseek(pages, static_cast<long>(begin / page * sizeof(uint64_t)), SEEK_SET) == 0;
+  int64_t n_present = 0;
+  for (uintptr_t at = begin; is_file && at < end; at += page) {
+    uint64_t entry = 0;
+    is_file = std::fread(&entry, sizeof(entry), 1, pages) == 1 && !(entry & kSwapped) &&
+              (!(entry & kPresent) || (entry & kOfFile));
+    n_present += (entry & kPresent) != 0;
+  }
+  std::fclose(pages);
+  // They have just been read.
+  return is_file && n_present > 0;
+}
+
+// Gives the pages of a mapped file back, if that is what lies there: what was packed is not read
+// again, and what is not resident is still in the file.
+void ReleasePages(const void* data, size_t n) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + n) / page * page;
+  if (begin >= end || !IsUnwrittenFile(begin, end, page)) return;
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+#else
+void ReleasePages(const void*, size_t) {}
+#endif
 
 // Drops what nobody holds any more.
 void Forget() {
@@ -134,6 +173,9 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
       if (bias) m.bias[at] = bias[first + c];
     }
     first += matrices[i].columns;
+  }
+  for (const StoredMatrix& stored : matrices) {
+    ReleasePages(stored.weights, static_cast<size_t>(stored.depth) * stored.columns);
   }
   std::shared_ptr<const PackedMatrix> packed(owner, &m);
   known = packed;
