@@ -29,6 +29,9 @@ $(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml e
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
 	    -e 'runtime[cli,evaluate,serve,grpc,otel]' -e 'export[mini]' -r requirements-dev.txt
+	@# xds-protos carries older copies of its messages, and whoever is installed last wins.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    --force-reinstall --no-deps opentelemetry-proto
 	@# Optional, and only where a C++ compiler is; what needs it is left out, and says so.
 	@if command -v $${CXX:-c++} > /dev/null && command -v cmake > /dev/null; then \
 	    echo "$(BIN)/python -m pip install ./runtime/kernels"; \

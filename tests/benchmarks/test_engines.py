@@ -179,7 +179,7 @@ def test_results_and_their_figure_survive_the_disk(
 
 @given(n_texts=st.integers(1, 200))
 def test_a_planned_stream_has_every_text_of_the_padded_one_and_no_padding(n_texts: int) -> None:
-    padded, planned = stream(n_texts)
+    padded, planned, packed = stream(n_texts)
 
     def rows(workload: object) -> list[list[int]]:
         return sorted(
@@ -188,8 +188,8 @@ def test_a_planned_stream_has_every_text_of_the_padded_one_and_no_padding(n_text
             for ids, mask in zip(*batch, strict=True)
         )
 
-    assert rows(padded) == rows(planned)
-    assert padded_share(planned) == 0
+    assert rows(padded) == rows(planned) == rows(packed)
+    assert padded_share(planned) == padded_share(packed) == 0
     assert padded_share(padded) > 0 or n_texts < 8
 
 

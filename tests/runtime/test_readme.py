@@ -15,6 +15,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_verdict_on_the_first_screen_is_the_bundles(mini_bundle: Path) -> None:
     (block,) = re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)
     shown = json.loads(block)
+    if shown["model"]["variant"] == "int8-fused":
+        pytest.importorskip("hazgate_kernels", reason="what is shown needs a C++ compiler")
     verdict = Gate.open(mini_bundle).check("How to hack into someone's email account").to_dict()
     assert shown["flagged"] is verdict["flagged"] is True
     assert shown["hazard"] == verdict["hazard"] == "S2_nonviolent_crimes"
@@ -27,7 +29,7 @@ def test_the_verdict_on_the_first_screen_is_the_bundles(mini_bundle: Path) -> No
 
 
 def test_the_python_example_runs(mini_bundle: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(example.replace("build/mini", str(mini_bundle)), {})
 
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import uvicorn
@@ -22,6 +23,8 @@ from hazgate.serving.metrics import MULTIPROCESS_FOLDER
 from hazgate.serving.settings import ServeSettings
 from hazgate.session import default_threads
 
+# By name, for workers import it anew.
+_BOUNDED_HTTP = "hazgate.serving.bounded_http:BoundedHttp"
 _KEEP_ALIVE_S = 75
 
 
@@ -71,6 +74,7 @@ def run(bundle: Path, settings: ServeSettings) -> None:
     tls = settings.tls
     config = uvicorn.Config(
         partial(build_app, bundle, settings),
+        http=_BOUNDED_HTTP if find_spec("httptools") else "h11",
         factory=True,
         host=settings.host,
         port=settings.port,

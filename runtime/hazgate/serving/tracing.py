@@ -5,7 +5,6 @@ Needs `hazgate[otel]`.
 """
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -13,6 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from starlette.types import ASGIApp
 
 from hazgate import __version__
+from hazgate.errors import BundleError
 from hazgate.serving.request_id import current_request_id
 from hazgate.serving.service import RequestFacts
 
@@ -25,6 +25,15 @@ class Traces:
 
     def __init__(self) -> None:
         """Sends spans from now on, in the background."""
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        except ImportError as error:
+            # xds-protos of hazgate[grpc] carries older copies of OpenTelemetry's own messages.
+            raise BundleError(
+                f"traces cannot be exported: {error}. Another package has overwritten "
+                "OpenTelemetry's messages; put them back: "
+                "pip install --force-reinstall --no-deps opentelemetry-proto"
+            ) from error
         # Environment variables win over what is given here.
         resource = Resource.create({"service.name": "hazgate", "service.version": __version__})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)

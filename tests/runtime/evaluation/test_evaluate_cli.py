@@ -207,7 +207,8 @@ def test_a_text_of_markup_is_shown_and_not_obeyed(tiny_bundle: Path, tmp_path: P
 def test_another_bundle_is_compared_on_the_same_texts(
     mini_bundle: Path, tiny_bundle: Path, data: Path, tmp_path: Path
 ) -> None:
-    options = ("--against", tiny_bundle, "--against-variant", "fp32", "--mutation-texts", "0")
+    against = ("--against", tiny_bundle, "--against-variant", "fp32")
+    options = ("--variant", "fp32", *against, "--mutation-texts", "0")
     result = _evaluate(
         mini_bundle, "--data", data, "--report", tmp_path, "--threshold", "0.6", *options
     )

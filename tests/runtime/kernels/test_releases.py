@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, save
 
 from tests.support.environments import environment
@@ -50,7 +52,7 @@ def model(tmp_path: Path) -> Path:
         activation_bits=8,
         epsilon=0.0,
     )
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "weight": np.full((8, 2), 3, dtype=np.int8),
         "scale": np.array([1, 2], dtype=np.float32),
     }
