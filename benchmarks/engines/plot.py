@@ -13,8 +13,8 @@ from benchmarks.engines.results import EngineComparison, EngineFigures
 
 # Okabe and Ito's colours; ours are drawn thick, the peers thin.
 _COLORS = ("#999999", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#F0E442", "#D55E00")
-_OUR_COLORS = ("#0072B2", "#009E73")
-_MARKERS = "osDv^Px*h"
+_OUR_COLORS = ("#0072B2", "#009E73", "#882255")
+_MARKERS = "osDv^Px*hp<>"
 _TICKS_MS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 
 
