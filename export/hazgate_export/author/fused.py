@@ -72,7 +72,6 @@ def linear(
     weights: Sequence[tuple[str, Array]],
     *,
     norm: Norm | None = None,
-    balance: Array | None = None,
     bias: Array | None = None,
     residual: ir.Value | None = None,
     activation: Activation = "none",
@@ -86,7 +85,6 @@ def linear(
         weights: name and float32 [in, out] of up to three matrices, side by side; with
             "gated_gelu" two of one shape, GELU(first) x second.
         norm: taken of `x` first.
-        balance: multiplied into `x` where there is no norm that holds it.
         bias: float32 [sum of out].
         residual: float32, of the result's shape.
         activation: of the products.
@@ -95,7 +93,7 @@ def linear(
     Returns:
         float32 [tokens, sum of out], or half as wide.
     """
-    return _linear(g, x, weights, norm, balance, bias, residual, activation, bits, n_outputs=1)[0]
+    return _linear(g, x, weights, norm, bias, residual, activation, bits, n_outputs=1)[0]
 
 
 def norm_linear(
@@ -109,7 +107,7 @@ def norm_linear(
     bits: Bits = 8,
 ) -> tuple[ir.Value, ir.Value]:
     """As `linear`, and what the norm gave, float32 [tokens, in]."""
-    result, normed = _linear(g, x, weights, norm, None, bias, None, activation, bits, n_outputs=2)
+    result, normed = _linear(g, x, weights, norm, bias, None, activation, bits, n_outputs=2)
     return result, normed
 
 
@@ -118,7 +116,6 @@ def _linear(
     x: ir.Value,
     weights: Sequence[tuple[str, Array]],
     norm: Norm | None,
-    balance: Array | None,
     bias: Array | None,
     residual: ir.Value | None,
     activation: Activation,
@@ -140,7 +137,7 @@ def _linear(
         residual,
         optional(norm.weight if norm else None, "norm.weight"),
         optional(norm.bias if norm else None, "norm.bias"),
-        optional(norm.balance if norm else balance, "balance"),
+        optional(norm.balance if norm else None, "balance"),
         optional(bias, "bias"),
         *matrices,
         n_outputs=n_outputs,

@@ -98,7 +98,6 @@ struct Kernels {
   const char* name;
   int panel;        // columns of a panel, unless gated
   int gated_panel;  // columns of a gated panel
-  int rows;         // rows of a tile: fewer at a time waste registers
   void (*pack)(const int8_t* const* weights, const int* columns, int n_weights, PackedMatrix*);
   // Writes the norm's results of each row to `normed` if it is not null, and if `rest` is not null
   // what the result leaves of each row, quantised in its turn: 16 bits in two times 8.

@@ -33,7 +33,7 @@ struct ApiBase {
 // The newest entry that is used came in with this version: ONNX Runtime 1.17.
 constexpr uint32_t kApiVersion = 17;
 
-enum ErrorCode { kFail = 1, kInvalidArgument = 2 };
+enum ErrorCode { kInvalidArgument = 2 };
 enum ElementType { kFloat = 1, kInt8 = 3, kInt64 = 7 };
 enum Characteristic { kRequired = 0, kOptional = 1 };
 enum MemoryType { kDefaultMemory = 0 };

@@ -392,7 +392,7 @@ def test_hostile_shapes_are_errors_of_mean_and_dense(kernels: Path) -> None:
         dense.run(None, {"x": x})
 
 
-def test_an_instruction_set_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instruction_set_that_is_not_here_is_refused() -> None:
     assert library("abacus") is None
 
 

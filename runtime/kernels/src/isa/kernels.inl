@@ -698,6 +698,7 @@ float Read(const float* values, int64_t n) {
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    kName,   kVectors * kLanes, kGatedVectors * kLanes, kRows,  Pack,    Quantise, Multiply,
-    AddRows, MultiplyDense,     AttentionScratch,       Attend, DotLoop, FmaLoop,  Read,
+    kName,   kVectors * kLanes, kGatedVectors * kLanes, Pack,   Quantise, Multiply,
+    AddRows, MultiplyDense,     AttentionScratch,       Attend, DotLoop,  FmaLoop,
+    Read,
 };
