@@ -147,7 +147,7 @@ Examples:
     type=click.IntRange(min=1000),
     default=200_000,
     show_default=True,
-    help="Simulated for each number of workers.",
+    help="Simulated at least, for each number of workers.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
@@ -305,6 +305,7 @@ def _from_options(context: click.Context, n_lengths: int) -> Iterator[Assumption
             continue
         origin: Origin = "given" if _is_given(context, name) else "assumed"
         yield Assumption(name=parameter.opts[0].lstrip("-"), value=f"{value}", origin=origin)
+    from hazgate.planning.search import MAX_UTILISATION
     from hazgate.planning.service import OPENED_WINDOWS_SHARE
 
     fixed = {
@@ -312,6 +313,7 @@ def _from_options(context: click.Context, n_lengths: int) -> Iterator[Assumption
         "arrivals": "random, as many of each length as in the file",
         "texts shorter than any that was measured": "take what the shortest took",
         "queue of a worker": "as hazgate serve is set up by default",
+        "workers are busy": f"at most {MAX_UTILISATION:.0%} of the time",
     }
     for name, text in fixed.items():
         yield Assumption(name=name, value=text, origin="assumed")
@@ -339,14 +341,14 @@ def _answer_table(found: "Plan", qps: float, p99_ms: float) -> Table:
 
 
 def _runs_table(found: "Plan") -> Table:
-    table = Table(title="simulated")
-    heads = ("workers", "p50 ms", "p99 ms", "answered", "shed", "expired", "lost", "busy")
-    table.add_column("")
+    table = Table(title="simulated; shares in percent")
+    heads = ("workers", "p50 ms", "p99 ms", "answered", "shed", "late", "lost", "busy")
+    table.add_column("", no_wrap=True)
     for head in heads:
-        table.add_column(head, justify="right")
-    runs = {"without spare ones": found.needed, "all": found.whole}
+        table.add_column(head, justify="right", no_wrap=True)
+    runs = {"needed": found.needed, "all": found.whole}
     if found.with_loss is not None:
-        runs["all, the spare ones for failures end"] = found.with_loss
+        runs["some end"] = found.with_loss
     for title, run in runs.items():
         table.add_row(title, *_run_cells(run))
     return table
@@ -357,8 +359,8 @@ def _run_cells(run: "Run") -> tuple[str, ...]:
     return (
         f"{run.n_workers}",
         *("–" if ms is None else f"{ms:.1f}" for ms in (run.p50_ms, run.p99_ms)),
-        *(f"{share:.2%}" for share in shares),
-        f"{run.utilisation:.0%}",
+        *(f"{100 * share:.2f}" for share in shares),
+        f"{100 * run.utilisation:.0f}",
     )
 
 

@@ -15,7 +15,8 @@ import simpy
 from numpy.typing import NDArray
 
 from hazgate.errors import InputError, Overloaded
-from hazgate.planning.service import Floats, Spread
+from hazgate.planning.service import Floats
+from hazgate.planning.times import Spread
 from hazgate.planning.traffic import Traffic
 from hazgate.serving.backlog import Backlog, Limits, Waiting
 
@@ -134,7 +135,7 @@ def simulate(
         on_progress: told of requests that came, some at a time.
     """
     simulation = _Simulation(fleet, traffic, seed)
-    return simulation.run(on_progress or (lambda n: None))
+    return simulation.run(on_progress or (lambda _: None))
 
 
 class _Simulation:
@@ -367,8 +368,8 @@ class _Worker:
     def _run_s(self, batch: tuple[int, ...]) -> float:
         simulation = self._simulation
         seconds = simulation.run_gate_s
-        seconds += sum([simulation.gate_s[i] + simulation.hazards_s[i] for i in batch])
-        if any([simulation.is_flagged[i] for i in batch]):
+        seconds += sum(simulation.gate_s[i] + simulation.hazards_s[i] for i in batch)
+        if any(simulation.is_flagged[i] for i in batch):
             seconds += simulation.run_hazards_s
         return seconds * simulation.run_factor()
 

@@ -86,6 +86,8 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
     chosen = gate.gate.spec.variants[gate.gate.variant]
     manifest = gate.bundle.manifest
     started = on_progress("start a process", 1)
+    start = _start(bundle, gate.gate.variant, host)
+    started(1)
     is_gpu = gate.gate.provider != CPU
     variant = VariantTimes(
         batching=chosen.batching,
@@ -96,9 +98,10 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
         bundle_bytes=sum(
             manifest.files[name].size_bytes for name in manifest.files_of(gate.gate.variant)
         ),
-        **_start(bundle, gate.gate.variant, host),
+        cold_start_s=start.cold_start_s,
+        rss_bytes=start.rss_bytes,
+        unshared_bytes=start.unshared_bytes,
     )
-    started(1)
     beside = on_progress("ask for verdicts", 1)
     text_ms = 1e3 * _beside_s(gate, variant, windows)
     beside(1)
@@ -209,7 +212,16 @@ async def _ask(gate: Gate, text: str, asked: _Asked) -> None:
         await asyncio.gather(*map(one, range(_N_ASKERS)))
 
 
-def _start(bundle: Path, variant: str, host: Host) -> dict[str, float]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Start:
+    """What `hazgate.planning.starting` found."""
+
+    cold_start_s: float
+    rss_bytes: int
+    unshared_bytes: int
+
+
+def _start(bundle: Path, variant: str, host: Host) -> _Start:
     """Cold start and memory of a worker in a process of its own."""
     arguments = [str(bundle), variant, host.provider, str(host.threads)]
     began = time.perf_counter()
@@ -224,7 +236,7 @@ def _start(bundle: Path, variant: str, host: Host) -> dict[str, float]:
         second = process.stdout.readline()
     if first != "ready\n" or not second:
         raise BundleError("a process of its own did not start, see above")
-    return {"cold_start_s": cold_start_s, **json.loads(second)}
+    return _Start(cold_start_s=cold_start_s, **json.loads(second))
 
 
 def _machine() -> str:

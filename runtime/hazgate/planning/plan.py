@@ -8,7 +8,7 @@ import numpy as np
 from hazgate.errors import InputError
 from hazgate.planning.bill import Bill, Prices, bill_of
 from hazgate.planning.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
-from hazgate.planning.search import check_bound, find_workers, p99_ms
+from hazgate.planning.search import check_bound, find_workers, percentile_ms
 from hazgate.planning.service import costs_of
 from hazgate.planning.times import ServiceTimes, VariantTimes
 from hazgate.planning.traffic import Bursts, make_traffic
@@ -17,6 +17,8 @@ OnSimulation = Callable[[str, int], Callable[[int], None]]
 
 # Workers are lost when queues have filled, and long enough before the end for it to show.
 _LOSS_AT_SHARE = 0.3
+# A simulation lasts so many times the bound: queues that grow must have the time to.
+_MIN_BOUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +34,7 @@ class Demand:
         n_roll_out: workers that are rolled out at once.
         routing: which worker gets a request.
         timeout_s: how long an answer is of use.
-        n_requests: simulated; of traffic in bursts more.
+        n_requests: simulated at least; bursts and long bounds need more.
         seed: of traffic, routing and spread.
     """
 
@@ -128,7 +130,7 @@ def make_plan(
     traffic = make_traffic(
         costs,
         rate=demand.qps,
-        n=demand.n_requests,
+        n=max(demand.n_requests, int(_MIN_BOUNDS * demand.p99_ms / 1e3 * demand.qps)),
         flagged_share=demand.flagged_share,
         bursts=demand.bursts,
         seed=demand.seed,
@@ -215,8 +217,8 @@ def run_of(fleet: Fleet, outcome: Outcome) -> Run:
     """A simulation in figures; percentiles count what is not answered as never."""
     return Run(
         n_workers=fleet.n_workers,
-        p50_ms=finite(outcome.percentile_ms(50)),
-        p99_ms=finite(p99_ms(outcome)),
+        p50_ms=finite(percentile_ms(outcome, 50)),
+        p99_ms=finite(percentile_ms(outcome, 99)),
         answered_share=outcome.share(Fate.ANSWERED),
         shed_share=outcome.share(Fate.SHED),
         expired_share=outcome.share(Fate.EXPIRED),

@@ -14,6 +14,9 @@ from hazgate.planning.traffic import Traffic
 PERCENT = 99.0
 # Queues begin empty; what comes first finds a fleet that is better off than later.
 WARM_UP_SHARE = 0.1
+# A fleet with more to do than it can do shows it late in a short simulation, or, where deadlines
+# shorten its queues, never in its latency.
+MAX_UTILISATION = 0.9
 # So near do two numbers of workers lie before the search ends.
 _PRECISION = 0.01
 # How far a step goes before both sides of the answer are known.
@@ -32,9 +35,9 @@ class Found:
     tried: dict[int, float]
 
 
-def p99_ms(outcome: Outcome) -> float:
-    """The bounded percentile, without the time that queues take to fill."""
-    return outcome.percentile_ms(PERCENT, since_s=WARM_UP_SHARE * float(outcome.arrivals_s[-1]))
+def percentile_ms(outcome: Outcome, percent: float) -> float:
+    """A percentile of latency, without the time that queues take to fill."""
+    return outcome.percentile_ms(percent, since_s=WARM_UP_SHARE * float(outcome.arrivals_s[-1]))
 
 
 def check_bound(traffic: Traffic, bound_ms: float) -> None:
@@ -74,8 +77,8 @@ def find_workers(
 ) -> Found:
     """Simulates fleets of more and fewer workers until both sides of the bound are known.
 
-    What is not answered counts as late. The answer was simulated and keeps the bound; a hundredth
-    fewer workers do not.
+    What is not answered counts as late. The answer was simulated, keeps the bound and is busy for
+    at most MAX_UTILISATION of the time; a hundredth fewer workers are not.
 
     Args:
         fleet: everything about it but the number of workers.
@@ -91,8 +94,8 @@ def find_workers(
         if n_workers not in tried:
             one = replace(fleet, n_workers=n_workers)
             outcome = simulate(one, traffic, seed=seed, on_progress=on_simulation(n_workers))
-            tried[n_workers], outcomes[n_workers] = p99_ms(outcome), outcome
-        return tried[n_workers] <= bound_ms
+            tried[n_workers], outcomes[n_workers] = percentile_ms(outcome, PERCENT), outcome
+        return tried[n_workers] <= bound_ms and outcomes[n_workers].utilisation <= MAX_UTILISATION
 
     high = guess_workers(traffic.rate, service_times(traffic), bound_ms / 1e3)
     low = 0

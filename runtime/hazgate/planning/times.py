@@ -1,11 +1,9 @@
 """Service times as they were measured: one JSON document a model and machine."""
 
-import importlib.resources
 import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +12,7 @@ from hazgate.errors import InputError
 from hazgate.manifest import Batching
 
 SCHEMA_VERSION = 1
+PACKAGED = Path(__file__).parent / "times"
 
 Unit = Literal["core", "gpu"]
 
@@ -118,17 +117,15 @@ class ServiceTimes:
         """
         found = packaged_models()
         if name not in found:
-            raise InputError(f"no service times of model {name!r} here; there are of {found}")
-        return parse_times((_folder() / f"{name}.json").read_bytes(), f"{name}.json")
+            raise InputError(
+                f"no service times of model {name!r} here; there are of {', '.join(found)}"
+            )
+        return cls.load(PACKAGED / f"{name}.json")
 
 
 def packaged_models() -> list[str]:
     """The names of the models whose service times come with this package."""
-    return sorted(
-        file.name.removesuffix(".json")
-        for file in _folder().iterdir()
-        if file.name.endswith(".json")
-    )
+    return sorted(file.stem for file in PACKAGED.glob("*.json"))
 
 
 def parse_times(data: bytes, name: str) -> ServiceTimes:
@@ -153,10 +150,6 @@ def parse_times(data: bytes, name: str) -> ServiceTimes:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise InputError(f"{name} has no valid service times:\n{listed}")
     return times
-
-
-def _folder() -> Traversable:
-    return importlib.resources.files("hazgate.planning") / "times"
 
 
 def _contradictions(times: ServiceTimes) -> Iterator[str]:

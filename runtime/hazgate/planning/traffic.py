@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hazgate.errors import InputError
 from hazgate.planning.service import Costs, Floats
 
-# So many bursts at least, for their tail to be one of several and not of one.
+# So many bursts at least, for what they do not to hang on one of them.
 MIN_PERIODS = 5
 
 
@@ -52,7 +52,8 @@ class Traffic:
 
 def poisson(rate: float, n: int, random: np.random.Generator) -> Floats:
     """`n` arrivals at `rate` a second."""
-    return np.cumsum(random.exponential(1 / rate, size=n))
+    arrivals_s: Floats = np.cumsum(random.exponential(1 / rate, size=n))
+    return arrivals_s
 
 
 def in_bursts(rate: float, n: int, bursts: Bursts, random: np.random.Generator) -> Floats:
@@ -71,7 +72,8 @@ def in_bursts(rate: float, n: int, bursts: Bursts, random: np.random.Generator) 
         expected += stay_s[-1] * rates[state]
     ends_s = np.cumsum(stay_s)
     amounts = np.cumsum([s * rates[i % 2] for i, s in enumerate(stay_s)])
-    return np.interp(unit, np.concatenate([[0.0], amounts]), np.concatenate([[0.0], ends_s]))
+    arrivals_s: Floats = np.interp(unit, [0.0, *amounts], [0.0, *ends_s])
+    return arrivals_s
 
 
 def make_traffic(
