@@ -1,10 +1,11 @@
-"""`python -m benchmarks.service_times`: what `hazgate plan` knows of models, from committed results.
+"""`python -m benchmarks.service_times`: what `hazgate plan` knows, from committed results.
 
 A level by itself comes from results that hold it: Level 1 of `mini` from `make bench`'s token
 counts, Level 2 from its comparison of engines; of the production model both are the full-size
 stand-in's one level, which have the same encoder. Start and memory are the footprint's.
 """
 
+import itertools
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -171,7 +172,7 @@ def _with_longest(level: LevelTimes, results: LongComparison, engine: str) -> Le
 
 def _level(medians: Mapping[int, float], command: str) -> LevelTimes:
     points = tuple(Point(tokens=n, ms=_rounded(ms)) for n, ms in sorted(medians.items()))
-    for before, point in zip(points, points[1:], strict=False):
+    for before, point in itertools.pairwise(points):
         if point.ms < before.ms:
             raise ResultsError(
                 f"{command}: {point.tokens} tokens took {point.ms} ms, less than {before.tokens}; "
