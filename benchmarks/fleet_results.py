@@ -135,14 +135,15 @@ def fleet_table(results: FleetResults) -> str:
     return (
         f"`{results.name}` {results.variant} on {results.machine.summary}: engines of one thread, "
         "each pinned to a processor; those beyond the number of processors share them, and are "
-        "predicted to add nothing. Corpus texts "
-        f"(median {results.median_tokens} tokens, longest {results.longest_tokens}, "
+        "predicted to add nothing. Corpus texts but the longest "
+        f"(median {results.median_tokens} tokens, longest of these {results.longest_tokens}, "
         f"{results.flagged_share:.0%} flagged) at random times for {results.seconds:g} s a row, "
         f"within {1e3 * results.deadline_s:.0f} ms; percentiles are of all that was asked. Service "
         f"times drifted by {results.drift:+.0%} from the beginning to the end. {results.date}, "
         f"`{results.command}`.\n\n"
         + table(("", "texts/s, predicted", "measured", "error"), throughput)
-        + f"\n\nGreatest error of a throughput of this one machine: {results.machine_error:.0%}.\n\n"
+        + "\n\nGreatest error of a throughput of this one machine and variant: "
+        + f"{results.machine_error:.0%}.\n\n"
         + table(latency_head, latency)
     )
 

@@ -69,7 +69,9 @@ async def saturate(ask: Ask, texts: Sequence[str], n_askers: int, seconds: float
         nonlocal n_answered
         i = first
         while time.perf_counter() - begin < seconds:
-            n_answered += await ask(texts[i % len(texts)])
+            # Not in one line with the sum: it would be read before the wait and lose the others'.
+            is_answered = await ask(texts[i % len(texts)])
+            n_answered += is_answered
             i += n_askers
 
     await asyncio.gather(*map(one, range(n_askers)))
