@@ -5,6 +5,7 @@ come to it, expires and sheds as that does, fails, starts again and is rolled ou
 network, the router's own time, and news of other workers that comes late, but for failures.
 """
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -97,7 +98,8 @@ class Outcome:
     """What came of a simulation.
 
     `latency_s` has for each request the time to its answer, infinity where there was none in
-    time; `utilisation` is the share of the time until the last answer that workers were busy.
+    time; `utilisation` is the share of the time that workers were busy, until the last request
+    came, or, if all came at once, until the last answer.
     """
 
     arrivals_s: Floats
@@ -175,7 +177,7 @@ class _Simulation:
         self.environment.process(self._arrive(on_progress))
         self.environment.run()
         busy_s = sum(worker.busy_s for worker in self.workers)
-        span_s = max(self.arrivals_s[-1], *(worker.last_s for worker in self.workers), 0.0)
+        span_s = self.arrivals_s[-1] or self.environment.now
         return Outcome(
             arrivals_s=np.array(self.arrivals_s),
             latency_s=np.array(self.latency_s),
@@ -275,7 +277,6 @@ class _Worker:
     def __init__(self, simulation: _Simulation, index: int) -> None:
         self.index = index
         self.busy_s = 0.0
-        self.last_s = 0.0
         self.is_up = True
         self._simulation = simulation
         self._backlog: Backlog[int] = Backlog(simulation.fleet.limits)
@@ -359,8 +360,7 @@ class _Worker:
                 try:
                     yield environment.timeout(run_s)
                 finally:
-                    self.last_s = environment.now
-                    self.busy_s += environment.now - began_s
+                    self._count_busy(began_s)
                 self._answer(run_s)
         except simpy.Interrupt:
             return
@@ -389,6 +389,11 @@ class _Worker:
         # The router's inf of a worker that is not listed must stay.
         if self._simulation.outstanding[self.index] != np.inf:
             self._simulation.outstanding[self.index] = self.n_outstanding
+
+    def _count_busy(self, began_s: float) -> None:
+        # Afterwards there is less and less to do, whatever the load was.
+        until_s = self._simulation.arrivals_s[-1] or math.inf
+        self.busy_s += max(0.0, min(self._simulation.environment.now, until_s) - began_s)
 
     def _tell_drained(self) -> None:
         if self._drained is not None and not self.n_outstanding:

@@ -1,5 +1,6 @@
 """The plan: lengths and service times in, workers and what they take out."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -50,6 +51,10 @@ class Demand:
     seed: int
 
     def __post_init__(self) -> None:
+        # Written so that NaN is refused.
+        for name in ("qps", "p99_ms", "timeout_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be positive and finite, got {getattr(self, name)}")
         for name, least in {"n_survive": 0, "n_roll_out": 1}.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
