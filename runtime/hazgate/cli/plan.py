@@ -120,6 +120,13 @@ Examples:
     help="How long an answer is of use.",
 )
 @click.option(
+    "--detection-s",
+    type=click.FloatRange(min=0),
+    default=1,
+    show_default=True,
+    help="How long routers send to a worker that has ended.",
+)
+@click.option(
     "--units-per-host",
     type=click.IntRange(min=1),
     default=32,
@@ -173,6 +180,7 @@ def plan(
     survive: int,
     roll_out: int,
     timeout_ms: float,
+    detection_s: float,
     units_per_host: int,
     bandwidth_gbit: float,
     price: float,
@@ -233,6 +241,7 @@ def plan(
             n_roll_out=roll_out,
             routing=routing,
             timeout_s=timeout_ms / 1e3,
+            detection_s=detection_s,
             n_requests=requests,
             seed=seed,
         )

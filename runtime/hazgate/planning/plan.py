@@ -35,6 +35,7 @@ class Demand:
         n_roll_out: workers that are rolled out at once.
         routing: which worker gets a request.
         timeout_s: how long an answer is of use.
+        detection_s: how long a router goes on sending to a worker that has ended.
         n_requests: simulated at least; bursts and long bounds need more.
         seed: of traffic, routing and spread.
     """
@@ -47,6 +48,7 @@ class Demand:
     n_roll_out: int
     routing: Routing
     timeout_s: float
+    detection_s: float
     n_requests: int
     seed: int
 
@@ -146,6 +148,7 @@ def make_plan(
         routing=demand.routing,
         timeout_s=demand.timeout_s,
         cold_start_s=chosen.cold_start_s,
+        detection_s=demand.detection_s,
     )
     found = find_workers(
         fleet,

@@ -29,6 +29,7 @@ DEMAND = Demand(
     n_roll_out=1,
     routing="two-choices",
     timeout_s=2,
+    detection_s=1,
     n_requests=4000,
     seed=0,
 )
