@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench bench-full bench-load soak amd-report lock clean
+.PHONY: help install export test test-slow lint format rehearse bench bench-full bench-load bench-plan soak amd-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +14,7 @@ PROVIDERS ?= migraphx
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
 PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
-    runtime/kernels/FAST.md
+    runtime/kernels/FAST.md runtime/growing/plan.md
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -86,6 +86,12 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 
 bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## queueing and shedding beside other servers, on build/mini
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
+bench-plan: install  ## is what `hazgate plan` predicts of this machine so? On build/mini, alone
+	$(BIN)/python -m benchmarks.service_times
+	$(BIN)/python -m benchmarks.fleet_check
+	$(BIN)/python -m benchmarks.fleet_plots
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 soak: install  ## half an hour of `hazgate serve`: does its memory grow?
