@@ -29,7 +29,7 @@ RATES = (100, 300, 1000, 3000, 10_000, 20_000)
 BOUNDS_MS = (250, 500)
 LOADS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 ROUTINGS: tuple[Routing, ...] = ("random", "two-choices", "least-outstanding")
-LOST_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+LOST_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)
 FLAGGED_SHARE = 0.1
 
 _SEED = 20268
@@ -38,16 +38,16 @@ _N_LENGTHS = 20_000
 _MEDIAN_TOKENS = 30
 _SIGMA = 1.1
 _LIMITS_TOKENS = (3, 4096)
-_N_REQUESTS = 100_000
+_N_REQUESTS = 60_000
 _POLICY_WORKERS = 200
 _LOSS_WORKERS = 2000
 _LOSS_LOAD = 0.7
-_LOSS_REQUESTS = 600_000
+_LOSS_REQUESTS = 400_000
 _LOSS_AT_SHARE = 0.2
-# A host that starts again, with deadlines as gateways set them.
-_RESTART_S = 3.0
+# A worker of a bundle that is in the page cache, with deadlines of a strict gateway.
+_RESTART_S = 1.5
 _DETECTION_S = 0.2
-_TIMEOUT_S = 0.5
+_TIMEOUT_S = 0.25
 
 _PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 _PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}")
@@ -116,7 +116,7 @@ class FleetPlots:
 def heavy_tailed_lengths() -> list[int]:
     """Lengths of texts, special tokens included, most of them short."""
     drawn = np.random.default_rng(_SEED).lognormal(np.log(_MEDIAN_TOKENS), _SIGMA, _N_LENGTHS)
-    return np.clip(np.round(drawn), *_LIMITS_TOKENS).astype(int).tolist()
+    return [int(n) for n in np.clip(np.round(drawn), *_LIMITS_TOKENS)]
 
 
 def simulate_fleets(command: str) -> FleetPlots:

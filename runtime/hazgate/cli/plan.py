@@ -313,7 +313,8 @@ def _from_options(context: click.Context, n_lengths: int) -> Iterator[Assumption
         if name in silent or value is None:
             continue
         origin: Origin = "given" if _is_given(context, name) else "assumed"
-        yield Assumption(name=parameter.opts[0].lstrip("-"), value=f"{value}", origin=origin)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        yield Assumption(name=parameter.opts[0].lstrip("-"), value=text, origin=origin)
     from hazgate.planning.search import MAX_UTILISATION
     from hazgate.planning.service import OPENED_WINDOWS_SHARE
 
