@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate, Question
 from hazgate.serving.backlog import Backlog, Limits, Waiting
+from hazgate.serving.pace import Ratio
 from hazgate.verdict import Verdict
 
 _LOG = logging.getLogger("hazgate.serving")
@@ -22,7 +23,10 @@ _LOG = logging.getLogger("hazgate.serving")
 # Above, tokenising takes longer than many a run of the engine.
 _LONG_CHARACTERS = 16_384
 
-_NEWEST_WEIGHT = 0.1
+# What waits may take so much of the time that a text's own run leaves it; the rest is for what no
+# estimate knows. A queue that is as long as its deadlines answers everything at the last moment or
+# just too late.
+_WAIT_SHARE = 0.5
 
 _Key = tuple[bytes, bool, str | None]
 
@@ -63,6 +67,9 @@ class Batcher:
     when it is idle a request runs at once: nothing ever waits for company. A text that is asked
     again while it waits or runs gets the same answer, and costs nothing; with `cache_entries` so
     do the last texts answered, until the gate is swapped.
+
+    Overload costs next to nothing: behind so much work that an answer would hardly come in time, a
+    request is refused before anything is done for it.
     """
 
     def __init__(
@@ -91,8 +98,11 @@ class Batcher:
         self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
         self._cache_entries = cache_entries
         self._closing = False
-        # Of the engine's last runs; nothing is expected before the first.
-        self._seconds_per_token = 0.0
+        self._seconds_per_token = Ratio()
+        self._tokens_per_request = Ratio()
+        # Requests that are being tokenised, and when the engine is expected to have done its batch.
+        self._n_entering = 0
+        self._free_s = 0.0
         self._condition = threading.Condition()
         # Tokenising is short, and done for the next batch while the engine runs this one; long
         # texts are not in the way of short ones.
@@ -162,12 +172,19 @@ class Batcher:
             all_levels: as in `Gate.check`.
             tenant: as in `Gate.check`.
             caller: whose turn it is; callers take turns.
-            timeout_s: a request that has waited so long is dropped before any work is done.
+            timeout_s: how long an answer is of use. A request before which so much waits is
+                refused at once, and one that waited so long is dropped before it is run.
 
         Returns:
             A future of the verdict, or of what `check` raises. `abandon` takes it back.
         """
         future: Future[Verdict] = Future()
+        refusal = self._refusal(text, all_levels, tenant, caller, timeout_s)
+        if refusal is not None:
+            future.set_exception(refusal)
+            return future
+        with self._condition:
+            self._n_entering += 1
         arrived_s = time.monotonic()
         try:
             (self._tokenizing_long if _is_long(text) else self._tokenizing).submit(
@@ -175,6 +192,8 @@ class Batcher:
             )
         except RuntimeError:
             # The pool takes nothing after shutdown.
+            with self._condition:
+                self._n_entering -= 1
             future.set_exception(Overloaded("the engine is shutting down; ask another"))
         return future
 
@@ -211,6 +230,32 @@ class Batcher:
             self._finish(job, Overloaded("the engine shut down before this text's turn"))
         return not left and not self._thread.is_alive()
 
+    def _refusal(
+        self, text: str, all_levels: bool, tenant: str | None, caller: str, timeout_s: float
+    ) -> Overloaded | None:
+        """Why a new request would hardly be answered in time, or None."""
+        with self._condition:
+            refusal = self._too_late(caller, 0, timeout_s)
+            if refusal is None or not isinstance(text, str):
+                return None
+            # What is answered already, or will be anyway, costs nothing.
+            key = _key(text, all_levels, tenant)
+            return None if key in self._cache or key in self._jobs else refusal
+
+    def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
+        """Whether an answer is too little likely to come in time; None where nothing is ahead."""
+        pace = self._seconds_per_token.value
+        n_ahead = self._backlog.tokens_ahead(caller)
+        n_ahead += self._n_entering * self._tokens_per_request.value
+        ahead_s = max(0.0, self._free_s - time.monotonic()) + pace * n_ahead
+        own_s = pace * n_tokens
+        if not ahead_s or ahead_s <= _WAIT_SHARE * (timeout_s - own_s):
+            return None
+        return Overloaded(
+            f"work of about {ahead_s:.3f} s waits before this text, its own takes {own_s:.3f} s, "
+            f"and its answer is of use for {timeout_s:.3f} s; retry later or ask another"
+        )
+
     def _enter(
         self,
         future: Future[Verdict],
@@ -222,28 +267,39 @@ class Batcher:
         timeout_s: float,
     ) -> None:
         """Tokenises a request and puts it into the backlog; on the tokenising thread."""
-        if future.cancelled():
-            return
         gate = self._gate
         try:
+            if future.cancelled():
+                return
             (question,) = gate.ask([text], all_levels=all_levels, tenant=tenant)
-            digest = hashlib.sha256(text.encode("utf-8")).digest()
-            job = _Job(
-                gate=gate,
-                question=question,
-                key=(digest, all_levels, tenant),
-                deadline_s=arrived_s + timeout_s,
-                arrived_s=arrived_s,
-                added_s=time.monotonic(),
-                waiters=[future],
-            )
-            self._join(job, caller)
+            key = _key(text, all_levels, tenant)
         # Whatever it is, the caller must hear of it.
         except Exception as error:
             _resolve(future, error)
+            return
+        finally:
+            with self._condition:
+                self._n_entering -= 1
+        job = _Job(
+            gate=gate,
+            question=question,
+            key=key,
+            deadline_s=arrived_s + timeout_s,
+            arrived_s=arrived_s,
+            added_s=time.monotonic(),
+            waiters=[future],
+        )
+        try:
+            self._join(job, caller)
+        except Overloaded as error:
+            _resolve(future, error)
 
     def _join(self, job: _Job, caller: str) -> None:
-        """Answers a new job from the cache, or joins it to an equal one, or lets it wait."""
+        """Answers a new job from the cache, or joins it to an equal one, or lets it wait.
+
+        Raises:
+            Overloaded: it is too much, or would be too late.
+        """
         (future,) = job.waiters
         with self._condition:
             cached = self._cache.get(job.key) if job.gate is self._gate else None
@@ -257,6 +313,11 @@ class Batcher:
                 equal.waiters.append(future)
                 self._job_of[future] = equal
                 return
+            refusal = self._too_late(
+                caller, job.question.n_tokens, job.deadline_s - time.monotonic()
+            )
+            if refusal is not None:
+                raise refusal
             put_out = self._backlog.add(
                 Waiting(
                     item=job,
@@ -279,10 +340,13 @@ class Batcher:
                     self._condition.wait()
                 if not self._backlog.n_requests:
                     return
-                taken = self._backlog.take(time.monotonic(), self._seconds_per_token)
-            if not taken.batch:
-                # Expecting too much of the engine must not keep it from showing otherwise.
-                self._seconds_per_token /= 2
+                now_s, pace = time.monotonic(), self._seconds_per_token
+                taken = self._backlog.take(now_s, pace.value)
+                n_tokens = sum(job.question.n_tokens for job in taken.batch)
+                self._free_s = now_s + n_tokens * pace.value
+                if not taken.batch:
+                    # Expecting too much of the engine must not keep it from showing otherwise.
+                    pace.halve()
             for job in taken.expired:
                 waited = time.monotonic() - job.added_s
                 self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
@@ -292,6 +356,8 @@ class Batcher:
                 by_gate.setdefault(id(job.gate), []).append(job)
             for jobs in by_gate.values():
                 self._run(jobs)
+            with self._condition:
+                self._free_s = 0.0
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         started_s = time.monotonic()
@@ -306,8 +372,9 @@ class Batcher:
             self._finish(job, answer)
         n_tokens = sum(job.question.n_tokens for job in jobs)
         run_s = time.monotonic() - started_s
-        # A moving mean: what else the machine does slows the engine too.
-        self._seconds_per_token += _NEWEST_WEIGHT * (run_s / n_tokens - self._seconds_per_token)
+        with self._condition:
+            self._seconds_per_token.add(run_s, n_tokens)
+            self._tokens_per_request.add(n_tokens, len(jobs))
         facts = BatchFacts(
             n_requests=len(jobs),
             n_tokens=n_tokens,
@@ -344,6 +411,12 @@ class Batcher:
     def _forget(self, job: _Job) -> None:
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
+
+
+def _key(text: str, all_levels: bool, tenant: str | None) -> _Key:
+    # What is no well-formed text is refused for that, wherever it is found out.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return digest, all_levels, tenant
 
 
 def _is_long(text: object) -> bool:
