@@ -150,6 +150,18 @@ def test_what_would_hardly_be_answered_in_time_is_refused_at_the_door(spotting: 
         assert not patient.result(20).flagged
 
 
+def test_the_texts_of_one_request_are_not_in_each_others_way(spotting: Gate) -> None:
+    with _busy_for_long(spotting) as (batcher, session):
+        texts = [f"{'world ' * 30}{'good ' * n}" for n in range(4)]
+        refused = batcher.submit_many(texts, timeout_s=0.02)
+        assert [isinstance(one.exception(0), Overloaded) for one in refused] == [True] * 4
+        # Each of them is a second's work by what is known of the engine.
+        session.go.set()
+        _until(lambda: not batcher.n_waiting)
+        let_in = batcher.submit_many(texts, timeout_s=20)
+        assert [one.result(20).flagged for one in let_in] == [True] * 4
+
+
 def test_what_is_known_or_asked_already_is_never_refused_for_lateness(spotting: Gate) -> None:
     with _busy_for_long(spotting, cache_entries=4) as (batcher, session):
         patient = batcher.submit("good")

@@ -47,6 +47,19 @@ class BatchFacts:
     tokenize_s: tuple[float, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """One text on its way to the backlog; `is_alone` if it is all of its request."""
+
+    text: str
+    all_levels: bool
+    tenant: str | None
+    caller: str
+    arrived_s: float
+    deadline_s: float
+    is_alone: bool
+
+
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Job:
     """One question and everyone who waits for its answer."""
@@ -178,24 +191,52 @@ class Batcher:
         Returns:
             A future of the verdict, or of what `check` raises. `abandon` takes it back.
         """
-        future: Future[Verdict] = Future()
-        refusal = self._refusal(text, all_levels, tenant, caller, timeout_s)
-        if refusal is not None:
-            future.set_exception(refusal)
-            return future
-        with self._condition:
-            self._n_entering += 1
-        arrived_s = time.monotonic()
-        try:
-            (self._tokenizing_long if _is_long(text) else self._tokenizing).submit(
-                self._enter, future, text, all_levels, tenant, caller, arrived_s, timeout_s
-            )
-        except RuntimeError:
-            # The pool takes nothing after shutdown.
-            with self._condition:
-                self._n_entering -= 1
-            future.set_exception(Overloaded("the engine is shutting down; ask another"))
+        (future,) = self.submit_many(
+            [text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
+        )
         return future
+
+    def submit_many(
+        self,
+        texts: Sequence[str],
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        caller: str = "",
+        timeout_s: float = math.inf,
+    ) -> list[Future[Verdict]]:
+        """As `submit`, for the texts of one request: they are refused at once together, or none is.
+
+        What waits before the first of them decides; they are not in each other's way.
+        """
+        futures: list[Future[Verdict]] = [Future() for _ in texts]
+        refusal = self._refusal(texts, all_levels, tenant, caller, timeout_s)
+        if refusal is not None:
+            for future in futures:
+                future.set_exception(refusal)
+            return futures
+        arrived_s = time.monotonic()
+        for future, text in zip(futures, texts, strict=True):
+            asked = _Asked(
+                text=text,
+                all_levels=all_levels,
+                tenant=tenant,
+                caller=caller,
+                arrived_s=arrived_s,
+                deadline_s=arrived_s + timeout_s,
+                is_alone=len(texts) == 1,
+            )
+            with self._condition:
+                self._n_entering += 1
+            try:
+                pool = self._tokenizing_long if _is_long(text) else self._tokenizing
+                pool.submit(self._enter, future, asked)
+            except RuntimeError:
+                # The pool takes nothing after shutdown.
+                with self._condition:
+                    self._n_entering -= 1
+                future.set_exception(Overloaded("the engine is shutting down; ask another"))
+        return futures
 
     def abandon(self, future: Future[Verdict]) -> None:
         """Nobody waits for this answer any more: its work is dropped if no other wants it."""
@@ -231,16 +272,21 @@ class Batcher:
         return not left and not self._thread.is_alive()
 
     def _refusal(
-        self, text: str, all_levels: bool, tenant: str | None, caller: str, timeout_s: float
+        self,
+        texts: Sequence[str],
+        all_levels: bool,
+        tenant: str | None,
+        caller: str,
+        timeout_s: float,
     ) -> Overloaded | None:
         """Why a new request would hardly be answered in time, or None."""
         with self._condition:
             refusal = self._too_late(caller, 0, timeout_s)
-            if refusal is None or not isinstance(text, str):
+            if refusal is None or not all(isinstance(text, str) for text in texts):
                 return None
             # What is answered already, or will be anyway, costs nothing.
-            key = _key(text, all_levels, tenant)
-            return None if key in self._cache or key in self._jobs else refusal
+            keys = [_key(text, all_levels, tenant) for text in texts]
+            return None if all(k in self._cache or k in self._jobs for k in keys) else refusal
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
         """Whether an answer is too little likely to come in time; None where nothing is ahead."""
@@ -256,23 +302,14 @@ class Batcher:
             f"and its answer is of use for {timeout_s:.3f} s; retry later or ask another"
         )
 
-    def _enter(
-        self,
-        future: Future[Verdict],
-        text: str,
-        all_levels: bool,
-        tenant: str | None,
-        caller: str,
-        arrived_s: float,
-        timeout_s: float,
-    ) -> None:
-        """Tokenises a request and puts it into the backlog; on the tokenising thread."""
+    def _enter(self, future: Future[Verdict], asked: _Asked) -> None:
+        """Tokenises a text and puts it into the backlog; on the tokenising thread."""
         gate = self._gate
         try:
             if future.cancelled():
                 return
-            (question,) = gate.ask([text], all_levels=all_levels, tenant=tenant)
-            key = _key(text, all_levels, tenant)
+            (question,) = gate.ask([asked.text], all_levels=asked.all_levels, tenant=asked.tenant)
+            key = _key(asked.text, asked.all_levels, asked.tenant)
         # Whatever it is, the caller must hear of it.
         except Exception as error:
             _resolve(future, error)
@@ -284,17 +321,17 @@ class Batcher:
             gate=gate,
             question=question,
             key=key,
-            deadline_s=arrived_s + timeout_s,
-            arrived_s=arrived_s,
+            deadline_s=asked.deadline_s,
+            arrived_s=asked.arrived_s,
             added_s=time.monotonic(),
             waiters=[future],
         )
         try:
-            self._join(job, caller)
+            self._join(job, asked)
         except Overloaded as error:
             _resolve(future, error)
 
-    def _join(self, job: _Job, caller: str) -> None:
+    def _join(self, job: _Job, asked: _Asked) -> None:
         """Answers a new job from the cache, or joins it to an equal one, or lets it wait.
 
         Raises:
@@ -313,15 +350,15 @@ class Batcher:
                 equal.waiters.append(future)
                 self._job_of[future] = equal
                 return
-            refusal = self._too_late(
-                caller, job.question.n_tokens, job.deadline_s - time.monotonic()
-            )
-            if refusal is not None:
+            left_s = job.deadline_s - job.added_s
+            refusal = self._too_late(asked.caller, job.question.n_tokens, left_s)
+            # A request of several texts is in already.
+            if refusal is not None and asked.is_alone:
                 raise refusal
             put_out = self._backlog.add(
                 Waiting(
                     item=job,
-                    caller=caller,
+                    caller=asked.caller,
                     n_tokens=job.question.n_tokens,
                     deadline_s=job.deadline_s,
                 )
