@@ -1,4 +1,4 @@
-"""`python -m benchmarks.agreement`: decisions of mini's variants on labelled texts, beside fp32's."""
+"""`python -m benchmarks.agreement`: decisions of mini's variants on labelled texts."""
 
 import sys
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def agreement_text(results: AgreementResults) -> str:
 )
 @click.option("--texts", type=click.IntRange(min=1), default=4000, show_default=True)
 def agreement(data: Path, texts: int) -> None:
-    """Hold the variants of `build/mini` to the recipe's gates on texts of DATA, and keep figures."""
+    """Hold the variants of `build/mini` to the recipe's gates on texts of DATA."""
     try:
         bundle = Bundle.open(REPOSITORY / "build" / "mini")
         found = measure_agreement(bundle, load_recipe(_RECIPE), [data], n_texts=texts, seed=_SEED)

@@ -43,8 +43,8 @@ def roofline_table(results: Roofline) -> str:
             ),
             body,
         )
-        + f"\n\nA node of a graph costs {results.node_us:.2g} µs beside what it computes, "
-        f"five of them {_share_of_layer(results, tokens[0]):.1%} of a layer's time at {tokens[0]} tokens."
+        + f"\n\nA node of a graph costs {results.node_us:.2g} µs beside what it computes: five of "
+        f"them, {_share_of_layer(results, tokens[0]):.1%} of a layer's time at {tokens[0]} tokens."
     )
 
 
