@@ -15,18 +15,13 @@ from dataclasses import dataclass, field
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate, Question
 from hazgate.serving.backlog import Backlog, Limits, Waiting
-from hazgate.serving.pace import Ratio
+from hazgate.serving.pace import Pace
 from hazgate.verdict import Verdict
 
 _LOG = logging.getLogger("hazgate.serving")
 
 # Above, tokenising takes longer than many a run of the engine.
 _LONG_CHARACTERS = 16_384
-
-# What waits may take so much of the time that a text's own run leaves it; the rest is for what no
-# estimate knows. A queue that is as long as its deadlines answers everything at the last moment or
-# just too late.
-_WAIT_SHARE = 0.5
 
 _Key = tuple[bytes, bool, str | None]
 
@@ -111,11 +106,9 @@ class Batcher:
         self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
         self._cache_entries = cache_entries
         self._closing = False
-        self._seconds_per_token = Ratio()
-        self._tokens_per_request = Ratio()
-        # Requests that are being tokenised, and when the engine is expected to have done its batch.
+        self._pace = Pace()
+        # Requests that are being tokenised.
         self._n_entering = 0
-        self._free_s = 0.0
         self._condition = threading.Condition()
         # Tokenising is short, and done for the next batch while the engine runs this one; long
         # texts are not in the way of short ones.
@@ -289,17 +282,12 @@ class Batcher:
             return None if all(k in self._cache or k in self._jobs for k in keys) else refusal
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
-        """Whether an answer is too little likely to come in time; None where nothing is ahead."""
-        pace = self._seconds_per_token.value
-        n_ahead = self._backlog.tokens_ahead(caller)
-        n_ahead += self._n_entering * self._tokens_per_request.value
-        ahead_s = max(0.0, self._free_s - time.monotonic()) + pace * n_ahead
-        own_s = pace * n_tokens
-        if not ahead_s or ahead_s <= _WAIT_SHARE * (timeout_s - own_s):
-            return None
-        return Overloaded(
-            f"work of about {ahead_s:.3f} s waits before this text, its own takes {own_s:.3f} s, "
-            f"and its answer is of use for {timeout_s:.3f} s; retry later or ask another"
+        entering = self._n_entering * self._pace.tokens_per_request
+        return self._pace.refusal(
+            time.monotonic(),
+            tokens_ahead=self._backlog.tokens_ahead(caller) + entering,
+            n_tokens=n_tokens,
+            timeout_s=timeout_s,
         )
 
     def _enter(self, future: Future[Verdict], asked: _Asked) -> None:
@@ -377,13 +365,9 @@ class Batcher:
                     self._condition.wait()
                 if not self._backlog.n_requests:
                     return
-                now_s, pace = time.monotonic(), self._seconds_per_token
-                taken = self._backlog.take(now_s, pace.value)
-                n_tokens = sum(job.question.n_tokens for job in taken.batch)
-                self._free_s = now_s + n_tokens * pace.value
-                if not taken.batch:
-                    # Expecting too much of the engine must not keep it from showing otherwise.
-                    pace.halve()
+                now_s = time.monotonic()
+                taken = self._backlog.take(now_s, self._pace.seconds_per_token)
+                self._pace.begin(now_s, sum(job.question.n_tokens for job in taken.batch))
             for job in taken.expired:
                 waited = time.monotonic() - job.added_s
                 self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
@@ -394,7 +378,7 @@ class Batcher:
             for jobs in by_gate.values():
                 self._run(jobs)
             with self._condition:
-                self._free_s = 0.0
+                self._pace.end()
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         started_s = time.monotonic()
@@ -410,8 +394,7 @@ class Batcher:
         n_tokens = sum(job.question.n_tokens for job in jobs)
         run_s = time.monotonic() - started_s
         with self._condition:
-            self._seconds_per_token.add(run_s, n_tokens)
-            self._tokens_per_request.add(n_tokens, len(jobs))
+            self._pace.ran(run_s, n_tokens=n_tokens, n_requests=len(jobs))
         facts = BatchFacts(
             n_requests=len(jobs),
             n_tokens=n_tokens,
