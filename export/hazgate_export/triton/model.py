@@ -19,8 +19,19 @@ import numpy as np
 import triton_python_backend_utils as triton
 from numpy.typing import NDArray
 
-from hazgate import Bucket, Bundle, BundleError, Classifier, Gate, HazgateError, InferenceError
-from hazgate import InputError, Reading, Shapes, Verdict
+from hazgate import (
+    Bucket,
+    Bundle,
+    BundleError,
+    Classifier,
+    Gate,
+    HazgateError,
+    InferenceError,
+    InputError,
+    Reading,
+    Shapes,
+    Verdict,
+)
 from hazgate.canaries import check_canaries, tolerance_of
 from hazgate.engine import canaries_of
 from hazgate.gate import Question
@@ -223,14 +234,22 @@ def _ask(gate: Gate, request: Any) -> list[Question] | HazgateError:  # noqa: AN
     try:
         given = triton.get_input_tensor_by_name(request, oip.INPUT).as_numpy()
         texts = oip.texts_of_elements(given.ravel().tolist(), given.shape)
-        options = json.loads(request.parameters() or "{}")
-        wrong = [n for n, v in options.items() if not isinstance(v, _OPTIONS.get(n, type(None)))]
-        if wrong:
-            known = ", ".join(f"{name} ({kind.__name__})" for name, kind in _OPTIONS.items())
-            raise InputError(f"{len(wrong)} parameters are not among {known}")
-        return gate.ask(texts, **options)
+        return gate.ask(texts, **_options(json.loads(request.parameters() or "{}")))
     except InputError as error:
         return error
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a request, of which every name and type is known.
+
+    Raises:
+        InputError: one is not.
+    """
+    n_wrong = sum(not isinstance(v, _OPTIONS.get(n, type(None))) for n, v in given.items())
+    if n_wrong:
+        known = ", ".join(f"{name} ({kind.__name__})" for name, kind in _OPTIONS.items())
+        raise InputError(f"{n_wrong} parameters are not among {known}")
+    return dict(given)
 
 
 def _answer(

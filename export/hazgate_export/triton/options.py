@@ -55,14 +55,14 @@ class Options:
 
 
 def _problems(options: Options) -> Iterator[str]:
-    counts = {
-        "max_batch_size": options.max_batch_size,
-        "instances": options.instances,
-        **{"threads": n for n in (options.threads,) if n is not None},
-        **{f"buckets[{i}]": n for i, n in enumerate(options.buckets)},
-    }
-    for name, count in counts.items():
-        if count < 1:
+    counts = (
+        ("max_batch_size", options.max_batch_size),
+        ("instances", options.instances),
+        ("threads", options.threads),
+        *(("a bucket", n_tokens) for n_tokens in options.buckets),
+    )
+    for name, count in counts:
+        if count is not None and count < 1:
             yield f"{name} must be at least 1, got {count}"
     for size in options.preferred_batch_sizes:
         if not 1 <= size <= options.max_batch_size:

@@ -5,12 +5,10 @@ it does not pad. Its way out, `allow_ragged_batch`, gives the model one flat row
 in it, which no graph of a bundle takes. So which rows may share a run, which the manifest calls
 `batching`, decides what the batcher is told:
 
-| batching     | rows that share a run | here |
-| ------------ | --------------------- | ---- |
-| padded       | any, padded           | any length; Triton merges what its callers padded to one length |
-| packed       | any                   | the same, and padding costs nothing |
-| equal_length | of one length         | any length; what Triton does by itself is what is right |
-| alone        | none                  | max_batch_size 1, no batcher |
+- padded (any, padded): rows of any length; Triton merges what its callers padded to one length;
+- packed (any): the same, and padding costs nothing;
+- equal_length (of one length, unpadded): rows of any length; Triton's own rule is the right one;
+- alone (none): max_batch_size is 1, and there is no batcher.
 
 A provider that compiles a program for each shape gets a model for each length, whose callers pad.
 Texts, unlike rows, are all of one shape: the model that decides takes any together, and hazgate's
