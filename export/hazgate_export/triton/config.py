@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from hazgate_export.triton import warm_up
-from hazgate_export.triton.messages import messages
+from hazgate_export.triton.messages import ModelConfig, messages
 from hazgate_export.triton.options import Options
 from hazgate_export.triton.plan import DECIDES, LevelModel, Plan
 
@@ -14,7 +14,7 @@ LABELS_FILE = "labels.txt"
 _BASIC = -1
 
 
-def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -> Any:  # noqa: ANN401
+def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -> ModelConfig:
     """The `ModelConfig` of a level for the ONNX Runtime backend.
 
     Args:
@@ -60,7 +60,7 @@ def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -
     return config
 
 
-def decides_config(plan: Plan, options: Options, digest: str) -> Any:  # noqa: ANN401
+def decides_config(plan: Plan, options: Options, digest: str) -> ModelConfig:
     """The `ModelConfig` of the model that reads texts, for the Python backend; see `model.py`."""
     pb = messages()
     config = pb.ModelConfig(name=DECIDES, backend="python", max_batch_size=options.max_batch_size)
@@ -96,20 +96,20 @@ def decides_config(plan: Plan, options: Options, digest: str) -> Any:  # noqa: A
     return config
 
 
-def to_text(config: Any) -> str:  # noqa: ANN401
+def to_text(config: ModelConfig) -> str:
     """A `ModelConfig` as config.pbtxt has it."""
     from google.protobuf import text_format
 
     return str(text_format.MessageToString(config))
 
 
-def _batch(config: Any, options: Options) -> None:  # noqa: ANN401
+def _batch(config: ModelConfig, options: Options) -> None:
     sizes = sorted(set(options.preferred_batch_sizes))
     config.dynamic_batching.preferred_batch_size.extend(sizes)
     config.dynamic_batching.max_queue_delay_microseconds = options.max_queue_delay_us
 
 
-def _use_migraphx(config: Any, model: LevelModel, options: Options, digest: str) -> None:  # noqa: ANN401
+def _use_migraphx(config: ModelConfig, model: LevelModel, options: Options, digest: str) -> None:
     """Names AMD's accelerator, with parameters that each of AMD's backends takes."""
     accelerators = config.optimization.execution_accelerators
     accelerator = accelerators.gpu_execution_accelerator.add(name="migraphx")

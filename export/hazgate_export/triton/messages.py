@@ -3,10 +3,12 @@
 import functools
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hazgate_export.errors import ExportError
 
+# The message of that name; generated code has no type information.
+ModelConfig: TypeAlias = Any
 _PACKAGE = "tritonclient"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from hazgate.bundle import Bundle
 from hazgate.errors import IntegrityError
@@ -15,6 +14,7 @@ from hazgate_export.progress import track
 from hazgate_export.triton import warm_up
 from hazgate_export.triton.config import LABELS_FILE, decides_config, level_config, to_text
 from hazgate_export.triton.describe import FACTS_FILE, README_FILE, facts, readme
+from hazgate_export.triton.messages import ModelConfig
 from hazgate_export.triton.options import Options
 from hazgate_export.triton.plan import DECIDES, LevelModel, Plan, plan_repository
 from hazgate_export.triton.signature import check_signature
@@ -56,7 +56,7 @@ def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
     return plan
 
 
-def _write_decides(root: Path, bundle: Bundle, config: Any) -> Bundle:  # noqa: ANN401
+def _write_decides(root: Path, bundle: Bundle, config: ModelConfig) -> Bundle:
     """The model that reads texts, with its own copy of the bundle; returns that."""
     version = root / DECIDES / _VERSION
     copy = version / "bundle"
@@ -74,7 +74,7 @@ def _write_decides(root: Path, bundle: Bundle, config: Any) -> Bundle:  # noqa: 
     return copied
 
 
-def _write_level(root: Path, bundle: Bundle, model: LevelModel, config: Any) -> None:  # noqa: ANN401
+def _write_level(root: Path, bundle: Bundle, model: LevelModel, config: ModelConfig) -> None:
     folder = root / model.name
     version = folder / _VERSION
     version.mkdir(parents=True)
@@ -94,7 +94,7 @@ def _files(bundle: Bundle, model: LevelModel) -> Iterator[tuple[str, Path]]:
         yield name, bundle.file(name)
 
 
-def _write_config(folder: Path, config: Any, samples: dict[str, bytes]) -> None:  # noqa: ANN401
+def _write_config(folder: Path, config: ModelConfig, samples: dict[str, bytes]) -> None:
     (folder / CONFIG_FILE).write_text(to_text(config), encoding="utf-8")
     if config.model_warmup:
         (folder / _WARM_UP).mkdir()

@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from hazgate.errors import BundleError
-from hazgate_export.triton.messages import messages
+from hazgate_export.triton.messages import ModelConfig, messages
 
 _TYPES = {
     onnx.TensorProto.INT64: "TYPE_INT64",
@@ -17,7 +17,7 @@ _TYPES = {
 }
 
 
-def check_signature(config: Any, graph: Path) -> None:  # noqa: ANN401 - Triton's message
+def check_signature(config: ModelConfig, graph: Path) -> None:
     """Takes a configuration whose tensors the graph has, as Triton compares them when it loads.
 
     Raises:
@@ -52,4 +52,4 @@ def _differences(kind: str, told: Any, values: Any) -> Iterator[str]:  # noqa: A
         # A free axis of the graph may be fixed, a fixed one must be itself.
         fits = len(dims) == 1 + len(tensor.dims) and dims[0] == -1
         if not fits or any(d not in (-1, t) for d, t in zip(dims[1:], tensor.dims, strict=True)):
-            yield f"{kind} {tensor.name} has the shape {dims}, not [-1, {list(tensor.dims)}]"
+            yield f"{kind} {tensor.name} has the shape {dims}, not {[-1, *tensor.dims]}"
