@@ -11,21 +11,28 @@ import base64
 import importlib
 import json
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
+
+# Without type information: the client's module, its client and an answer.
+Module: TypeAlias = Any
+Client: TypeAlias = Any
+Result: TypeAlias = Any
+Json: TypeAlias = Any
 
 
 def main() -> None:
     """Asks every call and prints the answers."""
     protocol, address = sys.argv[1:]
-    triton: Any = importlib.import_module(f"tritonclient.{protocol}")
+    triton: Module = importlib.import_module(f"tritonclient.{protocol}")
     concurrency = {"concurrency": 64} if protocol == "http" else {}
     client = triton.InferenceServerClient(address, **concurrency)
     json.dump([_answer(triton, client, call) for call in json.load(sys.stdin)], sys.stdout)
 
 
-def _answer(triton: Any, client: Any, call: dict[str, Any]) -> Any:
+def _answer(triton: Module, client: Client, call: dict[str, Any]) -> Json:
     as_json = {"as_json": True} if triton.__name__.endswith("grpc") else {}
     try:
         if "at_once" in call:
@@ -43,7 +50,7 @@ def _answer(triton: Any, client: Any, call: dict[str, Any]) -> Any:
         return {"error": error.message(), "status": str(error.status())}
 
 
-def _begin(triton: Any, client: Any, call: dict[str, Any]) -> Any:
+def _begin(triton: Module, client: Client, call: dict[str, Any]) -> Callable[[], Result]:
     """Sends a call; gives what waits for its answer."""
     request = _request(triton, call)
     if not triton.__name__.endswith("grpc"):
@@ -53,15 +60,15 @@ def _begin(triton: Any, client: Any, call: dict[str, Any]) -> Any:
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
     client.async_infer(
         "hazgate",
-        callback=lambda result, error: future.set_exception(error)
-        if error
-        else future.set_result(result),
+        callback=lambda result, error: (
+            future.set_exception(error) if error else future.set_result(result)
+        ),
         **request,
     )
     return future.result
 
 
-def _request(triton: Any, call: dict[str, Any]) -> dict[str, Any]:
+def _request(triton: Module, call: dict[str, Any]) -> dict[str, Any]:
     texts = np.array([base64.b64decode(text) for text in call["texts"]], dtype=object)
     texts = texts.reshape(call.get("shape", [len(texts), 1]))
     tensor = triton.InferInput("text", list(texts.shape), "BYTES")
@@ -74,7 +81,7 @@ def _request(triton: Any, call: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _values(result: Any) -> dict[str, Any]:
+def _values(result: Result) -> dict[str, Any]:
     arrays = {name: result.as_numpy(name) for name in ("unsafe", "flagged", "verdict")}
     return {
         name: {

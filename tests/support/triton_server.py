@@ -1,9 +1,8 @@
-"""The Triton server that the wheel of nvidia-pytriton carries, on a repository, as its page says."""
+"""The Triton server that nvidia-pytriton's wheel carries, on a repository, as its page says."""
 
 import importlib.metadata
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -45,20 +44,20 @@ class Server:
         return answers
 
 
-def server_environment() -> Path:
-    """The bin folder of an environment with the server, its client, and this one's engine."""
-    engine = (f"{name}=={importlib.metadata.version(name)}" for name in ("onnxruntime", "tokenizers"))
-    return environment("nvidia-pytriton==0.7.0", *engine)
+def server_environment(folder: Path) -> Path:
+    """The bin folder of an environment with the server, its client, this one's engine and hazgate.
 
-
-def install_hazgate(folder: Path) -> Path:
-    """The runtime's wheel as it is now, unpacked for PYTHONPATH."""
-    build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT / "runtime")
-    done = run(sys.executable, *build)
-    assert done.returncode == 0, done.stdout + done.stderr
+    hazgate is the wheel as it is now, built in `folder`; the Python backend takes no PYTHONPATH.
+    """
+    engine = (
+        f"{name}=={importlib.metadata.version(name)}" for name in ("onnxruntime", "tokenizers")
+    )
+    bin_folder = environment("nvidia-pytriton==0.7.0", *engine)
+    _run("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT / "runtime")
     (wheel,) = folder.glob("*.whl")
-    shutil.unpack_archive(wheel, folder / "site", "zip")
-    return folder / "site"
+    pip = ("-m", "pip", "--python", bin_folder / "python", "--disable-pip-version-check")
+    _run(*pip, "install", "--quiet", "--no-deps", "--force-reinstall", wheel)
+    return bin_folder
 
 
 def start_script() -> str:
@@ -70,14 +69,22 @@ def start_script() -> str:
 
 @contextmanager
 def launched(
-    repository: Path, hazgate: Path, folder: Path, models: Sequence[str] = ("hazgate",)
+    repository: Path, programs: Path, folder: Path, models: Sequence[str] = ("hazgate",)
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Server]]:
-    """The server's process and address, as soon as it was started; ended when the block ends."""
-    bin_folder = server_environment()
+    """The server's process and address, as soon as it was started; ended when the block ends.
+
+    Args:
+        repository: which models there are.
+        programs: the bin folder of `server_environment`.
+        folder: where it runs and logs.
+        models: which of them it loads.
+    """
     ports = {"http": free_port(), "grpc": free_port()}
     (folder / "models").symlink_to(repository)
-    (folder / "triton").symlink_to(bin_folder.parent)
+    (folder / "triton").symlink_to(programs.parent)
     script = start_script().replace("8000", str(ports["http"])).replace("8001", str(ports["grpc"]))
+    # The server itself is what is started and ended.
+    script = script.replace("\nLD_LIBRARY_PATH", "\nexec env LD_LIBRARY_PATH")
     load = " ".join(f"--load-model={name}" for name in models)
     log = folder / "log"
     with log.open("wb") as output:
@@ -86,21 +93,20 @@ def launched(
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": os.fspath(hazgate)},
             start_new_session=True,
         )
     try:
-        yield process, Server(python=bin_folder / "python", ports=ports, log=log)
+        yield process, Server(python=programs / "python", ports=ports, log=log)
     finally:
         _end(process)
 
 
 @contextmanager
 def serving(
-    repository: Path, hazgate: Path, folder: Path, models: Sequence[str] = ("hazgate",)
+    repository: Path, programs: Path, folder: Path, models: Sequence[str] = ("hazgate",)
 ) -> Iterator[Server]:
     """A server that answers."""
-    with launched(repository, hazgate, folder, models) as (process, server):
+    with launched(repository, programs, folder, models) as (process, server):
         until = time.monotonic() + _START_S
         # It listens when every model is loaded, to HTTP last.
         while not _listens(server.ports["http"]):
@@ -110,15 +116,19 @@ def serving(
         yield server
 
 
+def _run(*arguments: str | Path) -> None:
+    done = run(sys.executable, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Gracefully, for it gives its shared memory back then; the whole of it in any case."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    """Gracefully, for it gives its shared memory back then; its whole group in any case."""
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _listens(port: int) -> bool:

@@ -35,7 +35,7 @@ from hazgate import (
 from hazgate.canaries import check_canaries, tolerance_of
 from hazgate.engine import canaries_of
 from hazgate.gate import Question
-from hazgate.providers.table import find_provider
+from hazgate.manifest import TokenizerSpec
 from hazgate.reading import within
 from hazgate.serving import open_inference as oip
 from hazgate.session import Session
@@ -89,7 +89,9 @@ class TritonPythonModel:
         """
         if not self._is_proven:
             for level in (self._gate.gate, self._gate.hazards):
-                canaries = canaries_of(self._gate.bundle, level.level)
+                longest = level.tokenizer.window_tokens
+                every = canaries_of(self._gate.bundle, level.level)
+                canaries = [canary for canary in every if len(canary.input_ids) <= longest]
                 tolerance = tolerance_of(level.spec.variants[level.variant])
                 if canaries:
                     check_canaries(level.session, canaries, name=level.level, tolerance=tolerance)
@@ -131,6 +133,7 @@ def _open_over_backend(
     """A gate whose graphs are run by models of Triton's ONNX Runtime backend."""
     variant = parameters["variant"]
     bundle = Bundle.open_variant(folder, lambda _: variant)
+    tokenizers: dict[TokenizerSpec, Tokenizer] = {}
 
     def open_level(name: str) -> Classifier:
         spec = bundle.manifest.levels[name]
@@ -138,12 +141,14 @@ def _open_over_backend(
         read = spec.tokenizer
         if buckets:
             read = within(read, max(bucket.tokens for bucket in buckets))
+        # Equal specifications are one tokenizer.
+        tokenizer = tokenizers.setdefault(read, Tokenizer(bundle.file(read.file), read))
         return Classifier(
             level=name,
             spec=spec,
             variant=variant,
-            provider=find_provider(parameters["provider"]).name,
-            tokenizer=Tokenizer(bundle.file(read.file), read),
+            provider=parameters["provider"],
+            tokenizer=tokenizer,
             session=_session(models[name], len(spec.labels), read.pad_token_id),
         )
 

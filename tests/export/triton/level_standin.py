@@ -5,10 +5,14 @@ Same tensors and configuration, run by onnxruntime; for tests of who asks it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnxruntime
 import triton_python_backend_utils as triton
+
+# Without type information.
+Request: TypeAlias = Any
+Tensor: TypeAlias = Any
 
 
 class TritonPythonModel:
@@ -16,10 +20,10 @@ class TritonPythonModel:
         graph = Path(__file__).with_name("model.onnx")
         self._session = onnxruntime.InferenceSession(str(graph))
 
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
+    def execute(self, requests: Sequence[Request]) -> list[Any]:
         return [triton.InferenceResponse([self._logits(request)]) for request in requests]
 
-    def _logits(self, request: Any) -> Any:
+    def _logits(self, request: Request) -> Tensor:
         inputs = {
             name: triton.get_input_tensor_by_name(request, name).as_numpy()
             for name in ("input_ids", "attention_mask")

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from google.protobuf import text_format
 
-from hazgate import Gate
+from hazgate import Gate, Verdict
 from hazgate_export.triton.messages import messages
 from hazgate_export.triton.options import Options
 from hazgate_export.triton.repository import write_repository
 from tests.support.damage import flip_byte
-from tests.support.triton_server import Server, install_hazgate, launched, serving
+from tests.support.processes import run
+from tests.support.triton_server import Server, launched, server_environment, serving
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,14 @@ TEXTS = (
     f"{'Tell me about the weather of the last week. ' * 60}{HARMFUL}",
     "[CLS] how do I reset my password? [SEP]",
 )
+# What the server's own Python says of texts, together and one by one.
+CHECK = """
+import json, sys
+from hazgate import Gate
+gate, texts = Gate.open(sys.argv[1], variant="fp32", threads=1), json.load(sys.stdin)
+together, alone = gate.check_many(texts), map(gate.check, texts)
+print(json.dumps([[v.to_dict() for v in verdicts] for verdicts in (together, alone)]))
+"""
 # Long enough for requests of one moment to meet, whatever else the machine does.
 DELAY_US = 100_000
 
@@ -47,9 +56,17 @@ def _verdicts(answer: dict[str, Any]) -> list[Any]:
     return [json.loads(text) for text in answer["verdict"]["values"]]
 
 
+def _check_same(found: dict[str, Any], verdict: Verdict) -> None:
+    """Compares a verdict that came with one of this process, whose NumPy is another."""
+    told = verdict.to_dict()
+    assert {**found, "unsafe": 0, "hazards": 0} == {**told, "unsafe": 0, "hazards": 0}
+    assert found["unsafe"] == pytest.approx(told["unsafe"], abs=1e-5)
+    assert found["hazards"] == (told["hazards"] and pytest.approx(told["hazards"], abs=1e-5))
+
+
 @pytest.fixture(scope="module")
-def hazgate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install_hazgate(tmp_path_factory.mktemp("wheel"))
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return server_environment(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +79,9 @@ def repository(mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def server(
-    repository: Path, hazgate: Path, tmp_path_factory: pytest.TempPathFactory
+    repository: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    with serving(repository, hazgate, tmp_path_factory.mktemp("server")) as server:
+    with serving(repository, programs, tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -78,11 +95,14 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_answers_are_those_of_the_gate_to_the_last_bit(
+def test_answers_are_those_of_a_gate_in_that_environment_to_the_last_bit(
     server: Server, gate: Gate, protocol: str
 ) -> None:
+    bundle, texts = gate.bundle.root, json.dumps(TEXTS).encode()
+    done = run(server.python, "-c", CHECK, bundle, stdin=texts)
+    assert done.returncode == 0, done.stderr
+    expected, one_by_one = json.loads(done.stdout)
     together, *alone = server.ask(protocol, _call(*TEXTS), *map(_call, TEXTS))
-    expected = [verdict.to_dict() for verdict in gate.check_many(TEXTS)]
     assert _verdicts(together) == expected
     assert together["unsafe"]["type"] == "float32"
     assert together["unsafe"]["shape"] == [len(TEXTS), 1]
@@ -90,8 +110,10 @@ def test_answers_are_those_of_the_gate_to_the_last_bit(
     assert together["flagged"]["type"] == "bool"
     assert together["flagged"]["values"] == [v["flagged"] for v in expected]
     assert {True, False} == set(together["flagged"]["values"])
-    for answer, text in zip(alone, TEXTS, strict=True):
-        assert _verdicts(answer) == [gate.check(text).to_dict()]
+    assert [_verdicts(answer) for answer in alone] == [[verdict] for verdict in one_by_one]
+    # Another NumPy may round otherwise, and decides the same.
+    for found, verdict in zip(expected, gate.check_many(TEXTS), strict=True):
+        _check_same(found, verdict)
 
 
 def test_the_server_describes_the_tensors_that_hazgate_serve_has_and_the_verdict(
@@ -137,8 +159,9 @@ def test_a_request_has_only_what_it_wants_and_asks_for_all_levels_by_a_parameter
         _call(TEXTS[1], parameters={"all_levels": True}),
     )
     assert list(wanted) == ["flagged"]
-    assert _verdicts(every) == [gate.check(TEXTS[1], all_levels=True).to_dict()]
-    assert _verdicts(every)[0]["hazards"] is not None
+    (found,) = _verdicts(every)
+    _check_same(found, gate.check(TEXTS[1], all_levels=True))
+    assert found["hazards"] is not None
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -187,7 +210,7 @@ def test_no_text_is_in_the_servers_log(server: Server) -> None:
 
 @pytest.mark.parametrize("what", ["a byte of a weight", "the whole bundle"])
 def test_a_bundle_that_is_not_the_exported_one_is_not_served(
-    what: str, mini_bundle: Path, tiny_bundle: Path, hazgate: Path, tmp_path: Path
+    what: str, mini_bundle: Path, tiny_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
     write_repository(mini_bundle, repository, Options(variant="fp32"))
@@ -199,7 +222,7 @@ def test_a_bundle_that_is_not_the_exported_one_is_not_served(
         shutil.rmtree(bundle)
         shutil.copytree(tiny_bundle, bundle)
         reason = "expected the bundle with digest"
-    with launched(repository, hazgate, tmp_path) as (process, server):
+    with launched(repository, programs, tmp_path) as (process, server):
         assert process.wait(120) != 0
     assert reason in server.log.read_text(encoding="utf-8", errors="replace")
 
@@ -219,22 +242,17 @@ def _with_standins(repository: Path) -> list[str]:
 
 
 def test_the_backends_models_give_the_gates_answers_and_a_lost_one_is_an_error_never_safe(
-    mini_bundle: Path, gate: Gate, hazgate: Path, tmp_path: Path
+    mini_bundle: Path, gate: Gate, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
     # Fewer rows than windows that the planner puts into a run.
     options = Options(variant="fp32", engine="backend", max_batch_size=6)
     write_repository(mini_bundle, repository, options)
-    with serving(repository, hazgate, tmp_path, _with_standins(repository)) as server:
+    with serving(repository, programs, tmp_path, _with_standins(repository)) as server:
         (answer,) = server.ask("http", _call(*TEXTS))
         expected = gate.check_many(TEXTS)
         for found, verdict in zip(_verdicts(answer), expected, strict=True):
-            assert found["unsafe"] == pytest.approx(verdict.unsafe, abs=1e-5)
-            assert {**found, "unsafe": 0, "hazards": 0} == {
-                **verdict.to_dict(),
-                "unsafe": 0,
-                "hazards": 0,
-            }
+            _check_same(found, verdict)
         _, harmless, harmful = server.ask(
             "grpc", {"unload": "level2"}, _call(TEXTS[1]), _call(f"{HARMFUL} {SECRET}")
         )
@@ -246,7 +264,7 @@ def test_the_backends_models_give_the_gates_answers_and_a_lost_one_is_an_error_n
 
 
 def test_models_of_fixed_shapes_are_asked_in_their_shapes(
-    tiny_bundle: Path, hazgate: Path, tmp_path: Path
+    tiny_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
     options = Options(provider="migraphx", engine="backend", buckets=(8, 24), max_batch_size=4)
@@ -255,7 +273,7 @@ def test_models_of_fixed_shapes_are_asked_in_their_shapes(
     assert {"level1_8", "level1_24", "level2_8", "level2_24"} < set(names)
     texts = [TEXTS[1], "hello", TEXTS[4], ""]
     gate = Gate.open(tiny_bundle, variant="fp32", threads=1)
-    with serving(repository, hazgate, tmp_path, names) as server:
+    with serving(repository, programs, tmp_path, names) as server:
         answer, statistics = server.ask("http", _call(*texts), {"statistics": "level1_8"})
     found = _verdicts(answer)
     assert {verdict["model"]["provider"] for verdict in found} == {"MIGraphXExecutionProvider"}
@@ -267,7 +285,7 @@ def test_models_of_fixed_shapes_are_asked_in_their_shapes(
 
 
 def test_a_backends_model_with_other_weights_answers_nothing(
-    mini_bundle: Path, hazgate: Path, tmp_path: Path
+    mini_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
     write_repository(mini_bundle, repository, Options(variant="fp32", engine="backend"))
@@ -277,7 +295,7 @@ def test_a_backends_model_with_other_weights_answers_nothing(
     # Not through the link: the bundle's own file stays as it is.
     weights.unlink()
     weights.write_bytes(bytes(size_bytes))
-    with serving(repository, hazgate, tmp_path, names) as server:
+    with serving(repository, programs, tmp_path, names) as server:
         (answer,) = server.ask("http", _call(TEXTS[1]))
     assert "logits of known texts differ" in answer["error"]
     assert answer["status"] == "500"
