@@ -4,7 +4,8 @@ usage: ask_triton_server.py (http|grpc) ADDRESS < CALLS
 
 CALLS is a JSON list. A call is {"texts": [..], "shape", "parameters", "outputs"}, of which all but
 the texts (base64) may be left out, or {"at_once": [calls]}, or {"unload": model}, or
-{"metadata": model}, or {"statistics": model}. Each is answered by what it found, or its error.
+{"metadata": model}, or {"statistics": model}. Each is answered by what it found, or its error,
+and each of several at once by itself.
 """
 
 import base64
@@ -34,27 +35,32 @@ def main() -> None:
 
 def _answer(triton: Module, client: Client, call: dict[str, Any]) -> Json:
     as_json = {"as_json": True} if triton.__name__.endswith("grpc") else {}
+    if "at_once" in call:
+        pending = [_begin(triton, client, each) for each in call["at_once"]]
+        return [_found(triton, wait) for wait in pending]
+    if "unload" in call:
+        return _found(triton, lambda: client.unload_model(call["unload"]))
+    if "metadata" in call:
+        return _found(triton, lambda: client.get_model_metadata(call["metadata"], **as_json))
+    if "statistics" in call:
+        model = call["statistics"]
+        return _found(triton, lambda: client.get_inference_statistics(model, **as_json))
+    return _found(triton, lambda: _values(client.infer("hazgate", **_request(triton, call))))
+
+
+def _found(triton: Module, ask: Callable[[], Json]) -> Json:
     try:
-        if "at_once" in call:
-            pending = [_begin(triton, client, each) for each in call["at_once"]]
-            return [_values(each()) for each in pending]
-        if "unload" in call:
-            client.unload_model(call["unload"])
-            return None
-        if "metadata" in call:
-            return client.get_model_metadata(call["metadata"], **as_json)
-        if "statistics" in call:
-            return client.get_inference_statistics(call["statistics"], **as_json)
-        return _values(client.infer("hazgate", **_request(triton, call)))
+        return ask()
     except triton.InferenceServerException as error:
         return {"error": error.message(), "status": str(error.status())}
 
 
-def _begin(triton: Module, client: Client, call: dict[str, Any]) -> Callable[[], Result]:
+def _begin(triton: Module, client: Client, call: dict[str, Any]) -> Callable[[], Json]:
     """Sends a call; gives what waits for its answer."""
     request = _request(triton, call)
     if not triton.__name__.endswith("grpc"):
-        return client.async_infer("hazgate", **request).get_result
+        begun = client.async_infer("hazgate", **request)
+        return lambda: _values(begun.get_result())
     import concurrent.futures
 
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
@@ -65,7 +71,7 @@ def _begin(triton: Module, client: Client, call: dict[str, Any]) -> Callable[[],
         ),
         **request,
     )
-    return future.result
+    return lambda: _values(future.result())
 
 
 def _request(triton: Module, call: dict[str, Any]) -> dict[str, Any]:

@@ -60,11 +60,12 @@ def server_environment(folder: Path) -> Path:
     return bin_folder
 
 
-def start_script() -> str:
-    """What the page shows to start a server."""
+def shown(language: str, word: str) -> str:
+    """The one block in a language that has a word, of what the page shows."""
     page = PAGE.read_text(encoding="utf-8")
-    (block,) = [b for b in page.split("```sh\n")[1:] if "--backend-directory" in b]
-    return block.partition("\n```")[0]
+    blocks = [block.partition("\n```")[0] for block in page.split(f"```{language}\n")[1:]]
+    (block,) = [block for block in blocks if word in block]
+    return block
 
 
 @contextmanager
@@ -82,7 +83,11 @@ def launched(
     ports = {"http": free_port(), "grpc": free_port()}
     (folder / "models").symlink_to(repository)
     (folder / "triton").symlink_to(programs.parent)
-    script = start_script().replace("8000", str(ports["http"])).replace("8001", str(ports["grpc"]))
+    script = (
+        shown("sh", "--backend-directory")
+        .replace("8000", str(ports["http"]))
+        .replace("8001", str(ports["grpc"]))
+    )
     # The server itself is what is started and ended.
     script = script.replace("\nLD_LIBRARY_PATH", "\nexec env LD_LIBRARY_PATH")
     load = " ".join(f"--load-model={name}" for name in models)
