@@ -50,7 +50,7 @@ def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -
         _use_migraphx(config, model, options, digest)
     if options.threads is not None:
         config.parameters["intra_op_thread_count"].string_value = str(options.threads)
-    for batch_size in warm_up.batch_sizes(model):
+    for batch_size in warm_up.batch_sizes(model.max_batch_size):
         sample = config.model_warmup.add(name=f"{batch_size} rows", batch_size=batch_size)
         shape = {"data_type": pb.TYPE_INT64, "dims": [model.longest]}
         # Any id is as good as another; the mask decides what is computed.
@@ -87,7 +87,7 @@ def decides_config(plan: Plan, options: Options, digest: str) -> ModelConfig:
         config.parameters[name].string_value = value
     # The backend's models may be loaded after this one, and have their own.
     if options.engine == "in-process":
-        for batch_size in warm_up.batch_sizes(options):
+        for batch_size in warm_up.batch_sizes(options.max_batch_size):
             sample = config.model_warmup.add(name=f"{batch_size} texts", batch_size=batch_size)
             data = sample.Input(
                 data_type=pb.TYPE_STRING, dims=[1], input_data_file=warm_up.TEXT_FILE

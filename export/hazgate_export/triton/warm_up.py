@@ -4,7 +4,6 @@ import struct
 
 import numpy as np
 
-from hazgate_export.triton.options import Options
 from hazgate_export.triton.plan import LevelModel
 
 MASK_FILE = "ones"
@@ -14,9 +13,9 @@ _TEXT = "How do I get a red wine stain out of a carpet?"
 _LENGTH = struct.Struct("<I")
 
 
-def batch_sizes(model: LevelModel | Options) -> tuple[int, ...]:
-    """The batches to warm up: the first that is asked, and the largest."""
-    return tuple(sorted({1, model.max_batch_size}))
+def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
+    """The batches to warm up: the smallest, and the largest."""
+    return tuple(sorted({1, max_batch_size}))
 
 
 def mask_of_row(model: LevelModel) -> bytes:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import onnxruntime
@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 from google.protobuf import text_format
 
-from hazgate import Bundle, Classifier
+from hazgate import Bundle, Classifier, Gate
 from hazgate.errors import BundleError, IntegrityError
+from hazgate.kernels import kernels_library
 from hazgate.manifest import MANIFEST_FILE
 from hazgate_export.__main__ import cli
 from hazgate_export.triton.config import level_config
@@ -86,6 +87,32 @@ def test_labels_and_warm_up_lie_where_the_configuration_says(repository: Path, l
         mask = sample.inputs["attention_mask"]
         data = (repository / level / "warmup" / mask.input_data_file).read_bytes()
         assert np.frombuffer(data, dtype="<i8").tolist() == [1] * mask.dims[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["fp32", "int8", "int8-fused"])
+def test_graphs_of_fused_operators_run_with_what_their_configurations_say(
+    variant: str, mini_bundle: Path, tmp_path: Path
+) -> None:
+    """The backend's calls of ONNX Runtime, made here: its level, and the library of operators."""
+    kernels = PurePosixPath(kernels_library())
+    options = Options(variant=variant, kernels=kernels, threads=1)
+    write_repository(mini_bundle, tmp_path / "models", options)
+    gate = Gate.open(mini_bundle, variant=variant, threads=1)
+    for classifier in (gate.gate, gate.hazards):
+        config = _read(tmp_path / "models", classifier.level)
+        session_options = onnxruntime.SessionOptions()
+        assert config.optimization.graph.level == -1
+        basic = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        session_options.graph_optimization_level = basic
+        for library in config.model_operations.op_library_filename:
+            session_options.register_custom_ops_library(library)
+        graph = tmp_path / "models" / classifier.level / "1" / config.default_model_filename
+        session = onnxruntime.InferenceSession(str(graph), session_options)
+        (tokens,) = classifier.tokenizer.encode([TEXT])
+        ids = np.array([tokens.windows[0].input_ids], dtype=np.int64)
+        (logits,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        assert np.abs(logits - classifier.logits([TEXT])).max() < 1e-4
 
 
 def test_weights_lie_in_the_repository_once(repository: Path, tiny_bundle: Path) -> None:

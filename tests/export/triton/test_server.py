@@ -75,7 +75,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def repository(mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("in-process") / "models"
-    options = Options(variant="fp32", threads=1, max_queue_delay_us=DELAY_US)
+    # Two processes, which share one queue.
+    options = Options(variant="fp32", threads=1, instances=2, max_queue_delay_us=DELAY_US)
     write_repository(mini_bundle, target, options)
     return target
 
@@ -249,6 +250,44 @@ def test_a_bundle_that_is_not_the_exported_one_is_not_served(
     with launched(repository, programs, tmp_path) as (process, server):
         assert process.wait(120) != 0
     assert reason in server.log.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_provider_that_the_server_does_not_have_is_named_when_the_model_is_loaded(
+    tiny_bundle: Path, programs: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    write_repository(tiny_bundle, repository, Options(provider="migraphx"))
+    with launched(repository, programs, tmp_path) as (process, server):
+        assert process.wait(120) != 0
+    log = server.log.read_text(encoding="utf-8", errors="replace")
+    assert "ProviderError" in log
+    assert "MIGraphXExecutionProvider" in log
+
+
+def test_an_error_that_is_not_ours_is_told_by_its_type_alone(
+    tiny_bundle: Path, programs: Path, tmp_path: Path
+) -> None:
+    """A fault put into the model, whose words hold the text."""
+    repository = tmp_path / "repository"
+    write_repository(tiny_bundle, repository, Options(variant="fp32"))
+    file = repository / "hazgate" / "1" / "model.py"
+    source = file.read_text(encoding="utf-8")
+    spoilt = source.replace("gate.answer(questions)", "int(questions[0].text)")
+    assert spoilt != source
+    # Without its sample, which would fail before the model is ready.
+    config = repository / "hazgate" / "config.pbtxt"
+    config.write_text(config.read_text(encoding="utf-8").partition("model_warmup")[0])
+    config.write_text(config.read_text(encoding="utf-8") + 'backend: "python"\n')
+    file.write_text(spoilt, encoding="utf-8")
+    with serving(repository, programs, tmp_path) as server:
+        (answer,) = server.ask("grpc", _call(SECRET))
+        log = server.log.read_text(encoding="utf-8", errors="replace")
+    assert answer == {
+        "error": "the engine failed: ValueError",
+        "status": "StatusCode.INTERNAL",
+    }
+    assert "the engine failed: ValueError" in log
+    assert SECRET not in log
 
 
 def _with_standins(repository: Path) -> list[str]:
