@@ -40,8 +40,9 @@ def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -
     )
     if model.max_batch_size > 1:
         _batch(config, options)
-    group = config.instance_group.add(count=options.instances)
-    group.kind = pb.ModelInstanceGroup.KIND_GPU if plan.provider.gpu else group.KIND_CPU
+    kinds = pb.ModelInstanceGroup
+    kind = kinds.KIND_GPU if plan.provider.gpu else kinds.KIND_CPU
+    config.instance_group.add(kind=kind, count=options.instances)
     if model.variant.kind in ("authored", "fused"):
         config.optimization.graph.level = _BASIC
     if model.variant.kind == "fused":

@@ -13,7 +13,6 @@ from hazgate_export.triton.messages import ModelConfig, messages
 _TYPES = {
     onnx.TensorProto.INT64: "TYPE_INT64",
     onnx.TensorProto.FLOAT: "TYPE_FP32",
-    onnx.TensorProto.FLOAT16: "TYPE_FP16",
 }
 
 
