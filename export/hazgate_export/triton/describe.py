@@ -46,22 +46,20 @@ def facts(bundle: Bundle, plan: Plan, options: Options) -> dict[str, Any]:
 def readme(bundle: Bundle, plan: Plan, options: Options) -> str:
     """A page for whoever finds the repository."""
     names = ", ".join(f"`{model.name}`" for model in plan.levels)
-    loads = (
-        [DECIDES] if options.engine == "in-process" else [*(m.name for m in plan.levels), DECIDES]
-    )
+    if options.engine == "in-process":
+        loads = [DECIDES]
+        who, needs = "its own process runs the graphs", " and one onnxruntime"
+    else:
+        loads = [*(model.name for model in plan.levels), DECIDES]
+        who, needs = "it asks the levels for logits", ""
     load = " ".join(f"--load-model={name}" for name in loads)
-    who = (
-        "its own process runs the graphs"
-        if options.engine == "in-process"
-        else f"it asks {names} for logits"
-    )
     return f"""# Triton model repository of {bundle.manifest.name}
 
 Written by `hazgate-export triton` {__version__} of the bundle with digest
 `{bundle.digest}`, variant `{plan.variant}`, for {plan.provider.name}.
 
 - `{DECIDES}` (Python backend): texts in, verdicts out; {who}. The server's Python needs
-  `hazgate` {hazgate.__version__} and one onnxruntime.
+  `hazgate` {hazgate.__version__}{needs}.
 - {names} (ONNX Runtime backend): `input_ids` and `attention_mask` in, `logits` out.
 
     tritonserver --model-repository=. --model-control-mode=explicit {load}
