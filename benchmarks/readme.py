@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.agreement import AgreementResults, agreement_text
 from benchmarks.engines.long import LongComparison, long_table
 from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
@@ -44,6 +45,9 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
     return {
         "speed-mini": lambda: speed_summary(load(Comparison, folder / "mini.json")),
         "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
+        "agreement-mini": lambda: agreement_text(
+            load(AgreementResults, folder / "agreement-mini.json")
+        ),
         "engines-mini": lambda: summary(load(EngineComparison, folder / "engines-mini.json")),
         "headline-full": lambda: headline(load(EngineComparison, folder / "engines-full.json")),
         "engines-full": lambda: summary(load(EngineComparison, folder / "engines-full.json")),

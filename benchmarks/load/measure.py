@@ -38,7 +38,7 @@ _ASKERS = 8
 # Where the search for saturation starts, as a share of the rate that those askers found, and how
 # many rates it tries at most.
 _SEARCH_START = 0.8
-_SEARCH_TURNS = 8
+_SEARCH_TURNS = 10
 _OVERHEAD_LOAD = 0.3
 _OVERHEAD_BLOCK = 30
 _IDLE_PAUSE_S = 0.2
@@ -176,7 +176,7 @@ def _peak(system: Running, rate: float, seconds: float) -> float:
     while following is not None and len(tried) < _SEARCH_TURNS:
         figures = _turn(system, len(tried), following, seconds)
         best = max(best, figures.goodput)
-        tried.append((following, figures.answered / max(1, figures.offered)))
+        tried.append((following, figures.goodput))
         following = next_rate(tried)
     # Who answers nothing in time is loaded all the same.
     return best or rate

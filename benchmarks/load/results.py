@@ -15,6 +15,7 @@ OVERLOAD = LOADS[-1]
 # A rate of which less is answered in time is past saturation.
 _SHARE_IN_TIME = 0.9
 _RATE_STEP = 1.5
+_RISE = 1.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,17 +128,19 @@ def figures_of(
 
 
 def next_rate(tried: Sequence[tuple[float, float]]) -> float | None:
-    """The rate to try next in looking for saturation; None once it lies between two of them.
+    """The rate to try next in looking for saturation; None once there is no more to be had.
+
+    Up while goodput rises, whatever else is refused: who sheds long texts answers more of them.
 
     Args:
-        tried: each rate so far with the share of requests that was answered in time, at least one.
+        tried: each rate so far with its goodput, at least one.
     """
-    within = [rate for rate, share in tried if share >= _SHARE_IN_TIME]
-    past = [rate for rate, share in tried if share < _SHARE_IN_TIME]
-    if not past:
-        return max(within) * _RATE_STEP
-    if not within:
-        return min(past) / _RATE_STEP
+    if not any(goodput >= _SHARE_IN_TIME * rate for rate, goodput in tried):
+        return min(rate for rate, _ in tried) / _RATE_STEP
+    rates = sorted(tried)
+    highest, goodput = rates[-1]
+    if all(goodput >= _RISE * other for _, other in rates[:-1]):
+        return highest * _RATE_STEP
     return None
 
 

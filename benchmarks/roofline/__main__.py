@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import numpy as np
 
 from benchmarks.machine import describe_machine, today
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
-from benchmarks.roofline.nodes import STEPS, onnxruntimes, ours
+from benchmarks.roofline.nodes import STEPS, chain, onnxruntimes, ours
 from benchmarks.roofline.peaks import measure_peaks
 from benchmarks.roofline.report import draw_roofline, roofline_table
 from benchmarks.roofline.results import Roofline, StepTimes
@@ -19,6 +20,7 @@ from hazgate.session import default_threads
 from hazgate_export.progress import track
 
 _TOKENS = (16, 64, 128, 512, 2048)
+_CHAINS, _CHAIN_CALLS = (10, 210), 300
 _COMMAND = "python -m benchmarks.roofline"
 
 
@@ -32,6 +34,7 @@ def main(rounds: int) -> None:
     threads = default_threads()
     try:
         peaks = measure_peaks(threads)
+        node_us = _measure_node_us(threads, rounds)
         runs = [(step, tokens) for step in STEPS for tokens in _TOKENS]
         times = []
         for step, tokens in track(runs, "operators"):
@@ -67,6 +70,7 @@ def main(rounds: int) -> None:
         threads=threads,
         instruction_set=hazgate_kernels.instruction_set(),
         peaks=peaks,
+        node_us=node_us,
         steps=tuple(times),
     )
     target: Path = RESULTS / "roofline.json"
@@ -75,8 +79,17 @@ def main(rounds: int) -> None:
     click.echo(f"{roofline_table(load(Roofline, target))}\n\n{target}")
 
 
-def _median_ms(run: object, calls: int) -> float:
-    assert callable(run)
+def _measure_node_us(threads: int, rounds: int) -> float:
+    """What each further node of a graph adds to its time."""
+    short, long = (chain(n, threads) for n in _CHAINS)
+    added = []
+    for _ in range(rounds):
+        short_ms, long_ms = (_median_ms(one.run, _CHAIN_CALLS) for one in (short, long))
+        added.append(1e3 * (long_ms - short_ms) / (_CHAINS[1] - _CHAINS[0]))
+    return float(np.median(added))
+
+
+def _median_ms(run: Callable[[], object], calls: int) -> float:
     taken = []
     for _ in range(calls):
         began = time.perf_counter()

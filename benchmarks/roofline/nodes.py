@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -151,6 +152,17 @@ def ours(step: Step, tokens: int, threads: int) -> Runnable:
         epsilon=1e-5,
     )
     return _runnable([node], feeds, constants, threads, "fused")
+
+
+def chain(n_nodes: int, threads: int) -> Runnable:
+    """As many of our operators, one behind the other, with next to nothing to compute."""
+    constants: _Arrays = {"w": np.ones((1, 1), dtype=np.float32)}
+    names = ["x", *(f"y{i}" for i in range(n_nodes - 1)), "y"]
+    nodes = [
+        helper.make_node("Dense", [source, "w"], [target], domain="hazgate", activation=0)
+        for source, target in pairwise(names)
+    ]
+    return _runnable(nodes, {"x": np.ones((1, 1), dtype=np.float32)}, constants, threads, "fused")
 
 
 def onnxruntimes(step: Step, tokens: int, threads: int) -> Runnable:

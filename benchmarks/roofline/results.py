@@ -26,7 +26,10 @@ class StepTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roofline:
-    """Everything; `peaks` are operations a second of int8 and fp32, and bytes of memory."""
+    """Everything; `peaks` are operations a second of int8 and fp32, and bytes of memory.
+
+    `node_us` is what a node of a graph costs beside what it computes.
+    """
 
     schema_version: int
     date: str
@@ -35,9 +38,14 @@ class Roofline:
     threads: int
     instruction_set: str
     peaks: Mapping[str, float]
+    node_us: float
     steps: tuple[StepTimes, ...]
 
     def bound_ms(self, step: StepTimes) -> float:
         """What the step takes at least: its operations at their peak, or its bytes."""
         peak = self.peaks["int8" if step.kind == "linear" else "fp32"]
         return 1e3 * max(step.operations / peak, step.moved_bytes / self.peaks["memory"])
+
+    def layer_ms(self, tokens: int) -> float:
+        """One layer with local attention, its operators by themselves."""
+        return sum(s.ours_ms for s in self.steps if s.tokens == tokens and s.name != "global")

@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score
 from hazgate.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.providers.table import CPU
+from hazgate.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import Row, read_rows, select
 from hazgate_export.progress import track
@@ -23,6 +24,7 @@ from hazgate_export.verify import Boundary, boundary_of
 
 REFERENCE_VARIANT = "fp32"
 
+_BEGINNING = Reading(long_texts="truncate")
 # Rows that are tokenised and planned together.
 _CHUNK_ROWS = 64
 
@@ -104,10 +106,11 @@ def _decisions(
 ) -> NDArray[np.int64]:
     classifier = Classifier.open(bundle, level, variant=variant)
     chunks = [rows[i : i + _CHUNK_ROWS] for i in range(0, len(rows), _CHUNK_ROWS)]
-    logits = [
-        classifier.logits([row.text for row in chunk])
-        for chunk in track(chunks, f"{level} {variant}: labelled texts")
-    ]
+    logits: list[NDArray[np.float32]] = []
+    for chunk in track(chunks, f"{level} {variant}: labelled texts"):
+        tokens = classifier.tokenizer.encode([row.text for row in chunk])
+        # As in training: of a text that is longer than a window its beginning.
+        logits += classifier.window_logits(choose_windows(tokens, _BEGINNING))
     return boundary.decide(np.concatenate(logits))
 
 

@@ -62,7 +62,7 @@ def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
     """
     (root / MANIFEST_FILE).write_bytes(manifest.dump())
     opened = Bundle.open(root)
-    _sync(root)
+    sync(root)
     old = root.with_name(root.name + ".old")
     # mkdtemp makes directories that only their owner can enter; a bundle is for its readers.
     root.chmod(0o755)
@@ -73,7 +73,8 @@ def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
     return dataclasses.replace(opened, root=target.resolve())
 
 
-def _sync(root: Path) -> None:
+def sync(root: Path) -> None:
+    """Sees to it that all of a directory is on the disk."""
     for path in (*root.rglob("*"), root):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -131,10 +131,12 @@ def test_the_peak_is_the_best_goodput_at_any_load() -> None:
 
 
 def test_saturation_is_looked_for_upwards_and_downwards_until_it_lies_between_two_rates() -> None:
-    assert next_rate([(10, 1.0)]) == 15
-    assert next_rate([(10, 1.0), (15, 0.95)]) == 22.5
-    assert next_rate([(12, 0.5)]) == 8
-    assert next_rate([(12, 0.5), (8, 0.9)]) is None
+    assert next_rate([(10, 10.0)]) == 15
+    assert next_rate([(10, 10.0), (15, 14.0)]) == 22.5
+    assert next_rate([(10, 10.0), (15, 12.0), (22.5, 15.0)]) == 33.75
+    assert next_rate([(10, 10.0), (15, 12.0), (22.5, 12.5)]) is None
+    assert next_rate([(12, 6.0)]) == 8
+    assert next_rate([(12, 6.0), (8, 8.0)]) is None
 
 
 def test_an_answers_head_gives_status_and_length_however_fields_are_spelt() -> None:

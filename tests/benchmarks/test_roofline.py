@@ -24,6 +24,7 @@ def _results() -> Roofline:
         threads=2,
         instruction_set="portable",
         peaks=PEAKS,
+        node_us=4.0,
         steps=tuple(
             StepTimes(
                 name=step.name,
@@ -54,6 +55,9 @@ def test_the_table_gives_time_ratio_and_share(tmp_path: Path) -> None:
     table = roofline_table(load(Roofline, tmp_path / "roofline.json"))
     assert "| norm, Q, K and V | 2 (1.50×, 50%) |" in table
     assert "int8 2000 G/s" in table
+    # Five nodes of 4 µs in five operators of 2 ms.
+    assert "A node of a graph costs 4 µs" in table
+    assert "0.2% of a layer's time at 64 tokens" in table
     draw_roofline(_results(), tmp_path / "roofline.png")
     assert (tmp_path / "roofline.png").stat().st_size > 10_000
 

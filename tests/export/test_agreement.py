@@ -39,7 +39,8 @@ validation_share = 0.2
 def _row(i: int) -> dict[str, object]:
     unsafe = i % 2 == 1
     return {
-        "text": f"sentence number {i} about {'locks' if unsafe else 'bread'}",
+        # Some are longer than a window.
+        "text": f"sentence number {i} about {'locks' if unsafe else 'bread'}{' and' * 9 * i}",
         "level1": "unsafe" if unsafe else "safe",
         "level2": "S2_nonviolent_crimes" if unsafe else None,
         "level1_ok": True,

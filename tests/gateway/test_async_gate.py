@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from hazgate import DeadlineExceeded, Gate, InputError
+from hazgate import DeadlineExceeded, Gate, InputError, Overloaded
 from hazgate.serving.async_gate import AsyncGate
+from hazgate.serving.backlog import Limits
 from tests.support.held import held_gate
 
 
@@ -43,6 +44,37 @@ def test_a_busy_engine_blocks_no_loop_and_a_deadline_is_kept(spotting: Gate) -> 
             return waited
 
     assert asyncio.run(run()) >= 0.05
+
+
+def test_whoever_is_refused_and_asks_again_at_once_leaves_others_their_turns(
+    spotting: Gate,
+) -> None:
+    held, session = held_gate(spotting)
+
+    async def run() -> int:
+        async with AsyncGate(held, limits=Limits(max_queue_requests=1)) as gate:
+            waiting = [asyncio.create_task(gate.check("good")) for _ in range(2)]
+            await asyncio.to_thread(session.running.wait, 20)
+            stop = asyncio.Event()
+            n_refused = 0
+
+            async def insist() -> None:
+                nonlocal n_refused
+                while not stop.is_set():
+                    with pytest.raises((Overloaded, DeadlineExceeded)):
+                        await gate.check("morning", timeout_s=0.0)
+                    n_refused += 1
+
+            asking = asyncio.create_task(insist())
+            while n_refused < 50:
+                await asyncio.sleep(0.001)
+            stop.set()
+            await asking
+            session.go.set()
+            await asyncio.gather(*waiting)
+            return n_refused
+
+    assert asyncio.run(run()) >= 50
 
 
 def test_a_cancelled_task_takes_its_work_along(spotting: Gate) -> None:

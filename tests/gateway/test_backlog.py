@@ -45,6 +45,18 @@ def test_every_request_runs_once_or_has_expired(
     assert backlog.n_tokens == 0
 
 
+@given(callers=st.lists(st.sampled_from("abc"), max_size=30), n_tokens=st.integers(1, 9))
+def test_what_is_said_to_be_ahead_is_what_runs_first(callers: list[str], n_tokens: int) -> None:
+    backlog = _filled([(caller, n_tokens, 11.0) for caller in callers], max_batch_tokens=1)
+    ahead = backlog.tokens_ahead("a")
+    backlog.add(_waiting(len(callers), "a", n_tokens))
+    ran: list[int] = []
+    while len(callers) not in ran:
+        ran += backlog.take(0.0).batch
+    # Of those whose turn it may or may not be, one request each.
+    assert abs(ahead / n_tokens - (len(ran) - 1)) <= 2
+
+
 @given(requests=REQUESTS, budget=st.integers(1, 100))
 def test_a_batch_keeps_its_budget_unless_one_request_alone_is_larger(
     requests: list[tuple[str, int, float]], budget: int

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, cast
@@ -36,8 +36,12 @@ def _busy(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, Held]]:  # noqa
 
 def _waits(batcher: Batcher, n_requests: int) -> None:
     """Until so many requests wait; tokenising goes on on another thread."""
+    _until(lambda: batcher.n_waiting == n_requests)
+
+
+def _until(holds: Callable[[], bool]) -> None:
     until = time.monotonic() + 20
-    while batcher.n_waiting != n_requests:
+    while not holds():
         assert time.monotonic() < until
         time.sleep(0.001)
 
@@ -118,6 +122,55 @@ def test_a_request_that_waited_too_long_is_dropped_unread(spotting: Gate) -> Non
         with pytest.raises(DeadlineExceeded, match="dropped unread"):
             late.result(20)
     assert session.n_texts == [1]
+
+
+@contextmanager
+def _busy_for_long(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, Held]]:  # noqa: ANN401
+    """A batcher whose engine is known to be slow, and busy again: a second or so is ahead."""
+    with _busy(gate, **options) as (batcher, session):
+        time.sleep(0.3)
+        session.go.set()
+        _until(lambda: batcher.check("morning").flagged)
+        # The pace is counted after the answers are out.
+        _until(lambda: len(session.n_texts) == 2)
+        session.go.clear()
+        session.running.clear()
+        batcher.submit("world " * 30)
+        assert session.running.wait(20)
+        yield batcher, session
+
+
+def test_what_would_hardly_be_answered_in_time_is_refused_at_the_door(spotting: Gate) -> None:
+    with _busy_for_long(spotting) as (batcher, session):
+        refused = batcher.submit("good", timeout_s=0.02)
+        assert refused.done()
+        assert isinstance(refused.exception(), Overloaded)
+        patient = batcher.submit("good")
+        session.go.set()
+        assert not patient.result(20).flagged
+
+
+def test_the_texts_of_one_request_are_not_in_each_others_way(spotting: Gate) -> None:
+    with _busy_for_long(spotting) as (batcher, session):
+        texts = [f"{'world ' * 30}{'good ' * n}" for n in range(4)]
+        refused = batcher.submit_many(texts, timeout_s=0.02)
+        assert [isinstance(one.exception(0), Overloaded) for one in refused] == [True] * 4
+        # Each of them is a second's work by what is known of the engine.
+        session.go.set()
+        _until(lambda: not batcher.n_waiting)
+        let_in = batcher.submit_many(texts, timeout_s=20)
+        assert [one.result(20).flagged for one in let_in] == [True] * 4
+
+
+def test_what_is_known_or_asked_already_is_never_refused_for_lateness(spotting: Gate) -> None:
+    with _busy_for_long(spotting, cache_entries=4) as (batcher, session):
+        patient = batcher.submit("good")
+        _waits(batcher, 1)
+        assert batcher.submit("morning", timeout_s=0.02).result(20).flagged
+        equal = batcher.submit("good", timeout_s=0.02)
+        assert not equal.done()
+        session.go.set()
+        assert equal.result(20) == patient.result(20)
 
 
 def test_an_engine_that_was_slow_once_is_tried_again(spotting: Gate) -> None:

@@ -17,7 +17,7 @@ from scipy.special import erf
 
 Array = NDArray[np.float32]
 
-INSTRUCTION_SETS = ("avx512vnni", "avxvnni", "avx2", "neon", "portable")
+INSTRUCTION_SETS = ("amx", "avx512vnni", "avxvnni", "avx2", "i8mm", "neon", "portable")
 _VARIABLE = "HAZGATE_KERNELS_ISA"
 
 

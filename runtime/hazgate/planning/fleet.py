@@ -1,8 +1,8 @@
 """A discrete-event simulation of engines behind a router, with the queue that they really have.
 
-What is simulated: each worker takes batches from a `hazgate.serving.backlog.Backlog` while requests
-come to it, expires and sheds as that does, fails, starts again and is rolled out. What is not: the
-network, the router's own time, and news of other workers that comes late, but for failures.
+What is simulated: each worker queues requests in a `hazgate.serving.backlog.Backlog`, refuses what
+its `Pace` does not expect to answer in time, fails, starts again and is rolled out. What is not:
+the network, the router's own time, and news of other workers that comes late, but for failures.
 """
 
 import math
@@ -20,12 +20,13 @@ from hazgate.planning.service import Floats
 from hazgate.planning.times import Spread
 from hazgate.planning.traffic import Traffic
 from hazgate.serving.backlog import Backlog, Limits, Waiting
+from hazgate.serving.pace import Pace
 
 Routing = Literal["random", "two-choices", "least-outstanding"]
 Process = Generator[simpy.Event, None, None]
 
-# Of the moving mean by which the real batcher expects what a batch will take.
-_NEWEST_WEIGHT = 0.1
+# Whoever asks is one to the queue: how it is shared among several is not what a plan asks.
+_CALLER = ""
 _PROGRESS_STEP = 1000
 _N_DRAWN = 4096
 
@@ -281,7 +282,7 @@ class _Worker:
         self._simulation = simulation
         self._backlog: Backlog[int] = Backlog(simulation.fleet.limits)
         self._batch: tuple[int, ...] = ()
-        self._seconds_per_token = 0.0
+        self._pace = Pace()
         self._drained: simpy.Event | None = None
         self._wake = simulation.environment.event()
         self._process = simulation.environment.process(self._work())
@@ -297,10 +298,20 @@ class _Worker:
         if not self.is_up:
             simulation.finish(request, Fate.LOST)
             return
+        n_tokens = simulation.n_tokens[request]
+        refusal = self._pace.refusal(
+            simulation.environment.now,
+            tokens_ahead=self._backlog.tokens_ahead(_CALLER),
+            n_tokens=n_tokens,
+            timeout_s=simulation.fleet.timeout_s,
+        )
+        if refusal is not None:
+            simulation.finish(request, Fate.SHED)
+            return
         waiting = Waiting(
             item=request,
-            caller="",
-            n_tokens=simulation.n_tokens[request],
+            caller=_CALLER,
+            n_tokens=n_tokens,
             deadline_s=simulation.arrivals_s[request] + simulation.fleet.timeout_s,
         )
         try:
@@ -327,7 +338,7 @@ class _Worker:
     def start(self) -> None:
         """Starts anew, and is listed."""
         self.is_up = True
-        self._seconds_per_token = 0.0
+        self._pace = Pace()
         self._wake = self._simulation.environment.event()
         self._process = self._simulation.environment.process(self._work())
         self._simulation.list_worker(self, is_listed=True)
@@ -346,14 +357,14 @@ class _Worker:
                     self._tell_drained()
                     self._wake = environment.event()
                     yield self._wake
-                taken = self._backlog.take(environment.now, self._seconds_per_token)
+                taken = self._backlog.take(environment.now, self._pace.seconds_per_token)
                 for request in taken.expired:
                     self._simulation.finish(request, Fate.EXPIRED)
                 self._batch = taken.batch
                 self._count()
+                n_tokens = sum(self._simulation.n_tokens[i] for i in taken.batch)
+                self._pace.begin(environment.now, n_tokens)
                 if not taken.batch:
-                    # As the real batcher does: expecting too much must not last.
-                    self._seconds_per_token /= 2
                     continue
                 run_s = self._run_s(taken.batch)
                 began_s = environment.now
@@ -361,7 +372,9 @@ class _Worker:
                     yield environment.timeout(run_s)
                 finally:
                     self._count_busy(began_s)
-                self._answer(run_s)
+                self._pace.ran(run_s, n_tokens=n_tokens, n_requests=len(taken.batch))
+                self._pace.end()
+                self._answer()
         except simpy.Interrupt:
             return
 
@@ -373,16 +386,13 @@ class _Worker:
             seconds += simulation.run_hazards_s
         return seconds * simulation.run_factor()
 
-    def _answer(self, run_s: float) -> None:
+    def _answer(self) -> None:
         simulation = self._simulation
         now_s, timeout_s = simulation.environment.now, simulation.fleet.timeout_s
-        n_tokens = 0
         for request in self._batch:
             is_late = now_s > simulation.arrivals_s[request] + timeout_s
             simulation.finish(request, Fate.EXPIRED if is_late else Fate.ANSWERED)
-            n_tokens += simulation.n_tokens[request]
         self._batch = ()
-        self._seconds_per_token += _NEWEST_WEIGHT * (run_s / n_tokens - self._seconds_per_token)
         self._count()
 
     def _count(self) -> None:

@@ -74,12 +74,19 @@ class AsyncGate:
 
         Arguments and errors as in `check`.
         """
-        futures = [
-            self.batcher.submit(
-                text, all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
-            )
-            for text in as_texts(texts)
-        ]
+        futures = self.batcher.submit_many(
+            as_texts(texts),
+            all_levels=all_levels,
+            tenant=tenant,
+            caller=caller,
+            timeout_s=timeout_s,
+        )
+        # Refused at once: nothing is set up to wait for it. Whoever asks again at once must still
+        # not keep the event loop to itself.
+        if futures and futures[0].done() and (refusal := futures[0].exception()) is not None:
+            self._abandon(futures)
+            await asyncio.sleep(0)
+            raise refusal
         answers = asyncio.gather(*map(asyncio.wrap_future, futures))
         try:
             return await asyncio.wait_for(answers, None if math.isinf(timeout_s) else timeout_s)

@@ -118,6 +118,18 @@ class Backlog(Generic[T]):
             out.append(newest)
         return out
 
+    def tokens_ahead(self, caller: str) -> float:
+        """About how many tokens run before a request that this caller would add now.
+
+        A caller's queue runs one request a turn: of each other caller as many come first as this
+        one has waiting, and one more.
+        """
+        if not self.n_requests:
+            return 0.0
+        n_own = len(self._queues.get(caller, ()))
+        n_ahead = sum(min(len(queue), n_own + 1) for queue in self._queues.values())
+        return self.n_tokens * n_ahead / self.n_requests
+
     def take(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
         """Removes the next batch: as many requests as the budget holds, and one in any case.
 

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate, Question
 from hazgate.serving.backlog import Backlog, Limits, Waiting
+from hazgate.serving.pace import Pace
 from hazgate.verdict import Verdict
 
 _LOG = logging.getLogger("hazgate.serving")
 
 # Above, tokenising takes longer than many a run of the engine.
 _LONG_CHARACTERS = 16_384
-
-_NEWEST_WEIGHT = 0.1
 
 _Key = tuple[bytes, bool, str | None]
 
@@ -41,6 +40,19 @@ class BatchFacts:
     queue_s: float
     run_s: float
     tokenize_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """One text on its way to the backlog; `is_alone` if it is all of its request."""
+
+    text: str
+    all_levels: bool
+    tenant: str | None
+    caller: str
+    arrived_s: float
+    deadline_s: float
+    is_alone: bool
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -63,6 +75,9 @@ class Batcher:
     when it is idle a request runs at once: nothing ever waits for company. A text that is asked
     again while it waits or runs gets the same answer, and costs nothing; with `cache_entries` so
     do the last texts answered, until the gate is swapped.
+
+    Overload costs next to nothing: behind so much work that an answer would hardly come in time, a
+    request is refused before anything is done for it.
     """
 
     def __init__(
@@ -91,8 +106,9 @@ class Batcher:
         self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
         self._cache_entries = cache_entries
         self._closing = False
-        # Of the engine's last runs; nothing is expected before the first.
-        self._seconds_per_token = 0.0
+        self._pace = Pace()
+        # Requests that are being tokenised.
+        self._n_entering = 0
         self._condition = threading.Condition()
         # Tokenising is short, and done for the next batch while the engine runs this one; long
         # texts are not in the way of short ones.
@@ -162,21 +178,58 @@ class Batcher:
             all_levels: as in `Gate.check`.
             tenant: as in `Gate.check`.
             caller: whose turn it is; callers take turns.
-            timeout_s: a request that has waited so long is dropped before any work is done.
+            timeout_s: how long an answer is of use. A request before which so much waits is
+                refused at once, and one that waited so long is dropped before it is run.
 
         Returns:
             A future of the verdict, or of what `check` raises. `abandon` takes it back.
         """
-        future: Future[Verdict] = Future()
-        arrived_s = time.monotonic()
-        try:
-            (self._tokenizing_long if _is_long(text) else self._tokenizing).submit(
-                self._enter, future, text, all_levels, tenant, caller, arrived_s, timeout_s
-            )
-        except RuntimeError:
-            # The pool takes nothing after shutdown.
-            future.set_exception(Overloaded("the engine is shutting down; ask another"))
+        (future,) = self.submit_many(
+            [text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
+        )
         return future
+
+    def submit_many(
+        self,
+        texts: Sequence[str],
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        caller: str = "",
+        timeout_s: float = math.inf,
+    ) -> list[Future[Verdict]]:
+        """As `submit`, for the texts of one request: they are refused at once together, or none is.
+
+        What waits before the first of them decides; they are not in each other's way.
+        """
+        futures: list[Future[Verdict]] = [Future() for _ in texts]
+        refusal = self._refusal(texts, all_levels, tenant, caller, timeout_s)
+        if refusal is not None:
+            for future in futures:
+                future.set_exception(refusal)
+            return futures
+        arrived_s = time.monotonic()
+        for future, text in zip(futures, texts, strict=True):
+            asked = _Asked(
+                text=text,
+                all_levels=all_levels,
+                tenant=tenant,
+                caller=caller,
+                arrived_s=arrived_s,
+                deadline_s=arrived_s + timeout_s,
+                is_alone=len(texts) == 1,
+            )
+            with self._condition:
+                self._n_entering += 1
+            try:
+                pool = self._tokenizing_long if _is_long(text) else self._tokenizing
+                pool.submit(self._enter, future, asked)
+            except RuntimeError:
+                # The pool takes nothing after shutdown.
+                with self._condition:
+                    self._n_entering -= 1
+                future.set_exception(Overloaded("the engine is shutting down; ask another"))
+        return futures
 
     def abandon(self, future: Future[Verdict]) -> None:
         """Nobody waits for this answer any more: its work is dropped if no other wants it."""
@@ -211,39 +264,67 @@ class Batcher:
             self._finish(job, Overloaded("the engine shut down before this text's turn"))
         return not left and not self._thread.is_alive()
 
-    def _enter(
+    def _refusal(
         self,
-        future: Future[Verdict],
-        text: str,
+        texts: Sequence[str],
         all_levels: bool,
         tenant: str | None,
         caller: str,
-        arrived_s: float,
         timeout_s: float,
-    ) -> None:
-        """Tokenises a request and puts it into the backlog; on the tokenising thread."""
-        if future.cancelled():
-            return
+    ) -> Overloaded | None:
+        """Why a new request would hardly be answered in time, or None."""
+        with self._condition:
+            refusal = self._too_late(caller, 0, timeout_s)
+            if refusal is None or not all(isinstance(text, str) for text in texts):
+                return None
+            # What is answered already, or will be anyway, costs nothing.
+            keys = [_key(text, all_levels, tenant) for text in texts]
+            return None if all(k in self._cache or k in self._jobs for k in keys) else refusal
+
+    def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
+        entering = self._n_entering * self._pace.tokens_per_request
+        return self._pace.refusal(
+            time.monotonic(),
+            tokens_ahead=self._backlog.tokens_ahead(caller) + entering,
+            n_tokens=n_tokens,
+            timeout_s=timeout_s,
+        )
+
+    def _enter(self, future: Future[Verdict], asked: _Asked) -> None:
+        """Tokenises a text and puts it into the backlog; on the tokenising thread."""
         gate = self._gate
         try:
-            (question,) = gate.ask([text], all_levels=all_levels, tenant=tenant)
-            digest = hashlib.sha256(text.encode("utf-8")).digest()
-            job = _Job(
-                gate=gate,
-                question=question,
-                key=(digest, all_levels, tenant),
-                deadline_s=arrived_s + timeout_s,
-                arrived_s=arrived_s,
-                added_s=time.monotonic(),
-                waiters=[future],
-            )
-            self._join(job, caller)
+            if future.cancelled():
+                return
+            (question,) = gate.ask([asked.text], all_levels=asked.all_levels, tenant=asked.tenant)
+            key = _key(asked.text, asked.all_levels, asked.tenant)
         # Whatever it is, the caller must hear of it.
         except Exception as error:
             _resolve(future, error)
+            return
+        finally:
+            with self._condition:
+                self._n_entering -= 1
+        job = _Job(
+            gate=gate,
+            question=question,
+            key=key,
+            deadline_s=asked.deadline_s,
+            arrived_s=asked.arrived_s,
+            added_s=time.monotonic(),
+            waiters=[future],
+        )
+        try:
+            self._join(job, asked)
+        except Overloaded as error:
+            _resolve(future, error)
 
-    def _join(self, job: _Job, caller: str) -> None:
-        """Answers a new job from the cache, or joins it to an equal one, or lets it wait."""
+    def _join(self, job: _Job, asked: _Asked) -> None:
+        """Answers a new job from the cache, or joins it to an equal one, or lets it wait.
+
+        Raises:
+            Overloaded: it is too much, or would be too late.
+        """
         (future,) = job.waiters
         with self._condition:
             cached = self._cache.get(job.key) if job.gate is self._gate else None
@@ -257,10 +338,15 @@ class Batcher:
                 equal.waiters.append(future)
                 self._job_of[future] = equal
                 return
+            left_s = job.deadline_s - job.added_s
+            refusal = self._too_late(asked.caller, job.question.n_tokens, left_s)
+            # A request of several texts is in already.
+            if refusal is not None and asked.is_alone:
+                raise refusal
             put_out = self._backlog.add(
                 Waiting(
                     item=job,
-                    caller=caller,
+                    caller=asked.caller,
                     n_tokens=job.question.n_tokens,
                     deadline_s=job.deadline_s,
                 )
@@ -279,10 +365,9 @@ class Batcher:
                     self._condition.wait()
                 if not self._backlog.n_requests:
                     return
-                taken = self._backlog.take(time.monotonic(), self._seconds_per_token)
-            if not taken.batch:
-                # Expecting too much of the engine must not keep it from showing otherwise.
-                self._seconds_per_token /= 2
+                now_s = time.monotonic()
+                taken = self._backlog.take(now_s, self._pace.seconds_per_token)
+                self._pace.begin(now_s, sum(job.question.n_tokens for job in taken.batch))
             for job in taken.expired:
                 waited = time.monotonic() - job.added_s
                 self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
@@ -292,6 +377,8 @@ class Batcher:
                 by_gate.setdefault(id(job.gate), []).append(job)
             for jobs in by_gate.values():
                 self._run(jobs)
+            with self._condition:
+                self._pace.end()
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         started_s = time.monotonic()
@@ -306,8 +393,8 @@ class Batcher:
             self._finish(job, answer)
         n_tokens = sum(job.question.n_tokens for job in jobs)
         run_s = time.monotonic() - started_s
-        # A moving mean: what else the machine does slows the engine too.
-        self._seconds_per_token += _NEWEST_WEIGHT * (run_s / n_tokens - self._seconds_per_token)
+        with self._condition:
+            self._pace.ran(run_s, n_tokens=n_tokens, n_requests=len(jobs))
         facts = BatchFacts(
             n_requests=len(jobs),
             n_tokens=n_tokens,
@@ -344,6 +431,12 @@ class Batcher:
     def _forget(self, job: _Job) -> None:
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
+
+
+def _key(text: str, all_levels: bool, tenant: str | None) -> _Key:
+    # What is no well-formed text is refused for that, wherever it is found out.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return digest, all_levels, tenant
 
 
 def _is_long(text: object) -> bool:

@@ -113,6 +113,9 @@ void CheckLinear(const Kernels& k, int rows, int depth, const std::vector<int>& 
   for (int t = 0; t < n_threads; ++t) threads.emplace_back(run, static_cast<size_t>(t));
   for (std::thread& t : threads) t.join();
 
+  // ARM's products take signed activations.
+  const std::string name = k.name;
+  const bool is_signed = name == "neon" || name == "i8mm";
   std::vector<double> expected(y.size());
   for (int r = 0; r < rows; ++r) {
     std::vector<double> row(static_cast<size_t>(total));
@@ -128,8 +131,7 @@ void CheckLinear(const Kernels& k, int rows, int depth, const std::vector<int>& 
           value = from[static_cast<size_t>(r) * depth + d];
         } else {
           const uint8_t byte = values[static_cast<size_t>(r) * m.padded_depth + d];
-          // ARM's dot products take signed activations.
-          const int whole = k.name == std::string("neon") ? static_cast<int8_t>(byte) : byte;
+          const int whole = is_signed ? static_cast<int8_t>(byte) : byte;
           value = static_cast<double>(whole - zeros[r]) * steps[r];
         }
         sum += value * weights[i][static_cast<size_t>(d) * columns[i] + at];
@@ -260,7 +262,7 @@ void CheckAll(const Kernels& k) {
 
 int main() {
   int n = 0;
-  for (const char* name : {"avx512vnni", "avxvnni", "avx2", "neon", "portable"}) {
+  for (const char* name : {"amx", "avx512vnni", "avxvnni", "avx2", "i8mm", "neon", "portable"}) {
     const hazgate::Kernels* kernels = hazgate::ChooseKernels(name);
     if (kernels == nullptr) continue;
     hazgate::CheckAll(*kernels);

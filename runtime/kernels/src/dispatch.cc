@@ -5,6 +5,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -14,6 +18,9 @@ namespace portable {
 extern const Kernels kKernels;
 }
 #if defined(__x86_64__)
+namespace amx {
+extern const Kernels kKernels;
+}
 namespace avx512vnni {
 extern const Kernels kKernels;
 }
@@ -24,6 +31,9 @@ namespace avx2 {
 extern const Kernels kKernels;
 }
 #elif defined(__aarch64__)
+namespace i8mm {
+extern const Kernels kKernels;
+}
 namespace neon {
 extern const Kernels kKernels;
 }
@@ -58,15 +68,28 @@ bool HasAvx512Vnni() {
   return HasAvx2() && Saves(0xe6) && HasBit(b, 16) && HasBit(b, 17) && HasBit(b, 30) &&
          HasBit(b, 31) && HasBit(Register(7, 0, 'c'), 11);
 }
-#elif defined(__aarch64__)
-bool HasDotProducts() {
-#if defined(__linux__)
-  constexpr unsigned long kHwcapDotProducts = 1ul << 20;
-  return getauxval(AT_HWCAP) & kHwcapDotProducts;
+
+// Linux gives the tiles' registers only to processes that ask.
+bool HasAmx() {
+#if defined(HAZGATE_AMX_IN_SOFTWARE)
+  return HasAvx512Vnni();
+#elif defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  const unsigned d = Register(7, 0, 'd');
+  return HasAvx512Vnni() && Saves(0x600e6) && HasBit(d, 24) && HasBit(d, 25) &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
-  return true;  // every Apple processor that runs macOS on ARM
+  return false;
 #endif
 }
+#elif defined(__aarch64__)
+#if defined(__linux__)
+bool HasDotProducts() { return getauxval(AT_HWCAP) >> 20 & 1; }
+bool HasMatrixProducts() { return HasDotProducts() && getauxval(AT_HWCAP2) >> 13 & 1; }
+#else
+bool HasDotProducts() { return true; }  // every Apple processor that runs macOS on ARM
+bool HasMatrixProducts() { return false; }
+#endif
 #endif
 
 bool Always() { return true; }
@@ -74,14 +97,18 @@ bool Always() { return true; }
 struct Candidate {
   const Kernels* kernels;
   bool (*is_here)();
+  // Never chosen unless it is named: it was not run on a processor yet.
+  bool is_untried = false;
 };
 
 const Candidate kCandidates[] = {
 #if defined(__x86_64__)
+    {&amx::kKernels, HasAmx, true},
     {&avx512vnni::kKernels, HasAvx512Vnni},
     {&avxvnni::kKernels, HasAvxVnni},
     {&avx2::kKernels, HasAvx2},
 #elif defined(__aarch64__)
+    {&i8mm::kKernels, HasMatrixProducts},
     {&neon::kKernels, HasDotProducts},
 #endif
     {&portable::kKernels, Always},
@@ -91,7 +118,9 @@ const Candidate kCandidates[] = {
 
 const Kernels* ChooseKernels(const char* name) {
   for (const Candidate& candidate : kCandidates) {
-    if (name != nullptr && *name && std::strcmp(name, candidate.kernels->name) != 0) continue;
+    const bool is_named = name != nullptr && *name;
+    if (is_named && std::strcmp(name, candidate.kernels->name) != 0) continue;
+    if (!is_named && candidate.is_untried) continue;
     if (candidate.is_here()) return candidate.kernels;
   }
   return nullptr;

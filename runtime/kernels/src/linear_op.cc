@@ -18,7 +18,6 @@ enum InputIndex {
   kBias,         // float [columns], optional
   kFirstWeight,  // int8 [depth, n], then float [n]; up to three pairs
 };
-constexpr int kMaxMatrices = 3;
 constexpr int64_t kMaxDepth = 32768;
 // Rows whose quantisation is not worth another thread.
 constexpr int64_t kSerialRows = 32;

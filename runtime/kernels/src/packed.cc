@@ -67,8 +67,14 @@ std::mutex& Lock() {
   return lock;
 }
 
-std::map<Digest, std::weak_ptr<const PackedMatrix>>& Known() {
-  static auto* known = new std::map<Digest, std::weak_ptr<const PackedMatrix>>();
+// One content; whoever packs it holds its lock, and whoever wants the same waits for that alone.
+struct Entry {
+  std::mutex packing;
+  std::weak_ptr<const PackedMatrix> matrix;
+};
+
+std::map<Digest, std::shared_ptr<Entry>>& Known() {
+  static auto* known = new std::map<Digest, std::shared_ptr<Entry>>();
   return *known;
 }
 
@@ -105,27 +111,21 @@ void ReleasePages(const void* data, size_t n) {
 void ReleasePages(const void*, size_t) {}
 #endif
 
-// Drops what nobody holds any more.
+// Drops what nobody holds or packs any more.
 void Forget() {
   auto& known = Known();
   for (auto it = known.begin(); it != known.end();) {
-    it = it->second.expired() ? known.erase(it) : std::next(it);
+    bool gone = false;
+    if (it->second.use_count() == 1) {
+      const std::unique_lock<std::mutex> idle(it->second->packing, std::try_to_lock);
+      gone = idle && it->second->matrix.expired();
+    }
+    it = gone ? known.erase(it) : std::next(it);
   }
 }
 
-}  // namespace
-
-int64_t PackedMatrices() {
-  const std::lock_guard<std::mutex> hold(Lock());
-  Forget();
-  return static_cast<int64_t>(Known().size());
-}
-
-std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
-                                         const std::vector<StoredMatrix>& matrices,
-                                         const float* bias, Activation activation) {
-  int columns = 0;
-  for (const StoredMatrix& m : matrices) columns += m.columns;
+Digest DigestOf(const Kernels& kernels, const std::vector<StoredMatrix>& matrices,
+                const float* bias, int columns, Activation activation) {
   Digest digest;
   const int64_t shape[] = {static_cast<int64_t>(activation), matrices.front().depth, columns,
                            bias != nullptr, static_cast<int64_t>(matrices.size())};
@@ -136,12 +136,13 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
     digest.Add(m.scales, sizeof(float) * m.columns);
   }
   if (bias) digest.Add(bias, sizeof(float) * columns);
+  return digest;
+}
 
-  const std::lock_guard<std::mutex> hold(Lock());
-  Forget();
-  std::weak_ptr<const PackedMatrix>& known = Known()[digest];
-  if (auto packed = known.lock()) return packed;
-
+std::shared_ptr<const PackedMatrix> MakePacked(const Kernels& kernels,
+                                               const std::vector<StoredMatrix>& matrices,
+                                               const float* bias, int columns,
+                                               Activation activation) {
   const auto owner = std::make_shared<Owner>();
   PackedMatrix& m = owner->matrix;
   const bool gated = activation == Activation::kGatedGelu;
@@ -177,8 +178,38 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
   for (const StoredMatrix& stored : matrices) {
     ReleasePages(stored.weights, static_cast<size_t>(stored.depth) * stored.columns);
   }
-  std::shared_ptr<const PackedMatrix> packed(owner, &m);
-  known = packed;
+  return {owner, &m};
+}
+
+}  // namespace
+
+int64_t PackedMatrices() {
+  const std::lock_guard<std::mutex> hold(Lock());
+  Forget();
+  return static_cast<int64_t>(Known().size());
+}
+
+std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
+                                         const std::vector<StoredMatrix>& matrices,
+                                         const float* bias, Activation activation) {
+  int columns = 0;
+  for (const StoredMatrix& m : matrices) columns += m.columns;
+  const Digest digest = DigestOf(kernels, matrices, bias, columns, activation);
+  std::shared_ptr<Entry> entry;
+  {
+    const std::lock_guard<std::mutex> hold(Lock());
+    Forget();
+    std::shared_ptr<Entry>& known = Known()[digest];
+    if (!known) known = std::make_shared<Entry>();
+    entry = known;
+  }
+  // The levels of a gate are opened side by side, and each packs its own.
+  const std::lock_guard<std::mutex> hold(entry->packing);
+  std::shared_ptr<const PackedMatrix> packed = entry->matrix.lock();
+  if (!packed) {
+    packed = MakePacked(kernels, matrices, bias, columns, activation);
+    entry->matrix = packed;
+  }
   return packed;
 }
 

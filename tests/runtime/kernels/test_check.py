@@ -55,4 +55,14 @@ def test_arm_computes_the_same_under_emulation(tmp_path: Path) -> None:
         "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
         "-DCMAKE_EXE_LINKER_FLAGS=-static",
     )
-    assert "neon: checked" in _run("qemu-aarch64", str(check))
+    checked = _run("qemu-aarch64", str(check)).splitlines()
+    assert checked == ["i8mm: checked", "neon: checked", "portable: checked"]
+
+
+@pytest.mark.skipif(
+    "avx512_vnni" not in Path("/proc/cpuinfo").read_text(), reason="needs AVX-512 with VNNI"
+)
+def test_what_is_made_of_amx_instructions_computes_the_same(tmp_path: Path) -> None:
+    """The instructions themselves are replaced by loops: no emulator knows them."""
+    check = _build(tmp_path, "-DHAZGATE_AMX_IN_SOFTWARE=ON")
+    assert "amx: checked" in _run(str(check))

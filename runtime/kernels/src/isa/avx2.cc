@@ -30,6 +30,8 @@ inline void Dot(I& c, I a, I b) {
   c = _mm256_add_epi32(c, _mm256_madd_epi16(_mm256_maddubs_epi16(odd, b), ones));
 }
 
+#include "dot.inl"
+
 }  // namespace
 
 #include "kernels.inl"

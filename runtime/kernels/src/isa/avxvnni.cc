@@ -19,6 +19,8 @@ inline void Dot(I& c, I a, I b) {
   asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
 }
 
+#include "dot.inl"
+
 }  // namespace
 
 #include "kernels.inl"

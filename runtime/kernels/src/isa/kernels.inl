@@ -6,8 +6,11 @@
 //   kScoreRows, kScoreVectors: a tile of attention's scores;
 //   Load, Store, All, Fma, Min, Max, Abs, Sum, Least, Largest, LoadI, Times, ToFloat, Below, Exp2;
 //   StoreQuantised, kLowest: rounded, moved and bounded to the 8 bits that Dot takes;
-//   Broadcast4, Dot: four of those times four s8, added to 32 bits;
-//   Transpose: kLanes rows of kLanes floats to columns.
+//   Transpose: kLanes rows of kLanes floats to columns;
+//   kGroup: how many values of a column of weights lie side by side;
+//   AddProducts: a tile of sums of products, kR rows of 8 bits times kV vectors of columns of s8;
+//   DotLoop: as many products as the processor can do.
+// dot.inl has the last three of them for who has a dot product of four.
 
 namespace {
 
@@ -139,38 +142,89 @@ void Quantise(const float* x, int64_t rows, int depth, const Norm& norm, float* 
 
 // ---------------------------------------------------------------- packing
 
-void Pack(const int8_t* const* weights, const int* columns, int n_weights, PackedMatrix* m) {
-  const int panel = m->panel, half = panel / 2;
-  m->pairs_fit = true;
-  for (int p = 0; p < m->n_panels; ++p) {
-    for (int c = 0; c < panel; ++c) {
-      // Which column of which matrix stands here.
-      int w = 0, column = p * panel + c;
-      if (m->activation == Activation::kGatedGelu) {
-        w = c < half ? 0 : 1;
-        column = p * half + (c < half ? c : c - half);
-      } else {
-        while (w < n_weights && column >= columns[w]) column -= columns[w++];
-      }
-      const bool exists = w < n_weights && column < columns[w];
-      int8_t* to = m->weights + static_cast<int64_t>(p) * m->padded_depth * panel + c * 4;
-      int32_t sum = 0;
-      int previous = 0;
-      for (int k = 0; k < m->padded_depth; ++k) {
-        const int8_t v =
-            exists && k < m->depth ? weights[w][static_cast<int64_t>(k) * columns[w] + column] : 0;
-        to[static_cast<int64_t>(k / 4) * panel * 4 + k % 4] = v;
-        sum += v;
-        // 255 x 128 fits into 16 bits, and so does its negative.
-        if (k % 2 && (previous > 0) == (v > 0)) {
-          const int pair = previous + v;
-          if (pair > 128 || pair < -128) m->pairs_fit = false;
-        }
-        previous = v;
-      }
-      m->sums[p * panel + c] = sum;
+// Columns that lie side by side in a matrix and in a panel.
+struct PackedRun {
+  const int8_t* from;
+  int64_t stride;
+  int at, columns;
+};
+
+// kGroup rows of a run, the values of a column side by side; returns the greatest sum of the pairs
+// that an instruction adds in 16 bits, without its sign.
+int PackRows(const int8_t* const* rows, int columns, int8_t* to, int32_t* sums) {
+  int widest = 0;
+  for (int c = 0; c < columns; ++c) {
+    int sum = 0;
+#pragma GCC unroll 8
+    for (int i = 0; i < kGroup; i += 2) {
+      const int8_t even = rows[i][c], odd = rows[i + 1][c];
+      to[kGroup * c + i] = even;
+      to[kGroup * c + i + 1] = odd;
+      const int pair = even + odd, width = pair < 0 ? -pair : pair;
+      widest = widest > width ? widest : width;
+      sum += pair;
+    }
+    sums[c] += sum;
+  }
+  return widest;
+}
+
+// The runs of one panel.
+int RunsOf(const int8_t* const* weights, const int* columns, int n_weights, const PackedMatrix& m,
+           int panel, PackedRun* runs) {
+  int n = 0;
+  const bool gated = m.activation == Activation::kGatedGelu;
+  const int width = gated ? m.panel / 2 : m.panel;
+  // The columns of the panel from `at` on are those of one matrix from `first` on.
+  const auto add = [&](int w, int first, int at, int limit) {
+    const int left = columns[w] - first, count = left < limit ? left : limit;
+    runs[n++] = {weights[w] + first, columns[w], at, count};
+    return count;
+  };
+  int first = panel * width;
+  if (gated) {
+    if (first < columns[0]) {
+      add(0, first, 0, width);
+      add(1, first, width, width);
+    }
+    return n;
+  }
+  int at = 0;
+  for (int w = 0; w < n_weights && at < width; ++w) {
+    if (first >= columns[w]) {
+      first -= columns[w];
+    } else {
+      at += add(w, first, at, width - at);
+      first = 0;
     }
   }
+  return n;
+}
+
+void Pack(const int8_t* const* weights, const int* columns, int n_weights, PackedMatrix* m) {
+  constexpr int kMaxPanel = 256;
+  static_assert(kVectors * kLanes <= kMaxPanel && kGatedVectors * kLanes <= kMaxPanel);
+  static const int8_t kNothing[kMaxPanel] = {};
+  int widest = 0;
+  for (int p = 0; p < m->n_panels; ++p) {
+    PackedRun runs[kMaxMatrices];
+    const int n_runs = RunsOf(weights, columns, n_weights, *m, p, runs);
+    int8_t* to = m->weights + static_cast<int64_t>(p) * m->padded_depth * m->panel;
+    for (int k = 0; k < m->depth; k += kGroup, to += kGroup * m->panel) {
+      for (int r = 0; r < n_runs; ++r) {
+        const PackedRun& run = runs[r];
+        const int8_t* rows[kGroup];
+        for (int i = 0; i < kGroup; ++i) {
+          rows[i] = k + i < m->depth ? run.from + (k + i) * run.stride : kNothing;
+        }
+        const int width = PackRows(rows, run.columns, to + kGroup * run.at,
+                                   m->sums + p * m->panel + run.at);
+        widest = widest > width ? widest : width;
+      }
+    }
+  }
+  // 255 x 128 fits into 16 bits, and so does its negative.
+  m->pairs_fit = widest <= 128;
 }
 
 // ---------------------------------------------------------------- products
@@ -179,29 +233,14 @@ template <int kR, int kV, Activation kA, int kPrefetch, bool kExactPairs>
 void Tile(const QuantisedRows& rows, const int8_t* b, const PackedMatrix& m, int first_column,
           const float* bias, const float* residual, float* out, int64_t out_stride,
           const int8_t* next) {
-  const uint8_t* a = rows.values;
-  const int depth = m.padded_depth;
-  I c[kR][kV];
+  alignas(64) I c[kR][kV];
 #pragma GCC unroll 16
   for (int v = 0; v < kV; ++v) {
     const I sums = LoadI(m.sums + first_column + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kR; ++r) c[r][v] = Times(sums, -rows.zero_points[r]);
   }
-  for (int k = 0; k < depth; k += 4) {
-    I weights[kV];
-#pragma GCC unroll 16
-    for (int v = 0; v < kV; ++v) weights[v] = LoadI(b + v * kLanes * 4);
-    b += kV * kLanes * 4;
-#pragma GCC unroll 2
-    for (int i = 0; i < kPrefetch; ++i, next += 64) __builtin_prefetch(next, 0, 2);
-#pragma GCC unroll 16
-    for (int r = 0; r < kR; ++r) {
-      const I activations = Broadcast4(a + r * static_cast<int64_t>(depth) + k);
-#pragma GCC unroll 16
-      for (int v = 0; v < kV; ++v) Dot<kExactPairs>(c[r][v], activations, weights[v]);
-    }
-  }
+  AddProducts<kR, kV, kPrefetch, kExactPairs>(rows.values, m.padded_depth, b, next, c);
 #pragma GCC unroll 16
   for (int r = 0; r < kR; ++r) {
     const F row = All(rows.scales[r]);
@@ -648,27 +687,6 @@ void Attend(const Attention& a) {
 // ---------------------------------------------------------------- peaks
 
 constexpr int kChains = 12;
-
-int64_t DotLoop(int64_t n, int32_t* sink) {
-  const int64_t operations = n * kChains * kLanes * 4 * 2;
-  I c[kChains];
-  alignas(64) int32_t bytes[kLanes];
-  for (int i = 0; i < kLanes; ++i) bytes[i] = 0x01020304;
-  const I a = LoadI(bytes), b = LoadI(bytes);
-#pragma GCC unroll 16
-  for (int i = 0; i < kChains; ++i) c[i] = a;
-  for (; n > 0; --n) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kChains; ++i) Dot<false>(c[i], a, b);
-  }
-  alignas(64) float lanes[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kChains; ++i) {
-    Store(lanes, ToFloat(c[i]));
-    *sink += static_cast<int32_t>(lanes[0]) & 1;
-  }
-  return operations;
-}
 
 int64_t FmaLoop(int64_t n, float* sink) {
   const int64_t operations = n * kChains * kLanes * 2;

@@ -1,10 +1,8 @@
-// ARM's Advanced SIMD with dot products; activations are signed here.
+// ARM's Advanced SIMD; activations are signed here. The products are the including file's.
 constexpr int kLanes = 4;
 using F = float32x4_t;
 using I = int32x4_t;
 
-constexpr int kVectors = 4, kRows = 6;
-constexpr int kGatedVectors = 4, kGatedRows = 6;
 constexpr int kScoreRows = 4, kScoreVectors = 4, kMixVectors = 4;
 constexpr int kLowest = -128;
 constexpr bool kPairsSaturate = false;
@@ -24,16 +22,6 @@ inline I Times(I a, int32_t b) { return vmulq_n_s32(a, b); }
 inline F ToFloat(I a) { return vcvtq_f32_s32(a); }
 // Of a < b, x; else y.
 inline F Below(F a, F b, F x, F y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
-inline I Broadcast4(const uint8_t* p) {
-  int32_t four;
-  __builtin_memcpy(&four, p, 4);
-  return vdupq_n_s32(four);
-}
-template <bool>
-inline void Dot(I& c, I a, I b) {
-  c = vdotq_s32(c, vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b));
-}
-
 // 2^x to 2e-7 of itself; 0 below 2^-126.
 inline F Exp2(F x) {
   const F inside = Max(All(-126.f), x);

@@ -59,6 +59,8 @@ inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
   *p = static_cast<uint8_t>(moved < 0 ? 0 : moved > 255 ? 255 : moved);
 }
 
+#include "dot.inl"
+
 }  // namespace
 
 #include "kernels.inl"

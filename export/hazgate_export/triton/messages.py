@@ -1,0 +1,36 @@
+"""Triton's own messages of a model's configuration, as its client's package carries them."""
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hazgate_export.errors import ExportError
+
+# The message of that name; generated code has no type information.
+ModelConfig: TypeAlias = Any
+_PACKAGE = "tritonclient"
+
+
+@functools.cache
+def messages() -> Any:  # noqa: ANN401 - generated, without type information
+    """The module `model_config_pb2`.
+
+    Read by itself: the package around it also registers the inference protocol's messages, under
+    the names under which KServe's are registered, and a process can have either.
+
+    Raises:
+        ExportError: tritonclient is not installed, or has no such module.
+    """
+    package = importlib.util.find_spec(_PACKAGE)
+    folders = [] if package is None else list(package.submodule_search_locations or [])
+    files = [Path(folder) / "grpc" / "model_config_pb2.py" for folder in folders]
+    for file in filter(Path.is_file, files):
+        spec = importlib.util.spec_from_file_location("hazgate_export_model_config_pb2", file)
+        if spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise ExportError(
+        "Triton's configuration messages are not here: pip install 'hazgate-export[triton]'"
+    )
