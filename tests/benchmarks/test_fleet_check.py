@@ -109,6 +109,7 @@ def test_more_texts_take_more_workers_and_bursts_no_fewer() -> None:
     sizes = load(FleetPlots, RESULTS / "fleet-plots.json").sizes
     by = {(one.rate, one.bound_ms, one.has_bursts): one.n_workers for one in sizes}
     for (rate, bound_ms, has_bursts), n_workers in by.items():
-        assert n_workers <= by[rate, bound_ms, True] or has_bursts
-        larger = [n for (r, b, h), n in by.items() if r > rate and (b, h) == (bound_ms, has_bursts)]
-        assert all(n > n_workers for n in larger)
+        # A search ends within a hundredth.
+        assert 0.98 * n_workers <= by[rate, bound_ms, True]
+        same = {r: n for (r, b, h), n in by.items() if (b, h) == (bound_ms, has_bursts)}
+        assert all(n > n_workers for r, n in same.items() if r > rate)

@@ -57,7 +57,10 @@ def poisson(rate: float, n: int, random: np.random.Generator) -> Floats:
 
 
 def in_bursts(rate: float, n: int, bursts: Bursts, random: np.random.Generator) -> Floats:
-    """`n` arrivals, at `rate` a second over all, of which bursts have more than their share."""
+    """`n` arrivals, at `rate` a second over all, of which bursts have more than their share.
+
+    The rate is exactly that of these arrivals: how long a few bursts last would change it.
+    """
     share = bursts.mean_s / bursts.period_s
     quiet_rate = rate / (1 - share + share * bursts.factor)
     # Time is stretched: so many arrivals of a process of rate 1 fall into each state.
@@ -73,7 +76,7 @@ def in_bursts(rate: float, n: int, bursts: Bursts, random: np.random.Generator) 
     ends_s = np.cumsum(stay_s)
     amounts = np.cumsum([s * rates[i % 2] for i, s in enumerate(stay_s)])
     arrivals_s: Floats = np.interp(unit, [0.0, *amounts], [0.0, *ends_s])
-    return arrivals_s
+    return arrivals_s * (n / rate / arrivals_s[-1])
 
 
 def make_traffic(

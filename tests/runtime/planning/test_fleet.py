@@ -213,7 +213,7 @@ def test_bursts_keep_the_rate_and_make_queues_longer() -> None:
     bursts = Bursts(factor=6, mean_s=0.3, period_s=2)
     come_s = in_bursts(500, 200_000, bursts, np.random.default_rng(0))
     assert (np.diff(come_s) >= 0).all()
-    assert len(come_s) / come_s[-1] == pytest.approx(500, rel=0.05)
+    assert len(come_s) / come_s[-1] == pytest.approx(500)
     per_tenth = np.bincount((10 * come_s).astype(int))
     # Of a Poisson process the variance of counts is their mean.
     assert per_tenth.var() > 10 * per_tenth.mean()
