@@ -93,10 +93,10 @@ Examples:
     help="How many times as many texts come in a burst as between two.",
 )
 @click.option(
-    "--burst-s", type=_POSITIVE, default=0.5, show_default=True, help="How long bursts last."
+    "--burst-s", type=_POSITIVE, default=0.2, show_default=True, help="How long bursts last."
 )
 @click.option(
-    "--burst-period-s", type=_POSITIVE, default=5, show_default=True, help="From one to the next."
+    "--burst-period-s", type=_POSITIVE, default=2, show_default=True, help="From one to the next."
 )
 @click.option(
     "--survive",
