@@ -309,9 +309,9 @@ def _percentile_ms(latency_s: Floats, percent: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-@click.command(epilog="Example: python -m benchmarks.fleet_check --seconds 15")
+@click.command(epilog="Example: python -m benchmarks.fleet_check --seconds 12")
 @click.option("--variant", default="int8-fused", show_default=True)
-@click.option("--seconds", type=click.FloatRange(min=1), default=15, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=1), default=12, show_default=True)
 @click.option(
     "--workers",
     "worker_counts",

@@ -87,12 +87,20 @@ class FleetResults:
     bench: tuple[BenchCheck, ...]
 
     @property
-    def machine_error(self) -> float:
-        """The greatest error of a throughput of one machine, as many workers as processors."""
+    def bench_error(self) -> float:
+        """The greatest error of what `make bench` measured of the variant."""
+        return _greatest([one.texts_per_s for one in self.bench if one.variant == self.variant])
+
+    @property
+    def saturation_error(self) -> float:
+        """The greatest error of workers that are always busy, each on a processor of its own."""
         n_processors = self.machine.processors
-        pairs = [one.texts_per_s for one in self.saturated if one.n_workers <= n_processors]
-        pairs += [one.texts_per_s for one in self.bench if one.variant == self.variant]
-        return max(abs(pair.error) for pair in pairs if pair.error is not None)
+        own = [one for one in self.saturated if one.n_workers <= n_processors]
+        return _greatest([one.texts_per_s for one in own])
+
+
+def _greatest(pairs: Sequence[Pair]) -> float:
+    return max(abs(pair.error) for pair in pairs if pair.error is not None)
 
 
 def fleet_table(results: FleetResults) -> str:
@@ -142,8 +150,9 @@ def fleet_table(results: FleetResults) -> str:
         f"times drifted by {results.drift:+.0%} from the beginning to the end. {results.date}, "
         f"`{results.command}`.\n\n"
         + table(("", "texts/s, predicted", "measured", "error"), throughput)
-        + "\n\nGreatest error of a throughput of this one machine and variant: "
-        + f"{results.machine_error:.0%}.\n\n"
+        + f"\n\nGreatest error of this one machine's throughput, {results.variant}: "
+        + f"{results.bench_error:.0%} of what `make bench` measured, "
+        + f"{results.saturation_error:.0%} of workers with a processor each.\n\n"
         + table(latency_head, latency)
     )
 
