@@ -16,8 +16,7 @@ import simpy
 from numpy.typing import NDArray
 
 from hazgate.errors import InputError, Overloaded
-from hazgate.planning.service import Floats
-from hazgate.planning.times import Spread
+from hazgate.planning.service import Floats, spread_factor
 from hazgate.planning.traffic import Traffic
 from hazgate.serving.backlog import Backlog, Limits, Waiting
 from hazgate.serving.pace import Pace
@@ -409,8 +408,3 @@ class _Worker:
         if self._drained is not None and not self.n_outstanding:
             self._drained.succeed()
             self._drained = None
-
-
-def spread_factor(spread: Spread, quantiles: Floats) -> Floats:
-    """Time over the median at these quantiles, between 0 and 1; level beyond the measured ones."""
-    return np.interp(quantiles, [0.05, 0.5, 0.95, 0.99], [spread.p5, 1, spread.p95, spread.p99])

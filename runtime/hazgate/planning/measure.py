@@ -17,7 +17,7 @@ import numpy as np
 from hazgate.classifier import Classifier
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
-from hazgate.planning.service import costs_of
+from hazgate.planning.service import costs_of, spread_factor
 from hazgate.planning.times import (
     SCHEMA_VERSION,
     LevelTimes,
@@ -187,15 +187,9 @@ def _beside_s(gate: Gate, variant: VariantTimes, windows: Windows) -> float:
     per_run_s = costs.run_gate_s + is_flagged * costs.run_hazards_s
     per_text_s = float(costs.gate_s[0] + is_flagged * costs.hazards_s[0])
     # Runs vary, and their mean is not their median.
-    mean_factor = _mean_factor(variant.spread)
+    mean_factor = float(spread_factor(variant.spread, (np.arange(1000) + 0.5) / 1000).mean())
     models_s = mean_factor * (asked.n_runs * per_run_s + asked.n_texts * per_text_s)
     return max(0.0, elapsed_s - models_s) / asked.n_texts
-
-
-def _mean_factor(spread: Spread) -> float:
-    from hazgate.planning.fleet import spread_factor
-
-    return float(spread_factor(spread, (np.arange(1000) + 0.5) / 1000).mean())
 
 
 async def _ask(gate: Gate, text: str, asked: _Asked) -> None:

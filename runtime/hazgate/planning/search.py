@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hazgate.errors import InputError
-from hazgate.planning.fleet import Fleet, Outcome, simulate, spread_factor
+from hazgate.planning.fleet import Fleet, Outcome, simulate
 from hazgate.planning.queueing import guess_workers
-from hazgate.planning.service import Floats
+from hazgate.planning.service import Floats, spread_factor
 from hazgate.planning.traffic import Traffic
 
 PERCENT = 99.0

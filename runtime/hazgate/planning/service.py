@@ -116,6 +116,11 @@ def run_s(level: LevelTimes, times: VariantTimes) -> float:
     return min(max(0.0, first.ms - slope * first.tokens), first.ms) / 1e3
 
 
+def spread_factor(spread: Spread, quantiles: Floats) -> Floats:
+    """Time over the median at these quantiles, between 0 and 1; level beyond the measured ones."""
+    return np.interp(quantiles, [0.05, 0.5, 0.95, 0.99], [spread.p5, 1, spread.p95, spread.p99])
+
+
 def _hazards_s(rows: Floats) -> float:
     return float(max(rows.max(), OPENED_WINDOWS_SHARE * rows.sum()))
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
-from hazgate.planning.fleet import Failure, Fate, Fleet, RollOut, Routing, simulate, spread_factor
+from hazgate.planning.fleet import Failure, Fate, Fleet, RollOut, Routing, simulate
 from hazgate.planning.queueing import guess_workers, late_share, mean_wait_s
-from hazgate.planning.service import Costs
+from hazgate.planning.service import Costs, spread_factor
 from hazgate.planning.times import Spread
 from hazgate.planning.traffic import Bursts, Traffic, in_bursts, make_traffic, poisson
 from hazgate.serving.backlog import Limits
