@@ -76,7 +76,8 @@ def in_bursts(rate: float, n: int, bursts: Bursts, random: np.random.Generator) 
     ends_s = np.cumsum(stay_s)
     amounts = np.cumsum([s * rates[i % 2] for i, s in enumerate(stay_s)])
     arrivals_s: Floats = np.interp(unit, [0.0, *amounts], [0.0, *ends_s])
-    return arrivals_s * (n / rate / arrivals_s[-1])
+    arrivals_s *= n / rate / arrivals_s[-1]
+    return arrivals_s
 
 
 def make_traffic(
