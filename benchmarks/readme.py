@@ -24,7 +24,7 @@ from benchmarks.load.report import load_table
 from benchmarks.load.results import LoadResults
 from benchmarks.operators import OperatorProfile, operator_table
 from benchmarks.results import RESULTS, Comparison, Rehearsal, load
-from benchmarks.roofline.report import roofline_table
+from benchmarks.roofline.report import ceiling_table, roofline_table
 from benchmarks.roofline.results import Roofline
 from benchmarks.session_options import OptionComparison, option_table
 from benchmarks.soak import SoakResults, soak_table
@@ -74,6 +74,10 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
             load(ThresholdResults, folder / "thresholds-mini.json")
         ),
         "roofline": lambda: roofline_table(load(Roofline, folder / "roofline.json")),
+        "ceiling-full": lambda: ceiling_table(
+            load(Roofline, folder / "roofline.json"),
+            load(EngineComparison, folder / "engines-full.json"),
+        ),
         "amd-report": lambda: merged_report(folder / "amd-report.json"),
         "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
     }

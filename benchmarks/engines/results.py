@@ -21,9 +21,13 @@ class ModelShape:
 
     def operations(self, tokens: int) -> float:
         """Additions and multiplications that one text of `tokens` needs, and no padding."""
+        return 2.0 * tokens * self.macs_per_token + self.attention_operations(tokens)
+
+    def attention_operations(self, tokens: int) -> float:
+        """Those of them that are attention's."""
         local = min(tokens, 2 * self.reach + 1)
         keys = self.n_global * tokens + self.n_local * local
-        return 2.0 * tokens * (self.macs_per_token + 2 * self.hidden * keys)
+        return 4.0 * tokens * self.hidden * keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

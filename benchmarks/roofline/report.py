@@ -6,11 +6,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.engines.report import best_int8_peer, cells_of
+from benchmarks.engines.results import EngineComparison
 from benchmarks.markdown import table
 from benchmarks.roofline.results import Roofline
 
 # Of a layer: four products and attention.
 _NODES = 5
+_OURS = "hazgate-int8-fused"
 _COLOURS = {"linear": "#0072B2", "attention": "#D55E00"}
 _MARKERS = {"qkv": "o", "out": "s", "gated": "^", "down": "D", "global": "P", "local": "v"}
 
@@ -46,6 +49,48 @@ def roofline_table(results: Roofline) -> str:
         + f"\n\nA node of a graph costs {results.node_us:.2g} µs beside what it computes: five of "
         f"them, {_share_of_layer(results, tokens[0]):.1%} of a layer's time at {tokens[0]} tokens."
     )
+
+
+def ceiling_table(results: Roofline, engines: EngineComparison) -> str:
+    """What the bare loops leave room for beside the best int8 peer, one text at a time."""
+    body = []
+    for workload in engines.workloads:
+        peer = best_int8_peer(engines, workload)
+        if workload.kind != "grid" or workload.n_texts != 1 or peer is None:
+            continue
+        cells = {c.engine.name: c for c in cells_of(engines) if c.workload == workload}
+        least_ms = _least_ms(results, engines, workload.tokens or 0)
+        ours_ms, peer_ms = cells[_OURS].latency.p50_ms, cells[peer].latency.p50_ms
+        body.append(
+            (
+                str(workload.tokens),
+                f"{least_ms:.3g}",
+                f"{ours_ms:.3g}",
+                f"{least_ms / ours_ms:.0%}",
+                f"{cells[peer].engine.title}, {peer_ms:.3g}",
+                f"{peer_ms / least_ms:.2f}×",
+                f"{peer_ms / ours_ms:.2f}×",
+            )
+        )
+    head = (
+        "tokens",
+        "bare loops, ms",
+        "int8-fused, ms",
+        "share",
+        "best int8 peer, ms",
+        "faster than it at most",
+        "reached",
+    )
+    return table(head, body)
+
+
+def _least_ms(results: Roofline, engines: EngineComparison, tokens: int) -> float:
+    """Products at int8's peak or weights at memory's speed, then attention at float32's peak."""
+    peaks, shape = results.peaks, engines.shape
+    products = 2.0 * tokens * shape.macs_per_token / peaks["int8"]
+    # A weight is a byte.
+    weights = shape.macs_per_token / peaks["memory"]
+    return 1e3 * (max(products, weights) + shape.attention_operations(tokens) / peaks["fp32"])
 
 
 def _share_of_layer(results: Roofline, tokens: int) -> float:

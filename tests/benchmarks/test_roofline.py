@@ -1,13 +1,15 @@
 """The roofline's table and plot say what its results say, by numbers that are checked by hand."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from benchmarks.engines.results import EngineComparison
 from benchmarks.machine import Machine
-from benchmarks.results import SCHEMA_VERSION, load, save
+from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
 from benchmarks.roofline.nodes import STEPS
-from benchmarks.roofline.report import draw_roofline, roofline_table
+from benchmarks.roofline.report import ceiling_table, draw_roofline, roofline_table
 from benchmarks.roofline.results import Roofline, StepTimes
 
 PEAKS = {"int8": 2e12, "fp32": 5e11, "memory": 5e10}
@@ -72,3 +74,13 @@ def test_a_product_counts_a_multiplication_and_an_addition_for_each_weight() -> 
     qkv = STEPS[0]
     assert qkv.operations(2) == 2 * 2 * 768 * 2304
     assert qkv.moved_bytes(1) == 768 * 2304 + 4 * (768 + 2304)
+
+
+def test_the_ceiling_is_what_bare_loops_leave_of_the_best_peers_time() -> None:
+    results = dataclasses.replace(_results(), peaks={"int8": 1e12, "fp32": 1e11, "memory": 1e10})
+    engines = load(EngineComparison, RESULTS / "engines-full.json")
+    line = next(row for row in ceiling_table(results, engines).splitlines() if "| 128 |" in row)
+    # 110 million weights for 128 tokens, and attention among those.
+    products = 2 * 128 * engines.shape.macs_per_token / 1e12
+    attention = 4 * 128 * 768 * (8 * 128 + 14 * 128) / 1e11
+    assert line.startswith(f"| 128 | {1e3 * (products + attention):.3g} |")
