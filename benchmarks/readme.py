@@ -16,6 +16,8 @@ from benchmarks.engines.long import LongComparison, long_table
 from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
 from benchmarks.errors import BenchmarkError, RegionError
+from benchmarks.fleet_plots import FleetPlots, plots_table
+from benchmarks.fleet_results import FleetResults, fleet_table
 from benchmarks.footprint import Footprint, footprint_table
 from benchmarks.gpu_report import merged_report
 from benchmarks.load.report import load_table
@@ -57,6 +59,8 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
         ),
         "load-mini": lambda: load_table(load(LoadResults, folder / "load-mini.json")),
         "soak-mini": lambda: soak_table(load(SoakResults, folder / "soak-mini.json")),
+        "fleet": lambda: fleet_table(load(FleetResults, folder / "fleet-mini.json")),
+        "fleet-plots": lambda: plots_table(load(FleetPlots, folder / "fleet-plots.json")),
         "operators-full": lambda: operator_table(
             load(OperatorProfile, folder / "operators-full.json")
         ),

@@ -65,6 +65,22 @@ def test_a_caller_in_turn_asks_every_text_once_and_in_order() -> None:
     assert all(taken is not None and taken >= 0 for taken in found)
 
 
+def test_saturation_counts_the_answers_of_every_asker() -> None:
+    n_asked = 0
+
+    async def ask(text: str) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        await asyncio.sleep(0.001)
+        return True
+
+    begin = time.perf_counter()
+    rate = asyncio.run(saturate(ask, ["a"], n_askers=8, seconds=0.1))
+    elapsed_s = time.perf_counter() - begin
+    # The rate's own time is a little shorter than what is taken around it.
+    assert rate * elapsed_s >= n_asked
+
+
 def test_saturation_keeps_every_asker_waiting_and_shares_the_texts_among_them() -> None:
     waiting, most, asked = 0, 0, set()
 

@@ -67,7 +67,8 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
     sources = ROOT / "runtime" / "hazgate"
     templates = sources / "evaluation" / "templates"
     page = sources / "serving" / "playground.html"
-    data = [*sources.glob("taxonomies/*.json"), *templates.iterdir(), page]
+    tables = [*sources.glob("taxonomies/*.json"), *sources.glob("planning/times/*.json")]
+    data = [*tables, *templates.iterdir(), page]
     package = {
         f"hazgate/{path.relative_to(sources).as_posix()}"
         for path in (*sources.rglob("*.py"), *data)

@@ -1,0 +1,215 @@
+"""Service times as they were measured: one JSON document a model and machine."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hazgate.decode import decode
+from hazgate.errors import InputError
+from hazgate.manifest import Batching
+
+SCHEMA_VERSION = 1
+PACKAGED = Path(__file__).parent / "times"
+
+Unit = Literal["core", "gpu"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """The median time of one row of `tokens`, special tokens included, alone in its run."""
+
+    tokens: int
+    ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelTimes:
+    """One level by itself: points in ascending order of tokens, and the command they are from."""
+
+    points: tuple[Point, ...]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """How much runs of one length differ: percentiles of their time, over its median."""
+
+    p5: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantTimes:
+    """What one variant takes.
+
+    Attributes:
+        batching: which rows may share a run, see `hazgate.manifest.VariantSpec`.
+        gate: Level 1's times.
+        hazards: Level 2's.
+        spread: of both.
+        text_ms: what a text takes beside the model's runs: tokenising, queueing, the verdict.
+        bundle_bytes: files that this variant needs of the bundle.
+        cold_start_s: from the start of a process to its first verdict.
+        rss_bytes: resident set of a process that has answered.
+        unshared_bytes: the part of it that no other process of the host shares.
+    """
+
+    batching: Batching
+    gate: LevelTimes
+    hazards: LevelTimes
+    spread: Spread
+    text_ms: float
+    bundle_bytes: int
+    cold_start_s: float
+    rss_bytes: int
+    unshared_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Windows:
+    """How texts are cut into rows, see `hazgate.manifest.TokenizerSpec`."""
+
+    special_tokens: int
+    window_tokens: int
+    overlap_tokens: int
+    close_tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceTimes:
+    """Everything that a plan knows of a model on a machine.
+
+    A worker is one engine: a process on `units_per_worker` cores, or on one GPU.
+    """
+
+    schema_version: int
+    model: str
+    date: str
+    machine: str
+    unit: Unit
+    units_per_worker: int
+    windows: Windows
+    variants: Mapping[str, VariantTimes]
+
+    @classmethod
+    def load(cls, file: Path) -> "ServiceTimes":
+        """The service times in a file.
+
+        Raises:
+            InputError: it cannot be read, or any number of fields are wrong, all named.
+        """
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror}") from error
+        return parse_times(data, str(file))
+
+    @classmethod
+    def of_model(cls, name: str) -> "ServiceTimes":
+        """The service times that come with this package; `packaged_models` has the names.
+
+        Raises:
+            InputError: there are none of that name.
+        """
+        found = packaged_models()
+        if name not in found:
+            raise InputError(
+                f"no service times of model {name!r} here; there are of {', '.join(found)}"
+            )
+        return cls.load(PACKAGED / f"{name}.json")
+
+
+def packaged_models() -> list[str]:
+    """The names of the models whose service times come with this package."""
+    return sorted(file.stem for file in PACKAGED.glob("*.json"))
+
+
+def parse_times(data: bytes, name: str) -> ServiceTimes:
+    """The service times that a JSON document spells.
+
+    Args:
+        data: the document.
+        name: what messages call it.
+
+    Raises:
+        InputError: any number of things are wrong with it, all named.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is not a JSON document: {error}") from error
+    problems: list[str] = []
+    times = decode(ServiceTimes, document, problems)
+    if times is not None:
+        problems += _contradictions(times)
+    if times is None or problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise InputError(f"{name} has no valid service times:\n{listed}")
+    return times
+
+
+def _contradictions(times: ServiceTimes) -> Iterator[str]:
+    if times.schema_version != SCHEMA_VERSION:
+        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {times.schema_version}"
+    if times.units_per_worker < 1:
+        yield f"$.units_per_worker: must be at least 1, got {times.units_per_worker}"
+    yield from _wrong_windows(times.windows)
+    if not times.variants:
+        yield "$.variants: must name at least one"
+    for name, variant in times.variants.items():
+        yield from _wrong_variant(f"$.variants.{name}", variant)
+
+
+def _wrong_windows(windows: Windows) -> Iterator[str]:
+    path = "$.windows"
+    if windows.special_tokens < 0:
+        yield f"{path}.special_tokens: must not be negative, got {windows.special_tokens}"
+    if windows.overlap_tokens < 0:
+        yield f"{path}.overlap_tokens: must not be negative, got {windows.overlap_tokens}"
+    least = windows.special_tokens + windows.overlap_tokens
+    if windows.window_tokens <= least:
+        yield (
+            f"{path}.window_tokens: must be over {least}, overlap and special tokens, "
+            f"got {windows.window_tokens}"
+        )
+    close = windows.close_tokens
+    if close is not None and not windows.special_tokens < close < windows.window_tokens:
+        yield (
+            f"{path}.close_tokens: must lie between special_tokens and window_tokens, got {close}"
+        )
+
+
+def _wrong_variant(path: str, variant: VariantTimes) -> Iterator[str]:
+    for level in ("gate", "hazards"):
+        points = getattr(variant, level).points
+        yield from _wrong_points(f"{path}.{level}.points", points)
+    spread = variant.spread
+    # Written so that NaN is refused, here and below.
+    if not 0 < spread.p5 <= 1 <= spread.p95 <= spread.p99 < math.inf:
+        yield f"{path}.spread: must be 0 < p5 <= 1 <= p95 <= p99"
+    if not 0 <= variant.text_ms < math.inf:
+        yield f"{path}.text_ms: must be finite and not negative, got {variant.text_ms}"
+    for name in ("bundle_bytes", "cold_start_s", "rss_bytes", "unshared_bytes"):
+        value = getattr(variant, name)
+        if not 0 < value < math.inf:
+            yield f"{path}.{name}: must be positive and finite, got {value}"
+    if variant.unshared_bytes > variant.rss_bytes:
+        yield f"{path}.unshared_bytes: must not be over rss_bytes"
+
+
+def _wrong_points(path: str, points: tuple[Point, ...]) -> Iterator[str]:
+    if len(points) < 2:
+        yield f"{path}: must be at least two"
+    for i, point in enumerate(points):
+        if not 0 < point.ms < math.inf:
+            yield f"{path}[{i}].ms: must be positive and finite, got {point.ms}"
+        if point.tokens < 1:
+            yield f"{path}[{i}].tokens: must be at least 1, got {point.tokens}"
+        if i and point.tokens <= points[i - 1].tokens:
+            yield f"{path}[{i}].tokens: must be more than before, got {point.tokens}"
+        if i and point.ms < points[i - 1].ms:
+            yield f"{path}[{i}].ms: must not be less than of fewer tokens, got {point.ms}"

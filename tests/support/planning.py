@@ -1,0 +1,77 @@
+"""Service times and traffic for tests of planning."""
+
+from typing import Any
+
+import numpy as np
+
+from hazgate.decode import encode
+from hazgate.planning.service import Costs, Floats
+from hazgate.planning.times import Spread
+from hazgate.planning.traffic import Traffic, poisson
+from hazgate.serving.backlog import Limits
+
+NO_SPREAD = Spread(p5=1.0, p95=1.0, p99=1.0)
+# One text a run, and room for all: the queue of the textbooks.
+ONE_BY_ONE = Limits(max_queue_requests=10**6, max_queue_tokens=10**6, max_batch_tokens=1)
+
+
+def costs(service_s: Floats) -> Costs:
+    """Texts that take exactly so long, each a run of its own."""
+    n = len(service_s)
+    return Costs(
+        gate_s=np.asarray(service_s),
+        hazards_s=np.zeros(n),
+        n_tokens=np.ones(n, dtype=np.int64),
+        run_gate_s=0.0,
+        run_hazards_s=0.0,
+        spread=NO_SPREAD,
+    )
+
+
+def traffic(service_s: Floats, rate: float, seed: int = 0) -> Traffic:
+    """Those texts in turn, at random times."""
+    n = len(service_s)
+    return Traffic(
+        arrivals_s=poisson(rate, n, np.random.default_rng(seed)),
+        flagged=np.zeros(n, dtype=bool),
+        costs=costs(service_s),
+    )
+
+
+def times_document() -> dict[str, Any]:
+    """Valid service times, as their JSON says it; to be changed at will."""
+    level = {
+        "points": [
+            {"tokens": 8, "ms": 1.0},
+            {"tokens": 64, "ms": 4.5},
+            {"tokens": 128, "ms": 10.0},
+        ],
+        "source": "a test",
+    }
+    return {
+        "schema_version": 1,
+        "model": "test",
+        "date": "2026-01-01",
+        "machine": "a test's",
+        "unit": "core",
+        "units_per_worker": 2,
+        "windows": {
+            "special_tokens": 2,
+            "window_tokens": 128,
+            "overlap_tokens": 32,
+            "close_tokens": 28,
+        },
+        "variants": {
+            "int8-fused": {
+                "batching": "packed",
+                "gate": level,
+                "hazards": level,
+                "spread": encode(NO_SPREAD),
+                "text_ms": 0.1,
+                "bundle_bytes": 40_000_000,
+                "cold_start_s": 0.5,
+                "rss_bytes": 160_000_000,
+                "unshared_bytes": 70_000_000,
+            }
+        },
+    }
