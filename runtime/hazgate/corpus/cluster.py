@@ -7,6 +7,7 @@ take, and shards of actors and nodes that died given to others.
 """
 
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -36,8 +37,9 @@ from hazgate.reading import Reading
 
 # Descriptions of shards are all that lies there; Ray takes no less.
 _OBJECT_STORE_BYTES = 80 << 20
-# A shard that ends its worker every time is a fault to be found, not one to go round it.
-_MAX_TRIES = 3
+# Ray Data gives the shard of a worker that ended to another, without end. One that ends each of
+# them (out of memory, a fault of the engine) is to be found, not to be tried for ever.
+_MAX_TRIES = 4
 _QUEUED_PER_ACTOR = 2
 
 
@@ -113,9 +115,10 @@ def connected(placement: Placement) -> Iterator[int]:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 include_dashboard=False,
                 log_to_driver=False,
+                logging_level=logging.ERROR,
             )
         else:
-            ray.init(address=placement.address, log_to_driver=False)
+            ray.init(address=placement.address, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise BundleError(f"Ray cannot be used: {error}") from error
     try:
@@ -188,7 +191,6 @@ def do_shards(
         fn_constructor_args=(engine,),
         num_cpus=placement.threads,
         memory=placement.memory_bytes,
-        max_task_retries=_MAX_TRIES,
     )
     try:
         for row in outcomes.iter_rows():
@@ -232,7 +234,17 @@ class _Scorer:
         # Not in the constructor, where an error would be Ray's to retry.
         if self._gate is None:
             self._gate = open_gate(engine)
-        return do_shard(self._gate, engine.job, Output.at(engine.output_uri), task.file, task.shard)
+        output = Output.at(engine.output_uri)
+        index = task.shard.index
+        if output.count_try(index) > _MAX_TRIES:
+            raise InferenceError(
+                f"shard {index}, {task.shard.start} to {task.shard.end} of {task.file.uri}, ended "
+                f"its worker {_MAX_TRIES} times: out of memory, or a fault of the engine; "
+                "see Ray's logs, lower --max-row-bytes, or leave that file out"
+            )
+        tally = do_shard(self._gate, engine.job, output, task.file, task.shard)
+        output.forget_tries(index)
+        return tally
 
 
 def open_gate(engine: Engine) -> Gate:
@@ -285,7 +297,11 @@ def _room_for(threads: int) -> int:
 
 
 def _quieten() -> None:
-    """The command shows the run's own progress."""
+    """The command shows the run's own progress, and errors come as exceptions."""
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Of the driver, and of a Ray that it starts; a cluster's nodes keep what they log.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

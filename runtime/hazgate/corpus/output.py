@@ -138,6 +138,17 @@ class Output:
             if self.fs.exists(self.path(name)):
                 self.fs.rm(self.path(name), recursive=True)
 
+    def count_try(self, index: int) -> int:
+        """Notes that a shard is tried, and says the how-manieth time of this run it is."""
+        folder = f"{TEMPORARY}/tries/{index:06}"
+        with self.create(f"{folder}/{secrets.token_hex(8)}"):
+            pass
+        return len(self.names(folder))
+
+    def forget_tries(self, index: int) -> None:
+        """The shard is done."""
+        self.remove(f"{TEMPORARY}/tries/{index:06}")
+
     @contextmanager
     def create_part(self, index: int, schema: pa.Schema) -> Iterator["Part"]:
         """Shard `index`'s part, there once the block has ended well.

@@ -154,7 +154,7 @@ def _read_parquet(file: InputFile, shard: Shard, options: Options) -> Iterator[R
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
     """Rows that are decoded at a time: fewer where rows are large."""
     row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
-    return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
+    return max(1, min(CHUNK_ROWS, int(_CHUNK_BYTES // row_bytes)))
 
 
 def _pieces(batch: pa.RecordBatch, options: Options) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from hazgate.corpus.rows import DeadLetter
 from hazgate.corpus.scripts import script_of
@@ -36,17 +36,25 @@ class Tally:
 def total(tallies: Iterable[Tally]) -> Tally:
     """The sum of tallies, keys of counts in alphabetical order."""
     every = list(tallies)
-    sums: dict[str, object] = {}
-    for each in fields(Tally):
-        values = [getattr(tally, each.name) for tally in every]
-        if each.name in ("hazards", "scripts", "errors"):
-            counts: Counter[str] = Counter()
-            for value in values:
-                counts.update(value)
-            sums[each.name] = dict(sorted(counts.items()))
-        else:
-            sums[each.name] = sum(values)
-    return Tally(**sums)
+    return Tally(
+        rows_in=sum(tally.rows_in for tally in every),
+        rows_out=sum(tally.rows_out for tally in every),
+        flagged=sum(tally.flagged for tally in every),
+        truncated=sum(tally.truncated for tally in every),
+        tokens_total=sum(tally.tokens_total for tally in every),
+        tokens_read=sum(tally.tokens_read for tally in every),
+        work_s=sum(tally.work_s for tally in every),
+        hazards=_sum(tally.hazards for tally in every),
+        scripts=_sum(tally.scripts for tally in every),
+        errors=_sum(tally.errors for tally in every),
+    )
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    summed: Counter[str] = Counter()
+    for each in counts:
+        summed.update(each)
+    return dict(sorted(summed.items()))
 
 
 def tally_of(
