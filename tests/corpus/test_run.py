@@ -1,7 +1,8 @@
-"""`hazgate corpus` from its arguments to `_SUCCESS`: what it refuses, and one run on a local Ray."""
+"""`hazgate corpus` from its arguments to `_SUCCESS`: what it refuses, and a run on a local Ray."""
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.corpora import (
     write_parquet,
 )
 from tests.support.policies import POLICY
-from tests.support.processes import run_python
+from tests.support.processes import run
 
 
 def _corpus(bundle: Path, inputs: Path | str, output: Path, *arguments: str) -> Result:
@@ -186,10 +187,11 @@ def test_a_run_on_this_machine_judges_every_row_once_and_goes_on_where_it_ended(
     rows[7] = b"not json"
     file = write_jsonl(tmp_path / "a.jsonl", rows)
     out = tmp_path / "out"
-    command = ["-m", "hazgate", "corpus", str(tiny_bundle), "--input", str(file)]
+    # Without warnings as errors: Ray warns of its own use of itself.
+    command = [sys.executable, "-m", "hazgate", "corpus", str(tiny_bundle), "--input", str(file)]
     command += ["--output", str(out), "--id-column", "id", "--sample", "5", "--actors", "2"]
 
-    first = run_python(*command)
+    first = run(*command)
     assert first.returncode == 0, first.stderr
     found = parts_of(out)
     assert len(list((out / "parts").iterdir())) >= 2
@@ -211,7 +213,7 @@ def test_a_run_on_this_machine_judges_every_row_once_and_goes_on_where_it_ended(
     part = out / "parts" / "000001.parquet"
     kept = (out / "parts" / "000000.parquet").stat().st_mtime_ns
     part.unlink()
-    again = run_python(*command)
+    again = run(*command)
     assert again.returncode == 0, again.stderr
     assert parts_of(out) == found
     assert (out / "parts" / "000000.parquet").stat().st_mtime_ns == kept
