@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.corpus import CorpusResults, corpus_table
 from benchmarks.engines.long import LongComparison, long_table
 from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
@@ -52,6 +53,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
             load(OptionComparison, folder / "session-options-mini.json")
         ),
         "load-mini": lambda: load_table(load(LoadResults, folder / "load-mini.json")),
+        "corpus": lambda: corpus_table(load(CorpusResults, folder / "corpus-mini.json")),
         "soak-mini": lambda: soak_table(load(SoakResults, folder / "soak-mini.json")),
         "operators-full": lambda: operator_table(
             load(OperatorProfile, folder / "operators-full.json")

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+import hazgate
+from benchmarks.ray_nodes import head_node, joined_node, kill_node, wait_for_nodes
 from hazgate import Bundle
 from tests.support.corpora import (
     dead_letters_of,
@@ -24,15 +24,13 @@ from tests.support.corpora import (
     write_parquet,
 )
 from tests.support.damage import edit_manifest
-from tests.support.ports import free_port
 from tests.support.processes import run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-N_ROWS = 24_000
+N_ROWS = 9000
 _WAIT_S = 180
 _ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-_RAY = Path(sys.executable).with_name("ray")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = (
         b"not json"
         if i % 1000 == 999
-        else {"text": " ".join(words[: 2 + i % 8]), "n": i, "pad": "x" * 80}
+        else {"text": " ".join(words[: 2 + i % 8]), "n": i, "pad": "x" * 450}
         for i in range(N_ROWS)
     )
     return write_jsonl(tmp_path_factory.mktemp("corpus") / "a.jsonl", rows)
@@ -178,78 +176,21 @@ def test_rows_of_50_megabytes_kill_neither_memory_nor_the_run(
     assert 0 < peak < 1 << 30
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts nodes of a Ray cluster of this test's own, one processor each."""
-    # Sockets lie below it, and their paths must be short.
-    scratch = Path(tempfile.mkdtemp(prefix="hz", dir="/tmp"))
-    nodes: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: str, inside: str = "") -> subprocess.Popen[bytes]:
-        command = [str(_RAY), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
-        command += ["--object-store-memory=80000000", *arguments]
-        if "--head" in arguments:
-            command += [f"--temp-dir={scratch}", "--include-dashboard=false"]
-        if inside:
-            command = ["unshare", "--mount", "sh", "-c", f'{inside} && exec "$@"', "sh", *command]
-        log = (tmp_path / f"node-{len(nodes)}").open("wb")
-        nodes.append(
-            subprocess.Popen(
-                command, stdout=log, stderr=log, env=_ENVIRONMENT, start_new_session=True
-            )
-        )
-        return nodes[-1]
-
-    yield start
-    for process in nodes:
-        _end(process)
-    shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kills a node with all that it started."""
-    try:
-        family = [
-            psutil.Process(process.pid),
-            *psutil.Process(process.pid).children(recursive=True),
-        ]
-    except psutil.NoSuchProcess:
-        family = []
-    for member in family:
-        try:
-            member.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
-    process.wait()
-
-
-def _wait_for_nodes(address: str, n: int, log: Path) -> None:
-    script = (
-        f"import ray; ray.init(address={address!r}, log_to_driver=False, logging_level='error'); "
-        "print('alive', sum(node['Alive'] for node in ray.nodes()))"
-    )
-    _wait_until(
-        lambda: f"alive {n}" in run(sys.executable, "-c", script, env=_ENVIRONMENT).stdout, log
-    )
-
-
 def test_the_work_of_a_node_that_dies_is_done_by_the_others(
-    mini_bundle: Path, corpus: Path, tmp_path: Path, node: Callable[..., subprocess.Popen[bytes]]
+    mini_bundle: Path, corpus: Path, tmp_path: Path
 ) -> None:
     output, log = tmp_path / "out", tmp_path / "log"
-    address = f"127.0.0.1:{free_port()}"
-    node("--head", f"--port={address.rpartition(':')[2]}")
-    second = node(f"--address={address}")
-    _wait_for_nodes(address, 2, log)
-    with _started(_command(mini_bundle, corpus, output, "--address", address), log) as driver:
-        _wait_until(lambda: _parts(output), log)
-        _end(second)
-        assert driver.wait(2 * _WAIT_S) == 0, log.read_text()
+    with head_node() as address, joined_node(address) as second:
+        wait_for_nodes(address, 2)
+        with _started(_command(mini_bundle, corpus, output, "--address", address), log) as driver:
+            _wait_until(lambda: _parts(output), log)
+            kill_node(second)
+            assert driver.wait(2 * _WAIT_S) == 0, log.read_text()
     _assert_every_row_once(corpus, output)
 
 
 def test_a_node_with_another_bundle_and_another_version_is_refused(
-    mini_bundle: Path, corpus: Path, tmp_path: Path, node: Callable[..., subprocess.Popen[bytes]]
+    mini_bundle: Path, corpus: Path, tmp_path: Path
 ) -> None:
     if run("unshare", "--mount", "true").returncode:
         pytest.skip("a node that sees other files on the same machine takes root")
@@ -257,16 +198,16 @@ def test_a_node_with_another_bundle_and_another_version_is_refused(
     here = Path(shutil.copytree(mini_bundle, tmp_path / "bundle"))
     other = Path(shutil.copytree(mini_bundle, tmp_path / "other"))
     edit_manifest(other, lambda data: data.update(name="other"))
-    package = Path(sys.modules["hazgate"].__file__ or "")
+    package = Path(hazgate.__file__)
     newer = tmp_path / "newer.py"
     newer.write_text(package.read_text().replace('__version__ = "', '__version__ = "9.'))
-    inside = f"mount --bind {other} {here} && mount --bind {newer} {package}"
-    address = f"127.0.0.1:{free_port()}"
-    node("--head", f"--port={address.rpartition(':')[2]}")
-    node(f"--address={address}", inside=inside)
-    _wait_for_nodes(address, 2, log)
-    with _started(_command(here, corpus, tmp_path / "out", "--address", address), log) as driver:
-        assert driver.wait(_WAIT_S) == 3, log.read_text()
+    mounts = f"mount --bind {other} {here} && mount --bind {newer} {package}"
+    within = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+    with head_node() as address, joined_node(address, within):
+        wait_for_nodes(address, 2)
+        command = _command(here, corpus, tmp_path / "out", "--address", address)
+        with _started(command, log) as driver:
+            assert driver.wait(_WAIT_S) == 3, log.read_text()
     said = " ".join(log.read_text().split())
     assert "the cluster's nodes are not alike" in said
     assert Bundle.open(other).digest in said
