@@ -35,7 +35,7 @@ from hazgate_export.corpus import load_corpus
 _N_PEAK_TEXTS = 40_000
 _MAX_CHARACTERS = 120
 _SAMPLE_S = 0.25
-_TEMPLATES = ("{text}", "Question {n}: {text}", "{text} (no. {n})", "In my case, {n}: {text}")
+_TEMPLATES = ("Question {n}: {text}", "{text} (no. {n})", "In my case, {n}: {text}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
