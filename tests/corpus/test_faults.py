@@ -1,6 +1,7 @@
 """What goes wrong in the middle of a run loses no row and doubles none."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = (
         b"not json"
         if i % 1000 == 999
-        else {"text": " ".join(words[: 2 + i % 8]), "n": i, "pad": "x" * 450}
+        else {
+            "text": " ".join(words[: 2 + i % 8]),
+            "n": i,
+            "pad": f"{random.Random(i).getrandbits(1800):0450x}",
+        }
         for i in range(N_ROWS)
     )
     return write_jsonl(tmp_path_factory.mktemp("corpus") / "a.jsonl", rows)

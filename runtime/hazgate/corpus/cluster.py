@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ import hazgate
 from hazgate import errors
 from hazgate.bundle import Bundle
 from hazgate.corpus.inputs import InputFile
+from hazgate.corpus.manifest import Judge
 from hazgate.corpus.output import Output
 from hazgate.corpus.plan import Shard
 from hazgate.corpus.tally import Tally
@@ -122,25 +123,26 @@ def connected(placement: Placement) -> Iterator[int]:
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise BundleError(f"Ray cannot be used: {error}") from error
     try:
-        yield placement.n_actors or _room_for(placement.threads)
+        room = _room_for(placement)
+        yield placement.n_actors or room
     finally:
         ray.shutdown()
 
 
-def check_nodes(bundle: str, digest: str) -> None:
-    """Compares every node with this one.
+def check_nodes(bundle: str, judge: Judge) -> None:
+    """Compares every node with this one, and its bundle with the one that is to judge.
 
     Raises:
         BundleError: a node has other versions, or another bundle at that path, or none; names
             all of them.
     """
-    own = _report(bundle)
+    own = _report(bundle, judge.variant)
     probe = ray.remote(_report)
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     asked = {
         name: probe.options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)
-        ).remote(bundle)
+        ).remote(bundle, judge.variant)
         for name in nodes
     }
     problems: list[str] = []
@@ -157,8 +159,8 @@ def check_nodes(bundle: str, digest: str) -> None:
             for what in ("python", "ray", "hazgate")
             if getattr(found, what) != getattr(own, what)
         ]
-        if found.bundle != digest:
-            problems.append(f"{subject}: bundle {found.bundle}, here {digest}")
+        if found.bundle != judge.digest:
+            problems.append(f"{subject}: bundle {found.bundle}, here {judge.digest}")
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise BundleError(
@@ -270,9 +272,9 @@ def open_gate(engine: Engine) -> Gate:
     return gate
 
 
-def _report(bundle: str) -> NodeReport:
+def _report(bundle: str, variant: str) -> NodeReport:
     try:
-        digest = Bundle.open(bundle).digest
+        digest = Bundle.open_variant(bundle, lambda _: variant).digest
     except BundleError as error:
         digest = f"none ({error})"
     return NodeReport(
@@ -287,13 +289,24 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _room_for(threads: int) -> int:
-    """Engines for which the cluster's nodes have processors now."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    room = sum(int(node["Resources"].get("CPU", 0)) // threads for node in alive)
-    if room == 0:
-        raise BundleError(f"no node of the cluster has {threads} processors for an engine")
-    return room
+def _room_for(placement: Placement) -> int:
+    """Engines for which the cluster's nodes have processors and memory now."""
+
+    def room(resources: Mapping[str, float]) -> int:
+        return int(
+            min(
+                resources.get("CPU", 0) // placement.threads,
+                resources.get("memory", 0) // placement.memory_bytes,
+            )
+        )
+
+    n_engines = sum(room(node["Resources"]) for node in ray.nodes() if node["Alive"])
+    if n_engines == 0:
+        raise BundleError(
+            f"no node has {placement.threads} processors and {placement.memory_bytes >> 20} MB for "
+            "an engine; see --threads and --memory-mb"
+        )
+    return n_engines
 
 
 def _quieten() -> None:

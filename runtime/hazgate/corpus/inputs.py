@@ -61,7 +61,7 @@ def find_inputs(patterns: Sequence[str], format_: Format | None) -> tuple[InputF
     for pattern in patterns:
         try:
             files = _expand(pattern)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # each file system raises its own library's
             problems.append(f"{pattern}: cannot be listed: {error}")
             continue
         if not files:
@@ -110,6 +110,8 @@ def open_input(file: InputFile, start: int = 0) -> BinaryIO:
 
 def _expand(pattern: str) -> list[tuple[str, int, str]]:
     fs, path = url_to_fs(pattern)
+    # What was listed before may have changed since.
+    fs.invalidate_cache()
     if has_magic(path):
         infos = fs.glob(path, detail=True)
         visible = {name: info for name, info in infos.items() if info["type"] == "file"}

@@ -29,7 +29,7 @@ from hazgate.corpus.schemas import parse_schema, schema_text, verdict_schema
 from hazgate.corpus.tally import Tally, total
 from hazgate.corpus.work import Job, read_tally
 from hazgate.decode import encode
-from hazgate.errors import OutputError
+from hazgate.errors import InputError, OutputError
 from hazgate.gate import Gate
 from hazgate.policy import Policy
 from hazgate.reading import Reading
@@ -115,13 +115,18 @@ def run_corpus(
             output_uri=output.uri,
         )
         with connected(placement) as n_actors:
-            check_nodes(bundle, judge.digest)
+            check_nodes(bundle, judge)
             for tally in do_shards(engine, inputs, left, placement, n_actors):
                 tallies.append(tally)
                 n_judged += tally.rows_in
                 on_progress(len(tallies), len(manifest.shards), n_judged)
     elapsed_s = time.monotonic() - begin
-    refuse(changed_inputs(inputs, find_inputs(patterns, options.format)))
+    changed = changed_inputs(inputs, find_inputs(patterns, options.format))
+    if changed:
+        listed = "\n".join(f"  - {problem}" for problem in changed)
+        raise InputError(
+            f"inputs changed while they were read:\n{listed}\nRun it again to another --output."
+        )
     summary = Summary(
         run=run,
         output=output.uri,

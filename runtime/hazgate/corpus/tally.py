@@ -13,9 +13,9 @@ from hazgate.verdict import Verdict
 class Tally:
     """Counts of rows, by what became of them.
 
-    `rows_in` are all that were found, `rows_out` those that were written; `errors` counts the
-    others of mode annotate, by class. `hazards` counts flagged rows by their hazard. `work_s` is
-    the time that shards took, summed over the workers.
+    `rows_in` are all that were found, `rows_out` those that were written; `errors` counts dead
+    letters by class, and `hazards` flagged rows by their hazard. `work_s` is the time that shards
+    took, summed over the workers.
     """
 
     rows_in: int = 0
