@@ -25,7 +25,7 @@ from benchmarks.machine import Machine, describe_machine, today
 from benchmarks.markdown import spread_text, table
 from benchmarks.measure import spread
 from benchmarks.process import REPOSITORY, run_once
-from benchmarks.ray_nodes import cluster
+from benchmarks.ray_nodes import Cluster, cluster_of
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle import Bundle
 from hazgate.errors import HazgateError
@@ -225,9 +225,9 @@ def _scale(bundle: Path, file: Path, output: Path) -> Scaling:
     click.echo("one node and two", err=True)
     runs = []
     for n_nodes in (1, 2):
-        with cluster(n_nodes) as address:
+        with cluster_of(n_nodes) as nodes:
             target = output.with_name(f"{output.name}-{n_nodes}")
-            run, _ = _run(bundle, file, target, n_nodes, "--address", address)
+            run, _ = _run(bundle, file, target, n_nodes, nodes)
             runs.append(run)
     return Scaling(one=runs[0], two=runs[1])
 
@@ -235,11 +235,16 @@ def _scale(bundle: Path, file: Path, output: Path) -> Scaling:
 def _run(bundle: Path, file: Path, output: Path, n_actors: int, *arguments: str) -> tuple[Run, str]:
     """One run, and the variant that it took."""
     command = [sys.executable, "-m", "hazgate", "corpus", str(bundle), "--input", str(file)]
-    command += ["--output", str(output), "--actors", str(n_actors), *arguments]
+    command += ["--output", str(output), "--actors", str(n_actors)]
+    if nodes is not None:
+        command += ["--address", nodes.address]
+    environment = nodes.environment if nodes else os.environ
     began = time.time()
     driver, actor, others = 0, 0, 0
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdout=log, stderr=log, env=dict(environment)
+        )
         while process.poll() is None:
             time.sleep(_SAMPLE_S)
             sizes = list(_resident(process.pid))

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -31,7 +31,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 N_ROWS = 9000
 _WAIT_S = 180
-_ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +56,12 @@ def _command(bundle: Path, inputs: Path, output: Path, *arguments: str) -> list[
 
 
 @contextmanager
-def _started(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    command: list[str], log: Path, environment: Mapping[str, str] = os.environ
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            command, stdout=stream, stderr=subprocess.STDOUT, env=_ENVIRONMENT
+            command, stdout=stream, stderr=subprocess.STDOUT, env=dict(environment)
         )
     try:
         yield process
@@ -82,11 +83,21 @@ def _parts(output: Path) -> list[Path]:
 
 def _workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The actors of a run, which are children of the Ray that it started."""
-    return [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if any("_Scorer" in word for word in child.cmdline())
-    ]
+    return [child for child in _family(process) if _is_worker(child)]
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("_Scorer" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:  # it may have ended meanwhile
+        return False
 
 
 def _assert_every_row_once(file: Path, output: Path) -> None:
@@ -115,7 +126,7 @@ def test_a_run_whose_driver_is_killed_goes_on_with_what_it_lacks(
     command = _command(mini_bundle, corpus, output)
     with _started(command, log) as driver:
         _wait_until(lambda: _parts(output), log)
-        left = psutil.Process(driver.pid).children(recursive=True)
+        left = _family(driver)
         workers = _workers(driver)
         driver.kill()
     # Nothing works for a driver that is gone; Ray's agents may outlive it by a while.
@@ -188,9 +199,10 @@ def test_the_work_of_a_node_that_dies_is_done_by_the_others(
     mini_bundle: Path, corpus: Path, tmp_path: Path
 ) -> None:
     output, log = tmp_path / "out", tmp_path / "log"
-    with head_node() as address, joined_node(address) as second:
-        wait_for_nodes(address, 2)
-        with _started(_command(mini_bundle, corpus, output, "--address", address), log) as driver:
+    with head_node() as nodes, joined_node(nodes) as second:
+        wait_for_nodes(nodes, 2)
+        command = _command(mini_bundle, corpus, output, "--address", nodes.address)
+        with _started(command, log, nodes.environment) as driver:
             _wait_until(lambda: _parts(output), log)
             kill_node(second)
             assert driver.wait(2 * _WAIT_S) == 0, log.read_text()
@@ -211,10 +223,10 @@ def test_a_node_with_another_bundle_and_another_version_is_refused(
     newer.write_text(package.read_text().replace('__version__ = "', '__version__ = "9.'))
     mounts = f"mount --bind {other} {here} && mount --bind {newer} {package}"
     within = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
-    with head_node() as address, joined_node(address, within):
-        wait_for_nodes(address, 2)
-        command = _command(here, corpus, tmp_path / "out", "--address", address)
-        with _started(command, log) as driver:
+    with head_node() as nodes, joined_node(nodes, within):
+        wait_for_nodes(nodes, 2)
+        command = _command(here, corpus, tmp_path / "out", "--address", nodes.address)
+        with _started(command, log, nodes.environment) as driver:
             assert driver.wait(_WAIT_S) == 3, log.read_text()
     said = " ".join(log.read_text().split())
     assert "the cluster's nodes are not alike" in said

@@ -121,7 +121,10 @@ def connected(placement: Placement) -> Iterator[int]:
         else:
             ray.init(address=placement.address, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ConnectionError, ValueError) as error:
-        raise BundleError(f"Ray cannot be used: {error}") from error
+        raise BundleError(
+            f"Ray cannot be used: {error}\nDoes it run at --address, with the same versions? If it "
+            "asks for a token, set RAY_AUTH_MODE=token as its nodes have it."
+        ) from error
     try:
         room = _room_for(placement)
         yield placement.n_actors or room
