@@ -32,7 +32,7 @@ from hazgate.errors import HazgateError
 from hazgate.session import default_threads
 from hazgate_export.corpus import load_corpus
 
-_N_PEAK_TEXTS = 40_000
+_N_PEAK_TEXTS = 20_000
 _MAX_CHARACTERS = 120
 _SAMPLE_S = 0.25
 _TEMPLATES = ("Question {n}: {text}", "{text} (no. {n})", "In my case, {n}: {text}")
@@ -232,7 +232,9 @@ def _scale(bundle: Path, file: Path, output: Path) -> Scaling:
     return Scaling(one=runs[0], two=runs[1])
 
 
-def _run(bundle: Path, file: Path, output: Path, n_actors: int, *arguments: str) -> tuple[Run, str]:
+def _run(
+    bundle: Path, file: Path, output: Path, n_actors: int, nodes: Cluster | None = None
+) -> tuple[Run, str]:
     """One run, and the variant that it took."""
     command = [sys.executable, "-m", "hazgate", "corpus", str(bundle), "--input", str(file)]
     command += ["--output", str(output), "--actors", str(n_actors)]
