@@ -88,9 +88,10 @@ def _workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     try:
-        return psutil.Process(process.pid).children(recursive=True)
+        family: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+    return family
 
 
 def _is_worker(process: psutil.Process) -> bool:

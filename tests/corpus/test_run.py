@@ -174,6 +174,23 @@ def test_a_tenant_that_the_policy_does_not_name_is_refused(
     assert "no tenant 'nobody'" in result.stderr
 
 
+@pytest.mark.parametrize("uri", ["nosuch://bucket/a.jsonl", "/nowhere/*.parquet"])
+def test_an_input_that_cannot_be_found_is_refused(
+    uri: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    result = _corpus(tiny_bundle, uri, tmp_path / "out")
+    assert result.exit_code == 4
+    assert uri in result.stderr
+
+
+def test_an_output_on_an_unknown_file_system_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}])
+    words = ["corpus", str(tiny_bundle), "--input", str(file), "--output", "nosuch://bucket/out"]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 6
+    assert "nosuch" in result.stderr
+
+
 def test_a_bundle_that_is_none_is_refused(tmp_path: Path) -> None:
     result = _corpus(tmp_path / "none", tmp_path / "a.jsonl", tmp_path / "out")
     assert result.exit_code == 3

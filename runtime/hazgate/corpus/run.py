@@ -93,8 +93,8 @@ def run_corpus(
     begin = time.monotonic()
     output = Output.at(output_uri)
     judge = _judge(bundle, options, variant, policy)
-    _check_apart(patterns, output)
     inputs = find_inputs(patterns, options.format)
+    _check_apart(patterns, output)
     manifest = _begin_or_continue(output, options, judge, inputs, shard_bytes)
     run = manifest.digest
     job = Job(run=run, options=options, judge=judge, schema=parse_schema(manifest.schema))
