@@ -243,16 +243,22 @@ def _run(
     environment = nodes.environment if nodes else os.environ
     began = time.time()
     driver, actor, others = 0, 0, 0
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdout=log, stderr=log, env=dict(environment)
-        )
-        while process.poll() is None:
-            time.sleep(_SAMPLE_S)
-            sizes = list(_resident(process.pid))
-            driver = max([driver, *(size for kind, size in sizes if kind == "driver")])
-            actor = max([actor, *(size for kind, size in sizes if kind == "actor")])
-            others = max(others, sum(size for kind, size in sizes if kind == "ray"))
+        ) as process,
+    ):
+        try:
+            while process.poll() is None:
+                time.sleep(_SAMPLE_S)
+                sizes = list(_resident(process.pid))
+                driver = max([driver, *(size for kind, size in sizes if kind == "driver")])
+                actor = max([actor, *(size for kind, size in sizes if kind == "actor")])
+                others = max(others, sum(size for kind, size in sizes if kind == "ray"))
+        finally:
+            # Its Ray ends with it; of a benchmark that is interrupted nothing is to go on.
+            process.kill()
         total_s = time.time() - began
         if process.returncode:
             log.seek(0)
