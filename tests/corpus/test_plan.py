@@ -40,7 +40,7 @@ def test_a_shard_is_no_larger_than_asked_unless_it_is_one_unit(
 
 
 def test_small_inputs_give_output_soon_and_large_ones_few_parts() -> None:
-    assert default_shard_bytes(0) == default_shard_bytes(40 << 20) == 1 << 20
+    assert default_shard_bytes(0) == default_shard_bytes(40 << 20) == 256 << 10
     assert default_shard_bytes(1 << 40) == 64 << 20
     assert 1 << 20 < default_shard_bytes(1 << 30) < 64 << 20
 

@@ -200,7 +200,7 @@ def test_a_run_on_this_machine_judges_every_row_once_and_goes_on_where_it_ended(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
     texts = [f"{FLAGGED if i % 3 else PASSED} {i}" for i in range(3000)]
-    pad = "x" * 800  # for several shards
+    pad = "x" * 200  # for several shards
     rows: list[object] = [{"id": i, "text": text, "pad": pad} for i, text in enumerate(texts)]
     rows[7] = b"not json"
     file = write_jsonl(tmp_path / "a.jsonl", rows)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 _SHARE = 256
-_MIN_SHARD_BYTES = 1 << 20
+# Some seconds of work of one thread on short texts.
+_MIN_SHARD_BYTES = 256 << 10
 _MAX_SHARD_BYTES = 64 << 20
 
 
