@@ -83,7 +83,7 @@ The same command goes on with a run that was interrupted."""
 @click.option(
     "--shard-mb",
     type=click.IntRange(min=1),
-    help="Megabytes of a file that are committed at once.  [default: 1/4 to 64, by the input's size]",
+    help="Megabytes of a file committed at once.  [default: 1/4 to 64, by the input's size]",
 )
 @click.option("--address", help="Of a Ray cluster, or auto.  [default: this machine alone]")
 @click.option(
