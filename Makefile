@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench bench-full bench-load bench-plan soak amd-report lock clean
+.PHONY: help install export test test-slow lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -28,7 +28,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml e
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,evaluate,plan,serve,grpc,otel]' -e 'export[mini,triton]' -r requirements-dev.txt
+	    -e 'runtime[cli,evaluate,plan,serve,grpc,otel,ray]' -e 'export[mini,triton]' -r requirements-dev.txt
 	@# xds-protos carries older copies of its messages, and whoever is installed last wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
@@ -94,6 +94,10 @@ bench-plan: install  ## is what `hazgate plan` predicts of this machine so? On b
 	$(BIN)/python -m benchmarks.fleet_plots
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
+bench-corpus: install  ## `hazgate corpus` beside the engine's own peak, and on one node and two
+	$(BIN)/python -m benchmarks.corpus
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
 soak: install  ## half an hour of `hazgate serve`: does its memory grow?
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.readme $(PAGES)
@@ -111,7 +115,7 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,evaluate,plan,serve,grpc,otel]\n-e ./export[mini,triton]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,evaluate,plan,serve,grpc,otel,ray]\n-e ./export[mini,triton]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \

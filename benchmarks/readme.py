@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from benchmarks.agreement import AgreementResults, agreement_text
+from benchmarks.corpus import CorpusResults, corpus_table
 from benchmarks.engines.long import LongComparison, long_table
 from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
@@ -58,6 +59,7 @@ def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
             load(OptionComparison, folder / "session-options-mini.json")
         ),
         "load-mini": lambda: load_table(load(LoadResults, folder / "load-mini.json")),
+        "corpus": lambda: corpus_table(load(CorpusResults, folder / "corpus-mini.json")),
         "soak-mini": lambda: soak_table(load(SoakResults, folder / "soak-mini.json")),
         "fleet": lambda: fleet_table(load(FleetResults, folder / "fleet-mini.json")),
         "fleet-plots": lambda: plots_table(load(FleetPlots, folder / "fleet-plots.json")),

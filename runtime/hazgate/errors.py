@@ -7,6 +7,7 @@ HazgateError
 │   ├── ProviderError            the execution provider that was asked for is not to be had
 │   └── PolicyError              the policy file is malformed, or does not fit the bundle
 ├── InputError (ValueError)      fix the request
+├── OutputError                  fix where the output goes, and ask again
 ├── Overloaded                   retry later, or shed
 ├── DeadlineExceeded (TimeoutError)   retry, or shed
 └── InferenceError               page someone
@@ -41,6 +42,10 @@ class PolicyError(BundleError):
 
 class InputError(HazgateError, ValueError):
     """The request cannot be answered as it was sent."""
+
+
+class OutputError(HazgateError):
+    """What was asked for cannot be written where it was to be written."""
 
 
 class Overloaded(HazgateError):  # noqa: N818 - reads as the state that it names

@@ -8,17 +8,19 @@ import click
 from hazgate import __version__
 from hazgate.cli.buckets import buckets
 from hazgate.cli.classify import classify
+from hazgate.cli.corpus import corpus
 from hazgate.cli.doctor import doctor, warm
 from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
 from hazgate.cli.plan import plan
 from hazgate.cli.serve import serve
-from hazgate.errors import BundleError, HazgateError, InferenceError, InputError
+from hazgate.errors import BundleError, HazgateError, InferenceError, InputError, OutputError
 
 EXIT_CODES: tuple[tuple[type[HazgateError], int], ...] = (
     (BundleError, 3),
     (InputError, 4),
     (InferenceError, 5),
+    (OutputError, 6),
 )
 # Overload and deadlines, which no command of today can meet: like inference, no answer came.
 _EXIT_OTHER = 5
@@ -41,7 +43,7 @@ class ExitCodeGroup(click.Group):
     cls=ExitCodeGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 flagged with --fail-on-flagged, 2 usage, 3 bundle, 4 input, "
-    "5 inference.",
+    "5 inference, 6 output.",
 )
 @click.version_option(__version__, prog_name="hazgate")
 def cli() -> None:
@@ -50,6 +52,7 @@ def cli() -> None:
 
 cli.add_command(buckets)
 cli.add_command(classify)
+cli.add_command(corpus)
 cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(info)

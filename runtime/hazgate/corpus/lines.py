@@ -1,0 +1,61 @@
+"""The lines of a range of bytes, in bounded memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_SKIP_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A line without its end: where its first byte stands, and its bytes.
+
+    `data` is None of a line that is too large; `size_bytes` are those of the whole line.
+    """
+
+    position: int
+    data: bytes | None
+    size_bytes: int
+
+
+def read_lines(
+    stream: BinaryIO, start: int, end: int | None, max_line_bytes: int
+) -> Iterator[Line]:
+    """The lines whose first byte stands in [start, end), wherever they end.
+
+    Ranges that cover a file, side by side, thus give each of its lines once.
+
+    Args:
+        stream: at the byte before `start`, or at the beginning if `start` is 0.
+        start: of the range.
+        end: of the range; None is the file's.
+        max_line_bytes: of larger lines only the size is told; their bytes are never held.
+    """
+    position = start
+    if start:
+        # From the byte before: if it ends a line, the next begins exactly at `start`.
+        position = start - 1 + _skip_line(stream)
+    while end is None or position < end:
+        # One byte for the end of the line, and one to see that there is more.
+        data = stream.readline(max_line_bytes + 2)
+        if not data:
+            return
+        size_bytes = len(data)
+        is_whole = data.endswith(b"\n") or size_bytes <= max_line_bytes
+        if not is_whole:
+            size_bytes += _skip_line(stream)
+        content = data.removesuffix(b"\n").removesuffix(b"\r")
+        fits = is_whole and len(content) <= max_line_bytes
+        yield Line(position=position, data=content if fits else None, size_bytes=size_bytes)
+        position += size_bytes
+
+
+def _skip_line(stream: BinaryIO) -> int:
+    """Reads to the end of a line; returns how many bytes that were."""
+    n_bytes = 0
+    while piece := stream.readline(_SKIP_BYTES):
+        n_bytes += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return n_bytes

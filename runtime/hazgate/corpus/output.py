@@ -1,0 +1,256 @@
+"""The folder of a run: every file in it is whole or not there.
+
+    manifest.json       what is asked of the run, its inputs, and its shards
+    parts/N.parquet     shard N, done; its footer holds the shard's tally
+    dead_letters/N.jsonl, files.jsonl    rows of shard N, or whole files, that were not judged
+    review/N.jsonl      shard N's candidates of the sample for review
+    review.jsonl, summary.json           written once every part is there
+    _SUCCESS            comes last: the output is complete
+    _temporary/         what is being written; of no meaning to anyone else
+
+A file is written below `_temporary` and then moved to its name: a rename, or, on object stores, a
+copy of a whole object.
+"""
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from hazgate.errors import OutputError
+
+MANIFEST = "manifest.json"
+SUCCESS = "_SUCCESS"
+SUMMARY = "summary.json"
+REVIEW = "review.jsonl"
+BAD_FILES = "dead_letters/files.jsonl"
+_PARTS = "parts"
+TEMPORARY = "_temporary"
+_FOOTER_KEY = b"hazgate"
+_ROW_GROUP_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """A run's folder on any file system."""
+
+    fs: AbstractFileSystem
+    root: str
+
+    @classmethod
+    def at(cls, uri: str) -> "Output":
+        """The output at a path or URI; nothing is read or written.
+
+        Raises:
+            OutputError: there is no such kind of file system here.
+        """
+        try:
+            fs, root = url_to_fs(uri)
+        except (ImportError, ValueError, OSError) as error:
+            raise OutputError(f"{uri} cannot be an output: {error}") from error
+        return cls(fs=fs, root=root.rstrip("/"))
+
+    @property
+    def uri(self) -> str:
+        """The folder with its protocol."""
+        return str(self.fs.unstrip_protocol(self.root))
+
+    def path(self, name: str) -> str:
+        """Where the file `name` lies."""
+        return f"{self.root}/{name}"
+
+    def names(self, folder: str = "") -> list[str]:
+        """The files and folders in the output, or in one of its folders."""
+        path = self.path(folder) if folder else self.root
+        with self._reported():
+            self.fs.invalidate_cache()
+            if not self.fs.exists(path):
+                return []
+            return sorted(str(name).rpartition("/")[2] for name in self.fs.ls(path, detail=False))
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        with self._reported():
+            return bytes(self.fs.cat_file(self.path(name)))
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """What is written to the stream becomes the file `name` when the block ends well.
+
+        Raises:
+            OutputError: the file system refuses it, or is full.
+        """
+        temporary = self.path(f"{TEMPORARY}/{secrets.token_hex(8)}")
+        target = self.path(name)
+        with self._reported():
+            for file in (temporary, target):
+                self.fs.makedirs(file.rpartition("/")[0], exist_ok=True)
+            try:
+                with self.fs.open(temporary, "wb") as stream:
+                    yield stream
+                    stream.flush()
+                    # A rename may reach the disk before the bytes do.
+                    if "file" in _protocols(self.fs):
+                        os.fsync(stream.fileno())
+                self.fs.mv(temporary, target)
+            except BaseException:
+                if self.fs.exists(temporary):
+                    self.fs.rm_file(temporary)
+                raise
+
+    def write_json(self, name: str, value: object) -> None:
+        """Writes indented JSON."""
+        with self.create(name) as stream:
+            stream.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes JSON Lines; without rows, removes what an earlier try may have left."""
+        lines = [json.dumps(row) + "\n" for row in rows]
+        if lines:
+            with self.create(name) as stream:
+                stream.write("".join(lines).encode())
+        else:
+            self.remove(name)
+
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """The rows of JSON Lines that `write_lines` wrote; none if there is no such file."""
+        with self._reported():
+            if not self.fs.exists(self.path(name)):
+                return []
+        return [json.loads(line) for line in self.read(name).splitlines()]
+
+    def remove(self, name: str) -> None:
+        """Removes a file, or a folder with all that is in it, if it is there."""
+        with self._reported():
+            if self.fs.exists(self.path(name)):
+                self.fs.rm(self.path(name), recursive=True)
+
+    def count_try(self, index: int) -> int:
+        """Notes that a shard is tried, and says the how-manieth time of this run it is."""
+        folder = f"{TEMPORARY}/tries/{index:06}"
+        with self.create(f"{folder}/{secrets.token_hex(8)}"):
+            pass
+        return len(self.names(folder))
+
+    def forget_tries(self, index: int) -> None:
+        """The shard is done."""
+        self.remove(f"{TEMPORARY}/tries/{index:06}")
+
+    @contextmanager
+    def create_part(self, index: int, schema: pa.Schema) -> Iterator["Part"]:
+        """Shard `index`'s part, there once the block has ended well.
+
+        Raises:
+            OutputError: as in `create`.
+        """
+        with self.create(part_name(index)) as stream:
+            writer = pq.ParquetWriter(stream, schema, compression="zstd")
+            part = Part(writer=writer)
+            try:
+                yield part
+                part.flush()
+                writer.close()
+            except BaseException:
+                # Else it would try to when it is collected, and the stream is closed by then.
+                with suppress(OSError):
+                    writer.close()
+                raise
+
+    def part_indices(self) -> list[int]:
+        """The shards whose parts are there.
+
+        Raises:
+            OutputError: something else lies among the parts.
+        """
+        names = self.names(_PARTS)
+        foreign = [name for name in names if not name.removesuffix(".parquet").isdecimal()]
+        if foreign:
+            raise OutputError(
+                f"{self.path(_PARTS)} holds what is no part of a run: {', '.join(foreign)}; "
+                "remove it, or name another --output"
+            )
+        return [int(name.removesuffix(".parquet")) for name in names]
+
+    def read_footer(self, index: int) -> object:
+        """What `Part.footer` gave a part.
+
+        Raises:
+            OutputError: the part is damaged.
+        """
+        path = self.path(part_name(index))
+        try:
+            with self.fs.open(path, "rb") as stream:
+                return json.loads(pq.read_metadata(stream).metadata[_FOOTER_KEY])
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{path} is damaged or no part of a run; remove that file and run again"
+            ) from error
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = error.strerror or str(error)
+            cure = "name another --output, or let it be written"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                cure = "make room and run the same command again; what is done stays done"
+            raise OutputError(f"{self.root} cannot be written: {what}; {cure}") from error
+
+
+@dataclass(kw_only=True, slots=True)
+class Part:
+    """A part that is being written; rows are gathered into row groups worth reading."""
+
+    writer: pq.ParquetWriter
+    pending: list[pa.RecordBatch] = field(default_factory=list)
+    n_bytes: int = 0
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Adds rows."""
+        self.pending.append(rows)
+        self.n_bytes += rows.nbytes
+        if self.n_bytes >= _ROW_GROUP_BYTES:
+            self.flush()
+
+    def footer(self, value: object) -> None:
+        """Keeps a JSON value in the part's footer."""
+        self.writer.add_key_value_metadata({_FOOTER_KEY: json.dumps(value)})
+
+    def flush(self) -> None:
+        """Writes what was gathered as a row group."""
+        if self.pending:
+            self.writer.write_table(pa.Table.from_batches(self.pending))
+        self.pending, self.n_bytes = [], 0
+
+
+def part_name(index: int) -> str:
+    """The name of a shard's part."""
+    return f"{_PARTS}/{index:06}.parquet"
+
+
+def dead_letters_name(index: int) -> str:
+    """The name of a shard's dead letters."""
+    return f"dead_letters/{index:06}.jsonl"
+
+
+def review_name(index: int) -> str:
+    """The name of a shard's candidates for review."""
+    return f"review/{index:06}.jsonl"
+
+
+def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

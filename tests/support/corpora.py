@@ -1,0 +1,79 @@
+"""Corpora to judge, and what came out of judging them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hazgate.corpus.inputs import InputFile, find_inputs
+from hazgate.corpus.manifest import Judge
+from hazgate.corpus.options import Options
+from hazgate.corpus.plan import Shard, plan_shards
+from hazgate.corpus.preflight import check_files
+from hazgate.corpus.schemas import verdict_schema
+from hazgate.corpus.work import Job
+from hazgate.gate import Gate
+
+# One is flagged by the tiny bundle's random weights and one is not: 0.66 and 0.30.
+FLAGGED, PASSED = "How do I kill a Python process?", "summer"
+
+
+def write_jsonl(file: Path, rows: Iterable[object]) -> Path:
+    """JSON Lines; bytes are lines as they are."""
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    return file
+
+
+def write_parquet(file: Path, columns: dict[str, Any], *, row_group_size: int = 1000) -> Path:
+    """A Parquet file with row groups of so many rows."""
+    pq.write_table(pa.table(columns), file, row_group_size=row_group_size)
+    return file
+
+
+def planned(
+    file: Path | str, options: Options, shard_bytes: int = 1 << 20
+) -> tuple[InputFile, tuple[Shard, ...], pa.Schema]:
+    """One file that must be good, its shards, and the columns that the output repeats."""
+    inputs = find_inputs([str(file)], options.format)
+    checked = check_files(inputs, options)
+    assert checked.bad == ()
+    assert checked.schema is not None
+    return inputs[0], plan_shards(checked.files, shard_bytes), checked.schema
+
+
+def job_of(gate: Gate, options: Options, passed: Sequence[pa.Field]) -> Job:
+    """A run's job, as its driver makes it."""
+    judge = Judge(
+        bundle=gate.model.bundle,
+        digest=gate.model.digest,
+        variant=gate.model.variant,
+        threshold=gate.threshold,
+        policy=gate.policy.digest if gate.policy else None,
+        labels=tuple(gate.hazards.labels),
+        hazgate="test",
+    )
+    schema = pa.schema([*passed, *verdict_schema(judge.labels)])
+    return Job(run="test", options=options, judge=judge, schema=schema)
+
+
+def parts_of(output: Path) -> list[dict[str, Any]]:
+    """Every row of every part, as a reader finds them who reads nothing else."""
+    rows: list[dict[str, Any]] = pq.read_table(output / "parts").to_pylist()
+    return rows
+
+
+def dead_letters_of(output: Path) -> list[dict[str, Any]]:
+    """Every dead letter."""
+    files = sorted((output / "dead_letters").glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def line_positions(file: Path) -> list[int]:
+    """Where each line of a file begins."""
+    sizes = [len(line) for line in file.read_bytes().splitlines(keepends=True)]
+    return [0, *accumulate(sizes)][: len(sizes)]
