@@ -91,6 +91,7 @@ class Batcher:
         self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
         self._cache_entries = cache_entries
         self._closing = False
+        self._n_running_tokens = 0
         # Of the engine's last runs; nothing is expected before the first.
         self._seconds_per_token = 0.0
         self._condition = threading.Condition()
@@ -110,6 +111,11 @@ class Batcher:
     def n_waiting(self) -> int:
         """Requests that wait and do not run yet."""
         return self._backlog.n_requests
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the requests that wait or run: how much the engine has still to do."""
+        return self._backlog.n_tokens + self._n_running_tokens
 
     def swap(self, gate: Gate) -> None:
         """Answers with another gate from now on; what was asked before is answered by the old."""
@@ -280,6 +286,7 @@ class Batcher:
                 if not self._backlog.n_requests:
                     return
                 taken = self._backlog.take(time.monotonic(), self._seconds_per_token)
+                self._n_running_tokens = sum(job.question.n_tokens for job in taken.batch)
             if not taken.batch:
                 # Expecting too much of the engine must not keep it from showing otherwise.
                 self._seconds_per_token /= 2
@@ -292,6 +299,7 @@ class Batcher:
                 by_gate.setdefault(id(job.gate), []).append(job)
             for jobs in by_gate.values():
                 self._run(jobs)
+            self._n_running_tokens = 0
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         started_s = time.monotonic()
