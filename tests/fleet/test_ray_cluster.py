@@ -117,7 +117,7 @@ def test_every_dialect_answers_as_the_server_of_one_process_does(
     with connect(fleet.url.replace("http", "ws") + "/v1/watch") as watching:
         watching.send(json.dumps({"text": "good morning"}))
         watching.send(json.dumps({"end": True}))
-        assert any(json.loads(message).get("flagged") for message in watching)
+        assert any(json.loads(message)["unsafe"] for message in watching)
 
 
 def test_a_new_bundle_rolls_out_without_a_failed_request(
@@ -220,6 +220,7 @@ def test_a_node_that_dies_under_load_costs_no_wrong_answer_and_its_replica_comes
             )
             recovered = load.wait_for(200)
         check_answers(load, bundle)
-        print(load.statuses())
+        # What the node took with it is told as lost.
+        assert set(load.statuses()) <= {200, 500, 503}
         assert {outcome.status for outcome in alone[-50:]} == {200}
         assert {outcome.status for outcome in recovered[-50:]} == {200}

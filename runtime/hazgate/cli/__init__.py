@@ -11,6 +11,7 @@ from hazgate.cli.classify import classify
 from hazgate.cli.doctor import doctor, warm
 from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
+from hazgate.cli.kserve import kserve
 from hazgate.cli.serve import serve
 from hazgate.errors import BundleError, HazgateError, InferenceError, InputError
 
@@ -52,6 +53,7 @@ cli.add_command(classify)
 cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(info)
+cli.add_command(kserve)
 cli.add_command(serve)
 cli.add_command(verify_files)
 cli.add_command(warm)

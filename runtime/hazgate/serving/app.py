@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate.serving.async_gate import AsyncGate
+from hazgate.serving.counted import counted_service
 from hazgate.serving.dialects import (
     agentgateway,
     classify,
@@ -32,7 +32,6 @@ from hazgate.serving.dialects import (
 )
 from hazgate.serving.edge import Edge
 from hazgate.serving.failures import failure_of
-from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.observed import observed
 from hazgate.serving.service import CANARIES, Service
@@ -79,17 +78,7 @@ def create_served(
     """
     metrics = Metrics()
     traces = _traces() if settings.traces else None
-    service = Service(
-        gate=AsyncGate(
-            observed(gate, metrics.count_run),
-            limits=settings.queue,
-            cache_entries=settings.engine.cache_entries,
-            on_batch=metrics.count_batch,
-        ),
-        settings=settings,
-        observers=[metrics.count_request, log_request, *([traces.add] if traces else [])],
-        on_failed_open=metrics.count_failed_open,
-    )
+    service = counted_service(gate, settings, metrics, [traces.add] if traces else [])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
