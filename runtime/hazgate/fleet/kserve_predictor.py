@@ -6,13 +6,15 @@ Source: https://kserve.github.io/website/docs/model-serving/predictive-inference
 
 import asyncio
 import contextlib
+import logging
 import struct
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from grpc_interceptor.exceptions import GrpcException
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
@@ -31,8 +33,6 @@ from hazgate.serving.metrics import Metrics
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
-
-_DTYPES: Mapping[str, type[np.generic]] = {"FP32": np.float32, "BOOL": np.bool_}
 
 
 class Predictor(Model):  # type: ignore[misc] # has no type information
@@ -76,12 +76,11 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
         """Verdicts on the texts of one request of v2.
 
         Raises:
-            InvalidInput: the request is of v1.
-            HazgateError: over HTTP, there is no verdict.
+            HazgateError: over HTTP, there is no verdict, or the request is of v1.
             GrpcException: over gRPC, there is none.
         """
         if not isinstance(payload, InferRequest):
-            raise InvalidInput(f"this model speaks v2: POST /v2/models/{self.name}/infer")
+            raise InputError(f"this model speaks v2: POST /v2/models/{self.name}/infer")
         try:
             texts = _texts(payload)
             wanted = oip.wanted_outputs([each.name for each in payload.request_outputs or ()])
@@ -103,9 +102,7 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
                     name=name,
                     shape=[len(verdicts)],
                     datatype=oip.OUTPUTS[name],
-                    data=np.asarray(
-                        oip.values_of_output(name, verdicts), dtype=_DTYPES[oip.OUTPUTS[name]]
-                    ),
+                    data=oip.values_of_output(name, verdicts),
                 )
                 for name in wanted
             ],
@@ -136,9 +133,13 @@ def run(
     gate = open_named(bundle, digest, settings)
     metrics = Metrics()
     service = counted_service(gate, settings, metrics)
-    asyncio.run(service.warm())
+    # asyncio.run would leave this thread without the loop that KServe's server expects to find.
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(service.warm())
     REGISTRY.register(metrics.registry)
     kserve_app.add_exception_handler(HazgateError, _on_error)
+    kserve_app.add_exception_handler(RequestValidationError, _on_invalid)
+    logging.getLogger("kserve").addFilter(_without_words)
     kserve_app.add_middleware(
         Edge,
         max_body_bytes=settings.request.max_body_bytes,
@@ -193,3 +194,23 @@ async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HazgateError)
     failure = failure_of(error)
     return JSONResponse({"error": failure.message}, failure.status, failure.headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """Says where a body is wrong and what was expected there, and repeats nothing of it."""
+    assert isinstance(error, RequestValidationError)
+    problems = (f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in error.errors())
+    return JSONResponse({"error": "; ".join(problems)}, 400)
+
+
+def _without_words(record: logging.LogRecord) -> bool:
+    """Keeps of an exception what it is and where: KServe's server logs its words, too.
+
+    Some of them hold an element of the caller's tensor.
+    """
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        record.msg, record.args = "%s\n%s", (type(error).__name__, frames)
+        record.exc_info = record.exc_text = None
+    return True
