@@ -20,7 +20,7 @@ _SCALARS = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 _EITHER = ("object", "V1beta1MetricQuantity")
 
 
-def problems_of(kind: str, data: Any, path: str = "$") -> Iterator[str]:
+def problems_of(kind: str, data: Any, path: str = "$") -> Iterator[str]:  # noqa: ANN401 - any YAML value
     """What in `data` a model of that name does not have."""
     if kind in _EITHER:
         return
@@ -56,13 +56,11 @@ def check(document: dict[str, Any]) -> Iterator[str]:
         yield from problems_of(f"V1beta1{document['kind']}", document)
         return
     try:
-        kubernetes_validate.validate(
-            document, kubernetes_validate.latest_version(), strict=True
-        )
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     except kubernetes_validate.ValidationError as error:
         yield f"{document['kind']}: {error.message}"
 
 
 if __name__ == "__main__":
     documents = json.load(sys.stdin)
-    print(json.dumps([list(check(document)) for document in documents]))
+    json.dump([list(check(document)) for document in documents], sys.stdout)

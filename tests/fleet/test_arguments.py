@@ -55,7 +55,8 @@ def test_an_argument_that_contradicts_is_refused_by_name(args: dict[str, Any], n
 
 def test_what_is_not_a_replicas_to_choose_is_refused_at_once(settings: Path) -> None:
     settings.write_text(
-        'port = 9000\ngrpc_port = 9001\nworkers = 2\n[tls]\ncertificate_file = "c"\nkey_file = "k"\n',
+        "port = 9000\ngrpc_port = 9001\nworkers = 2\n"
+        '[tls]\ncertificate_file = "c"\nkey_file = "k"\n',
         encoding="utf-8",
     )
     with pytest.raises(BundleError) as caught:
@@ -65,7 +66,7 @@ def test_what_is_not_a_replicas_to_choose_is_refused_at_once(settings: Path) -> 
 
 
 def test_a_replica_without_settings_is_told_to_name_its_threads() -> None:
-    with pytest.raises(BundleError, match="engine.threads"):
+    with pytest.raises(BundleError, match=r"engine\.threads"):
         replica_settings(Arguments(bundle="/bundle"))
 
 

@@ -19,7 +19,7 @@ def manifests() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((DEPLOY / "kserve.yaml").read_text(encoding="utf-8")))
 
 
-def merged(document: Any, patch: Any) -> Any:
+def merged(document: Any, patch: Any) -> Any:  # noqa: ANN401 - any YAML value
     """RFC 7386, as `kubectl patch --type merge` does it."""
     if not isinstance(patch, dict):
         return patch
@@ -63,7 +63,10 @@ def test_the_settings_in_the_manifest_are_settings_and_listen_where_the_pod_says
     (container,) = predictor["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http1": loaded.port, "h2c": loaded.grpc_port}
-    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {loaded.port}
+    assert {
+        container[f"{kind}Probe"]["httpGet"]["port"]
+        for kind in ("startup", "readiness", "liveness")
+    } == {loaded.port}
     assert str(loaded.engine.threads) == container["resources"]["requests"]["cpu"]
     assert predictor["terminationGracePeriodSeconds"] > loaded.drain_timeout_s
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 
 # Of each length and each verdict one: an answer that belongs to another text is seen to be wrong.
 TEXTS = [
-    " ".join(["good"] * n_words + end) for n_words in range(1, 30) for end in ([], ["morning"], ["world"])
+    " ".join(["good"] * n_words + end)
+    for n_words in range(1, 30)
+    for end in ([], ["morning"], ["world"])
 ]
 
 
@@ -50,7 +52,9 @@ def bundles(spotter: Path, folder: Path) -> tuple[Path, Path]:
     return first, second
 
 
-def deploy(fleet: Cluster, bundle: Path, *, path: str = "hazgate.fleet.ray_serve", **args: Any) -> None:
+def deploy(
+    fleet: Cluster, bundle: Path, *, path: str = "hazgate.fleet.ray_serve", **args: object
+) -> None:
     """Deploys, and does not wait."""
     folder = bundle.parent
     (folder / "serve.toml").write_text("[engine]\nthreads = 1\n", encoding="utf-8")
@@ -81,7 +85,7 @@ def deploy(fleet: Cluster, bundle: Path, *, path: str = "hazgate.fleet.ray_serve
 
 
 def check_answers(load: Load, *bundles: Path) -> set[str]:
-    """Every answer is the gate's own, and everything else says that it is none; the digests seen."""
+    """Every answer is the gate's own, and whatever is none says so; returns the digests seen."""
     gates = [Gate.open(bundle, threads=1) for bundle in bundles]
     expected = {
         gate.model.digest: {
@@ -164,7 +168,7 @@ def test_a_replica_whose_engine_fails_is_replaced(
     with asking(fleet.url, TEXTS) as load:
         fault.write_text(str(failing), encoding="utf-8")
 
-        def replaced(status: Any) -> bool:
+        def replaced(status: Mapping[str, Any]) -> bool:
             pids = {each["pid"] for each in fleet.replicas() if each["state"] == "RUNNING"}
             return is_running(status) and len(pids) == 2 and failing not in pids
 
@@ -180,7 +184,7 @@ def test_a_replica_whose_engine_fails_is_replaced(
 def test_tokens_that_wait_start_replicas_and_quiet_ends_them(
     fleet: Cluster, bundles: tuple[Path, Path]
 ) -> None:
-    def has(n_replicas: int) -> Any:
+    def has(n_replicas: int) -> Callable[[Mapping[str, Any]], bool]:
         return lambda _: [each["state"] for each in fleet.replicas()] == ["RUNNING"] * n_replicas
 
     scaling = {"max_replicas": 2, "target_tokens": 1, "look_back_s": 10.5}
@@ -215,8 +219,9 @@ def test_a_node_that_dies_under_load_costs_no_wrong_answer_and_its_replica_comes
             alone = load.wait_for(100)
             fleet.add_node(1)
             fleet.wait_until(
-                lambda status: is_running(status)
-                and len({each["node_id"] for each in fleet.replicas()}) == 2
+                lambda status: (
+                    is_running(status) and len({each["node_id"] for each in fleet.replicas()}) == 2
+                )
             )
             recovered = load.wait_for(200)
         check_answers(load, bundle)

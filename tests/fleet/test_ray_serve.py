@@ -48,7 +48,10 @@ def test_placement_and_limits_follow_from_the_settings(tmp_path: Path, spotter: 
     assert config.graceful_shutdown_timeout_s > 7
     assert config.max_surge_percent > 0
     assert config.autoscaling_config.policy.policy_kwargs == {"target_tokens": 128}
-    assert (config.autoscaling_config.min_replicas, config.autoscaling_config.max_replicas) == (1, 4)
+    assert (config.autoscaling_config.min_replicas, config.autoscaling_config.max_replicas) == (
+        1,
+        4,
+    )
 
 
 def test_a_node_with_another_bundle_says_which_it_holds_and_opens_nothing(spotter: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_replica_reports_the_tokens_that_wait_or_run(spotter: Path) -> None:
     working = batcher.gate
 
     class Watching:
-        def run(self, *arguments: Any) -> Any:
+        def run(self, *arguments: Any) -> Any:  # noqa: ANN401
             seen.append(replica.record_autoscaling_stats()[TOKENS])
             return working.gate.session.run(*arguments)
 

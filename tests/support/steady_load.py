@@ -18,7 +18,7 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one request came to: a status, or the name of what broke; and its answer if it is 200."""
+    """What one request came to: a status or the name of what broke, and its answer."""
 
     text: str
     status: int | str

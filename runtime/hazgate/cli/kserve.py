@@ -8,7 +8,7 @@ import click
 _PATH = click.Path(path_type=Path)
 
 
-# Without --config: KServe's SDK reads the command line too, and takes that for an option of its own.
+# No --config: KServe's SDK reads the command line too, and takes that for an option of its own.
 @click.command(
     epilog="""\b
 Examples:

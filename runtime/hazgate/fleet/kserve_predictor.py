@@ -9,6 +9,7 @@ import contextlib
 import logging
 import struct
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
             code, message = status_of(error)
             raise GrpcException(status_code=code, details=message) from None
         return InferResponse(
-            response_id=payload.id,
+            # KServe's server does not send an answer without one.
+            response_id=payload.id or uuid.uuid4().hex,
             model_name=self.name,
             infer_outputs=[
                 InferOutput(

@@ -1,7 +1,7 @@
 """`hazgate.fleet.ray_serve:app`: replicas of the HTTP server as an application of Ray Serve.
 
-Every replica is what `hazgate serve` is in one process: a gate, its batcher, all dialects. Ray Serve
-places, scales, watches and replaces them. Source: https://docs.ray.io/en/latest/serve/.
+Every replica is what `hazgate serve` is in one process: a gate, its batcher, all dialects. Ray
+Serve places, scales, watches and replaces them. Source: https://docs.ray.io/en/latest/serve/.
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ class GateReplica:
         keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
         self._served = create_served(open_named(bundle, digest, settings), settings, keys)
 
-    def __serve_build_asgi_app__(self) -> ASGIApp:  # noqa: N807 - Ray Serve's name
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """What answers HTTP; its lifespan warms the engine and drains it."""
         return self._served.app
 
