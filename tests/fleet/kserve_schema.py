@@ -15,7 +15,7 @@ import kserve
 import kubernetes.client
 import kubernetes_validate
 
-_SCALARS = {"str": str, "int": int, "bool": bool, "float": (int, float)}
+_SCALARS = {"str": (str,), "int": (int,), "bool": (bool,), "float": (int, float)}
 # Quantities and ports, which are either.
 _EITHER = ("object", "V1beta1MetricQuantity")
 
@@ -25,7 +25,7 @@ def problems_of(kind: str, data: Any, path: str = "$") -> Iterator[str]:  # noqa
     if kind in _EITHER:
         return
     if kind == "datetime" or kind in _SCALARS:
-        if not isinstance(data, _SCALARS.get(kind, str)):
+        if not isinstance(data, _SCALARS.get(kind, (str,))):
             yield f"{path}: expected {kind}"
         return
     nested = re.fullmatch(r"(list|dict)[\[(](?:str, )?(.*)[\])]", kind, re.IGNORECASE)

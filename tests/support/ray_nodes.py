@@ -130,7 +130,13 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def _node(log: Path, *arguments: str) -> Iterator[Node]:
-    command = [_BIN / "ray", "start", "--block", "--object-store-memory", str(_STORE_BYTES)]
+    command: list[str | Path] = [
+        _BIN / "ray",
+        "start",
+        "--block",
+        "--object-store-memory",
+        str(_STORE_BYTES),
+    ]
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--disable-usage-stats", "--node-ip-address", "127.0.0.1", *arguments],

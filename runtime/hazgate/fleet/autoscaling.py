@@ -3,7 +3,7 @@
 Ray Serve hands the policy to its controller by value, so this file imports nothing of hazgate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,14 +12,19 @@ TOKENS = "hazgate_tokens"
 
 
 class Observed(Protocol):
-    """What the policy reads of Ray Serve's AutoscalingContext.
+    """What the policy reads of Ray Serve's AutoscalingContext."""
 
-    `aggregated_metrics` are means over the look-back time, by name and replica.
-    """
+    @property
+    def running_replicas(self) -> Sequence[Any]:
+        """Ids of the replicas that serve."""
 
-    running_replicas: list[Any]
-    target_num_replicas: int
-    aggregated_metrics: Mapping[str, Mapping[Any, float]] | None
+    @property
+    def target_num_replicas(self) -> int:
+        """How many replicas are wanted so far."""
+
+    @property
+    def aggregated_metrics(self) -> Mapping[str, Mapping[Any, float]] | None:
+        """Means over the look-back time of what replicas report, by name and replica."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class TokenLoad:
 
 
 def desired_replicas(
-    tokens: list[float], n_silent: int, *, target_tokens: float, n_current: int
+    tokens: Sequence[float], n_silent: int, *, target_tokens: float, n_current: int
 ) -> float:
     """How many replicas bring each one's load to the target.
 
