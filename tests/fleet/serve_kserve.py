@@ -5,6 +5,7 @@ usage: serve_kserve.py BUNDLE SETTINGS NAME FAULT
 
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from hazgate.fleet import kserve_predictor
 from hazgate.fleet.opening import open_named
@@ -19,5 +20,5 @@ if __name__ == "__main__":
     def open_faulty(path: Path, digest: str | None, settings: ServeSettings) -> Gate:
         return faulty(open_named(path, digest, settings), Path(fault))
 
-    kserve_predictor.open_named = open_faulty
-    kserve_predictor.run(Path(bundle), ServeSettings.load(Path(file)), name=name)
+    with patch.object(kserve_predictor, "open_named", open_faulty):
+        kserve_predictor.run(Path(bundle), ServeSettings.load(Path(file)), name=name)

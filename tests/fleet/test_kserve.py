@@ -74,7 +74,7 @@ def predicting(
     fault, log = folder / "fault", folder / "log"
     python = environment(*REQUIREMENTS) / "python"
     script = ROOT / "tests" / "fleet" / "serve_kserve.py"
-    command = (
+    command: list[str | Path] = (
         [python, script, bundle, settings, NAME, fault]
         if faulty
         else [

@@ -42,13 +42,15 @@ def test_placement_and_limits_follow_from_the_settings(tmp_path: Path, spotter: 
     args = {"bundle": str(spotter), "settings": str(file), "autoscaling": {"max_replicas": 4}}
     deployment = app(args)._bound_deployment
     config = deployment._deployment_config
-    assert deployment.ray_actor_options["num_cpus"] == 6
+    scaling = config.autoscaling_config
+    assert scaling is not None
+    assert deployment.ray_actor_options == {"num_cpus": 6}
     # Whatever the engine may hold reaches the batcher, which refuses by its own limits.
     assert config.max_ongoing_requests == 50 + 128
     assert config.graceful_shutdown_timeout_s > 7
     assert config.max_surge_percent > 0
-    assert config.autoscaling_config.policy.policy_kwargs == {"target_tokens": 128}
-    assert (config.autoscaling_config.min_replicas, config.autoscaling_config.max_replicas) == (
+    assert scaling.policy.policy_kwargs == {"target_tokens": 128}
+    assert (scaling.min_replicas, scaling.max_replicas) == (
         1,
         4,
     )

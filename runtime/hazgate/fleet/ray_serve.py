@@ -73,8 +73,7 @@ def app(args: dict[str, Any]) -> serve.Application:
     settings = replica_settings(arguments)
     engine, queue = settings.engine, settings.queue
     assert engine.threads is not None
-    deployment = serve.deployment(
-        serve.ingress()(GateReplica),
+    as_deployment = serve.deployment(
         name=NAME,
         ray_actor_options={"num_cpus": engine.threads * engine.workers},
         # The batcher knows callers and tokens: it is who refuses, not whoever sends to it.
@@ -88,6 +87,7 @@ def app(args: dict[str, Any]) -> serve.Application:
         graceful_shutdown_timeout_s=settings.drain_timeout_s + _SHUTDOWN_S,
         max_surge_percent=_SURGE_PERCENT,
     )
+    deployment = as_deployment(serve.ingress()(GateReplica))
     return deployment.bind(Path(arguments.bundle), arguments.bundle_digest, settings)
 
 
