@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
 from starlette.testclient import TestClient
 
 from hazgate import Gate
@@ -16,6 +18,7 @@ from hazgate.serving.backlog import Limits
 from hazgate.serving.settings import EngineTable, ServeSettings
 from hazgate.session import Session
 
+DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
 SETTINGS = ServeSettings(engine=EngineTable(threads=1))
 
 
@@ -56,6 +59,14 @@ def test_placement_and_limits_follow_from_the_settings(tmp_path: Path, spotter: 
     )
 
 
+def test_the_files_that_are_shipped_build_an_application(tmp_path: Path) -> None:
+    config = yaml.safe_load((DEPLOY / "ray-serve.yaml").read_text(encoding="utf-8"))
+    (application,) = ServeDeploySchema.model_validate(config).applications
+    assert application.import_path == f"{app.__module__}:{app.__qualname__}"
+    args = {**application.args, "settings": str(DEPLOY / "ray-serve.toml")}
+    assert app(args)._bound_deployment.ray_actor_options == {"num_cpus": 1}
+
+
 def test_a_node_with_another_bundle_says_which_it_holds_and_opens_nothing(spotter: Path) -> None:
     held = Gate.open(spotter, threads=1).model.digest
     with pytest.raises(BundleError, match=held):
@@ -75,6 +86,25 @@ def test_a_replica_is_healthy_once_warm_and_as_long_as_its_engine_answers(spotte
             asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 503
         replica._served.service.gate.batcher.swap(working)
+        asyncio.run(replica.check_health())
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_a_text_on_which_the_model_fails_costs_no_replica(spotter: Path) -> None:
+    replica = GateReplica(spotter, None, SETTINGS)
+    batcher = replica._served.service.gate.batcher
+    working = batcher.gate
+
+    class Choosy:
+        def run(self, input_ids: Any, *rest: Any) -> Any:  # noqa: ANN401
+            if input_ids.shape[1] == 5:
+                raise InferenceError("not this one")
+            return working.gate.session.run(input_ids, *rest)
+
+    with TestClient(cast("Any", replica.__serve_build_asgi_app__())) as client:
+        level = dataclasses.replace(working.gate, session=cast("Session", Choosy()))
+        batcher.swap(dataclasses.replace(working, gate=level))
+        assert client.post("/v1/check", json={"text": "good good good"}).status_code == 500
         asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 200
 
