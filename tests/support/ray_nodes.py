@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 
 _BIN = Path(sys.executable).parent
 _ROOT = Path(__file__).parents[2]
-_READY_S = 60
+_READY_S = 180
 _END_S = 30
 _STORE_BYTES = 100_000_000
 
