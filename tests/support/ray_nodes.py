@@ -45,13 +45,13 @@ class Cluster:
     address: str
     dashboard: str
     url: str
-    log: Path
+    logs: Path
     nodes: ExitStack
 
     def add_node(self, n_cpus: int) -> Node:
         """A node that replicas may be placed on."""
         return self.nodes.enter_context(
-            _node(self.log, "--address", self.address, "--num-cpus", str(n_cpus))
+            _node(self.logs, "--address", self.address, "--num-cpus", str(n_cpus))
         )
 
     def deploy(self, config: Path) -> None:
@@ -104,11 +104,11 @@ def is_running(status: Mapping[str, Any]) -> bool:
 def cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster below `folder`, whose name must be short; everything has ended in the end."""
     port, dashboard, http = free_port(), free_port(), free_port()
-    log = folder / "log"
+    logs = folder / "logs"
     with ExitStack() as nodes:
         nodes.enter_context(
             _node(
-                log,
+                logs,
                 "--head",
                 *("--port", str(port)),
                 *("--dashboard-port", str(dashboard)),
@@ -121,15 +121,16 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             address=f"127.0.0.1:{port}",
             dashboard=f"http://127.0.0.1:{dashboard}",
             url=f"http://127.0.0.1:{http}",
-            log=log,
+            logs=logs,
             nodes=nodes,
         )
-        _wait_for(f"{running.dashboard}/api/serve/applications/", log)
+        _wait_for(f"{running.dashboard}/api/serve/applications/", logs)
         yield running
 
 
 @contextmanager
-def _node(log: Path, *arguments: str) -> Iterator[Node]:
+def _node(logs: Path, *arguments: str) -> Iterator[Node]:
+    log = logs.with_name(f"node-{free_port()}.log")
     command: list[str | Path] = [
         _BIN / "ray",
         "start",
@@ -146,10 +147,18 @@ def _node(log: Path, *arguments: str) -> Iterator[Node]:
         )
     node = Node(process=process)
     try:
+        _wait_until_joined(process, log)
         yield node
     finally:
         if process.poll() is None:
             node.kill()
+
+
+def _wait_until_joined(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    # One node after another: two that start at once on a busy machine may not be heard in time.
+    while b"Ray runtime started" not in log.read_bytes():
+        assert process.poll() is None, log.read_text(encoding="utf-8")[-2000:]
+        time.sleep(0.1)
 
 
 def _environment() -> dict[str, str]:
@@ -166,7 +175,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _wait_for(url: str, log: Path) -> None:
+def _wait_for(url: str, logs: Path) -> None:
     until = time.monotonic() + _READY_S
     while time.monotonic() < until:
         try:
@@ -174,4 +183,4 @@ def _wait_for(url: str, log: Path) -> None:
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
-    raise AssertionError(f"no dashboard: {log.read_text(encoding='utf-8')[-2000:]}")
+    raise AssertionError(f"no dashboard, see beside {logs}")
