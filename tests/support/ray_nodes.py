@@ -45,13 +45,13 @@ class Cluster:
     address: str
     dashboard: str
     url: str
-    logs: Path
+    folder: Path
     nodes: ExitStack
 
     def add_node(self, n_cpus: int) -> Node:
         """A node that replicas may be placed on."""
         return self.nodes.enter_context(
-            _node(self.logs, "--address", self.address, "--num-cpus", str(n_cpus))
+            _node(self.folder, "--address", self.address, "--num-cpus", str(n_cpus))
         )
 
     def deploy(self, config: Path) -> None:
@@ -104,11 +104,10 @@ def is_running(status: Mapping[str, Any]) -> bool:
 def cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster below `folder`, whose name must be short; everything has ended in the end."""
     port, dashboard, http = free_port(), free_port(), free_port()
-    logs = folder / "logs"
     with ExitStack() as nodes:
         nodes.enter_context(
             _node(
-                logs,
+                folder,
                 "--head",
                 *("--port", str(port)),
                 *("--dashboard-port", str(dashboard)),
@@ -121,16 +120,16 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             address=f"127.0.0.1:{port}",
             dashboard=f"http://127.0.0.1:{dashboard}",
             url=f"http://127.0.0.1:{http}",
-            logs=logs,
+            folder=folder,
             nodes=nodes,
         )
-        _wait_for(f"{running.dashboard}/api/serve/applications/", logs)
+        _wait_for(f"{running.dashboard}/api/serve/applications/", folder)
         yield running
 
 
 @contextmanager
-def _node(logs: Path, *arguments: str) -> Iterator[Node]:
-    log = logs.with_name(f"node-{free_port()}.log")
+def _node(folder: Path, *arguments: str) -> Iterator[Node]:
+    log = folder / f"node-{free_port()}.log"
     command: list[str | Path] = [
         _BIN / "ray",
         "start",
@@ -175,7 +174,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _wait_for(url: str, logs: Path) -> None:
+def _wait_for(url: str, folder: Path) -> None:
     until = time.monotonic() + _READY_S
     while time.monotonic() < until:
         try:
@@ -183,4 +182,4 @@ def _wait_for(url: str, logs: Path) -> None:
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
-    raise AssertionError(f"no dashboard, see beside {logs}")
+    raise AssertionError(f"no dashboard, see the logs in {folder}")
