@@ -28,7 +28,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml e
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,evaluate,plan,serve,grpc,otel,ray]' -e 'export[mini,triton]' -r requirements-dev.txt
+	    -e 'runtime[cli,evaluate,plan,serve,grpc,otel,ray,ray-serve]' -e 'export[mini,triton]' -r requirements-dev.txt
 	@# xds-protos carries older copies of its messages, and whoever is installed last wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
@@ -115,7 +115,7 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,evaluate,plan,serve,grpc,otel,ray]\n-e ./export[mini,triton]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,evaluate,plan,serve,grpc,otel,ray,ray-serve]\n-e ./export[mini,triton]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \

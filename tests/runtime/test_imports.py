@@ -19,6 +19,8 @@ HEAVY = (
     "rich",
     "peft",
     "optimum",
+    "ray",
+    "kserve",
     "hazgate_export",
     "tomllib",
     "tomli",

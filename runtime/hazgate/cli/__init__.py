@@ -12,6 +12,7 @@ from hazgate.cli.corpus import corpus
 from hazgate.cli.doctor import doctor, warm
 from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
+from hazgate.cli.kserve import kserve
 from hazgate.cli.plan import plan
 from hazgate.cli.serve import serve
 from hazgate.errors import BundleError, HazgateError, InferenceError, InputError, OutputError
@@ -56,6 +57,7 @@ cli.add_command(corpus)
 cli.add_command(doctor)
 cli.add_command(evaluate)
 cli.add_command(info)
+cli.add_command(kserve)
 cli.add_command(plan)
 cli.add_command(serve)
 cli.add_command(verify_files)

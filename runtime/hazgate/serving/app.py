@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from hazgate import __version__
-from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate.serving.async_gate import AsyncGate
+from hazgate.serving.counted import counted_service
 from hazgate.serving.dialects import (
     agentgateway,
     classify,
@@ -32,10 +32,9 @@ from hazgate.serving.dialects import (
 )
 from hazgate.serving.edge import Edge
 from hazgate.serving.failures import failure_of
-from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.observed import observed
-from hazgate.serving.service import Service
+from hazgate.serving.service import CANARIES, Service
 from hazgate.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -43,9 +42,14 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("hazgate.serving")
 _DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz, watch)
-# Read once before the server is ready: the first run of a shape allocates what others find, and the
-# last of these fills the largest batch that the engine ever runs.
-_CANARIES = ("hello", "How do I kill a Python process?", "word " * (DEFAULT_MAX_BATCH_TOKENS + 100))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """An application, and the service that it answers by, for whoever watches over both."""
+
+    app: ASGIApp
+    service: Service
 
 
 def create_app(
@@ -54,6 +58,16 @@ def create_app(
     key_digests: Sequence[bytes] = (),
     reopen: Callable[[], Gate] | None = None,
 ) -> ASGIApp:
+    """The application of `create_served`, for those who need nothing else."""
+    return create_served(gate, settings, key_digests, reopen).app
+
+
+def create_served(
+    gate: Gate,
+    settings: ServeSettings,
+    key_digests: Sequence[bytes] = (),
+    reopen: Callable[[], Gate] | None = None,
+) -> Served:
     """An application that answers by `gate`; the engine runs while its lifespan lasts.
 
     Args:
@@ -64,23 +78,11 @@ def create_app(
     """
     metrics = Metrics()
     traces = _traces() if settings.traces else None
-    service = Service(
-        gate=AsyncGate(
-            observed(gate, metrics.count_run),
-            limits=settings.queue,
-            cache_entries=settings.engine.cache_entries,
-            on_batch=metrics.count_batch,
-        ),
-        settings=settings,
-        observers=[metrics.count_request, log_request, *([traces.add] if traces else [])],
-        on_failed_open=metrics.count_failed_open,
-    )
+    service = counted_service(gate, settings, metrics, [traces.add] if traces else [])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        for text in _CANARIES:
-            await service.gate.check(text, all_levels=True)
-        service.health.warmed = True
+        await service.warm()
         reloading: set[asyncio.Task[None]] = set()
 
         def reload_now() -> None:
@@ -118,7 +120,7 @@ def create_app(
         body_timeout_s=settings.request.body_timeout_s,
         key_digests=key_digests,
     )
-    return traces.around(edge) if traces else edge
+    return Served(app=traces.around(edge) if traces else edge, service=service)
 
 
 def _traces() -> "Traces":
@@ -150,7 +152,7 @@ async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics
     try:
         gate = await asyncio.to_thread(reopen)
         # Its first runs, before anyone waits for them.
-        await asyncio.to_thread(gate.check_many, _CANARIES, all_levels=True)
+        await asyncio.to_thread(gate.check_many, CANARIES, all_levels=True)
     except HazgateError as error:
         _LOG.error("not reloaded, still serving what was: %s", error)
         return

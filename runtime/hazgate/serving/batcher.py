@@ -127,6 +127,11 @@ class Batcher:
         """Requests that wait and do not run yet."""
         return self._backlog.n_requests
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the requests that wait or run: how much the engine has still to do."""
+        return self._backlog.n_tokens + self._pace.n_running_tokens
+
     def swap(self, gate: Gate) -> None:
         """Answers with another gate from now on; what was asked before is answered by the old."""
         with self._condition:

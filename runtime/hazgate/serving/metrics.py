@@ -72,6 +72,11 @@ class Metrics:
             multiprocess_mode="livesum",
         )
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The figures, to be shown beside those of another registry."""
+        return self._registry
+
     def count_request(self, facts: RequestFacts) -> None:
         """A request that was answered, and its verdicts if it has any."""
         self._requests.labels(facts.route, facts.outcome).inc()

@@ -48,6 +48,12 @@ class Pace:
         self._seconds_per_token = Ratio()
         self._tokens_per_request = Ratio()
         self._free_s = 0.0
+        self._n_running_tokens = 0
+
+    @property
+    def n_running_tokens(self) -> int:
+        """Tokens of the batch that runs now."""
+        return self._n_running_tokens
 
     @property
     def seconds_per_token(self) -> float:
@@ -65,6 +71,7 @@ class Pace:
         Expecting too much of an engine must not keep it from showing otherwise.
         """
         self._free_s = now_s + n_tokens * self.seconds_per_token
+        self._n_running_tokens = n_tokens
         if not n_tokens:
             self._seconds_per_token.halve()
 
@@ -76,6 +83,7 @@ class Pace:
     def end(self) -> None:
         """The batch has ended; the engine is free."""
         self._free_s = 0.0
+        self._n_running_tokens = 0
 
     def refusal(
         self, now_s: float, *, tokens_ahead: float, n_tokens: int, timeout_s: float

@@ -1,14 +1,20 @@
 """What every dialect asks: verdicts, counted, within the server's limits."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError, InferenceError, InputError
 from hazgate.serving.async_gate import AsyncGate
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
 from hazgate.verdict import Verdict
+
+# Read once before the server is ready: the first run of a shape allocates what others find, and the
+# last of these fills the largest batch that the engine ever runs.
+CANARIES = ("hello", "How do I kill a Python process?", "word " * (DEFAULT_MAX_BATCH_TOKENS + 100))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,6 +109,32 @@ class Service:
                 )
             )
         return verdicts
+
+    async def warm(self) -> None:
+        """Reads the canaries; ready afterwards.
+
+        Raises:
+            InferenceError: the engine does not answer.
+        """
+        for text in CANARIES:
+            await self.gate.check(text, all_levels=True)
+        self.health.warmed = True
+
+    async def prove(self) -> None:
+        """Runs a canary through both levels, past the queue and what it has kept of answers.
+
+        Whether the engine is `failing` is known afterwards, though nobody asked anything.
+
+        Raises:
+            InferenceError: it is.
+        """
+        failing = True
+        try:
+            gate = self.gate.batcher.gate
+            await asyncio.to_thread(gate.check, CANARIES[0], all_levels=True)
+            failing = False
+        finally:
+            self.health.failing = failing
 
     def tell(self, facts: RequestFacts) -> None:
         """Tells whoever observes that a request ended."""

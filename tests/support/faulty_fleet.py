@@ -1,0 +1,27 @@
+"""The application of Ray Serve, whose engine fails in the process that a file names."""
+
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from hazgate.fleet import ray_serve
+from hazgate.serving.settings import ServeSettings
+from tests.support.faulty import faulty
+
+
+class FaultyReplica(ray_serve.GateReplica):
+    """Fails while the file `fault` beside the bundle names its process."""
+
+    def __init__(self, bundle: Path, digest: str | None, settings: ServeSettings) -> None:
+        super().__init__(bundle, digest, settings)
+        batcher = self._served.service.gate.batcher
+        batcher.swap(faulty(batcher.gate, bundle.parent / "fault"))
+
+
+def app(args: dict[str, Any]) -> serve.Application:
+    """As hazgate.fleet.ray_serve:app, of such replicas."""
+    deployment = ray_serve.app(args)._bound_deployment
+    return deployment.options(func_or_class=serve.ingress()(FaultyReplica)).bind(
+        *deployment.init_args
+    )

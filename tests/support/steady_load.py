@@ -1,0 +1,85 @@
+"""Callers who ask all the time, and what became of every request."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+_CALLERS = 6
+_PAUSE_S = 0.01
+# Longer than whoever is between caller and engine takes to give up.
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one request came to: a status or the name of what broke, and its answer."""
+
+    text: str
+    status: int | str
+    answer: Any
+    ended_s: float
+
+
+@dataclass(kw_only=True, slots=True)
+class Load:
+    """All requests so far, in the order in which they ended."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    n_asked: int = 0
+
+    def wait_for(self, n_more: int) -> list[Outcome]:
+        """That many outcomes of requests that end from now on."""
+        start = len(self.outcomes)
+        until = time.monotonic() + 2 * TIMEOUT_S
+        while len(self.outcomes) < start + n_more:
+            assert time.monotonic() < until, f"no outcome any more: {self.statuses()}"
+            time.sleep(0.05)
+        return self.outcomes[start : start + n_more]
+
+    def statuses(self) -> Mapping[int | str, int]:
+        """How many requests came to what."""
+        return Counter(outcome.status for outcome in self.outcomes)
+
+
+@contextmanager
+def asking(url: str, texts: list[str]) -> Iterator[Load]:
+    """Asks for verdicts on `texts` in turn; in the end, every request has its outcome."""
+    load, ending = Load(), threading.Event()
+
+    def ask(first: int) -> None:
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            place = first
+            while not ending.wait(_PAUSE_S):
+                text = texts[place % len(texts)]
+                place += 1
+                load.n_asked += 1
+                load.outcomes.append(_outcome(client, url, text))
+
+    callers = [threading.Thread(target=ask, args=[7 * i]) for i in range(_CALLERS)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield load
+    finally:
+        ending.set()
+        for caller in callers:
+            caller.join(2 * TIMEOUT_S)
+
+
+def _outcome(client: httpx.Client, url: str, text: str) -> Outcome:
+    status: int | str
+    answer = None
+    try:
+        response = client.post(f"{url}/v1/check", json={"text": text})
+        status, answer = response.status_code, response.text
+        if status == 200:
+            (answer,) = response.json()["verdicts"]
+    except httpx.TransportError as error:
+        status = type(error).__name__
+    return Outcome(text=text, status=status, answer=answer, ended_s=time.monotonic())
