@@ -103,10 +103,8 @@ struct Candidate {
 
 const Candidate kCandidates[] = {
 #if defined(__x86_64__)
-    {&amx::kKernels, HasAmx, true},
-    {&avx512vnni::kKernels, HasAvx512Vnni},
-    {&avxvnni::kKernels, HasAvxVnni},
-    {&avx2::kKernels, HasAvx2},
+    {&amx::kKernels, HasAmx, true},   {&avx512vnni::kKernels, HasAvx512Vnni},
+    {&avxvnni::kKernels, HasAvxVnni}, {&avx2::kKernels, HasAvx2},
 #elif defined(__aarch64__)
     {&i8mm::kKernels, HasMatrixProducts},
     {&neon::kKernels, HasDotProducts},

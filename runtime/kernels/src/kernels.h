@@ -12,7 +12,8 @@ namespace hazgate {
 // What becomes of a product. kGatedGelu halves the columns: GELU(first half) x second half.
 enum class Activation { kNone, kGelu, kGatedGelu };
 
-// Rows of int8 are padded to a multiple of this many columns: a line of the cache, and what AMX takes.
+// Rows of int8 are padded to a multiple of this many columns: a line of the cache, and what AMX
+// takes.
 constexpr int kDepthStep = 64;
 // What one activation is multiplied with at once: a query, a key and a value.
 constexpr int kMaxMatrices = 3;
@@ -22,8 +23,8 @@ inline int64_t RoundUp(int64_t value, int64_t multiple) {
 }
 
 // A matrix in panels of `panel` columns: [panel][depth / 4][column][4], or in eights where an
-// instruction takes those. With kGatedGelu a panel holds as many columns of the first half as of the
-// second.
+// instruction takes those. With kGatedGelu a panel holds as many columns of the first half as of
+// the second.
 struct PackedMatrix {
   int depth;         // rows of the matrix
   int padded_depth;  // a multiple of kDepthStep; the rest is zero

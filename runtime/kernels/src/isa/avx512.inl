@@ -24,8 +24,8 @@ inline F Below(F a, F b, F x, F y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
 
-// Compilers copy and spill sums around the intrinsic; operands tied to registers keep them where they
-// are.
+// Compilers copy and spill sums around the intrinsic; operands tied to registers keep them where
+// they are.
 inline void Fma(F& c, F a, F b) { asm("vfmadd231ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b)); }
 
 // 2^x to 2e-7 of itself; 0 far below.

@@ -217,8 +217,8 @@ void Pack(const int8_t* const* weights, const int* columns, int n_weights, Packe
         for (int i = 0; i < kGroup; ++i) {
           rows[i] = k + i < m->depth ? run.from + (k + i) * run.stride : kNothing;
         }
-        const int width = PackRows(rows, run.columns, to + kGroup * run.at,
-                                   m->sums + p * m->panel + run.at);
+        const int width =
+            PackRows(rows, run.columns, to + kGroup * run.at, m->sums + p * m->panel + run.at);
         widest = widest > width ? widest : width;
       }
     }
