@@ -15,8 +15,8 @@ from benchmarks.corpus import (
     write_corpus,
 )
 from benchmarks.errors import WorkerFailed
-from benchmarks.machine import Machine
 from benchmarks.results import SCHEMA_VERSION, load, save
+from tests.support.machines import TOY
 
 
 def run(rows_per_s: float) -> Run:
@@ -39,9 +39,7 @@ def results() -> CorpusResults:
         variant="int8",
         date="2026-01-01",
         command="make toy",
-        machine=Machine(
-            cpu="toy", isa=(), processors=2, memory_gb=1, is_virtual=False, os="toy", versions={}
-        ),
+        machine=TOY,
         n_actors=2,
         n_rows=1000,
         n_bytes=50_000_000,

@@ -27,11 +27,11 @@ from benchmarks.load.results import (
     peak_goodput,
 )
 from benchmarks.load.systems import serve_settings, systems_of
-from benchmarks.machine import Machine
 from benchmarks.peers.models import shorten
 from benchmarks.process import start_worker
 from benchmarks.results import SCHEMA_VERSION, load, save
 from hazgate.serving.settings import ServeSettings
+from tests.support.machines import TOY
 
 ASKER = ["-m", "benchmarks.load.asker"]
 
@@ -288,9 +288,7 @@ def sample_results() -> LoadResults:
         variant="int8",
         date="2026-01-01",
         command="make toy",
-        machine=Machine(
-            cpu="toy", isa=(), processors=2, memory_gb=1, is_virtual=False, os="toy", versions={}
-        ),
+        machine=TOY,
         threads=2,
         deadline_s=0.5,
         median_tokens=17,

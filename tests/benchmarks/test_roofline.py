@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines.results import EngineComparison
-from benchmarks.machine import Machine
 from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
 from benchmarks.roofline.nodes import STEPS
 from benchmarks.roofline.report import ceiling_table, draw_roofline, roofline_table
 from benchmarks.roofline.results import Roofline, StepTimes
+from tests.support.machines import TOY
 
 PEAKS = {"int8": 2e12, "fp32": 5e11, "memory": 5e10}
 
@@ -20,9 +20,7 @@ def _results() -> Roofline:
         schema_version=SCHEMA_VERSION,
         date="2026-01-01",
         command="make toy",
-        machine=Machine(
-            cpu="toy", isa=(), processors=2, memory_gb=1, is_virtual=False, os="toy", versions={}
-        ),
+        machine=TOY,
         threads=2,
         instruction_set="portable",
         peaks=PEAKS,

@@ -6,7 +6,6 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.machine import Machine
 from benchmarks.results import SCHEMA_VERSION, load, save
 from benchmarks.soak import (
     Sample,
@@ -17,6 +16,7 @@ from benchmarks.soak import (
     soak_figure,
     soak_table,
 )
+from tests.support.machines import TOY
 
 
 def sample(at_s: float, rss_bytes: int) -> Sample:
@@ -31,9 +31,7 @@ def results(*samples: Sample) -> SoakResults:
         variant="int8",
         date="2026-01-01",
         command="make toy",
-        machine=Machine(
-            cpu="toy", isa=(), processors=2, memory_gb=1, is_virtual=False, os="toy", versions={}
-        ),
+        machine=TOY,
         threads=2,
         deadline_s=0.5,
         rate=10.0,
