@@ -82,10 +82,12 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.engines.run --size mini --rounds 2
 	$(BIN)/python -m benchmarks.footprint --size mini
 	$(BIN)/python -m benchmarks.session_options --size mini
+	$(BIN)/python -m benchmarks.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## queueing and shedding beside other servers, on build/mini
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-plan: install  ## is what `hazgate plan` predicts of this machine so? On build/mini, alone
@@ -111,6 +113,7 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 	$(BIN)/python -m benchmarks.roofline
 	$(BIN)/python -m benchmarks.engines.long --rounds 1
 	$(BIN)/python -m benchmarks.footprint --size full
+	$(BIN)/python -m benchmarks.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 lock: install  ## resolve constraints.txt anew
