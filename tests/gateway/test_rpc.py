@@ -28,6 +28,7 @@ from hazgate import BundleError, Gate
 from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.gateway.test_app import breaking, served
+from tests.support.held import held_gate
 from tests.support.ports import free_port
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS
@@ -232,8 +233,16 @@ def test_without_a_known_key_nothing_but_health_is_answered(spotting: Gate) -> N
 
 def test_a_callers_deadline_is_kept(spotting: Gate) -> None:
     settings = ServeSettings(grpc_port=free_port(), request=RequestTable(timeout_s=60))
-    with _channel(spotting, settings) as channel, pytest.raises(grpc.RpcError) as caught:
-        GRPCInferenceServiceStub(channel).ModelInfer(_infer("tiny", [b"good"]), timeout=1e-6)
+    held, session = held_gate(spotting)
+    # The server asks before it is ready.
+    session.go.set()
+    with _channel(held, settings) as channel:
+        session.go.clear()
+        try:
+            with pytest.raises(grpc.RpcError) as caught:
+                GRPCInferenceServiceStub(channel).ModelInfer(_infer("tiny", [b"good"]), timeout=0.2)
+        finally:
+            session.go.set()
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
