@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from hazgate.cli import options
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
 from hazgate.policy import Policy
@@ -36,7 +37,7 @@ Examples:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
 @click.option("--file", type=click.Path(path_type=Path), help='JSON Lines of {"text": ...}.')
-@click.option("--variant", help="A variant of the bundle, or auto.  [default: the bundle's]")
+@options.variant
 @click.option("--provider", default="cpu", show_default=True, help="The execution provider.")
 @click.option(
     "--threads",
@@ -50,21 +51,15 @@ Examples:
     show_default=True,
     help="Runs at a time: as many as there are processors reads a file soonest.",
 )
-@click.option("--policy", type=click.Path(path_type=Path), help="A policy file that decides.")
-@click.option("--tenant", help="Whose rules of the policy decide.  [default: its own]")
+@options.policy
+@options.tenant
 @click.option(
     "--shadow",
     type=click.Path(path_type=Path),
     help="A policy file whose decision is only told beside.",
 )
-@click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
-@click.option(
-    "--long-texts",
-    type=click.Choice(["window", "truncate", "reject"]),
-    default="window",
-    show_default=True,
-    help="Read texts longer than a window whole, read their beginning, or refuse them.",
-)
+@options.threshold
+@options.long_texts
 @click.option(
     "--taxonomy", help="Add `categories`: the scores in another taxonomy, e.g. ailuminate, openai."
 )

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hazgate.cli import options
 from hazgate.policy import Policy
 from hazgate.reading import LongTexts
 
@@ -58,17 +59,11 @@ The same command goes on with a run that was interrupted."""
     show_default=True,
     help="Write every row, keep those flagged, or drop them.",
 )
-@click.option("--variant", help="A variant of the bundle, or auto.  [default: the bundle's]")
-@click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]")
-@click.option("--policy", type=click.Path(path_type=Path), help="A policy file that decides.")
-@click.option("--tenant", help="Whose rules of the policy decide.  [default: its own]")
-@click.option(
-    "--long-texts",
-    type=click.Choice(["window", "truncate", "reject"]),
-    default="window",
-    show_default=True,
-    help="Read texts longer than a window whole, read their beginning, or refuse them.",
-)
+@options.variant
+@options.threshold
+@options.policy
+@options.tenant
+@options.long_texts
 @click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
 @click.option(
     "--max-row-bytes",
@@ -153,7 +148,7 @@ def corpus(
         if library not in _LIBRARIES:
             raise
         sys.exit(f"corpus needs {library}: pip install 'hazgate[cli,ray]'")
-    options = Options(
+    asked = Options(
         format=format_,
         text_column=text_column,
         id_column=id_column,
@@ -183,7 +178,7 @@ def corpus(
             str(bundle.resolve()),
             inputs,
             output,
-            options,
+            asked,
             placement,
             variant=variant,
             policy=Policy.load(policy) if policy else None,

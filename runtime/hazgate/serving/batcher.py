@@ -214,6 +214,8 @@ class Batcher:
                 future.set_exception(refusal)
             return futures
         arrived_s = time.monotonic()
+        with self._condition:
+            self._n_entering += len(texts)
         for future, text in zip(futures, texts, strict=True):
             asked = _Asked(
                 text=text,
@@ -224,8 +226,6 @@ class Batcher:
                 deadline_s=arrived_s + timeout_s,
                 is_alone=len(texts) == 1,
             )
-            with self._condition:
-                self._n_entering += 1
             try:
                 pool = self._tokenizing_long if _is_long(text) else self._tokenizing
                 pool.submit(self._enter, future, asked)
