@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.systems import ModelFiles
-from hazgate.batching import pad
 from hazgate.gate import Gate
-from hazgate.reading import Reading
-from hazgate.scores import softmax
+from hazgate.judging.scores import softmax
+from hazgate.text.batching import pad
+from hazgate.text.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

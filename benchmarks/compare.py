@@ -30,9 +30,9 @@ from benchmarks.results import (
 )
 from benchmarks.systems import FAIR_BASELINE, REFERENCE, ModelFiles, SystemSpec, systems_of
 from benchmarks.workloads import SEED, Workload, make_workloads
-from hazgate.bundle import Bundle
-from hazgate.decode import encode
-from hazgate.tokenization import Tokenizer
+from hazgate.bundle.bundle import Bundle
+from hazgate.documents.decode import encode
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.assemble import PARITY_FILE
 from hazgate_export.build import LocalSources, fetch_level
 from hazgate_export.corpus import load_corpus

@@ -27,9 +27,9 @@ from benchmarks.measure import spread
 from benchmarks.process import REPOSITORY, run_once
 from benchmarks.ray_nodes import Cluster, cluster_of
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.session import default_threads
 from hazgate_export.corpus import load_corpus
 
 _N_PEAK_TEXTS = 20_000

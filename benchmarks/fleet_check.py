@@ -36,7 +36,6 @@ from benchmarks.machine import describe_machine, today
 from benchmarks.process import REPOSITORY, Worker, start_worker
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, Comparison, load, save
 from benchmarks.workloads import BULK, TEXT
-from hazgate.batching import plan_batches
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
@@ -46,6 +45,7 @@ from hazgate.planning.service import Costs, Floats, costs_of
 from hazgate.planning.times import ServiceTimes
 from hazgate.planning.traffic import Traffic
 from hazgate.serving.backlog import Limits
+from hazgate.text.batching import plan_batches
 from hazgate_export.progress import track
 
 LOADS = (0.3, 0.5, 0.7, 0.85)

@@ -19,10 +19,10 @@ from benchmarks.markdown import spread_text, table
 from benchmarks.measure import Spread, spread
 from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.providers.table import CPU
-from hazgate.session import default_threads
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
 

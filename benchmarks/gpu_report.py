@@ -20,11 +20,11 @@ from benchmarks.markdown import table
 from benchmarks.measure import Percentiles, percentiles
 from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION, load, save
 from hazgate import Gate, HazgateError
-from hazgate.buckets import Bucket, parse_bucket
 from hazgate.doctor import Diagnosis, diagnose
-from hazgate.engine import Shapes
-from hazgate.session import ort_host
-from hazgate.static_shapes import OpenedBucket
+from hazgate.engine.buckets import Bucket, parse_bucket
+from hazgate.engine.engine import Shapes
+from hazgate.engine.session import ort_host
+from hazgate.engine.static_shapes import OpenedBucket
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
 

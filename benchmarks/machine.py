@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from hazgate.session import default_threads
+from hazgate.engine.session import default_threads
 
 # What the matrix products of PyTorch and ONNX Runtime choose their kernels by.
 _ISA = (

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from benchmarks.errors import WorkerFailed
 from benchmarks.systems import ModelFiles, SystemSpec
 from benchmarks.workloads import Workload
-from hazgate.decode import decode
+from hazgate.documents.decode import decode
 
 T = TypeVar("T")
 

@@ -22,11 +22,11 @@ from benchmarks.machine import Machine, describe_machine, today
 from benchmarks.markdown import table
 from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import VariantSpec
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import default_threads, session_options
 from hazgate.errors import HazgateError
-from hazgate.manifest import VariantSpec
-from hazgate.providers.table import CPU
-from hazgate.session import default_threads, session_options
 from hazgate_export.progress import track
 
 _LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}

@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 
 from benchmarks.errors import WorkerFailed
 from benchmarks.messages import parse
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import Quality
-from hazgate.manifest import Manifest
+from hazgate.bundle.manifest import Manifest
 from hazgate_export.verify import boundary_of
 
 LevelLogits = Mapping[str, NDArray[np.float32]]

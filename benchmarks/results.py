@@ -9,8 +9,8 @@ from typing import TypeVar
 from benchmarks.errors import ResultsError
 from benchmarks.machine import Machine
 from benchmarks.measure import Percentiles
-from hazgate.bundle import Bundle
-from hazgate.decode import decode, encode
+from hazgate.bundle.bundle import Bundle
+from hazgate.documents.decode import decode, encode
 from hazgate_export.assemble import PARITY_FILE, write_json
 from hazgate_export.verify import Parity
 

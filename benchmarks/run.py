@@ -8,8 +8,8 @@ import click
 from benchmarks.errors import BenchmarkError
 from benchmarks.process import REPOSITORY
 from benchmarks.workloads import CALLS_PER_ROUND
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.session import default_threads
 from hazgate_export.errors import ExportError
 
 # Five rounds of the default model take some three and a half minutes on two processors.
@@ -32,7 +32,7 @@ def run(
     from benchmarks.compare import compare
     from benchmarks.results import RESULTS, save
     from benchmarks.tables import full_table
-    from hazgate.bundle import Bundle
+    from hazgate.bundle.bundle import Bundle
     from hazgate_export.recipe import load_recipe
 
     budget = threads or default_threads()

@@ -22,8 +22,8 @@ from benchmarks.load.results import LoadResults
 from benchmarks.process import REPOSITORY
 from benchmarks.results import RESULTS, Comparison, load
 from benchmarks.workloads import TEXT
-from hazgate.files import json_bytes, write_atomically
-from hazgate.manifest import Batching
+from hazgate.bundle.manifest import Batching
+from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.planning.times import (
     PACKAGED,
     SCHEMA_VERSION,

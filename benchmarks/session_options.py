@@ -24,10 +24,10 @@ from benchmarks.measure import Spread, speedup, spread
 from benchmarks.process import REPOSITORY, run_once
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from benchmarks.worker import status_bytes
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import default_threads, session_options
 from hazgate.errors import HazgateError
-from hazgate.providers.table import CPU
-from hazgate.session import default_threads, session_options
 from hazgate_export.progress import track
 
 _SHORT_TOKENS, _LONG_TOKENS = 16, 128

@@ -28,10 +28,10 @@ from benchmarks.markdown import table
 from benchmarks.process import REPOSITORY, Worker, start_worker
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from benchmarks.server import serving
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
 from hazgate.evaluation.plots import STYLES, style
-from hazgate.session import default_threads
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
 

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.manifest import Manifest
+from hazgate.bundle.manifest import Manifest
 
 # As published: what "matches PyTorch" is measured against.
 REFERENCE = "pytorch-adapter"

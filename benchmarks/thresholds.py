@@ -24,6 +24,8 @@ from benchmarks.markdown import table
 from benchmarks.process import REPOSITORY
 from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
 from hazgate import Gate, HazgateError, Policy
+from hazgate.documents.files import write_atomically
+from hazgate.engine.session import default_threads
 from hazgate.evaluation.estimates import Estimate, Resampling
 from hazgate.evaluation.level1 import FlagFigures, flag_figures
 from hazgate.evaluation.plots import STYLES, streams_figure, style
@@ -32,8 +34,6 @@ from hazgate.evaluation.rows import Dataset, LabelNames, read_labelled
 from hazgate.evaluation.scores import score
 from hazgate.evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
 from hazgate.evaluation.truth import Truth, truth_of
-from hazgate.files import write_atomically
-from hazgate.session import default_threads
 from hazgate_export.calibration.command import write_policy
 from hazgate_export.calibration.report import CalibrationReport, markdown
 from hazgate_export.calibration.split import fit_half

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from benchmarks.systems import ModelFiles
-from hazgate.batching import pad, plan_batches
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
+from hazgate.text.batching import pad, plan_batches
 from hazgate_export.merge import load_adapted
 from hazgate_export.recipe import Recipe, load_recipe
 from hazgate_export.sources import Fetched

@@ -18,7 +18,7 @@ from typing import IO
 from benchmarks.messages import Logits, Peak, Ready, Request, Setup, Timed, parse
 from benchmarks.systems import System, open_system
 from benchmarks.workloads import Workload
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 
 # Untimed calls at the start of each turn: the caches are still the previous system's.
 _WARM_CALLS_PER_TURN = 3

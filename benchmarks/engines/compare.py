@@ -30,9 +30,9 @@ from benchmarks.messages import Logits, Timed
 from benchmarks.plan import plan_turns
 from benchmarks.process import REPOSITORY, Worker, run_once, start_worker
 from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
-from hazgate.bundle import Bundle
-from hazgate.manifest import VariantSpec
-from hazgate.tokenization import Tokenizer
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import VariantSpec
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import step, track
 

@@ -23,9 +23,9 @@ from benchmarks.measure import Spread, speedup, spread
 from benchmarks.messages import Timed
 from benchmarks.process import REPOSITORY, start_worker
 from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.session import default_threads
 from hazgate_export.progress import track
 
 # A plain session on the portable graph takes memory quadratic in the length: tens of gigabytes.

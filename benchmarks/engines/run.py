@@ -9,8 +9,8 @@ import click
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.process import REPOSITORY
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.session import default_threads
 from hazgate_export.errors import ExportError
 
 _MINI = REPOSITORY / "export" / "recipes" / "mini.toml"
@@ -53,7 +53,7 @@ def run(
     from benchmarks.engines.compare import Subject, compare_engines
     from benchmarks.engines.workloads import grid, stream
     from benchmarks.results import RESULTS, save
-    from hazgate.bundle import Bundle
+    from hazgate.bundle.bundle import Bundle
 
     budget = threads or default_threads()
     lengths = [tokens for tokens in _LENGTHS[size] if tokens <= max_tokens]
@@ -93,7 +93,7 @@ def _merge(size: str, level: str, folder: Path, target: Path) -> None:
     import json
 
     from benchmarks.systems import ModelFiles
-    from hazgate.decode import encode
+    from hazgate.documents.decode import encode
     from hazgate_export.build import LocalSources, fetch_level
     from hazgate_export.progress import step
     from hazgate_export.recipe import load_recipe

@@ -133,7 +133,7 @@ def _hazgate(spec: EngineSpec, threads: int) -> Engine:
     """The runtime's own session, with its own options and checks."""
     import onnx
 
-    from hazgate.session import OrtSession
+    from hazgate.engine.session import OrtSession
 
     graph = onnx.load(spec.file, load_external_data=False).graph
     n_labels = graph.output[0].type.tensor_type.shape.dim[1].dim_value

@@ -16,7 +16,7 @@ from benchmarks.engines.systems import Engine, open_engine
 from benchmarks.engines.workloads import Batch, batches_of
 from benchmarks.messages import Logits, Timed, parse
 from benchmarks.worker import answer, status_bytes
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 
 
 def serve(requests: Iterator[str], reply: Callable[[object], None]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.batching import pad, padding_share, plan_batches
+from hazgate.text.batching import pad, padding_share, plan_batches
 
 SEED = 20264
 # The stream's lengths are log-normal: most texts are short, a few are long.

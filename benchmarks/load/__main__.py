@@ -11,8 +11,8 @@ from benchmarks.load.results import LoadResults
 from benchmarks.load.systems import systems_of
 from benchmarks.process import REPOSITORY
 from benchmarks.results import RESULTS, load, save
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.session import default_threads
 from hazgate_export.errors import ExportError
 
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"

@@ -23,7 +23,7 @@ from benchmarks.load.client import Client
 from benchmarks.load.messages import Found, InProcess, OverHttp, Rate, Ready, Request, Setup
 from benchmarks.messages import parse
 from benchmarks.worker import answer
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 
 T = TypeVar("T")
 

@@ -27,8 +27,8 @@ from benchmarks.machine import describe_machine, today
 from benchmarks.peers.models import write_peer_models
 from benchmarks.process import REPOSITORY
 from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
-from hazgate.bundle import Bundle
-from hazgate.tokenization import Tokenizer
+from hazgate.bundle.bundle import Bundle
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
 

@@ -12,9 +12,9 @@ import click
 import uvicorn
 
 from hazgate import Gate
-from hazgate.reading import Reading
 from hazgate.serving.app import create_app
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
+from hazgate.text.reading import Reading
 
 # No text reaches it, so that none is flagged and read once more.
 _UNREACHABLE = 1 - 1e-9

@@ -15,9 +15,9 @@ from benchmarks.engines import forms
 from benchmarks.errors import WorkerFailed
 from benchmarks.process import REPOSITORY
 from benchmarks.systems import ModelFiles
-from hazgate.bundle import Bundle
-from hazgate.decode import encode
-from hazgate.tokenization import Tokenizer
+from hazgate.bundle.bundle import Bundle
+from hazgate.documents.decode import encode
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources, fetch_level
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import step

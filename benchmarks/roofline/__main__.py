@@ -15,8 +15,8 @@ from benchmarks.roofline.nodes import STEPS, chain, onnxruntimes, ours
 from benchmarks.roofline.peaks import measure_peaks
 from benchmarks.roofline.report import draw_roofline, roofline_table
 from benchmarks.roofline.results import Roofline, StepTimes
+from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.session import default_threads
 from hazgate_export.progress import track
 
 _TOKENS = (16, 64, 128, 512, 2048)

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hazgate.session import session_options
+from hazgate.engine.session import session_options
 
 # mmBERT-base's: ModernBERT, arXiv 2412.13663, table 4.
 HIDDEN, INTERMEDIATE, HEADS, REACH = 768, 1152, 12, 64

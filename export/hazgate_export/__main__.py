@@ -134,7 +134,7 @@ def verify(
     adapters: dict[str, Path],
 ) -> None:
     """Hold BUNDLE against the reference again: its stored logits, or --recipe's model."""
-    from hazgate.bundle import Bundle
+    from hazgate.bundle.bundle import Bundle
     from hazgate_export.build import LocalSources
     from hazgate_export.recipe import load_recipe
     from hazgate_export.report import parity_table

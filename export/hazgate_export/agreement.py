@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 from hazgate.classifier import Classifier
-from hazgate.providers.table import CPU
-from hazgate.reading import Reading, choose_windows
+from hazgate.engine.providers.table import CPU
+from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import Row, read_rows, select
 from hazgate_export.progress import track

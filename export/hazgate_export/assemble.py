@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hazgate.bundle import Bundle, sha256
-from hazgate.manifest import MANIFEST_FILE, FileSpec, Manifest
+from hazgate.bundle.bundle import Bundle, sha256
+from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
 
 PARITY_FILE = "parity.json"
 README_FILE = "README.md"

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
-from hazgate.bundle import Bundle, sha256
-from hazgate.canaries import Canaries
+from hazgate.bundle.bundle import Bundle, sha256
+from hazgate.bundle.manifest import MANIFEST_FILE, GraphKind, TokenizerSpec
+from hazgate.documents.files import json_bytes
+from hazgate.engine.canaries import Canaries
+from hazgate.engine.kernels import instruction_set
+from hazgate.engine.session import OrtSession, default_threads
 from hazgate.errors import BundleError
-from hazgate.files import json_bytes
-from hazgate.kernels import instruction_set
-from hazgate.manifest import MANIFEST_FILE, GraphKind, TokenizerSpec
-from hazgate.session import OrtSession, default_threads
-from hazgate.tokenization import Tokenizer
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.assemble import (
     PARITY_FILE,
     README_FILE,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hazgate.manifest import Manifest
+from hazgate.bundle.manifest import Manifest
 from hazgate_export.report import parity_table
 from hazgate_export.verify import Parity
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.manifest import GraphKind, TokenizerSpec
-from hazgate.session import OrtSession, default_threads
+from hazgate.bundle.manifest import GraphKind, TokenizerSpec
+from hazgate.engine.session import OrtSession, default_threads
 from hazgate_export.author.families import Calibrated, write_fused, write_int8
 from hazgate_export.corpus import Case
 from hazgate_export.progress import step

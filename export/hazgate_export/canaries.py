@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.canaries import Canary
+from hazgate.engine.canaries import Canary
 from hazgate_export.corpus import Case
 
 CANARIES_FILE = "canaries.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hazgate.tokenization import Tokenizer
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.errors import RecipeError
 
 _CORPUS = files("hazgate_export") / "corpus.jsonl"

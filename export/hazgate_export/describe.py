@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.manifest import (
+from hazgate.bundle.manifest import (
     SCHEMA_VERSION,
     CascadeSpec,
     ConversationSpec,

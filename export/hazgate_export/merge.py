@@ -11,7 +11,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from hazgate.scores import Activation
+from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
 from hazgate_export.recipe import BaseRecipe
 from hazgate_export.sources import Fetched

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from hazgate.manifest import is_turn
-from hazgate.scores import Activation
+from hazgate.bundle.manifest import is_turn
+from hazgate.judging.scores import Activation
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.settings import FinetuneSettings
 from hazgate_export.preflight.table import find_target
@@ -76,7 +76,7 @@ class BaseRecipe(_Table):
 
 
 class TokenizerRecipe(_Table):
-    """The tokenizer's served limits; see hazgate.manifest.TokenizerSpec.
+    """The tokenizer's served limits; see hazgate.bundle.manifest.TokenizerSpec.
 
     By default a window is as long as the model reads at once, and shares a quarter of it with the
     next.
@@ -114,7 +114,7 @@ class LevelRecipe(_Table):
 
 
 class CascadeRecipe(_Table):
-    """How the levels make a verdict; see hazgate.manifest.CascadeSpec."""
+    """How the levels make a verdict; see hazgate.bundle.manifest.CascadeSpec."""
 
     gate: str
     positive_label: str
@@ -140,7 +140,7 @@ class GateRecipe(_Table):
 
 
 class ConversationRecipe(_Table):
-    """How a conversation becomes one text; see hazgate.manifest.ConversationSpec."""
+    """How a conversation becomes one text; see hazgate.bundle.manifest.ConversationSpec."""
 
     turn: str = "{role}: {content}"
     separator: str = "\n"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from hazgate.manifest import Batching, GraphKind
-from hazgate.providers.table import CPU
+from hazgate.bundle.manifest import Batching, GraphKind
+from hazgate.engine.providers.table import CPU
 
 # What a recipe asks for: the third takes the portable graph where no authored one is known; "fused"
 # consists of hazgate-kernels' operators.

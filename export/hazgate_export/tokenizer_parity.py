@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from hazgate.manifest import TokenizerSpec
-from hazgate.tokenization import Tokenizer
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.corpus import CorpusText
 from hazgate_export.errors import GateMissed
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.batching import pad
-from hazgate.manifest import Batching, Manifest, TokenizerSpec
-from hazgate.scores import Activation, calibrated
-from hazgate.session import Session
+from hazgate.bundle.manifest import Batching, Manifest, TokenizerSpec
+from hazgate.engine.session import Session
+from hazgate.judging.scores import Activation, calibrated
+from hazgate.text.batching import pad
 from hazgate_export.corpus import Case
 from hazgate_export.progress import track
 from hazgate_export.recipe import GateRecipe

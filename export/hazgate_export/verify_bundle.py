@@ -5,10 +5,10 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.session import OrtSession, default_threads
 from hazgate.errors import BundleError
-from hazgate.session import OrtSession, default_threads
-from hazgate.tokenization import Tokenizer
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.assemble import PARITY_FILE
 from hazgate_export.build import LocalSources, reference_of_level
 from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases

@@ -5,11 +5,10 @@
 >>> gate.check("How to hack into someone's email account")      # doctest: +SKIP
 """
 
-from hazgate.buckets import Bucket
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 from hazgate.classifier import Classifier
-from hazgate.conversation import ConversationVerdict, Message, parse_messages
-from hazgate.engine import Shapes
+from hazgate.engine.buckets import Bucket
+from hazgate.engine.engine import Shapes
 from hazgate.errors import (
     BundleError,
     DeadlineExceeded,
@@ -24,9 +23,8 @@ from hazgate.errors import (
     ProviderError,
 )
 from hazgate.gate import Gate
-from hazgate.policy import Policy
-from hazgate.reading import Reading
-from hazgate.verdict import (
+from hazgate.judging.policy import Policy
+from hazgate.judging.verdict import (
     ModelIdentity,
     PolicyDecision,
     PolicyIdentity,
@@ -34,7 +32,9 @@ from hazgate.verdict import (
     TokenCount,
     Verdict,
 )
-from hazgate.watch import Watch
+from hazgate.text.conversation import ConversationVerdict, Message, parse_messages
+from hazgate.text.reading import Reading
+from hazgate.text.watch import Watch
 
 __version__ = "0.1.0"
 

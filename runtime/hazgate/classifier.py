@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.batching import pad, plan_batches
-from hazgate.bundle import Bundle
-from hazgate.engine import Engine
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import LevelSpec
+from hazgate.engine.engine import Engine
+from hazgate.engine.providers.choose import ON_CPU
+from hazgate.engine.session import Session, default_threads, ort_host
 from hazgate.errors import BundleError
-from hazgate.manifest import LevelSpec
-from hazgate.providers.choose import ON_CPU
-from hazgate.reading import Reading, choose_windows
-from hazgate.scores import calibrated
-from hazgate.session import Session, default_threads, ort_host
-from hazgate.tokenization import Tokenizer, Tokens
+from hazgate.judging.scores import calibrated
+from hazgate.text.batching import pad, plan_batches
+from hazgate.text.reading import Reading, choose_windows
+from hazgate.text.tokenization import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ class Classifier:
     """One level of a bundle, ready to run. Thread-safe.
 
     A text's logits do not depend on the texts beside it: texts share a run only as the variant's
-    arithmetic allows, see hazgate.manifest.VariantSpec.
+    arithmetic allows, see hazgate.bundle.manifest.VariantSpec.
 
     With `workers` more than one, that many runs of one call go on at a time, each on threads of
     its own: more texts a second, no sooner the first answer.

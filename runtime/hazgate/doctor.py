@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from hazgate.bundle import Bundle
-from hazgate.canaries import check_canaries, tolerance_of
-from hazgate.engine import Engine, Shapes, canaries_of
+from hazgate.bundle.bundle import Bundle
+from hazgate.engine.canaries import check_canaries, tolerance_of
+from hazgate.engine.engine import Engine, Shapes, canaries_of
+from hazgate.engine.kernels import has_fast_kernels, instruction_set, kernels_library
+from hazgate.engine.providers.choose import Placement, choose_placement, host_problems
+from hazgate.engine.providers.host import Host
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import OrtSession, default_threads, measure_int8_speedup, ort_host
+from hazgate.engine.variants import choose_variant, variant_for
 from hazgate.errors import BundleError, HazgateError
-from hazgate.kernels import has_fast_kernels, instruction_set, kernels_library
-from hazgate.providers.choose import Placement, choose_placement, host_problems
-from hazgate.providers.host import Host
-from hazgate.providers.table import CPU
-from hazgate.session import OrtSession, default_threads, measure_int8_speedup, ort_host
-from hazgate.variants import choose_variant, variant_for
 
 Status = Literal["ok", "warn", "fail"]
 T = TypeVar("T")

@@ -9,23 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import Manifest, TokenizerSpec
 from hazgate.classifier import Classifier
-from hazgate.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
-from hazgate.engine import Engine, Shapes
+from hazgate.engine.engine import Engine, Shapes
+from hazgate.engine.kernels import has_fast_kernels
+from hazgate.engine.providers.choose import choose_placement
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import default_threads, measure_int8_speedup, ort_host
+from hazgate.engine.variants import choose_variant, variant_for
 from hazgate.errors import BundleError
-from hazgate.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
-from hazgate.kernels import has_fast_kernels
-from hazgate.manifest import Manifest, TokenizerSpec
-from hazgate.policy import Policy
-from hazgate.providers.choose import choose_placement
-from hazgate.providers.table import CPU
-from hazgate.reading import Reading, check_sizes, choose_windows, within
-from hazgate.session import default_threads, measure_int8_speedup, ort_host
-from hazgate.tokenization import Tokenizer, Tokens, Window, as_texts
-from hazgate.variants import choose_variant, variant_for
-from hazgate.verdict import ModelIdentity, Span, TokenCount, Verdict
-from hazgate.watch import Watch
+from hazgate.judging.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
+from hazgate.judging.policy import Policy
+from hazgate.judging.verdict import ModelIdentity, Span, TokenCount, Verdict
+from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
+from hazgate.text.reading import Reading, check_sizes, choose_windows, within
+from hazgate.text.tokenization import Tokenizer, Tokens, Window, as_texts
+from hazgate.text.watch import Watch
 
 DEFAULT_READING = Reading()
 ANY_SHAPES = Shapes()
@@ -83,8 +83,8 @@ class Gate:
             path: a bundle directory.
             variant: which of the bundle's variants runs. None takes the fused one where
                 hazgate-kernels is installed, else the bundle's default; "auto" also int8 where
-                this processor is faster at it, see `hazgate.variants`. On another provider than
-                the CPU both take the one that it wants.
+                this processor is faster at it, see `hazgate.engine.variants`. On another
+                provider than the CPU both take the one that it wants.
             providers: an execution provider by name or alias ("cpu", "migraphx", …), or several of
                 which the first that this host has is taken; "auto" takes a GPU that is here, else
                 the CPU. The one that is taken owns the whole graph, or it is an error.

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.errors import WorkerFailed
 from benchmarks.footprint import Footprint, footprint_table, measure_footprint
 from benchmarks.results import load, save
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 
 
 def test_a_start_is_measured_and_shown(tiny_bundle: Path, tmp_path: Path) -> None:

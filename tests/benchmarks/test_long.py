@@ -17,7 +17,7 @@ from benchmarks.engines.systems import EngineSpec
 from benchmarks.errors import BenchmarkError
 from benchmarks.machine import Machine
 from benchmarks.results import load, save
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 
 MACHINE = Machine(
     cpu="toy", isa=(), processors=2, memory_gb=1.0, is_virtual=False, os="toy", versions={}

@@ -3,7 +3,7 @@ import platform
 from pathlib import Path
 
 from benchmarks.machine import describe_machine
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 
 
 def test_the_machine_is_described_without_its_name_or_paths() -> None:

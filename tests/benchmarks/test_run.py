@@ -8,8 +8,8 @@ from benchmarks.compare import compare
 from benchmarks.errors import BenchmarkError
 from benchmarks.results import Comparison
 from benchmarks.run import command_line, run
-from hazgate.bundle import Bundle
-from hazgate.decode import encode
+from hazgate.bundle.bundle import Bundle
+from hazgate.documents.decode import encode
 from tests.support.tiny import MAX_TOKENS
 
 ROOT = Path(__file__).parents[2]

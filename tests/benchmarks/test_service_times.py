@@ -8,7 +8,7 @@ import pytest
 from benchmarks.errors import ResultsError
 from benchmarks.results import RESULTS
 from benchmarks.service_times import service_times
-from hazgate.files import json_bytes
+from hazgate.documents.files import json_bytes
 from hazgate.gate import Gate
 from hazgate.planning.times import PACKAGED, ServiceTimes, packaged_models, parse_times
 

@@ -17,8 +17,8 @@ from hazgate.corpus.options import Options
 from hazgate.corpus.output import Output
 from hazgate.corpus.tally import Tally, total
 from hazgate.corpus.work import do_shard, read_tally
-from hazgate.decode import encode
-from hazgate.session import Session
+from hazgate.documents.decode import encode
+from hazgate.engine.session import Session
 from tests.support.corpora import (
     FLAGGED,
     PASSED,

@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from hazgate import InferenceError
-from hazgate.batching import pad
-from hazgate.manifest import Batching, TokenizerSpec
-from hazgate.session import OrtSession
+from hazgate.bundle.manifest import Batching, TokenizerSpec
+from hazgate.engine.session import OrtSession
+from hazgate.text.batching import pad
 from hazgate_export.author.choose import choose, row_error, smoothing_factors
 from hazgate_export.author.families import (
     Calibrated,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hazgate import BundleError, kernels
-from hazgate.batching import pad
+from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.doctor import diagnose
-from hazgate.manifest import TokenizerSpec
-from hazgate.session import OrtSession
+from hazgate.engine.session import OrtSession
+from hazgate.text.batching import pad
 from hazgate_export import build as build_module
 from hazgate_export.author.families import (
     Calibrated,
@@ -199,7 +199,7 @@ def test_a_library_that_is_none_is_refused(
     file = subject("bert").write(tmp_path)
     broken = tmp_path / "libhazgate_kernels.so"
     broken.write_bytes(b"no library")
-    monkeypatch.setattr("hazgate.session.kernels_library", lambda: broken)
+    monkeypatch.setattr("hazgate.engine.session.kernels_library", lambda: broken)
     with pytest.raises(BundleError, match="cannot be loaded"):
         _session(file)
 

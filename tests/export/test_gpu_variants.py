@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from hazgate import Bundle
-from hazgate.manifest import VariantSpec
+from hazgate.bundle.manifest import VariantSpec
 from hazgate_export.__main__ import cli
 from hazgate_export.build import LocalSources, build
 from hazgate_export.errors import GateMissed, RecipeError

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from hazgate.providers.table import CPU
+from hazgate.engine.providers.table import CPU
 from hazgate_export.author.linear import quantize_columns
 
 WIDTHS = st.integers(min_value=1, max_value=40)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from transformers import PreTrainedModel
 
-from hazgate.manifest import TokenizerSpec
-from hazgate.session import OrtSession
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.engine.session import OrtSession
 from hazgate_export.convert import export_onnx
 from hazgate_export.corpus import Case
 from hazgate_export.merge import load_adapted, merge

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hazgate import Bundle, Classifier
+from hazgate.bundle.manifest import Batching, TokenizerSpec
 from hazgate.errors import BundleError
-from hazgate.manifest import Batching, TokenizerSpec
-from hazgate.tokenization import Tokenizer
+from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources
 from hazgate_export.corpus import Case, load_corpus, make_cases
 from hazgate_export.errors import GateMissed

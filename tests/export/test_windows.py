@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, numpy_helper
 
-from hazgate.session import OrtSession
+from hazgate.engine.session import OrtSession
 from hazgate_export.convert import MASKED_SCORE, save
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target

@@ -11,12 +11,12 @@ from ray.serve.schema import ServeDeploySchema
 from starlette.testclient import TestClient
 
 from hazgate import Gate
+from hazgate.engine.session import Session
 from hazgate.errors import BundleError, InferenceError
 from hazgate.fleet.autoscaling import TOKENS
 from hazgate.fleet.ray_serve import GateReplica, app
 from hazgate.serving.backlog import Limits
 from hazgate.serving.settings import EngineTable, ServeSettings
-from hazgate.session import Session
 
 DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
 SETTINGS = ServeSettings(engine=EngineTable(threads=1))

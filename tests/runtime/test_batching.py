@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hazgate.batching import MAX_PADDING_SHARE, n_positions, pad, padding_share, plan_batches
+from hazgate.text.batching import MAX_PADDING_SHARE, n_positions, pad, padding_share, plan_batches
 
 LENGTHS = st.lists(st.integers(min_value=1, max_value=300), max_size=60)
 BUDGET = st.integers(min_value=1, max_value=2048)

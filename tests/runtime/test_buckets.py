@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import InputError
-from hazgate.buckets import (
+from hazgate.engine.buckets import (
     TILE_TOKENS,
     Bucket,
     choose_bucket,

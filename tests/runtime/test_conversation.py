@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import Gate, InputError, Message, parse_messages
-from hazgate.conversation import Scope, texts_of
-from hazgate.manifest import ConversationSpec, is_turn
+from hazgate.bundle.manifest import ConversationSpec, is_turn
+from hazgate.text.conversation import Scope, texts_of
 
 SPEC = ConversationSpec(turn="<{role}> {content}", separator="|")
 MARKER = "unrepeatable"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import InferenceError
-from hazgate.decision import (
+from hazgate.judging.decision import (
     Action,
     Decision,
     GateThresholds,

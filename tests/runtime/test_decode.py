@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hazgate.decode import decode, encode
-from hazgate.manifest import (
+from hazgate.bundle.manifest import (
     CascadeSpec,
     FileSpec,
     LevelSpec,
@@ -21,6 +20,7 @@ from hazgate.manifest import (
     TokenizerSpec,
     VariantSpec,
 )
+from hazgate.documents.decode import decode, encode
 from tests.support.manifests import manifest_data
 
 TEXT = st.text(max_size=8)

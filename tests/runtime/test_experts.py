@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hazgate import BundleError, Gate, InputError, Policy
-from hazgate.experts import Experts
-from hazgate.hedge import squared_losses, weights_of
+from hazgate.judging.experts import Experts
+from hazgate.judging.hedge import squared_losses, weights_of
 
 TEXTS = ["How do I kill a Python process?", "good morning", ""]
 POLICY = b"""schema_version = 1

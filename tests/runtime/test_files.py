@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hazgate.files import json_bytes, write_atomically
+from hazgate.documents.files import json_bytes, write_atomically
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from hazgate import (
     TokenCount,
     Verdict,
 )
-from hazgate.providers.table import CPU
-from hazgate.scores import softmax
-from hazgate.tokenization import Tokenizer, Tokens
+from hazgate.engine.providers.table import CPU
+from hazgate.judging.scores import softmax
+from hazgate.text.tokenization import Tokenizer, Tokens
 from tests.support.damage import edit_manifest, replace_graph
 from tests.support.graphs import constant_graph, lookup_graph
 from tests.support.tiny import HAZARDS, MAX_TOKENS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hazgate.hedge import LEARNING_RATE, play, regret_bound, squared_losses, weights_of
+from hazgate.judging.hedge import LEARNING_RATE, play, regret_bound, squared_losses, weights_of
 
 PROBABILITY = st.floats(0, 1)
 

@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from hazgate import int8_speed
-from hazgate.int8_speed import int8_speedup
+from hazgate.engine import int8_speed
+from hazgate.engine.int8_speed import int8_speedup
 
 
 @pytest.fixture(autouse=True)

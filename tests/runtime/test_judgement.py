@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import InferenceError, InputError
-from hazgate.judgement import Heads, judge, policy_terms, terms_of, threshold_terms, windows_to_read
-from hazgate.policy import Policy
+from hazgate.judging.judgement import (
+    Heads,
+    judge,
+    policy_terms,
+    terms_of,
+    threshold_terms,
+    windows_to_read,
+)
+from hazgate.judging.policy import Policy
 
 HEADS = Heads(gate="softmax", positive=1, hazards="softmax", hazard_labels=("S1", "S2"))
 POLICY = """schema_version = 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hazgate import ManifestError
-from hazgate.manifest import Manifest
+from hazgate.bundle.manifest import Manifest
 from tests.support.manifests import FILES, SHA256, manifest_data, spell
 
 Change = Callable[[dict[str, Any]], object]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hazgate.policy import Policy
-from hazgate.policy_checks import MAX_TEMPERATURE, MIN_TEMPERATURE, SCHEMA_VERSION
+from hazgate.judging.policy import Policy
+from hazgate.judging.policy_checks import MAX_TEMPERATURE, MIN_TEMPERATURE, SCHEMA_VERSION
 from tests.support.taxonomy_table import PAGE, with_table
 from tests.support.tiny import HAZARDS
 

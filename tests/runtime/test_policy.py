@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, InputError, PolicyError
-from hazgate.decision import GateThresholds, HazardRule, Rules, Temperature
-from hazgate.policy import Policy
+from hazgate.judging.decision import GateThresholds, HazardRule, Rules, Temperature
+from hazgate.judging.policy import Policy
 from tests.support.policies import POLICY
 from tests.support.tiny import LEVELS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hazgate.buckets import Bucket
-from hazgate.programs import ProgramKey, program_folder
+from hazgate.engine.buckets import Bucket
+from hazgate.engine.programs import ProgramKey, program_folder
 
 KEY = ProgramKey(
     model_sha256="a" * 64,

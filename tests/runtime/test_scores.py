@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hazgate import InferenceError
-from hazgate.scores import calibrated, check_probabilities, log_sum_exp, sigmoid, softmax
+from hazgate.judging.scores import calibrated, check_probabilities, log_sum_exp, sigmoid, softmax
 
 # Rounding of a few float64 operations on numbers near one.
 TOLERANCE = 1e-12

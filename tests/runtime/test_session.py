@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto
 
 from hazgate import BundleError, InferenceError, ProviderError
-from hazgate.providers.table import CPU
-from hazgate.session import OrtSession, default_threads
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import OrtSession, default_threads
 from tests.support.graphs import (
     INPUTS,
     Signature,

@@ -11,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, InferenceError, InputError
-from hazgate.moderation import moderation_result
-from hazgate.taxonomy import Taxonomy, load_taxonomy, parse_taxonomy, taxonomy_names, translate
+from hazgate.judging.moderation import moderation_result
+from hazgate.judging.taxonomy import (
+    Taxonomy,
+    load_taxonomy,
+    parse_taxonomy,
+    taxonomy_names,
+    translate,
+)
 from tests.support.tiny import HAZARDS
 
 NAMES = ("aegis2", "ailuminate", "llama_guard_3", "mlcommons", "openai")
@@ -42,7 +48,7 @@ def test_no_file_gives_a_key_twice(taxonomy: Taxonomy) -> None:
         assert len({key for key, _ in pairs}) == len(pairs), pairs
         return dict(pairs)
 
-    file = files("hazgate") / "taxonomies" / f"{taxonomy.id}.json"
+    file = files("hazgate.judging") / "taxonomies" / f"{taxonomy.id}.json"
     json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=keep)
 
 

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, InputError
-from hazgate.manifest import TokenizerSpec
-from hazgate.tokenization import Tokenizer, Tokens, Window
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.text.tokenization import Tokenizer, Tokens, Window
 from tests.support.tokenizers import CLS, GOOD, MORNING, SEP, UNK, WORLD, write_word_tokenizer
 
 MARKER = "unrepeatable"

@@ -5,8 +5,8 @@ from typing import NoReturn
 
 import pytest
 
-from hazgate.manifest import Manifest
-from hazgate.variants import choose_variant
+from hazgate.bundle.manifest import Manifest
+from hazgate.engine.variants import choose_variant
 from tests.support.manifests import manifest_data, spell
 
 LEVELS = ("level1", "level2")

@@ -67,13 +67,13 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
     sources = ROOT / "runtime" / "hazgate"
     templates = sources / "evaluation" / "templates"
     page = sources / "serving" / "playground.html"
-    tables = [*sources.glob("taxonomies/*.json"), *sources.glob("planning/times/*.json")]
+    tables = [*sources.glob("judging/taxonomies/*.json"), *sources.glob("planning/times/*.json")]
     data = [*tables, *templates.iterdir(), page]
     package = {
         f"hazgate/{path.relative_to(sources).as_posix()}"
         for path in (*sources.rglob("*.py"), *data)
     }
-    assert "hazgate/taxonomies/openai.json" in package
+    assert "hazgate/judging/taxonomies/openai.json" in package
     info = f"hazgate-{__version__}.dist-info"
     metadata = {
         f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")

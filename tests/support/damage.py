@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hazgate.manifest import MANIFEST_FILE
+from hazgate.bundle.manifest import MANIFEST_FILE
 
 
 def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:

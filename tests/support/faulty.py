@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from hazgate.engine.session import Session
 from hazgate.errors import InferenceError
 from hazgate.gate import Gate
-from hazgate.session import Session
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 from hazgate.planning.service import Costs, Floats
 from hazgate.planning.times import Spread
 from hazgate.planning.traffic import Traffic, poisson

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.manifest import TokenizerSpec
-from hazgate.session import OrtSession
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.engine.session import OrtSession
 from hazgate_export.convert import export_onnx
 from hazgate_export.corpus import Case
 from hazgate_export.merge import load_adapted, merge

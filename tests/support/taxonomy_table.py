@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from hazgate.taxonomy import Taxonomy, load_taxonomy, taxonomy_names
+from hazgate.judging.taxonomy import Taxonomy, load_taxonomy, taxonomy_names
 from tests.support.tiny import HAZARDS
 
 PAGE = Path(__file__).parents[2] / "runtime" / "POLICIES.md"

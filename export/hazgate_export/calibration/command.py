@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from hazgate.documents.files import json_bytes, write_atomically
+from hazgate.engine.session import default_threads
 from hazgate.errors import InputError
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.rows import LabelNames, read_labelled
 from hazgate.evaluation.scores import score
 from hazgate.evaluation.truth import check_both_classes, truth_of
-from hazgate.files import json_bytes, write_atomically
 from hazgate.gate import Gate
-from hazgate.session import default_threads
 from hazgate_export.calibration.plot import draw_reliability
 from hazgate_export.calibration.policy_file import policy_text
 from hazgate_export.calibration.report import markdown

@@ -8,7 +8,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from hazgate.evaluation.estimates import Resampling
 from hazgate.evaluation.reliability import calibration_error
-from hazgate.scores import calibrated
+from hazgate.judging.scores import calibrated
 from hazgate_export.calibration.plot import Curves
 from hazgate_export.calibration.report import LevelCalibration
 from hazgate_export.calibration.temperature import (

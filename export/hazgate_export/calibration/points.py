@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from hazgate.errors import InputError
 from hazgate.evaluation.level1 import flag_figures
-from hazgate.scores import calibrated
+from hazgate.judging.scores import calibrated
 from hazgate_export.calibration.levels import Level
 from hazgate_export.calibration.report import HazardPoint, LevelCalibration, OperatingPoint
 from hazgate_export.calibration.thresholds import (

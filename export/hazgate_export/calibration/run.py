@@ -10,8 +10,8 @@ from hazgate.errors import BundleError, InputError
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.scores import Scores
 from hazgate.evaluation.truth import Truth, check_both_classes
-from hazgate.scores import Activation, calibrated
-from hazgate.verdict import ModelIdentity
+from hazgate.judging.scores import Activation, calibrated
+from hazgate.judging.verdict import ModelIdentity
 from hazgate_export.calibration.levels import Level, calibrate_level
 from hazgate_export.calibration.plot import Curves
 from hazgate_export.calibration.points import (

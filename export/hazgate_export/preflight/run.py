@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 from hazgate.errors import BundleError
 from hazgate_export.preflight.rules import Judgement, judge
 from hazgate_export.preflight.table import Target

@@ -8,8 +8,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto
 
+from hazgate.engine.providers.table import CPU
 from hazgate.errors import BundleError
-from hazgate.providers.table import CPU
 from hazgate_export.convert import EXTERNAL_BYTES, save
 
 

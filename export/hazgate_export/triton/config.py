@@ -10,7 +10,7 @@ from hazgate_export.triton.plan import DECIDES, LevelModel, Plan
 
 LABELS_FILE = "labels.txt"
 # What the backend calls ONNX Runtime's basic level, at which hazgate opens graphs of fused
-# operators; see hazgate.session.session_options.
+# operators; see hazgate.engine.session.session_options.
 _BASIC = -1
 
 

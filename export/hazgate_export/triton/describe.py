@@ -4,7 +4,7 @@ import importlib.metadata
 from typing import Any
 
 import hazgate
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 from hazgate_export import __version__
 from hazgate_export.triton.options import Options
 from hazgate_export.triton.plan import DECIDES, Plan

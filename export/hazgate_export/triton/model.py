@@ -32,15 +32,15 @@ from hazgate import (
     Shapes,
     Verdict,
 )
-from hazgate.canaries import check_canaries, tolerance_of
-from hazgate.engine import canaries_of
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.engine.canaries import check_canaries, tolerance_of
+from hazgate.engine.engine import canaries_of
+from hazgate.engine.session import Session
+from hazgate.engine.static_shapes import BucketedSession
 from hazgate.gate import Question
-from hazgate.manifest import TokenizerSpec
-from hazgate.reading import within
 from hazgate.serving import open_inference as oip
-from hazgate.session import Session
-from hazgate.static_shapes import BucketedSession
-from hazgate.tokenization import Tokenizer
+from hazgate.text.reading import within
+from hazgate.text.tokenization import Tokenizer
 
 _VALUES: Mapping[str, Callable[[Verdict], object]] = {
     "unsafe": lambda verdict: verdict.unsafe,
@@ -189,7 +189,7 @@ def _session(models: Sequence[Any], n_labels: int, pad_token_id: int) -> Session
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendSession:
-    """A model of Triton's ONNX Runtime backend as a hazgate.session.Session."""
+    """A model of Triton's ONNX Runtime backend as a hazgate.engine.session.Session."""
 
     model: str
     max_batch_size: int

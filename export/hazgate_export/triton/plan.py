@@ -19,11 +19,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hazgate.buckets import default_buckets
+from hazgate.bundle.manifest import LevelSpec, Manifest, VariantSpec
+from hazgate.engine.buckets import default_buckets
+from hazgate.engine.providers.table import CPU, ProviderSpec, find_provider
+from hazgate.engine.variants import variant_for
 from hazgate.errors import BundleError
-from hazgate.manifest import LevelSpec, Manifest, VariantSpec
-from hazgate.providers.table import CPU, ProviderSpec, find_provider
-from hazgate.variants import variant_for
 from hazgate_export.triton.options import Options
 
 DECIDES = "hazgate"

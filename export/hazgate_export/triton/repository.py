@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 from hazgate.errors import IntegrityError
 from hazgate_export.assemble import partial_directory, sync, write_json
 from hazgate_export.progress import track

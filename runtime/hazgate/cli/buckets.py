@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hazgate.buckets import plan_buckets
+from hazgate.engine.buckets import plan_buckets
 from hazgate.errors import InputError
 
 

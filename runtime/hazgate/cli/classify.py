@@ -17,10 +17,10 @@ from rich.text import Text
 from hazgate.cli import options
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
-from hazgate.policy import Policy
-from hazgate.reading import LongTexts, Reading
-from hazgate.taxonomy import load_taxonomy
-from hazgate.verdict import Verdict
+from hazgate.judging.policy import Policy
+from hazgate.judging.taxonomy import load_taxonomy
+from hazgate.judging.verdict import Verdict
+from hazgate.text.reading import LongTexts, Reading
 
 # Rows that are read, planned and answered together: bounds memory, keeps output flowing.
 _CHUNK_ROWS = 256

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hazgate.cli import options
-from hazgate.policy import Policy
-from hazgate.reading import LongTexts
+from hazgate.judging.policy import Policy
+from hazgate.text.reading import LongTexts
 
 if TYPE_CHECKING:
     from hazgate.corpus.run import Summary

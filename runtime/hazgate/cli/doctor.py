@@ -10,16 +10,16 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from hazgate.buckets import Bucket, default_buckets, parse_bucket
-from hazgate.bundle import Bundle
-from hazgate.decode import encode
+from hazgate.bundle.bundle import Bundle
 from hazgate.doctor import Diagnosis, diagnose
-from hazgate.engine import Engine, Shapes
+from hazgate.documents.decode import encode
+from hazgate.engine.buckets import Bucket, default_buckets, parse_bucket
+from hazgate.engine.engine import Engine, Shapes
+from hazgate.engine.providers.choose import choose_placement
+from hazgate.engine.session import default_threads, ort_host
+from hazgate.engine.static_shapes import OpenedBucket
+from hazgate.engine.variants import variant_for
 from hazgate.errors import InputError
-from hazgate.providers.choose import choose_placement
-from hazgate.session import default_threads, ort_host
-from hazgate.static_shapes import OpenedBucket
-from hazgate.variants import variant_for
 
 _PATH = click.Path(path_type=Path)
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}

@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from hazgate.engine.session import default_threads
 from hazgate.errors import InputError
 from hazgate.gate import Gate
-from hazgate.session import default_threads
 
 _LIBRARIES = ("sklearn", "scipy", "matplotlib", "jinja2")
 _PATH = click.Path(path_type=Path)
@@ -90,10 +90,10 @@ def evaluate(
     if len(set(variants)) < len(variants):
         raise click.UsageError("--variant is given twice with the same name")
     try:
+        from hazgate.documents.files import json_bytes, write_atomically
         from hazgate.evaluation import run
         from hazgate.evaluation.page import render
         from hazgate.evaluation.rows import read_labelled
-        from hazgate.files import json_bytes, write_atomically
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in _LIBRARIES:

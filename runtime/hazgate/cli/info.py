@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hazgate.bundle import Bundle
-from hazgate.decode import encode
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import AUTO, Manifest
+from hazgate.documents.decode import encode
+from hazgate.engine.kernels import has_fast_kernels, instruction_set
+from hazgate.engine.session import measure_int8_speedup
+from hazgate.engine.variants import choose_variant
 from hazgate.errors import ProviderError
-from hazgate.kernels import has_fast_kernels, instruction_set
-from hazgate.manifest import AUTO, Manifest
-from hazgate.session import measure_int8_speedup
-from hazgate.variants import choose_variant
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
 

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 
 from hazgate.cli.buckets import read_lengths
+from hazgate.documents.files import json_bytes, write_atomically
+from hazgate.engine.session import default_threads
 from hazgate.errors import InputError
-from hazgate.files import json_bytes, write_atomically
-from hazgate.session import default_threads
 
 if TYPE_CHECKING:
     from hazgate.planning.plan import Plan, Run

@@ -23,18 +23,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import hazgate
 from hazgate import errors
-from hazgate.bundle import Bundle
+from hazgate.bundle.bundle import Bundle
 from hazgate.corpus.inputs import InputFile
 from hazgate.corpus.manifest import Judge
 from hazgate.corpus.output import Output
 from hazgate.corpus.plan import Shard
 from hazgate.corpus.tally import Tally
 from hazgate.corpus.work import Job, do_shard
-from hazgate.decode import decode, encode
+from hazgate.documents.decode import decode, encode
 from hazgate.errors import BundleError, HazgateError, InferenceError
 from hazgate.gate import Gate
-from hazgate.policy import Policy
-from hazgate.reading import Reading
+from hazgate.judging.policy import Policy
+from hazgate.text.reading import Reading
 
 # Descriptions of shards are all that lies there; Ray takes no less.
 _OBJECT_STORE_BYTES = 80 << 20

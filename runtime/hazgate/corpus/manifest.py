@@ -9,7 +9,7 @@ from hazgate.corpus.inputs import InputFile
 from hazgate.corpus.options import Options
 from hazgate.corpus.plan import Shard
 from hazgate.corpus.preflight import BadFile
-from hazgate.decode import decode, encode
+from hazgate.documents.decode import decode, encode
 from hazgate.errors import OutputError
 
 SCHEMA_VERSION = 1

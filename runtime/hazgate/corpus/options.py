@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hazgate.reading import LongTexts
+from hazgate.text.reading import LongTexts
 
 Format = Literal["jsonl", "parquet", "text"]
 Mode = Literal["annotate", "keep", "drop"]

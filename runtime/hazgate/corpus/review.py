@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hazgate.corpus.rows import Rows
-from hazgate.verdict import Verdict
+from hazgate.judging.verdict import Verdict
 
 _RANK = "rank"
 

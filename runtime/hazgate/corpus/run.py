@@ -28,11 +28,11 @@ from hazgate.corpus.review import sample
 from hazgate.corpus.schemas import parse_schema, schema_text, verdict_schema
 from hazgate.corpus.tally import Tally, total
 from hazgate.corpus.work import Job, read_tally
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 from hazgate.errors import InputError, OutputError
 from hazgate.gate import Gate
-from hazgate.policy import Policy
-from hazgate.reading import Reading
+from hazgate.judging.policy import Policy
+from hazgate.text.reading import Reading
 
 _N_THREADS = 16
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from hazgate.corpus.options import Format, Options
 from hazgate.corpus.rows import Rows
-from hazgate.verdict import ModelIdentity, Verdict
+from hazgate.judging.verdict import ModelIdentity, Verdict
 
 # The other fields of a JSON object, as JSON: their types may differ from row to row.
 FIELDS = "fields"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hazgate.corpus.rows import DeadLetter, ErrorKind, Rows
 from hazgate.errors import InferenceError, InputError
 from hazgate.gate import Gate
-from hazgate.verdict import Verdict
+from hazgate.judging.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

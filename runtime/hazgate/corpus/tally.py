@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hazgate.corpus.rows import DeadLetter
 from hazgate.corpus.scripts import script_of
-from hazgate.verdict import Verdict
+from hazgate.judging.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,10 +19,10 @@ from hazgate.corpus.rows import DeadLetter, Rows
 from hazgate.corpus.schemas import verdict_columns
 from hazgate.corpus.scoring import score
 from hazgate.corpus.tally import Tally, tally_of
-from hazgate.decode import decode, encode
+from hazgate.documents.decode import decode, encode
 from hazgate.errors import InputError, OutputError
 from hazgate.gate import Gate
-from hazgate.verdict import Verdict
+from hazgate.judging.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.evaluation.estimates import SEED
-from hazgate.hedge import play, regret_bound, squared_losses, weights_of
+from hazgate.judging.hedge import play, regret_bound, squared_losses, weights_of
 
 # Points of a curve that are kept.
 _CURVE_POINTS = 200
@@ -23,11 +23,11 @@ class RegretPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegretFigures:
-    """The ensemble of hazgate.experts on labelled texts, in an order drawn with a fixed seed.
+    """Ensemble of `hazgate.judging.experts` on labelled texts in a random but seeded order.
 
     Losses are squared distances of P(unsafe) from the label; `mean_losses` in the order of the
     systems. `regret` is the ensemble's total loss less that of the best system and never exceeds
-    `bound`, see hazgate.hedge.
+    `bound`, see hazgate.judging.hedge.
     """
 
     mean_loss: float

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hazgate.bundle.manifest import Manifest
 from hazgate.errors import InputError
-from hazgate.manifest import Manifest
 
 # Enough to mend a file by; a file of another kind would report every line of it.
 _MAX_PROBLEMS = 20

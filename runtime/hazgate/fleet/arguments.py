@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hazgate.decode import decode
+from hazgate.documents.decode import decode
 from hazgate.errors import BundleError
 from hazgate.serving.settings import PolicyTable, ServeSettings
 

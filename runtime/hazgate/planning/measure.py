@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hazgate.classifier import Classifier
+from hazgate.engine.providers.table import CPU
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate.planning.service import costs_of, spread_factor
@@ -27,7 +28,6 @@ from hazgate.planning.times import (
     VariantTimes,
     Windows,
 )
-from hazgate.providers.table import CPU
 from hazgate.serving.async_gate import AsyncGate
 from hazgate.serving.batcher import BatchFacts
 

@@ -85,7 +85,7 @@ def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> C
 
 
 def rows_of(n_tokens: int, windows: Windows) -> list[int]:
-    """Tokens of each row that a text is read in, as `hazgate.tokenization` cuts it."""
+    """Tokens of each row that a text is read in, as `hazgate.text.tokenization` cuts it."""
     special = windows.special_tokens
     n_own = n_tokens - special
     window = windows.window_tokens - special

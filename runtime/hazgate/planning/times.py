@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hazgate.decode import decode
+from hazgate.bundle.manifest import Batching
+from hazgate.documents.decode import decode
 from hazgate.errors import InputError
-from hazgate.manifest import Batching
 
 SCHEMA_VERSION = 1
 PACKAGED = Path(__file__).parent / "times"
@@ -47,7 +47,7 @@ class VariantTimes:
     """What one variant takes.
 
     Attributes:
-        batching: which rows may share a run, see `hazgate.manifest.VariantSpec`.
+        batching: which rows may share a run, see `hazgate.bundle.manifest.VariantSpec`.
         gate: Level 1's times.
         hazards: Level 2's.
         spread: of both.
@@ -71,7 +71,7 @@ class VariantTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Windows:
-    """How texts are cut into rows, see `hazgate.manifest.TokenizerSpec`."""
+    """How texts are cut into rows, see `hazgate.bundle.manifest.TokenizerSpec`."""
 
     special_tokens: int
     window_tokens: int

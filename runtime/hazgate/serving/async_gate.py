@@ -8,10 +8,10 @@ from types import TracebackType
 
 from hazgate.errors import DeadlineExceeded, HazgateError
 from hazgate.gate import Gate
+from hazgate.judging.verdict import Verdict
 from hazgate.serving.backlog import Limits
 from hazgate.serving.batcher import Batcher, BatchFacts
-from hazgate.tokenization import as_texts
-from hazgate.verdict import Verdict
+from hazgate.text.tokenization import as_texts
 
 
 class AsyncGate:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from hazgate.conversation import parse_messages
 from hazgate.errors import InputError
+from hazgate.text.conversation import parse_messages
 
 # Fields of the request bodies of LLM APIs that hold what a user wrote.
 _ASKED = ("input", "prompt", "text", "inputs", "system", "instructions")

@@ -10,18 +10,18 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from hazgate.buckets import parse_bucket
-from hazgate.engine import Shapes
+from hazgate.engine.buckets import parse_bucket
+from hazgate.engine.engine import Shapes
+from hazgate.engine.session import default_threads
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
-from hazgate.policy import Policy
-from hazgate.reading import Reading
+from hazgate.judging.policy import Policy
 from hazgate.serving.app import create_app
 from hazgate.serving.keys import read_api_keys
 from hazgate.serving.logs import log_config
 from hazgate.serving.metrics import MULTIPROCESS_FOLDER
 from hazgate.serving.settings import ServeSettings
-from hazgate.session import default_threads
+from hazgate.text.reading import Reading
 
 # By name, for workers import it anew.
 _BOUNDED_HTTP = "hazgate.serving.bounded_http:BoundedHttp"

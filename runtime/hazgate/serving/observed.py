@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.classifier import Classifier
+from hazgate.engine.session import Session
 from hazgate.gate import Gate
-from hazgate.session import Session
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

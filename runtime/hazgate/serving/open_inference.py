@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from hazgate.errors import InputError
-from hazgate.verdict import Verdict
+from hazgate.judging.verdict import Verdict
 
 PLATFORM = "onnx_onnxv1"
 INPUT, INPUT_DATATYPE = "text", "BYTES"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hazgate.errors import HazgateError, InputError
+from hazgate.judging.verdict import Verdict
 from hazgate.serving.failures import FAILED_OPEN_HEADER
 from hazgate.serving.service import Service
 from hazgate.serving.settings import FailOpenRoute
-from hazgate.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

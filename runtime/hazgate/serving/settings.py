@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hazgate.buckets import parse_bucket
-from hazgate.decode import decode
+from hazgate.documents.decode import decode
+from hazgate.engine.buckets import parse_bucket
+from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
-from hazgate.providers.table import find_provider
 from hazgate.serving.backlog import Limits
 
 SCHEMA_VERSION = 1

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hazgate import BundleError, InputError, ModelIdentity
-from hazgate.decode import decode
+from hazgate.documents.decode import decode
 from hazgate.evaluation.report import DataFacts
 from hazgate.evaluation.scores import Scores
 from hazgate.evaluation.truth import Truth

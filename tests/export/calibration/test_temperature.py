@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import InputError
-from hazgate.scores import calibrated
+from hazgate.judging.scores import calibrated
 from hazgate_export.calibration.split import fit_half
 from hazgate_export.calibration.temperature import (
     binary_logits,

@@ -10,9 +10,9 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate.buckets import default_buckets
+from hazgate.bundle.manifest import Manifest
+from hazgate.engine.buckets import default_buckets
 from hazgate.errors import BundleError
-from hazgate.manifest import Manifest
 from hazgate_export.errors import ExportError, RecipeError
 from hazgate_export.triton import messages as own_messages
 from hazgate_export.triton.config import decides_config, level_config, to_text

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from google.protobuf import text_format
 
 from hazgate import Bundle, Classifier, Gate
+from hazgate.bundle.manifest import MANIFEST_FILE
+from hazgate.engine.kernels import kernels_library
 from hazgate.errors import BundleError, IntegrityError
-from hazgate.kernels import kernels_library
-from hazgate.manifest import MANIFEST_FILE
 from hazgate_export.__main__ import cli
 from hazgate_export.triton.config import level_config
 from hazgate_export.triton.messages import ModelConfig, messages

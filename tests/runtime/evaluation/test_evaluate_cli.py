@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from hazgate import Bundle, Gate
 from hazgate.cli import cli
-from hazgate.decode import decode
+from hazgate.documents.decode import decode
 from hazgate.evaluation.report import Report
 from tests.support.labelled import own_rows, write_rows
 from tests.support.processes import run_python

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hazgate.evaluation.regret import regret_figures
-from hazgate.hedge import weights_of
+from hazgate.judging.hedge import weights_of
 
 
 @given(data=st.data(), n=st.integers(1, 300), n_systems=st.integers(2, 4))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import InputError
-from hazgate.manifest import TokenizerSpec
 from hazgate.planning.service import costs_of, row_s, rows_of, run_s
 from hazgate.planning.times import LevelTimes, Point, ServiceTimes, Windows, parse_times
-from hazgate.tokenization import Tokenizer
+from hazgate.text.tokenization import Tokenizer
 from tests.support.planning import times_document
 from tests.support.tokenizers import write_word_tokenizer
 

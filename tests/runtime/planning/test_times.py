@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate.decode import encode
+from hazgate.documents.decode import encode
 from hazgate.errors import InputError
 from hazgate.planning.times import ServiceTimes, packaged_models, parse_times
 from tests.support.planning import times_document

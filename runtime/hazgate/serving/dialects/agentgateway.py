@@ -9,11 +9,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
-from hazgate.conversation import parse_messages
 from hazgate.errors import InputError
 from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
+from hazgate.text.conversation import parse_messages
 
 _REJECT_STATUS = 403
 

@@ -11,9 +11,9 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from hazgate.judging.verdict import Verdict
 from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
-from hazgate.verdict import Verdict
 
 
 class ClassifyRequest(BaseModel):

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hazgate import __version__
 from hazgate.errors import HazgateError, InputError
+from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
 from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.failures import failure_of
 from hazgate.serving.service import Service
-from hazgate.verdict import Verdict
 
 _HEAD_LENGTH = "inference-header-content-length"
 

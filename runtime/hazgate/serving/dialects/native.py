@@ -5,9 +5,9 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hazgate.conversation import conclude, parse_messages, texts_of
 from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
+from hazgate.text.conversation import conclude, parse_messages, texts_of
 
 
 class CheckRequest(BaseModel):

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from hazgate.errors import InputError
-from hazgate.moderation import moderation_result
+from hazgate.judging.moderation import moderation_result
+from hazgate.judging.verdict import Verdict
 from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
-from hazgate.verdict import Verdict
 
 # Of the nine hazards' probabilities, the greatest is over a ninth: a category from a third on is
 # one of at most three.

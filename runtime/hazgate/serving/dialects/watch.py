@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hazgate.errors import HazgateError, InputError
 from hazgate.serving.failures import failure_of
 from hazgate.serving.service import RequestFacts, Service
-from hazgate.watch import Watch
+from hazgate.text.watch import Watch
 
 ROUTE = "watch"
 # RFC 6455, and "try again later" as IANA lists it.

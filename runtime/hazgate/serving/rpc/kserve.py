@@ -11,11 +11,11 @@ from open_inference.grpc.service import GRPCInferenceServiceServicer
 
 from hazgate import __version__
 from hazgate.errors import HazgateError, InputError
+from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
-from hazgate.verdict import Verdict
 
 
 class OpenInference(GRPCInferenceServiceServicer):

@@ -1,0 +1,312 @@
+"""The bundle's manifest: the only contract between export and runtime.
+
+`bundle.json` is parsed strictly: unknown, missing or contradictory fields are all reported at
+once, and a schema that this version does not know is refused. `runtime/README.md` is the
+normative description of the format.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from string import Formatter
+from typing import Literal
+
+from hazgate.documents.decode import decode, encode
+from hazgate.errors import ManifestError
+from hazgate.judging.scores import Activation
+
+MANIFEST_FILE = "bundle.json"
+SCHEMA_VERSION = 1
+# What a caller asks for who leaves the variant to hazgate.
+AUTO = "auto"
+
+Batching = Literal["padded", "equal_length", "alone", "packed"]
+GraphKind = Literal["authored", "portable", "fused"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSpec:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerSpec:
+    """How text becomes `input_ids`.
+
+    `max_tokens` are what the model can read at once and was proven on. Texts are read in windows
+    of `window_tokens`, both with special tokens, which share `overlap_tokens` of the text. With
+    `close_tokens`, a text of several windows is also read in windows of so many, each half of the
+    next: what a sentence says is lost in a window a hundred words wider.
+
+    `special_tokens_in_text` says what a user's own spelling of a special token is: "text" takes
+    it apart like any other word, "token" lets it become that token.
+    """
+
+    file: str
+    max_tokens: int
+    window_tokens: int
+    overlap_tokens: int
+    close_tokens: int | None
+    pad_token_id: int
+    special_tokens_in_text: Literal["text", "token"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceSpec:
+    """Where weights came from: a name, the pinned revision, and the digest of what was read."""
+
+    id: str
+    revision: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParitySpec:
+    """How far a variant's answers lie from the adapter-applied PyTorch model's.
+
+    `max_abs_logit_diff` and `decisions_changed` are over `n_texts` texts, each run the way the
+    runtime runs this variant; `max_invariance_diff` is the most that a text's logits moved with
+    its neighbours or padding. `parity.json` in the bundle has the whole report.
+    """
+
+    n_texts: int
+    max_abs_logit_diff: float
+    max_invariance_diff: float
+    decisions_changed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantSpec:
+    """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
+
+    An `authored` graph consists of ONNX Runtime's fused CPU operators, a `portable` one of plain
+    ONNX operators that any execution provider takes, a `fused` one of hazgate-kernels' operators.
+
+    `batching` says which texts may share a run so that no score depends on another text: any,
+    `padded` to the longest; those of `equal_length`, without padding (int8 turns the last bit
+    that padding moves into a step of its own); none, each `alone` (ONNX Runtime's dynamic
+    quantisation takes one activation scale for the whole batch); or any, `packed`: the graph
+    leaves padding out itself, so a batch costs what its tokens cost.
+    """
+
+    graph: str
+    data: tuple[str, ...]
+    kind: GraphKind
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    scheme: str
+    execution_providers: tuple[str, ...]
+    batching: Batching
+    parity: ParitySpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelSpec:
+    """One classifier: its labels in the order of its logits, and its variants by name.
+
+    `activation` turns logits into probabilities: "softmax" where exactly one label holds,
+    "sigmoid" where each holds or not by itself (a multi-label head).
+    """
+
+    labels: tuple[str, ...]
+    activation: Activation = "softmax"
+    family: str
+    pooling: str
+    tokenizer: TokenizerSpec
+    base: SourceSpec
+    adapter: SourceSpec
+    variants: Mapping[str, VariantSpec]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CascadeSpec:
+    """How levels make a verdict: `hazards` is read once P(`positive_label`) ≥ `threshold`."""
+
+    gate: str
+    positive_label: str
+    threshold: float
+    threshold_source: str
+    hazards: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationSpec:
+    """How a conversation becomes one text: each turn by `turn`, joined by `separator`.
+
+    `turn` has the field {content} once, and may have {role}.
+    """
+
+    turn: str
+    separator: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that a runtime needs to know of a bundle before it opens a model.
+
+    `canaries` is the file of texts whose logits are known, see hazgate.engine.canaries.
+    """
+
+    schema_version: int
+    name: str
+    description: str
+    default_variant: str
+    levels: Mapping[str, LevelSpec]
+    cascade: CascadeSpec
+    conversation: ConversationSpec
+    files: Mapping[str, FileSpec]
+    provenance: Mapping[str, str]
+    canaries: str | None = None
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Manifest":
+        """The manifest that `text` spells.
+
+        Raises:
+            ManifestError: not JSON, another schema, or any number of wrong fields, all named.
+        """
+        try:
+            data = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{MANIFEST_FILE} is not a JSON document: {error}") from error
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise ManifestError(
+                f"{MANIFEST_FILE} has schema version {version}; this hazgate reads up to "
+                f"{SCHEMA_VERSION}. Upgrade hazgate, or export the bundle with this version."
+            )
+        problems: list[str] = []
+        manifest = decode(cls, data, problems)
+        if manifest is not None:
+            problems.extend(_contradictions(manifest))
+        if manifest is None or problems:
+            raise ManifestError(_list(f"{MANIFEST_FILE} is not a valid manifest", problems))
+        return manifest
+
+    def files_of(self, variant: str) -> set[str]:
+        """The files that serving `variant` reads; of a level without it, the tokenizer alone."""
+        files = set() if self.canaries is None else {self.canaries}
+        for level in self.levels.values():
+            files.add(level.tokenizer.file)
+            if variant in level.variants:
+                files.update((level.variants[variant].graph, *level.variants[variant].data))
+        return files
+
+    def dump(self) -> bytes:
+        """The canonical text of this manifest: same manifest, same bytes."""
+        return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _list(subject: str, problems: list[str]) -> str:
+    return f"{subject}:\n" + "\n".join(f"  - {problem}" for problem in problems)
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table: dict[str, object] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"the field {key!r} is given twice in one table")
+        table[key] = value
+    return table
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What is wrong although every field has the right type."""
+    if manifest.schema_version != SCHEMA_VERSION:
+        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {manifest.schema_version}"
+    for path, file in manifest.files.items():
+        if not is_inside(path):
+            yield f"$.files.{path}: must be a relative path inside the bundle"
+        if not _SHA256.fullmatch(file.sha256):
+            yield f"$.files.{path}.sha256: expected 64 hexadecimal digits"
+        if file.size_bytes < 0:
+            yield f"$.files.{path}.size_bytes: must not be negative, got {file.size_bytes}"
+    for name, level in manifest.levels.items():
+        yield from _level_contradictions(manifest, f"$.levels.{name}", level)
+    yield from _cascade_contradictions(manifest)
+    if manifest.canaries is not None and manifest.canaries not in manifest.files:
+        yield f"$.canaries: {manifest.canaries!r} is not in $.files"
+    if not is_turn(manifest.conversation.turn):
+        yield (
+            "$.conversation.turn: expected {content} once and no other field than {role}, "
+            f"got {manifest.conversation.turn!r}"
+        )
+
+
+def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> Iterator[str]:
+    if len(level.labels) < 2 or len(set(level.labels)) < len(level.labels):
+        yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
+    if level.tokenizer.max_tokens < 1:
+        yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
+    if not 1 <= level.tokenizer.window_tokens <= level.tokenizer.max_tokens:
+        yield (
+            f"{path}.tokenizer.window_tokens: must be from 1 to max_tokens, "
+            f"got {level.tokenizer.window_tokens}"
+        )
+    if not 0 <= level.tokenizer.overlap_tokens < level.tokenizer.window_tokens:
+        yield (
+            f"{path}.tokenizer.overlap_tokens: must be from 0 to less than window_tokens, "
+            f"got {level.tokenizer.overlap_tokens}"
+        )
+    close = level.tokenizer.close_tokens
+    if close is not None and not 0 < close < level.tokenizer.window_tokens:
+        yield (
+            f"{path}.tokenizer.close_tokens: must be positive and under window_tokens, got {close}"
+        )
+    if level.tokenizer.file not in manifest.files:
+        yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"
+    if manifest.default_variant not in level.variants:
+        yield f"{path}.variants: the default {manifest.default_variant!r} is missing"
+    if AUTO in level.variants:
+        yield f"{path}.variants: {AUTO!r} is no name of a variant, it asks for a choice"
+    for name, variant in level.variants.items():
+        for file in (variant.graph, *variant.data):
+            if file not in manifest.files:
+                yield f"{path}.variants.{name}: {file!r} is not in $.files"
+        if not variant.execution_providers:
+            yield f"{path}.variants.{name}.execution_providers: must name at least one"
+
+
+def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
+    cascade = manifest.cascade
+    gate = manifest.levels.get(cascade.gate)
+    if gate is None:
+        yield f"$.cascade.gate: no level {cascade.gate!r}"
+    elif cascade.positive_label not in gate.labels:
+        yield f"$.cascade.positive_label: {cascade.positive_label!r} is no label of the gate"
+    if cascade.hazards not in manifest.levels or cascade.hazards == cascade.gate:
+        yield f"$.cascade.hazards: expected another level, got {cascade.hazards!r}"
+    if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
+        yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
+
+
+def is_turn(template: str) -> bool:
+    """Whether `template` can spell a turn of a conversation."""
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError:
+        return False
+    return fields.count("content") == 1 and set(fields) <= {"content", "role"}
+
+
+def is_inside(path: str) -> bool:
+    """Whether `path` is a plain relative POSIX path that cannot leave the bundle."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and str(PurePosixPath(path)) == path
+        and not path.startswith("/")
+        and ".." not in parts
+        and "\\" not in path
+        and ":" not in path
+        and "\0" not in path
+        and not any("\ud800" <= character <= "\udfff" for character in path)
+        and path != MANIFEST_FILE
+    )

@@ -1,0 +1,1 @@
+"""ONNX Runtime sessions: providers, variants, compiled shapes, and the proof that they run."""

@@ -1,0 +1,370 @@
+"""The only file that knows ONNX Runtime: a graph, one execution provider, arrays in and out."""
+
+import ctypes
+import importlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.bundle.manifest import GraphKind
+from hazgate.engine.buckets import Bucket
+from hazgate.engine.int8_speed import int8_speedup
+from hazgate.engine.kernels import kernels_library
+from hazgate.engine.providers.choose import ON_CPU, Placement
+from hazgate.engine.providers.host import Host, this_host
+from hazgate.engine.providers.table import CPU, BuiltIn, PlugIn, ProviderSpec
+from hazgate.errors import BundleError, HazgateError, InferenceError, ProviderError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+# What may stay on the CPU by a provider's own design: copies, and the arithmetic of shapes.
+_SHAPE_OPS = frozenset(
+    [
+        "Memcpy",
+        "MemcpyFromHost",
+        "MemcpyToHost",
+        "Shape",
+        "Gather",
+        "Concat",
+        "Unsqueeze",
+        "Squeeze",
+        "Slice",
+        "Range",
+        "Cast",
+        "ConstantOfShape",
+    ]
+)
+# Since then ONNX Runtime says which provider owns which node.
+_ASSIGNMENT_RELEASE = (1, 24)
+
+_INPUTS = ("input_ids", "attention_mask")
+_OUTPUT = "logits"
+
+
+class Session(Protocol):
+    """What a classifier needs of an engine."""
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits of shape [batch, n_labels] for two arrays of shape [batch, sequence]."""
+        ...
+
+
+class OrtSession:
+    """An ONNX Runtime session of one graph on one execution provider. Thread-safe.
+
+    `owners` are the providers that own nodes of the graph, with how many; only asked for where the
+    provider is not the CPU.
+    """
+
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        kind: GraphKind,
+        n_labels: int,
+        threads: int,
+        placement: Placement = ON_CPU,
+        bucket: Bucket | None = None,
+        programs: Path | None = None,
+    ) -> None:
+        """Opens `graph`, whose external data lie where the graph says, beside it.
+
+        Args:
+            graph: the ONNX file.
+            kind: an authored or fused graph is run as it is written, a portable one as ONNX
+                Runtime fuses it.
+            n_labels: the width that its logits must have.
+            threads: intra-op threads of one run.
+            placement: the provider, as it is on this host.
+            bucket: the one shape that the session will take; None for any.
+            programs: where the provider keeps compiled programs of this graph and shape.
+
+        Raises:
+            ProviderError: the provider is not in this onnxruntime, or did not take the graph.
+            BundleError: the graph cannot be loaded, or has another signature; or it is fused and
+                hazgate-kernels is not here.
+        """
+        ort = _onnxruntime()
+        spec = placement.spec
+        options = session_options(ort, kind, threads)
+        if bucket is not None:
+            # A name that the graph does not have would be passed over in silence: see below.
+            options.add_free_dimension_override_by_name("batch", bucket.batch)
+            options.add_free_dimension_override_by_name("sequence", bucket.tokens)
+        try:
+            session = _create(ort, graph, options, placement, programs)
+        except HazgateError:
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            kind_of_error = BundleError if spec.name == CPU else ProviderError
+            raise kind_of_error(f"{graph.name} cannot be loaded on {spec.name}: {error}") from error
+        # Without this ONNX Runtime answers a provider's failure by a silent run on the CPU.
+        session.disable_fallback()
+        if session.get_providers()[0] != spec.name:
+            raise ProviderError(
+                f"{spec.name} was asked for, but {graph.name} runs on {session.get_providers()}"
+            )
+        _check_signature(session, graph.name, n_labels, bucket)
+        self._session = session
+        self._name = graph.name
+        self._n_labels = n_labels
+        self.owners: Mapping[str, int] = {}
+        if spec.name != CPU:
+            self.owners = _prove_ownership(ort, session, graph.name, spec, bucket)
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits of a padded batch.
+
+        Args:
+            input_ids: shape [batch, sequence].
+            attention_mask: the same shape; 1 on tokens, 0 on padding.
+
+        Returns:
+            Finite logits, shape [batch, n_labels], in the order of the labels.
+
+        Raises:
+            InferenceError: ONNX Runtime failed, or a logit is not finite.
+        """
+        shape = input_ids.shape
+        try:
+            (logits,) = self._session.run(
+                [_OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask}
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise InferenceError(f"{self._name} failed on shape {shape}: {error}") from error
+        if logits.shape != (shape[0], self._n_labels):
+            raise InferenceError(
+                f"{self._name}: expected logits of shape {(shape[0], self._n_labels)}, "
+                f"got {logits.shape}"
+            )
+        if not np.isfinite(logits).all():
+            raise InferenceError(f"{self._name} gave logits that are not finite, shape {shape}")
+        return np.asarray(logits, dtype=np.float32)
+
+
+def default_threads() -> int:
+    """The processors that this process may use: the best number for one text at a time."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def measure_int8_speedup() -> float:
+    """How many times as fast as in float32 this processor multiplies in int8; see int8_speed.
+
+    Raises:
+        ProviderError: there is no onnxruntime.
+    """
+    return int8_speedup(_onnxruntime())
+
+
+def _onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProviderError(
+            "no onnxruntime distribution is installed. Install exactly one: "
+            "`pip install hazgate[cpu]` on a CPU host, AMD's wheel on a ROCm host."
+        ) from error
+    return onnxruntime
+
+
+def session_options(
+    ort: Any,  # noqa: ANN401 - a module without type information
+    kind: GraphKind,
+    threads: int,
+) -> "onnxruntime.SessionOptions":
+    """Options of a session on a graph of that kind, whose runs take `threads` threads each.
+
+    Raises:
+        BundleError: fewer than one thread, or hazgate-kernels is needed and cannot be loaded.
+    """
+    if threads < 1:
+        raise BundleError(f"threads must be at least 1, got {threads}")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # Threads that wait for work within a run are quicker awake; between two texts they would only
+    # burn the processors of whoever asks.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Errors come back as exceptions; a library does not write to its host's terminal.
+    options.log_severity_level = 4
+    if kind == "fused":
+        library = kernels_library()
+        try:
+            options.register_custom_ops_library(str(library))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise BundleError(f"{library.name} cannot be loaded: {error}") from error
+    if kind in ("authored", "fused"):
+        # It consists of fused operators already, and beyond this level ONNX Runtime rewrites
+        # mapped weights into copies of its own: slower to open, larger, and no faster to run.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return options
+
+
+def ort_host() -> Host:
+    """This host, with what its onnxruntime says of itself.
+
+    Raises:
+        ProviderError: there is none.
+    """
+    ort = _onnxruntime()
+    return this_host(ort.__version__, tuple(ort.get_available_providers()))
+
+
+# Environment variables are the process's, and so is the registry of plug-ins.
+_CREATING = threading.Lock()
+
+
+def _create(
+    ort: Any,  # noqa: ANN401
+    graph: Path,
+    options: "onnxruntime.SessionOptions",
+    placement: Placement,
+    programs: Path | None,
+) -> "onnxruntime.InferenceSession":
+    """A session on the placement's provider, without a way out to the CPU."""
+    spec, source = placement.spec, placement.source
+    if spec.name == CPU:
+        # With a fallback it would print, and answer by the CPU.
+        return ort.InferenceSession(str(graph), options, providers=[CPU], enable_fallback=False)
+    if spec.owns_shapes:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if _release(ort) >= _ASSIGNMENT_RELEASE:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    else:
+        # Imported here, for `import hazgate` does without it.
+        import tempfile
+
+        # The first run's profile says it instead.
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="hazgate-")) / "profile")
+    given = dict(source.options)
+    if source.device_option is not None:
+        given[source.device_option] = str(placement.device_id)
+    if source.cache_option is not None and programs is not None:
+        given[source.cache_option] = str(programs)
+    with _CREATING:
+        if isinstance(source, BuiltIn):
+            # The CPU is never named here: a list with it is an invitation to use it.
+            return ort.InferenceSession(
+                str(graph), options, providers=[(spec.name, given)], enable_fallback=False
+            )
+        device = _plugged_in(ort, spec, source, placement.device_id)
+        options.add_provider_for_devices([device], given)
+        # With `providers` as well, the device would be passed over.
+        return ort.InferenceSession(str(graph), options, enable_fallback=False)
+
+
+def _plugged_in(
+    ort: Any,  # noqa: ANN401
+    spec: ProviderSpec,
+    source: PlugIn,
+    device_id: int,
+) -> Any:  # noqa: ANN401
+    """The device of a provider whose library is registered now, if it was not before.
+
+    Raises:
+        ProviderError: the library cannot be loaded, or has no such device.
+    """
+    try:
+        module = importlib.import_module(source.module)
+        for library in source.preloads:
+            ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+        # Under its own name: the name of registration is where it looks for its options.
+        ort.register_execution_provider_library(module.get_ep_name(), module.get_library_path())
+    except Exception as error:  # an import, the linker, or ONNX Runtime
+        if "already registered" not in str(error):
+            raise ProviderError(
+                f"{spec.name}: its library cannot be loaded: {error}; {source.cure}"
+            ) from error
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == spec.name]
+    if not 0 <= device_id < len(devices):
+        raise ProviderError(
+            f"{spec.name}: device {device_id} was asked for, its library finds {len(devices)}"
+        )
+    return devices[device_id]
+
+
+def _prove_ownership(
+    ort: Any,  # noqa: ANN401
+    session: Any,  # noqa: ANN401
+    name: str,
+    spec: ProviderSpec,
+    bucket: Bucket | None,
+) -> Mapping[str, int]:
+    """Which providers own how many nodes, of which the CPU's are none but those of shapes.
+
+    Raises:
+        ProviderError: the provider does not own the graph.
+    """
+    if _release(ort) >= _ASSIGNMENT_RELEASE:
+        nodes = [
+            (part.ep_name, node.op_type)
+            for part in session.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        ]
+    else:
+        nodes = _profiled(session, bucket or Bucket(1, 8))
+    foreign = sorted({op for owner, op in nodes if owner != spec.name} - _SHAPE_OPS)
+    owners = Counter(owner for owner, _ in nodes)
+    if not owners[spec.name] or foreign:
+        raise ProviderError(
+            f"{spec.name} was asked for and owns {owners[spec.name]} of {len(nodes)} nodes of "
+            f"{name}; others run {', '.join(foreign) or 'the rest'}. hazgate-export preflight says "
+            "which nodes it refuses; ask for cpu to run there on purpose"
+        )
+    return dict(owners)
+
+
+def _profiled(session: Any, bucket: Bucket) -> list[tuple[str, str]]:  # noqa: ANN401
+    """Owner and type of each node that a run of zeros takes, by ONNX Runtime's own profile."""
+    ids = np.zeros((bucket.batch, bucket.tokens), dtype=np.int64)
+    session.run([_OUTPUT], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    file = Path(session.end_profiling())
+    events = json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()
+    file.parent.rmdir()
+    return [
+        (event["args"]["provider"], event["args"]["op_name"])
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    ]
+
+
+def _release(ort: Any) -> tuple[int, ...]:  # noqa: ANN401
+    return tuple(int(part) for part in ort.__version__.split(".")[:2])
+
+
+def _check_signature(
+    session: "onnxruntime.InferenceSession", name: str, n_labels: int, bucket: Bucket | None
+) -> None:
+    inputs = {node.name: node.type for node in session.get_inputs()}
+    shapes = [list(node.shape) for node in session.get_inputs()]
+    if bucket is not None and shapes != [[bucket.batch, bucket.tokens]] * len(_INPUTS):
+        raise BundleError(
+            f"{name}: its inputs should have been fixed to {bucket}, but are {shapes}: their "
+            "dimensions must be named batch and sequence"
+        )
+    outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
+    expected = dict.fromkeys(_INPUTS, "tensor(int64)")
+    if inputs != expected:
+        raise BundleError(f"{name}: expected the inputs {expected}, got {inputs}")
+    kind, shape = outputs.get(_OUTPUT, ("", []))
+    if len(outputs) != 1 or kind != "tensor(float)" or len(shape) != 2 or shape[1] != n_labels:
+        raise BundleError(
+            f"{name}: expected one float output {_OUTPUT} [batch, {n_labels}], got {outputs}"
+        )

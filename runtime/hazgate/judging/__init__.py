@@ -1,0 +1,1 @@
+"""From logits to a verdict: scores, policies, taxonomies. Pure."""

@@ -1,0 +1,137 @@
+"""From calibrated probabilities to what a gateway does with a text. Pure: no file, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hazgate.judging.scores import check_probabilities
+
+Action = Literal["allow", "flag", "block"]
+Mode = Literal["strict", "loose"]
+Severity = Literal["safe", "controversial", "unsafe"]
+
+_STRENGTH: dict[Action, int] = {"allow": 0, "flag": 1, "block": 2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Temperature:
+    """Divisors of each level's logits before softmax, see hazgate.judging.scores.calibrated."""
+
+    gate: float = 1.0
+    hazards: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateThresholds:
+    """The calibrated P(unsafe) from which a text is `controversial`, and from which `unsafe`."""
+
+    controversial: float
+    unsafe: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HazardRule:
+    """What one hazard contributes.
+
+    `action` applies to a text that counts as unsafe and whose score of this hazard reaches
+    `threshold`. From the score `always` on, the hazard blocks whatever the gate said.
+    """
+
+    action: Action
+    threshold: float
+    always: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """Everything that one tenant's decisions depend on.
+
+    `hazards` has the hazards that the policy names; every other one follows `default`.
+    """
+
+    mode: Mode
+    temperature: Temperature
+    gate: GateThresholds
+    default: HazardRule
+    hazards: Mapping[str, HazardRule]
+
+    @property
+    def needs_all_hazards(self) -> bool:
+        """Whether the hazard level must be read for every text, open gate or not."""
+        return any(rule.always is not None for rule in self.hazards.values())
+
+    def severity(self, unsafe: float) -> Severity:
+        """How grave a text of this calibrated P(unsafe) is."""
+        if unsafe >= self.gate.unsafe:
+            return "unsafe"
+        return "controversial" if unsafe >= self.gate.controversial else "safe"
+
+    def counts_as_unsafe(self, severity: Severity) -> bool:
+        """Whether the hazards' actions apply to a text of this severity."""
+        return severity == "unsafe" or (severity == "controversial" and self.mode == "strict")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What to do with one text.
+
+    `hazards` names the hazards that asked for `action`, the highest score first. It is empty when
+    none did: the text does not count as unsafe, or the default decided.
+    """
+
+    action: Action
+    severity: Severity
+    hazards: tuple[str, ...]
+
+
+def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> Decision:
+    """The decision that follows from a text's calibrated probabilities.
+
+    Args:
+        rules: one tenant's rules, see hazgate.judging.policy.Policy.rules.
+        unsafe: calibrated P(unsafe) of the gate, in [0, 1].
+        hazards: calibrated score of each hazard, in [0, 1]; None when the level was not read,
+            which is right only for a text that does not count as unsafe, under rules that do
+            not need all hazards.
+
+    Raises:
+        InferenceError: a score is not a number in [0, 1].
+        RuntimeError: the caller left out hazards that the rules depend on.
+    """
+    check_probabilities({"P(unsafe)": unsafe})
+    severity = rules.severity(unsafe)
+    counts = rules.counts_as_unsafe(severity)
+    if hazards is None:
+        if counts or rules.needs_all_hazards:
+            raise RuntimeError(
+                "this text cannot be decided without its hazards: read the hazard level of every "
+                "text that counts as unsafe, and of every text if rules.needs_all_hazards"
+            )
+        return Decision(action="allow", severity=severity, hazards=())
+    check_probabilities(hazards)
+    missing = rules.hazards.keys() - hazards.keys()
+    if missing:
+        raise RuntimeError(
+            f"no score of {', '.join(sorted(missing))}, which the rules name: "
+            "call policy.check_labels with the labels of the hazard level when it is opened"
+        )
+    asked = _asked_for(rules, hazards, counts=counts)
+    if not asked:
+        action = rules.default.action if counts else "allow"
+        return Decision(action=action, severity=severity, hazards=())
+    strongest = max(asked.values(), key=_STRENGTH.__getitem__)
+    deciding = [hazard for hazard, action in asked.items() if action == strongest]
+    deciding.sort(key=lambda hazard: -hazards[hazard])
+    return Decision(action=strongest, severity=severity, hazards=tuple(deciding))
+
+
+def _asked_for(rules: Rules, hazards: Mapping[str, float], *, counts: bool) -> dict[str, Action]:
+    """The action of each hazard that has a say."""
+    asked: dict[str, Action] = {}
+    for hazard, score in hazards.items():
+        rule = rules.hazards.get(hazard, rules.default)
+        if rule.always is not None and score >= rule.always:
+            asked[hazard] = "block"
+        elif counts and score >= rule.threshold:
+            asked[hazard] = rule.action
+    return asked

@@ -1,0 +1,196 @@
+"""A policy: which scores allow, flag or block a text, by hazard and by tenant.
+
+A TOML file, parsed strictly: everything that is wrong with it is reported at once, by field.
+`runtime/POLICIES.md` is the normative description of the format.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hazgate.documents.decode import decode
+from hazgate.errors import InputError, PolicyError
+from hazgate.judging.decision import Action, GateThresholds, HazardRule, Mode, Rules, Temperature
+from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
+
+T = TypeVar("T", GateThresholds, HazardRule, Temperature, "_HazardTable")
+
+# Every field of a default is given, which is checked; this is what it is written over.
+_STRICTEST = HazardRule(action="block", threshold=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _TemperatureTable:
+    gate: float | None = None
+    hazards: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _GateTable:
+    controversial: float | None = None
+    unsafe: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _HazardTable:
+    action: Action | None = None
+    threshold: float | None = None
+    always: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _TenantTable:
+    """What differs for one tenant."""
+
+    mode: Mode | None = None
+    temperature: _TemperatureTable = field(default_factory=_TemperatureTable)
+    gate: _GateTable = field(default_factory=_GateTable)
+    hazards: Mapping[str, _HazardTable] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    """The types of a whole file; what they cannot say, hazgate.judging.policy_checks does."""
+
+    schema_version: int
+    name: str
+    mode: Mode
+    gate: GateThresholds
+    hazards: Mapping[str, _HazardTable]
+    temperature: Temperature = field(default_factory=Temperature)
+    tenants: Mapping[str, _TenantTable] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """One version of a deployment's rules.
+
+    `digest` is the SHA-256 of the file, byte for byte. `base` holds for whoever names no tenant;
+    `tenants` has each tenant's rules, merged and checked.
+    """
+
+    name: str
+    digest: str
+    base: Rules
+    tenants: Mapping[str, Rules]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Policy":
+        """The policy in a TOML file.
+
+        Raises:
+            PolicyError: the file cannot be read, or does not spell a policy.
+        """
+        try:
+            text = Path(path).read_bytes()
+        except OSError as error:
+            raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
+        return cls.parse(text, source=str(path))
+
+    @classmethod
+    def parse(cls, text: bytes, *, source: str = "the policy") -> "Policy":
+        """The policy that `text` spells.
+
+        Args:
+            text: the whole file.
+            source: what an error calls the file.
+
+        Raises:
+            PolicyError: not TOML in UTF-8, another schema, or any number of wrong fields, all
+                named.
+        """
+        data = _read_toml(text, source)
+        version = data.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise PolicyError(
+                f"{source} has schema version {version}; this hazgate reads up to "
+                f"{SCHEMA_VERSION}. Upgrade hazgate, or write the policy for this version."
+            )
+        problems: list[str] = []
+        file = decode(_File, data, problems)
+        problems.extend(contradictions(data))
+        if file is None or problems:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise PolicyError(f"{source} is not a valid policy:\n{listed}")
+        tenants = file.tenants or {}
+        return cls(
+            name=file.name,
+            digest=hashlib.sha256(text).hexdigest(),
+            base=_merge(file, _TenantTable()),
+            tenants={name: _merge(file, tenant) for name, tenant in tenants.items()},
+        )
+
+    def rules(self, tenant: str | None = None) -> Rules:
+        """The rules that hold for a tenant; None asks for the policy's own.
+
+        Raises:
+            InputError: the policy does not name this tenant. It never falls back to other rules:
+                a misspelt name must not loosen anything.
+        """
+        if tenant is None:
+            return self.base
+        if tenant not in self.tenants:
+            known = ", ".join(self.tenants) or "none"
+            raise InputError(
+                f"policy {self.name!r} has no tenant {tenant[:60]!r}; its tenants: {known}"
+            )
+        return self.tenants[tenant]
+
+    def check_labels(self, labels: Iterable[str]) -> None:
+        """Refuses a policy that names hazards which a bundle does not know.
+
+        Args:
+            labels: of the bundle's hazard level.
+
+        Raises:
+            PolicyError: names every such hazard, and the labels that there are.
+        """
+        known = list(labels)
+        named = [f"$.hazards.{hazard}" for hazard in self.base.hazards if hazard not in known]
+        for tenant, rules in self.tenants.items():
+            own = [hazard for hazard in rules.hazards if hazard not in self.base.hazards]
+            named += [f"$.tenants.{tenant}.hazards.{name}" for name in own if name not in known]
+        if named:
+            listed = "\n".join(f"  - {path}: no such hazard" for path in named)
+            raise PolicyError(
+                f"policy {self.name!r} does not fit this bundle:\n{listed}\n"
+                f"the bundle's hazards are {', '.join(known)}"
+            )
+
+
+def _read_toml(text: bytes, source: str) -> dict[str, Any]:
+    # Imported here: a gateway without a policy has no use for it.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        data: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
+    # Also what the parser lets through: integers of too many digits, tables nested too deep.
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"{source} is not a TOML document in UTF-8: {error}") from error
+    return data
+
+
+def _merge(file: _File, tenant: _TenantTable) -> Rules:
+    """The rules of `file` with one tenant's differences written over them."""
+    tables = dict(file.hazards)
+    for hazard, table in (tenant.hazards or {}).items():
+        tables[hazard] = _overlay(tables.get(hazard, _HazardTable()), table)
+    default = _overlay(_STRICTEST, tables.pop(DEFAULT))
+    return Rules(
+        mode=tenant.mode or file.mode,
+        temperature=_overlay(file.temperature, tenant.temperature),
+        gate=_overlay(file.gate, tenant.gate),
+        default=default,
+        hazards={hazard: _overlay(default, table) for hazard, table in tables.items()},
+    )
+
+
+def _overlay(below: T, above: _TemperatureTable | _GateTable | _HazardTable) -> T:
+    """`below` with the fields that `above` gives."""
+    given = {each.name: getattr(above, each.name) for each in fields(above)}
+    return replace(below, **{name: value for name, value in given.items() if value is not None})

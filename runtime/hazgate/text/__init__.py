@@ -1,0 +1,1 @@
+"""From a text to rows of token ids: tokenization, windows, batches, conversations."""

@@ -1,0 +1,114 @@
+"""A conversation as texts that a classifier reads: the last turn, each turn, or the whole."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hazgate.bundle.manifest import ConversationSpec
+from hazgate.errors import InputError
+from hazgate.judging.verdict import Verdict
+
+Scope = Literal["last", "each", "whole"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One turn: who speaks ("user", "assistant", …), and what."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationVerdict:
+    """What the gate says of a conversation.
+
+    `verdicts` are of the texts that were read: one a turn, or a single one. `decisive` is the
+    place of the most unsafe turn in the conversation, None where it was read as one text.
+    """
+
+    flagged: bool
+    decisive: int | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def worst(self) -> Verdict:
+        """The most unsafe of `verdicts`."""
+        return max(self.verdicts, key=lambda verdict: verdict.unsafe)
+
+
+def parse_messages(data: Iterable[object]) -> list[Message]:
+    """Messages as chat APIs spell them: objects with `role` and `content`.
+
+    `content` is a string, or a list of parts of type "text" as in OpenAI's chat completions; null
+    is an empty text (an assistant that only calls tools). Other fields are not read.
+
+    Raises:
+        InputError: an element is something else; all of them are named, none is quoted.
+    """
+    messages, problems = [], []
+    for i, item in enumerate(data):
+        message = _message(item)
+        if isinstance(message, Message):
+            messages.append(message)
+        else:
+            problems.append(f"message {i}: {message}")
+    if problems:
+        raise InputError("; ".join(problems))
+    return messages
+
+
+def texts_of(messages: Sequence[Message], scope: Scope, spec: ConversationSpec) -> list[str]:
+    """The texts to read.
+
+    Args:
+        messages: the turns, oldest first; not empty.
+        scope: "last" and "each" read turns by themselves, "whole" reads them as one text.
+        spec: how turns become one text.
+
+    Raises:
+        InputError: there is no message.
+    """
+    if not messages:
+        raise InputError("a conversation needs at least one message, got none")
+    if scope == "last":
+        return [messages[-1].content]
+    if scope == "each":
+        return [message.content for message in messages]
+    turns = (spec.turn.format(role=m.role, content=m.content) for m in messages)
+    return [spec.separator.join(turns)]
+
+
+def conclude(
+    verdicts: Sequence[Verdict], scope: Scope, messages: Sequence[Message]
+) -> ConversationVerdict:
+    """The conversation's verdict: flagged if any text of it is."""
+    worst = max(range(len(verdicts)), key=lambda i: verdicts[i].unsafe)
+    places = {"last": len(messages) - 1, "each": worst, "whole": None}
+    return ConversationVerdict(
+        flagged=any(verdict.flagged for verdict in verdicts),
+        decisive=places[scope],
+        verdicts=tuple(verdicts),
+    )
+
+
+def _message(item: object) -> Message | str:
+    """The message, or what is wrong with it."""
+    if not isinstance(item, Mapping):
+        return f"expected an object with role and content, got {type(item).__name__}"
+    role, content = item.get("role"), item.get("content", "")
+    if not isinstance(role, str):
+        return f"role: expected a string, got {type(role).__name__}"
+    if content is None:
+        content = ""
+    if isinstance(content, list):
+        kinds = [part.get("type") if isinstance(part, Mapping) else None for part in content]
+        if any(kind != "text" for kind in kinds):
+            return "content: only parts of type 'text' can be read"
+        parts = [part.get("text") for part in content]
+        if not all(isinstance(part, str) for part in parts):
+            return "content: a part of type 'text' has no string `text`"
+        content = "\n".join(parts)
+    if not isinstance(content, str):
+        return f"content: expected a string or a list of parts, got {type(content).__name__}"
+    return Message(role=role, content=content)

@@ -1,0 +1,97 @@
+"""How much of a text is read, and which texts are too much."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.errors import BundleError, InputError
+from hazgate.text.tokenization import Tokens, check_text
+
+LongTexts = Literal["window", "truncate", "reject"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What becomes of texts that are longer than one window of the model.
+
+    Attributes:
+        long_texts: "window" reads them whole, in overlapping windows; "truncate" reads the first
+            window and says so in the verdict; "reject" refuses them.
+        max_text_bytes: texts that are longer in UTF-8 are refused before anything reads them:
+            tokenising is linear in a text's length.
+        max_text_tokens: texts with more tokens are refused, unless only their beginning is read.
+        window_tokens: tokens of a window, special ones included, in place of the bundle's: more
+            context at once, or shorter passages to point at. At most the bundle's max_tokens.
+    """
+
+    long_texts: LongTexts = "window"
+    max_text_bytes: int = 1 << 20
+    max_text_tokens: int = 1 << 17
+    window_tokens: int | None = None
+
+    def windows_of(self, spec: TokenizerSpec) -> TokenizerSpec:
+        """`spec` with the windows that are asked for.
+
+        Raises:
+            BundleError: the bundle was not proven on such windows.
+        """
+        if self.window_tokens is None:
+            return spec
+        if not spec.overlap_tokens < self.window_tokens <= spec.max_tokens:
+            raise BundleError(
+                f"window_tokens must be over the bundle's overlap of {spec.overlap_tokens} and at "
+                f"most its max_tokens of {spec.max_tokens}, got {self.window_tokens}"
+            )
+        return dataclasses.replace(spec, window_tokens=self.window_tokens)
+
+
+def within(spec: TokenizerSpec, max_tokens: int) -> TokenizerSpec:
+    """`spec` with windows of at most `max_tokens`, for hosts that take no longer rows."""
+    window = min(spec.window_tokens, max_tokens)
+    close = spec.close_tokens
+    return dataclasses.replace(
+        spec,
+        window_tokens=window,
+        overlap_tokens=min(spec.overlap_tokens, window // 4),
+        close_tokens=close if close is not None and close < window else None,
+    )
+
+
+def check_sizes(texts: Sequence[str], reading: Reading) -> None:
+    """Refuses texts of too many bytes.
+
+    Raises:
+        InputError: a text is too long, or no well-formed string; says which.
+    """
+    for i, text in enumerate(texts):
+        size_bytes = check_text(text, f"text {i}")
+        if size_bytes > reading.max_text_bytes:
+            raise InputError(
+                f"text {i}: {size_bytes} bytes, at most {reading.max_text_bytes} are taken; "
+                "split it, or open the gate with a larger max_text_bytes"
+            )
+
+
+def choose_windows(tokens: Sequence[Tokens], reading: Reading) -> list[Tokens]:
+    """The windows that are to be read of each text.
+
+    Raises:
+        InputError: a text has too many tokens, or more than one window where that is refused;
+            says which.
+    """
+    if reading.long_texts == "truncate":
+        return [text.first_window() for text in tokens]
+    for i, text in enumerate(tokens):
+        if text.n_total > reading.max_text_tokens:
+            raise InputError(
+                f"text {i}: {text.n_total} tokens, at most {reading.max_text_tokens} are read; "
+                "split it, or open the gate with a larger max_text_tokens"
+            )
+        if reading.long_texts == "reject" and len(text.windows) > 1:
+            raise InputError(
+                f"text {i}: {text.n_total} tokens, at most {text.windows[0].n_tokens} fit into "
+                'one window; split it, or open the gate with long_texts="window"'
+            )
+    return list(tokens)
