@@ -44,7 +44,7 @@ from hazgate.planning.measure import Host, measure_times
 from hazgate.planning.service import Costs, Floats, costs_of
 from hazgate.planning.times import ServiceTimes
 from hazgate.planning.traffic import Traffic
-from hazgate.serving.backlog import Limits
+from hazgate.serving.queue.backlog import Limits
 from hazgate.text.batching import plan_batches
 from hazgate_export.progress import track
 

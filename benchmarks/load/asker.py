@@ -106,7 +106,7 @@ def body_of(target: OverHttp, text: str) -> bytes:
 def _in_process(target: InProcess) -> tuple[Opener, Callable[[str], object]]:
     # An asker over HTTP does without.
     from hazgate import DeadlineExceeded, Gate, Overloaded
-    from hazgate.serving.async_gate import AsyncGate
+    from hazgate.serving.queue.async_gate import AsyncGate
 
     gate = Gate.open(target.bundle, variant=target.variant, threads=target.threads)
     lock = threading.Lock()

@@ -12,7 +12,7 @@ import click
 import uvicorn
 
 from hazgate import Gate
-from hazgate.serving.app import create_app
+from hazgate.serving.http.app import create_app
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
 from hazgate.text.reading import Reading
 

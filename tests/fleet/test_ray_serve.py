@@ -15,7 +15,7 @@ from hazgate.engine.session import Session
 from hazgate.errors import BundleError, InferenceError
 from hazgate.fleet.autoscaling import TOKENS
 from hazgate.fleet.ray_serve import GateReplica, app
-from hazgate.serving.backlog import Limits
+from hazgate.serving.queue.backlog import Limits
 from hazgate.serving.settings import EngineTable, ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"

@@ -18,8 +18,8 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from hazgate import Gate, InferenceError, Policy
-from hazgate.serving.app import create_app
-from hazgate.serving.keys import read_api_keys
+from hazgate.serving.http.app import create_app
+from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from hazgate import DeadlineExceeded, Gate, InputError, Overloaded
-from hazgate.serving.async_gate import AsyncGate
-from hazgate.serving.backlog import Limits
+from hazgate.serving.queue.async_gate import AsyncGate
+from hazgate.serving.queue.backlog import Limits
 from tests.support.held import held_gate
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import Overloaded
-from hazgate.serving.backlog import Backlog, Limits, Waiting
+from hazgate.serving.queue.backlog import Backlog, Limits, Waiting
 
 REQUESTS = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(1, 50), st.floats(0, 10)), max_size=40

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overloaded, Verdict
-from hazgate.serving.backlog import Limits
-from hazgate.serving.batcher import Batcher, BatchFacts
+from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.batcher import Batcher, BatchFacts
 from tests.support.held import Held, held_gate
 
 MARKER = "unrepeatable"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import InputError
-from hazgate.serving.bodies import texts_of_request, texts_of_response
+from hazgate.serving.http.bodies import texts_of_request, texts_of_response
 
 CALLS = {"tool_calls": [{"function": {"name": "f", "arguments": "b"}}]}
 JSON_VALUES = st.recursive(

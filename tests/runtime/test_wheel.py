@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
         names = set(archive.namelist())
     sources = ROOT / "runtime" / "hazgate"
     templates = sources / "evaluation" / "templates"
-    page = sources / "serving" / "playground.html"
+    page = sources / "serving" / "http" / "playground.html"
     tables = [*sources.glob("judging/taxonomies/*.json"), *sources.glob("planning/times/*.json")]
     data = [*tables, *templates.iterdir(), page]
     package = {

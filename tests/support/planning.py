@@ -8,7 +8,7 @@ from hazgate.documents.decode import encode
 from hazgate.planning.service import Costs, Floats
 from hazgate.planning.times import Spread
 from hazgate.planning.traffic import Traffic, poisson
-from hazgate.serving.backlog import Limits
+from hazgate.serving.queue.backlog import Limits
 
 NO_SPREAD = Spread(p5=1.0, p95=1.0, p99=1.0)
 # One text a run, and room for all: the queue of the textbooks.

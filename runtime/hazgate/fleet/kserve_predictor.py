@@ -26,10 +26,10 @@ from prometheus_client import REGISTRY
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate.fleet.opening import open_named
 from hazgate.serving import open_inference as oip
-from hazgate.serving.counted import counted_service
-from hazgate.serving.edge import Edge
 from hazgate.serving.failures import failure_of
-from hazgate.serving.keys import bearer_digest, read_api_keys
+from hazgate.serving.http.edge import Edge
+from hazgate.serving.http.keys import bearer_digest, read_api_keys
+from hazgate.serving.metered import counted_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service

@@ -15,9 +15,9 @@ from hazgate.errors import InferenceError
 from hazgate.fleet.arguments import Arguments, Autoscaling, replica_settings
 from hazgate.fleet.autoscaling import TOKENS, TokenLoad
 from hazgate.fleet.opening import open_named
-from hazgate.serving.app import create_served
 from hazgate.serving.failures import RETRY_AFTER_S
-from hazgate.serving.keys import read_api_keys
+from hazgate.serving.http.app import create_served
+from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.settings import ServeSettings
 
 NAME = "gate"

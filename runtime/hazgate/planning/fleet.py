@@ -1,6 +1,6 @@
 """A discrete-event simulation of engines behind a router, with the queue that they really have.
 
-What is simulated: each worker queues requests in a `hazgate.serving.backlog.Backlog`, refuses what
+Each simulated worker queues requests in `hazgate.serving.queue.backlog.Backlog`, refuses what
 its `Pace` does not expect to answer in time, fails, starts again and is rolled out. What is not:
 the network, the router's own time, and news of other workers that comes late, but for failures.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from hazgate.errors import InputError, Overloaded
 from hazgate.planning.service import Floats, spread_factor
 from hazgate.planning.traffic import Traffic
-from hazgate.serving.backlog import Backlog, Limits, Waiting
-from hazgate.serving.pace import Pace
+from hazgate.serving.queue.backlog import Backlog, Limits, Waiting
+from hazgate.serving.queue.throughput import Pace
 
 Routing = Literal["random", "two-choices", "least-outstanding"]
 Process = Generator[simpy.Event, None, None]

@@ -28,8 +28,8 @@ from hazgate.planning.times import (
     VariantTimes,
     Windows,
 )
-from hazgate.serving.async_gate import AsyncGate
-from hazgate.serving.batcher import BatchFacts
+from hazgate.serving.queue.async_gate import AsyncGate
+from hazgate.serving.queue.batcher import BatchFacts
 
 _LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _ROUNDS = 4

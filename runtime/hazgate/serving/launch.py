@@ -16,15 +16,15 @@ from hazgate.engine.session import default_threads
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
-from hazgate.serving.app import create_app
-from hazgate.serving.keys import read_api_keys
+from hazgate.serving.http.app import create_app
+from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.logs import log_config
 from hazgate.serving.metrics import MULTIPROCESS_FOLDER
 from hazgate.serving.settings import ServeSettings
 from hazgate.text.reading import Reading
 
 # By name, for workers import it anew.
-_BOUNDED_HTTP = "hazgate.serving.bounded_http:BoundedHttp"
+_BOUNDED_HTTP = "hazgate.serving.http.bounded_http:BoundedHttp"
 _KEEP_ALIVE_S = 75
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from hazgate.serving.batcher import BatchFacts
-from hazgate.serving.observed import RunFacts
+from hazgate.serving.queue.batcher import BatchFacts
+from hazgate.serving.queue.timed_session import RunFacts
 from hazgate.serving.service import RequestFacts
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError, InferenceError, InputError
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.async_gate import AsyncGate
+from hazgate.serving.queue.async_gate import AsyncGate
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
 
 # Read once before the server is ready: the first run of a shape allocates what others find, and the

@@ -10,7 +10,7 @@ from hazgate.documents.decode import decode
 from hazgate.engine.buckets import parse_bucket
 from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
-from hazgate.serving.backlog import Limits
+from hazgate.serving.queue.backlog import Limits
 
 SCHEMA_VERSION = 1
 

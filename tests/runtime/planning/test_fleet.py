@@ -13,7 +13,7 @@ from hazgate.planning.queueing import guess_workers, late_share, mean_wait_s
 from hazgate.planning.service import Costs, spread_factor
 from hazgate.planning.times import Spread
 from hazgate.planning.traffic import Bursts, Traffic, in_bursts, make_traffic, poisson
-from hazgate.serving.backlog import Limits
+from hazgate.serving.queue.backlog import Limits
 from tests.support.planning import NO_SPREAD, ONE_BY_ONE, costs, traffic
 
 MEAN_S = 0.01

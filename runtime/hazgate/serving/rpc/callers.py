@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import grpc.aio
 
-from hazgate.serving.keys import bearer_digest, is_known
+from hazgate.serving.http.keys import bearer_digest, is_known
 
 _OPEN = (
     "/grpc.health.v1.Health/",

@@ -21,10 +21,10 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.rpc.status_pb2 import Status
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.bodies import texts_asked
+from hazgate.serving.blocking import rule
+from hazgate.serving.http.bodies import texts_asked
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
-from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
 _PARTIAL = "x-envoy-auth-partial-body"

@@ -30,10 +30,10 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProces
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.bodies import texts_of_request, texts_of_response
+from hazgate.serving.blocking import rule
+from hazgate.serving.http.bodies import texts_of_request, texts_of_response
 from hazgate.serving.rpc.callers import caller_of
 from hazgate.serving.rpc.failures import status_of
-from hazgate.serving.ruling import rule
 from hazgate.serving.service import Service
 
 _METADATA = "hazgate"

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from hazgate.gate import Gate
-from hazgate.serving.async_gate import AsyncGate
 from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
-from hazgate.serving.observed import observed
+from hazgate.serving.queue.async_gate import AsyncGate
+from hazgate.serving.queue.timed_session import observed
 from hazgate.serving.service import RequestFacts, Service
 from hazgate.serving.settings import ServeSettings
 

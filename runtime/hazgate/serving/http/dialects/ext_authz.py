@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from hazgate.errors import InputError
-from hazgate.serving.bodies import texts_asked
-from hazgate.serving.ruling import rule
+from hazgate.serving.blocking import rule
+from hazgate.serving.http.bodies import texts_asked
 from hazgate.serving.service import Service
 
 PREFIX = "/ext_authz"

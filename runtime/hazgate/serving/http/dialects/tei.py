@@ -15,9 +15,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 
 from hazgate.errors import DeadlineExceeded, HazgateError, InputError, Overloaded
-from hazgate.serving.dialects.classify import LabelScore, label_scores
-from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.failures import RETRY_AFTER_S
+from hazgate.serving.http.dialects.classify import LabelScore, label_scores
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
 

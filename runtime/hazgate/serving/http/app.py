@@ -18,8 +18,8 @@ from starlette.types import ASGIApp
 from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate.serving.counted import counted_service
-from hazgate.serving.dialects import (
+from hazgate.serving.failures import failure_of
+from hazgate.serving.http.dialects import (
     agentgateway,
     classify,
     ext_authz,
@@ -30,10 +30,10 @@ from hazgate.serving.dialects import (
     tei,
     watch,
 )
-from hazgate.serving.edge import Edge
-from hazgate.serving.failures import failure_of
+from hazgate.serving.http.edge import Edge
+from hazgate.serving.metered import counted_service
 from hazgate.serving.metrics import Metrics
-from hazgate.serving.observed import observed
+from hazgate.serving.queue.timed_session import observed
 from hazgate.serving.service import CANARIES, Service
 from hazgate.serving.settings import ServeSettings
 
@@ -161,7 +161,7 @@ async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics
 
 
 def _add_playground(app: FastAPI) -> None:
-    page = (files("hazgate.serving") / "playground.html").read_bytes()
+    page = (files("hazgate.serving.http") / "playground.html").read_bytes()
     # It asks this server and nobody else.
     policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hazgate.errors import InputError
 from hazgate.judging.moderation import moderation_result
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.dialects.refusals import REFUSALS
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
 # Of the nine hazards' probabilities, the greatest is over a ninth: a category from a third on is

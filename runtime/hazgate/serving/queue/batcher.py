@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate, Question
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.backlog import Backlog, Limits, Waiting
-from hazgate.serving.pace import Pace
+from hazgate.serving.queue.backlog import Backlog, Limits, Waiting
+from hazgate.serving.queue.throughput import Pace
 
 _LOG = logging.getLogger("hazgate.serving")
 

@@ -16,8 +16,8 @@ from hazgate import __version__
 from hazgate.errors import HazgateError, InputError
 from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
-from hazgate.serving.dialects.refusals import REFUSALS
 from hazgate.serving.failures import failure_of
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
 _HEAD_LENGTH = "inference-header-content-length"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate.serving.pace import Pace, Ratio
+from hazgate.serving.queue.throughput import Pace, Ratio
 
 PIECES = st.lists(st.tuples(st.floats(0.001, 10), st.integers(1, 10_000)), min_size=1, max_size=30)
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from hazgate.serving.dialects.refusals import REFUSALS
-from hazgate.serving.ruling import rule
+from hazgate.serving.blocking import rule
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
 

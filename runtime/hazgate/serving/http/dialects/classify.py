@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.dialects.refusals import REFUSALS
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
 

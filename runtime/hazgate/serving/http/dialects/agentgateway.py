@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.errors import InputError
-from hazgate.serving.dialects.refusals import REFUSALS
-from hazgate.serving.ruling import rule
+from hazgate.serving.blocking import rule
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 from hazgate.text.conversation import parse_messages
 

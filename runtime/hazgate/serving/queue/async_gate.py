@@ -9,8 +9,8 @@ from types import TracebackType
 from hazgate.errors import DeadlineExceeded, HazgateError
 from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.backlog import Limits
-from hazgate.serving.batcher import Batcher, BatchFacts
+from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.batcher import Batcher, BatchFacts
 from hazgate.text.tokenization import as_texts
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hazgate.serving.dialects.refusals import REFUSALS
+from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 from hazgate.text.conversation import conclude, parse_messages, texts_of
 

@@ -1,0 +1,1 @@
+"""HTTP: the ASGI application, its edge, and a dialect for each gateway."""
