@@ -13,7 +13,7 @@ BUNDLE ?= build/$(MODEL)
 PROVIDERS ?= migraphx
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
-PAGES  := README.md benchmarks/README.md runtime/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
+PAGES  := README.md benchmarks/README.md runtime/evaluation/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
     runtime/kernels/FAST.md runtime/growing/plan.md runtime/growing/corpus.md
 
 help:  ## list the targets

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from hazgate_evaluation.plots import STYLES, style
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.markdown import table
 from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
-from hazgate.evaluation.plots import STYLES, style
 from hazgate.planning.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
 from hazgate.planning.search import find_workers, percentile_ms
 from hazgate.planning.service import Costs, costs_of

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import click
 import numpy as np
 import psutil
+from hazgate_evaluation.plots import STYLES, style
 from matplotlib.figure import Figure
 
 from benchmarks.errors import BenchmarkError
@@ -31,7 +32,6 @@ from benchmarks.server import serving
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate.evaluation.plots import STYLES, style
 from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
 

@@ -15,6 +15,18 @@ from pathlib import Path
 
 import click
 import numpy as np
+from hazgate_evaluation.calibration.command import write_policy
+from hazgate_evaluation.calibration.report import CalibrationReport, markdown
+from hazgate_evaluation.calibration.split import fit_half
+from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.estimates import Estimate, Resampling
+from hazgate_evaluation.level1 import FlagFigures, flag_figures
+from hazgate_evaluation.plots import STYLES, streams_figure, style
+from hazgate_evaluation.report import DataFacts
+from hazgate_evaluation.rows import Dataset, LabelNames, read_labelled
+from hazgate_evaluation.scores import score
+from hazgate_evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
+from hazgate_evaluation.truth import Truth, truth_of
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -26,18 +38,6 @@ from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
 from hazgate import Gate, HazgateError, Policy
 from hazgate.documents.files import write_atomically
 from hazgate.engine.session import default_threads
-from hazgate.evaluation.estimates import Estimate, Resampling
-from hazgate.evaluation.level1 import FlagFigures, flag_figures
-from hazgate.evaluation.plots import STYLES, streams_figure, style
-from hazgate.evaluation.report import DataFacts
-from hazgate.evaluation.rows import Dataset, LabelNames, read_labelled
-from hazgate.evaluation.scores import score
-from hazgate.evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
-from hazgate.evaluation.truth import Truth, truth_of
-from hazgate_export.calibration.command import write_policy
-from hazgate_export.calibration.report import CalibrationReport, markdown
-from hazgate_export.calibration.split import fit_half
-from hazgate_export.calibration.thresholds import Target
 from hazgate_export.errors import ExportError
 from hazgate_export.finetune.data import read_rows, select, split
 from hazgate_export.progress import counted

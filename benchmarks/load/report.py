@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hazgate_evaluation.plots import STYLES, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -16,7 +17,6 @@ from benchmarks.load.results import (
     peak_goodput,
 )
 from benchmarks.markdown import table
-from hazgate.evaluation.plots import STYLES, style
 
 _LIGHT, _BUSY = LOADS[0], LOADS[2]
 _WAYS = {"embedded": "AsyncGate, embedded", "http": "hazgate serve, over HTTP"}

@@ -233,8 +233,8 @@ def calibrate(
         raise click.UsageError("give either --target-fpr or --target-recall")
     if out.suffix != ".toml":
         raise click.UsageError("--out must end in .toml; .json and .png are written beside it")
-    from hazgate_export.calibration.command import write_policy
-    from hazgate_export.calibration.thresholds import Target
+    from hazgate_evaluation.calibration.command import write_policy
+    from hazgate_evaluation.calibration.thresholds import Target
 
     if target_recall is not None:
         target = Target(kind="recall", value=target_recall)

@@ -82,7 +82,7 @@ def test_missing_results_are_an_error_and_leave_the_file_alone(tmp_path: Path) -
     [
         "README.md",
         "benchmarks/README.md",
-        "runtime/THRESHOLDS.md",
+        "runtime/evaluation/THRESHOLDS.md",
         "runtime/SERVING.md",
         "runtime/AMD.md",
         "runtime/growing/plan.md",

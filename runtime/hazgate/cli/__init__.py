@@ -4,13 +4,13 @@ import sys
 from typing import Any
 
 import click
+from hazgate_evaluation.cli.evaluate import evaluate
 
 from hazgate import __version__
 from hazgate.cli.buckets import buckets
 from hazgate.cli.classify import classify
 from hazgate.cli.corpus import corpus
 from hazgate.cli.doctor import doctor, warm
-from hazgate.cli.evaluate import evaluate
 from hazgate.cli.info import info, verify_files
 from hazgate.cli.kserve import kserve
 from hazgate.cli.plan import plan

@@ -1,0 +1,57 @@
+"""What `hazgate-export calibrate` does: open, read, fit, write."""
+
+from pathlib import Path
+
+from hazgate.documents.files import json_bytes, write_atomically
+from hazgate.engine.session import default_threads
+from hazgate.errors import InputError
+from hazgate.gate import Gate
+from hazgate_evaluation.calibration.plot import draw_reliability
+from hazgate_evaluation.calibration.policy_file import policy_text
+from hazgate_evaluation.calibration.report import markdown
+from hazgate_evaluation.calibration.run import calibrate, check_gate_labels, check_hazard_head
+from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.report import DataFacts
+from hazgate_evaluation.rows import LabelNames, read_labelled
+from hazgate_evaluation.scores import score
+from hazgate_evaluation.truth import check_both_classes, truth_of
+from hazgate_export.progress import counted
+
+
+def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: str | None) -> str:
+    """Writes the policy `out`, with its figures beside it as .json and .png.
+
+    Returns:
+        The figures as Markdown tables.
+
+    Raises:
+        BundleError: the bundle or the variant cannot be served.
+        InputError: the rows cannot be read or are too few, or the target cannot be reached.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out.parent} cannot be a folder: {error.strerror}") from error
+    gate = Gate.open(bundle, variant=variant, workers=default_threads())
+    names = LabelNames.of(gate.bundle.manifest)
+    check_gate_labels(names.level1, names.positive)
+    check_hazard_head(gate.hazards.spec.activation)
+    dataset = read_labelled(data, names)
+    truth = truth_of(dataset.rows, names)
+    check_both_classes(truth)
+    with counted(len(dataset.rows), f"score {gate.model.bundle} {gate.model.variant}") as advance:
+        texts = [row.text for row in dataset.rows]
+        scores = score(gate, texts, truth.has_hazard, advance)
+    found = calibrate(
+        truth,
+        scores,
+        names.level2,
+        target,
+        data=DataFacts.of(dataset, truth),
+        model=gate.model,
+    )
+    # The policy last: whoever finds it finds its figures.
+    write_atomically(out.with_suffix(".png"), draw_reliability(found.gate, found.hazards))
+    write_atomically(out.with_suffix(".json"), json_bytes(found.report))
+    write_atomically(out, policy_text(found.report).encode())
+    return markdown(found.report)

@@ -1,0 +1,57 @@
+"""Reliability before and after, both levels in one figure."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hazgate_evaluation.plots import STYLES, finish_reliability, reliability_line, style
+from hazgate_evaluation.reliability import expected_calibration_error, reliability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves:
+    """One level on the rows that were not fitted on, shape [n] each.
+
+    `hits` says what came true; the others are what was promised, `isotonic` by isotonic
+    regression, for comparison.
+    """
+
+    hits: NDArray[np.bool_]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    isotonic: NDArray[np.float64] | None
+
+
+def draw_reliability(gate: Curves, hazards: Curves | None) -> bytes:
+    """A PNG of one panel a level."""
+    with style():
+        figure = Figure(figsize=(9.6, 4.4), dpi=150, layout="constrained")
+        n_panels = 2 if hazards else 1
+        left = figure.add_subplot(1, n_panels, 1)
+        _panel(left, gate)
+        finish_reliability(left, "Level 1: P(unsafe)", "share unsafe")
+        if hazards:
+            right = figure.add_subplot(1, n_panels, n_panels)
+            _panel(right, hazards)
+            finish_reliability(right, "Level 2: highest probability", "share right")
+        stream = io.BytesIO()
+        # Without a version in it, the same figures give the same bytes.
+        figure.savefig(stream, format="png", metadata={"Software": None})
+        return stream.getvalue()
+
+
+def _panel(axes: Axes, curves: Curves) -> None:
+    lines = (
+        ("before", curves.before),
+        ("after temperature", curves.after),
+        ("isotonic, for comparison", curves.isotonic),
+    )
+    for (name, confidence), (colour, marker) in zip(lines, STYLES, strict=False):
+        if confidence is not None:
+            error = expected_calibration_error(confidence, curves.hits)
+            bins = reliability(confidence, curves.hits)
+            reliability_line(axes, bins, f"{name}, ECE {error:.3f}", colour, marker)

@@ -1,0 +1,129 @@
+"""Operating points: chosen on the rows that are fitted on, measured on the others."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.errors import InputError
+from hazgate.judging.scores import calibrated
+from hazgate_evaluation.calibration.levels import Level
+from hazgate_evaluation.calibration.report import HazardPoint, LevelCalibration, OperatingPoint
+from hazgate_evaluation.calibration.thresholds import (
+    Candidates,
+    Target,
+    candidates,
+    choose_threshold,
+)
+from hazgate_evaluation.level1 import flag_figures
+
+# Of fewer rows in a half, nothing is fitted.
+MIN_ROWS = 30
+
+
+def choose_pair(
+    gate: Level, probabilities: NDArray[np.float64], target: Target
+) -> tuple[OperatingPoint, OperatingPoint]:
+    """The policy's `unsafe` and `controversial`.
+
+    Args:
+        gate: Level 1 on the rows that count for it.
+        probabilities: their calibrated P(unsafe), shape [n].
+        target: what `unsafe` must keep; `controversial` is the lowest threshold of at most twice
+            the false-positive rate.
+
+    Raises:
+        InputError: the target cannot be reached; says which is the nearest.
+    """
+    positive = gate.labels == 1
+    found = candidates(positive[gate.fit], probabilities[gate.fit])
+    unsafe = choose_threshold(found, target)
+    rate = target.value if target.kind == "fpr" else _rate_at(found, unsafe)
+    # On rows where the target costs no false positive, twice nothing would not be more cautious.
+    cautious = Target(kind="fpr", value=round(max(2 * rate, 2 / found.n_negative), 4))
+    controversial = min(unsafe, choose_threshold(found, cautious)) if cautious.value < 1 else unsafe
+    return (
+        _measure(gate, probabilities, positive, target, unsafe),
+        _measure(gate, probabilities, positive, cautious, controversial),
+    )
+
+
+def _rate_at(found: Candidates, threshold: float) -> float:
+    """The false-positive rate at a chosen threshold, rounding aside."""
+    i = int(np.abs(found.thresholds - threshold).argmin())
+    return float(found.false_positive_rate[i])
+
+
+def hazard_points(
+    level: Level, found: LevelCalibration, labels: tuple[str, ...], target: Target
+) -> tuple[HazardPoint, ...]:
+    """The threshold of each hazard against the rest that keeps the target.
+
+    Args:
+        level: Level 2 on the rows whose hazard is known.
+        found: its temperature.
+        labels: the hazards.
+        target: what each threshold must keep among those rows.
+    """
+    probabilities = calibrated(level.logits, found.temperature)
+    points = []
+    for i, label in enumerate(labels):
+        positive = level.labels == i
+        n_fit, n_test = int((positive & level.fit).sum()), int((positive & ~level.fit).sum())
+        if min(n_fit, n_test) < MIN_ROWS:
+            point = _no_point(target, f"fewer than {MIN_ROWS} rows in a half")
+        else:
+            point = point_or_problem(level, probabilities[:, i], positive, target)
+        points.append(HazardPoint(hazard=label, n_fit=n_fit, n_test=n_test, point=point))
+    return tuple(points)
+
+
+def point_or_problem(
+    level: Level, probabilities: NDArray[np.float64], positive: NDArray[np.bool_], target: Target
+) -> OperatingPoint:
+    """The point that keeps a target, or why there is none.
+
+    Args:
+        level: which rows are fitted on.
+        probabilities: a score for each row, shape [n].
+        positive: which rows should be flagged, shape [n].
+        target: what the threshold must keep.
+    """
+    try:
+        threshold = choose_threshold(
+            candidates(positive[level.fit], probabilities[level.fit]), target
+        )
+    except InputError as error:
+        return _no_point(target, str(error))
+    return _measure(level, probabilities, positive, target, threshold)
+
+
+def _measure(
+    level: Level,
+    probabilities: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    target: Target,
+    threshold: float,
+) -> OperatingPoint:
+    """What a threshold gives on the rows that were not fitted on."""
+    test = ~level.fit
+    figures = flag_figures(
+        positive[test], probabilities[test] >= threshold, level.test_resampling()
+    )
+    return OperatingPoint(
+        target=target,
+        threshold=threshold,
+        false_positive_rate=figures.false_positive_rate,
+        recall=figures.recall,
+        precision=figures.precision,
+        problem=None,
+    )
+
+
+def _no_point(target: Target, problem: str) -> OperatingPoint:
+    return OperatingPoint(
+        target=target,
+        threshold=None,
+        false_positive_rate=None,
+        recall=None,
+        precision=None,
+        problem=problem,
+    )

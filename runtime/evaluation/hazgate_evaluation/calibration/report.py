@@ -1,0 +1,126 @@
+"""What a calibration found, as data and as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.estimates import Estimate
+from hazgate_evaluation.report import DataFacts
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelCalibration:
+    """One level: its temperature, fitted on one half, and what it changes on the other.
+
+    `ece_isotonic` is what isotonic regression on the first half reaches, for comparison only;
+    None for a level of more than two labels. `nll` is in nats a row.
+    """
+
+    temperature: float
+    n_fit: int
+    n_test: int
+    ece_before: Estimate | None
+    ece_after: Estimate | None
+    ece_isotonic: Estimate | None
+    nll_before: float
+    nll_after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatingPoint:
+    """A threshold on calibrated probabilities, chosen on the first half for a target.
+
+    The figures are those of the other half; `problem` says why there is no threshold.
+    """
+
+    target: Target
+    threshold: float | None
+    false_positive_rate: Estimate | None
+    recall: Estimate | None
+    precision: Estimate | None
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HazardPoint:
+    """One hazard against the rest, on rows whose hazard is known."""
+
+    hazard: str
+    n_fit: int
+    n_test: int
+    point: OperatingPoint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationReport:
+    """Everything that a calibration found.
+
+    `unsafe` and `controversial` are the points that the policy has. `hazards` is None, and so is
+    their level's calibration, where too few rows name a hazard.
+    """
+
+    schema_version: int
+    created: str
+    policy: str
+    bundle: str
+    digest: str
+    variant: str
+    data: DataFacts
+    gate: LevelCalibration
+    hazard_level: LevelCalibration | None
+    unsafe: OperatingPoint
+    controversial: OperatingPoint
+    table: tuple[OperatingPoint, ...]
+    hazards: tuple[HazardPoint, ...]
+
+
+def markdown(report: CalibrationReport) -> str:
+    """The report's tables, for a terminal or a README."""
+    lines = [
+        f"`{report.bundle}` {report.variant}, temperatures fitted on one half of the groups of "
+        f"{report.data.name}, all figures of the other half [95 % interval].",
+        "",
+        "| level | texts fitted on | texts measured on | temperature | ECE before | ECE after "
+        "| NLL before | NLL after |",
+        "|---|---|---|---|---|---|---|---|",
+        _level_line("Level 1", report.gate),
+    ]
+    if report.hazard_level:
+        lines.append(_level_line("Level 2", report.hazard_level))
+    lines += ["", *_points("target", [(str(point.target), point) for point in report.table])]
+    chosen = [
+        (f"`{name}`: {point.target}", point)
+        for name, point in (("unsafe", report.unsafe), ("controversial", report.controversial))
+    ]
+    lines += ["", *_points("chosen for the policy", chosen)]
+    if report.hazards:
+        target = report.hazards[0].point.target
+        points = [(each.hazard, each.point) for each in report.hazards]
+        lines += ["", *_points(f"hazard against the rest, {target}", points)]
+    return "\n".join(lines)
+
+
+def _level_line(name: str, level: LevelCalibration) -> str:
+    return (
+        f"| {name} | {level.n_fit} | {level.n_test} | {level.temperature:g} | "
+        f"{_estimate(level.ece_before)} | {_estimate(level.ece_after)} | "
+        f"{level.nll_before:.4f} | {level.nll_after:.4f} |"
+    )
+
+
+def _points(title: str, points: Sequence[tuple[str, OperatingPoint]]) -> list[str]:
+    lines = [
+        f"| {title} | threshold | false-positive rate | recall | precision |",
+        "|---|---|---|---|---|",
+    ]
+    for name, point in points:
+        threshold = "–" if point.threshold is None else f"{point.threshold:.4f}"
+        figures = (point.false_positive_rate, point.recall, point.precision)
+        lines.append(f"| {name} | {threshold} | {' | '.join(map(_estimate, figures))} |")
+    return lines
+
+
+def _estimate(figure: Estimate | None) -> str:
+    return f"{figure.value:.3f} [{figure.low:.3f}–{figure.high:.3f}]" if figure else "–"

@@ -1,0 +1,142 @@
+"""From a gate's scores on labelled texts to temperatures, thresholds and a report."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.errors import BundleError, InputError
+from hazgate.judging.scores import Activation, calibrated
+from hazgate.judging.verdict import ModelIdentity
+from hazgate_evaluation.calibration.levels import Level, calibrate_level
+from hazgate_evaluation.calibration.plot import Curves
+from hazgate_evaluation.calibration.points import (
+    MIN_ROWS,
+    choose_pair,
+    hazard_points,
+    point_or_problem,
+)
+from hazgate_evaluation.calibration.report import SCHEMA_VERSION, CalibrationReport
+from hazgate_evaluation.calibration.split import fit_half
+from hazgate_evaluation.calibration.temperature import binary_logits, logits_of
+from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.report import DataFacts
+from hazgate_evaluation.scores import Scores
+from hazgate_evaluation.truth import Truth, check_both_classes
+
+_SEED = 20260
+_TABLE = (
+    *(Target(kind="fpr", value=value) for value in (0.01, 0.02, 0.05, 0.1, 0.2)),
+    *(Target(kind="recall", value=value) for value in (0.7, 0.8, 0.9, 0.95, 0.99)),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibrated:
+    """The report, and what its figure is drawn from."""
+
+    report: CalibrationReport
+    gate: Curves
+    hazards: Curves | None
+
+
+def check_gate_labels(labels: tuple[str, ...], positive: str) -> None:
+    """Refuses a gate whose probabilities P(unsafe) alone does not give.
+
+    Raises:
+        BundleError: Level 1 has not two labels, the positive one among them.
+    """
+    if len(labels) != 2 or positive not in labels:
+        raise BundleError(f"calibrate takes a Level 1 of two labels, this bundle has {labels}")
+
+
+def check_hazard_head(activation: Activation) -> None:
+    """Refuses hazards that need a temperature each.
+
+    Raises:
+        BundleError: Level 2 is multi-label.
+    """
+    if activation != "softmax":
+        raise BundleError(
+            "calibrate fits one temperature to a Level 2 of which one hazard holds; this bundle's "
+            "is multi-label: choose its hazards' thresholds from `hazgate evaluate`"
+        )
+
+
+def calibrate(
+    truth: Truth,
+    scores: Scores,
+    labels: tuple[str, ...],
+    target: Target,
+    *,
+    data: DataFacts,
+    model: ModelIdentity,
+) -> Calibrated:
+    """Fits on one half of the groups, measures on the other.
+
+    Args:
+        truth: the labels of n rows.
+        scores: what the gate said of them.
+        labels: the hazards.
+        target: what the policy's threshold `unsafe` must keep. Its `controversial` is the lowest
+            threshold of at most twice the false-positive rate.
+        data: the rows, for the report.
+        model: the gate, for the report.
+
+    Raises:
+        InputError: a half has too few rows of a class, or the target cannot be reached.
+    """
+    fit = fit_half(truth.group, _SEED)
+    _check_halves(truth, fit)
+    known, named = truth.known, truth.has_hazard
+    gate = Level(
+        name="Level 1",
+        logits=binary_logits(scores.unsafe[known]),
+        labels=truth.unsafe[known].astype(np.int64),
+        fit=fit[known],
+        group=truth.group[known],
+    )
+    gate_level, gate_curves = calibrate_level(gate)
+    probabilities = calibrated(gate.logits, gate_level.temperature)[:, 1]
+    chosen = choose_pair(gate, probabilities, target)
+    hazards = Level(
+        name="Level 2",
+        logits=logits_of(scores.hazards[named]),
+        labels=truth.hazard[named],
+        fit=fit[named],
+        group=truth.group[named],
+    )
+    enough = min(int(hazards.fit.sum()), int((~hazards.fit).sum())) >= MIN_ROWS
+    hazard_level, hazard_curves = calibrate_level(hazards) if enough else (None, None)
+    report = CalibrationReport(
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        policy=f"{model.bundle}-{target.kind}{100 * target.value:g}",
+        bundle=model.bundle,
+        digest=model.digest,
+        variant=model.variant,
+        data=data,
+        gate=gate_level,
+        hazard_level=hazard_level,
+        unsafe=chosen[0],
+        controversial=chosen[1],
+        table=tuple(
+            point_or_problem(gate, probabilities, gate.labels == 1, each) for each in _TABLE
+        ),
+        hazards=hazard_points(hazards, hazard_level, labels, target) if hazard_level else (),
+    )
+    return Calibrated(report=report, gate=gate_curves, hazards=hazard_curves)
+
+
+def _check_halves(truth: Truth, fit: NDArray[np.bool_]) -> None:
+    check_both_classes(truth)
+    for name, half in (("fitted", fit), ("measured", ~fit)):
+        counted = truth.known & half
+        n_unsafe = int((counted & truth.unsafe).sum())
+        n_safe = int(counted.sum()) - n_unsafe
+        if min(n_unsafe, n_safe) < MIN_ROWS:
+            raise InputError(
+                f"the half of the groups that is {name} on has {n_unsafe} unsafe rows and "
+                f"{n_safe} others, each must be at least {MIN_ROWS}; add rows"
+            )

@@ -1,0 +1,161 @@
+"""`hazgate evaluate`: labelled texts in, a report of how good a bundle is out."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from hazgate.engine.session import default_threads
+from hazgate.errors import InputError
+from hazgate.gate import Gate
+
+_LIBRARIES = ("sklearn", "scipy", "matplotlib", "jinja2")
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hazgate evaluate build/mini --data labelled.jsonl --report out/
+  hazgate evaluate build/mini --data labelled.jsonl --report out/ --variant fp32 --variant int8
+  hazgate evaluate build/old --data labelled.jsonl --report out/ --against build/new"""
+)
+@click.argument("bundle", type=_PATH)
+@click.option(
+    "--data",
+    type=_PATH,
+    required=True,
+    help="JSON Lines of text, level1, level2 and, optional, lang, source, group, level1_ok.",
+)
+@click.option("--report", type=_PATH, required=True, help="Folder of report.html and report.json.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    help="A variant of BUNDLE; the first is compared with each other.  [default: the bundle's]",
+)
+@click.option("--against", type=_PATH, help="Another bundle to compare with, of the same labels.")
+@click.option("--against-variant", help="Its variant.  [default: that bundle's]")
+@click.option("--texts", type=click.IntRange(min=1), help="Rows to draw.  [default: all]")
+@click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: each bundle's]")
+@click.option(
+    "--mutation-texts",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Rows to rewrite in each way; 0 leaves robustness out.",
+)
+@click.option(
+    "--stream-texts",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Long rows to feed word by word; 0 leaves growing texts out.",
+)
+@click.option("--provider", default="cpu", show_default=True, help="The execution provider.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor]"
+)
+@click.option("--include-texts", is_flag=True, help="Show the texts of the rows that are named.")
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    bundle: Path,
+    data: Path,
+    report: Path,
+    variants: tuple[str, ...],
+    against: Path | None,
+    against_variant: str | None,
+    texts: int | None,
+    threshold: float | None,
+    mutation_texts: int,
+    stream_texts: int,
+    provider: str,
+    workers: int | None,
+    include_texts: bool,
+) -> None:
+    """Judge BUNDLE by labelled texts and write report.html and report.json.
+
+    Figures have 95 % intervals, by language, source and length too. Without --include-texts the
+    report names rows by their line and holds no text.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
+    if against_variant is not None and against is None:
+        raise click.UsageError("--against-variant needs --against")
+    if len(set(variants)) < len(variants):
+        raise click.UsageError("--variant is given twice with the same name")
+    try:
+        from hazgate.documents.files import json_bytes, write_atomically
+        from hazgate_evaluation import run
+        from hazgate_evaluation.page import render
+        from hazgate_evaluation.rows import read_labelled
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in _LIBRARIES:
+            raise
+        sys.exit(f"evaluate needs {library}: pip install 'hazgate[cli,evaluate]'")
+    _make_folder(report)
+    n_workers = workers or default_threads()
+    asked = [(bundle, variant) for variant in variants or (None,)]
+    if against is not None:
+        asked.append((against, against_variant))
+    gates = [
+        Gate.open(path, variant=variant, providers=provider, workers=n_workers, threshold=threshold)
+        for path, variant in asked
+    ]
+    dataset = run.sample_rows(read_labelled(data, run.check_same_labels(gates)), texts)
+    options = run.Options(
+        n_mutation_texts=mutation_texts,
+        n_stream_texts=stream_texts,
+        n_workers=n_workers,
+        include_texts=include_texts,
+        command=_command(context),
+    )
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+
+        def begin(description: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(description, total=total)
+            return lambda n: progress.advance(task, n)
+
+        found = run.evaluate(gates, dataset, options, begin)
+    write_atomically(report / "report.json", json_bytes(found))
+    write_atomically(report / "report.html", render(found))
+    click.echo(f"{report / 'report.html'} and report.json")
+
+
+def _make_folder(folder: Path) -> None:
+    """Before the work, for after it would be too late to learn that it cannot be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be a folder of reports: {error.strerror}; name another"
+        ) from error
+
+
+def _progress(console: Console) -> Progress:
+    columns = ("{task.description:<28}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _command(context: click.Context) -> str:
+    """The command with what was given, as a shell would take it."""
+    words = ["hazgate", "evaluate"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        values = value if isinstance(value, tuple) else (value,)
+        for item in values:
+            if isinstance(parameter, click.Option):
+                words.append(parameter.opts[-1])
+            if item is not True:
+                words.append(str(item))
+    return shlex.join(words)

@@ -1,0 +1,271 @@
+"""The report's figures as SVG. The only part of evaluation that knows matplotlib."""
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hazgate_evaluation.estimates import Estimate
+from hazgate_evaluation.level2 import Level2Figures
+from hazgate_evaluation.regret import RegretFigures
+from hazgate_evaluation.reliability import ReliabilityBin
+from hazgate_evaluation.report import SystemFigures
+from hazgate_evaluation.robustness import Robustness
+from hazgate_evaluation.slices import Slice
+from hazgate_evaluation.streams import Streams
+
+# Okabe and Ito's colours stay apart for every kind of colour vision; markers repeat them.
+STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+)
+_GREY = "#888888"
+
+
+def style(*, frame: bool = False) -> AbstractContextManager[None]:
+    """How every figure looks while it is drawn and saved; `frame` closes the axes."""
+    return mpl.rc_context(
+        {
+            "font.size": 10,
+            "axes.spines.top": frame,
+            "axes.spines.right": frame,
+            # Without it ids are random, and the same figures would not give the same bytes.
+            "svg.hashsalt": "hazgate",
+        }
+    )
+
+
+def reliability_figure(systems: Sequence[SystemFigures]) -> bytes:
+    """What probabilities promised against what they kept, both levels side by side."""
+    with style():
+        figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for system, (colour, marker) in zip(systems, STYLES, strict=False):
+            _curve(left, system.level1.reliability, system.level1.ece, system.title, colour, marker)
+            if system.level2:
+                level2 = system.level2
+                _curve(right, level2.reliability, level2.ece, system.title, colour, marker)
+        finish_reliability(left, "Level 1: P(unsafe)", "share unsafe")
+        finish_reliability(right, "Level 2: highest probability", "share right")
+        return svg(figure)
+
+
+def precision_recall_figure(systems: Sequence[SystemFigures]) -> bytes:
+    """Precision over recall of Level 1, the point of the threshold marked."""
+    with style():
+        figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for system, (colour, marker) in zip(systems, STYLES, strict=False):
+            level1 = system.level1
+            points = level1.precision_recall
+            area = f", area {level1.auprc.value:.3f}" if level1.auprc else ""
+            axes.plot(
+                [point.recall for point in points],
+                [point.precision for point in points],
+                color=colour,
+                label=f"{system.title}{area}",
+            )
+            if level1.flags.recall and level1.flags.precision:
+                axes.plot(
+                    level1.flags.recall.value,
+                    level1.flags.precision.value,
+                    color=colour,
+                    marker=marker,
+                    markersize=8,
+                    linestyle="none",
+                    clip_on=False,
+                    label=f"{system.title} at {system.threshold:g}",
+                )
+        prevalence = systems[0].level1.n_unsafe / systems[0].level1.n_rows
+        axes.axhline(prevalence, color=_GREY, linestyle=":", linewidth=1, label="flagging all")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
+        _grid(axes)
+        _legend(axes)
+        return svg(figure)
+
+
+def confusion_figure(level2: Level2Figures) -> bytes:
+    """Which hazard was taken for which: counts, shaded by their share of the row."""
+    counts = np.array(level2.confusion)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    with style(frame=True):
+        size = 2.6 + 0.5 * len(level2.labels)
+        figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for i, row in enumerate(counts.tolist()):
+            for j, count in enumerate(row):
+                colour = "white" if shares[i, j] > 0.5 else "#222222"
+                if count:
+                    axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+        ticks = range(len(level2.labels))
+        axes.set_xticks(ticks, level2.labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(ticks, level2.labels)
+        axes.set(xlabel="given by Level 2", ylabel="label")
+        return svg(figure)
+
+
+def robustness_figure(robustness: Robustness) -> bytes:
+    """A bar a mutation: what stays flagged of the unsafe, what is newly flagged of the safe."""
+    figures = robustness.mutations[::-1]
+    names = [figure.mutation.replace("_", " ") for figure in figures]
+    with style():
+        figure = Figure(figsize=(9.6, 0.6 + 0.25 * len(names)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        _bars(left, names, [figure.still_flagged for figure in figures], STYLES[0][0])
+        _bars(right, names, [figure.newly_flagged for figure in figures], STYLES[1][0])
+        left.set_title(f"unsafe, still flagged (of {robustness.n_unsafe})", loc="left", fontsize=10)
+        right.set_title(f"safe, newly flagged (of {robustness.n_safe})", loc="left", fontsize=10)
+        return svg(figure)
+
+
+def slices_figure(slices: Sequence[Slice]) -> bytes:
+    """A dot a slice: recall and false-positive rate with their intervals, all dimensions."""
+    shown = [part for part in slices if part.recall or part.false_positive_rate][::-1]
+    names = [f"{part.dimension}: {part.name}" for part in shown]
+    with style():
+        figure = Figure(figsize=(9.6, 0.9 + 0.22 * len(names)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        _dots(left, names, [part.recall for part in shown], STYLES[0])
+        _dots(right, names, [part.false_positive_rate for part in shown], STYLES[1])
+        left.set_title("recall of unsafe texts", loc="left", fontsize=10)
+        right.set_title("false-positive rate", loc="left", fontsize=10)
+        return svg(figure)
+
+
+def streams_figure(streams: Streams) -> bytes:
+    """What share of each class was stopped by the time that a share of its text had come."""
+    with style():
+        figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+        axes = figure.subplots()
+        for name, part, (colour, _) in (
+            ("unsafe", streams.unsafe, STYLES[0]),
+            ("safe", streams.safe, STYLES[1]),
+        ):
+            if not part.n_texts:
+                continue
+            n_stopped = len(part.read_when_stopped)
+            read = [0.0, *part.read_when_stopped, 1.0]
+            stopped = [*(i / part.n_texts for i in range(n_stopped + 1)), n_stopped / part.n_texts]
+            axes.step(read, stopped, where="post", color=colour, label=f"{name}, stopped")
+            if part.flagged_whole:
+                axes.axhline(
+                    part.flagged_whole.value,
+                    color=colour,
+                    linestyle=":",
+                    linewidth=1,
+                    label=f"{name}, flagged as a whole",
+                )
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the text that had come")
+        axes.set_ylabel("share of the texts")
+        _grid(axes)
+        _legend(axes)
+        return svg(figure)
+
+
+def regret_figure(regret: RegretFigures, titles: Sequence[str]) -> bytes:
+    """What the ensemble lost beyond the best expert so far, and whom it came to trust."""
+    n_outcomes = [point.n_outcomes for point in regret.curve]
+    with style():
+        figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(n_outcomes, [p.regret for p in regret.curve], color="#222222", label="regret")
+        left.axhline(regret.bound, color=_GREY, linestyle=":", linewidth=1, label="bound")
+        left.set(xlabel="outcomes learnt", ylabel="total loss beyond the best expert's")
+        for i, (title, (colour, _)) in enumerate(zip(titles, STYLES, strict=False)):
+            weights = [point.weights[i] for point in regret.curve]
+            right.plot(n_outcomes, weights, color=colour, label=title)
+        right.set(ylim=(0, 1), xlabel="outcomes learnt", ylabel="weight")
+        for axes in (left, right):
+            axes.set_xlim(0, n_outcomes[-1])
+            _grid(axes)
+            _legend(axes)
+        return svg(figure)
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as an SVG document without a date or a maker in it."""
+    stream = io.BytesIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=nothing)
+    return stream.getvalue()
+
+
+def finish_reliability(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """The diagonal, limits and names of a reliability diagram."""
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel, ylabel=ylabel)
+    _grid(axes)
+    _legend(axes)
+
+
+def reliability_line(
+    axes: Axes, bins: Sequence[ReliabilityBin], label: str, colour: str, marker: str
+) -> None:
+    """One system's points in a reliability diagram."""
+    axes.plot(
+        [b.mean_confidence for b in bins],
+        [b.hit_share for b in bins],
+        color=colour,
+        marker=marker,
+        markersize=4,
+        label=label,
+        clip_on=False,
+    )
+
+
+def _curve(
+    axes: Axes,
+    bins: Sequence[ReliabilityBin],
+    ece: Estimate | None,
+    title: str,
+    colour: str,
+    marker: str,
+) -> None:
+    error = f", ECE {ece.value:.3f}" if ece else ""
+    reliability_line(axes, bins, f"{title}{error}", colour, marker)
+
+
+def _bars(
+    axes: Axes, names: Sequence[str], figures: Sequence[Estimate | None], colour: str
+) -> None:
+    for i, figure in enumerate(figures):
+        if figure:
+            axes.barh(i, figure.value, color=colour, height=0.7, alpha=0.75)
+            axes.plot([figure.low, figure.high], [i, i], color="#222222", linewidth=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4))
+    _grid(axes)
+
+
+def _dots(
+    axes: Axes, names: Sequence[str], figures: Sequence[Estimate | None], style: tuple[str, str]
+) -> None:
+    colour, marker = style
+    for i, figure in enumerate(figures):
+        if figure:
+            axes.plot([figure.low, figure.high], [i, i], color=colour, linewidth=1.2)
+            axes.plot(figure.value, i, color=colour, marker=marker, markersize=4, clip_on=False)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4))
+    _grid(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the axes, where no curve passes."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,91 @@
+"""Whether decisions survive rewriting of the text."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate_evaluation.estimates import SEED, Estimate, share
+from hazgate_evaluation.mutations import MUTATIONS
+from hazgate_evaluation.rows import LabelledRow
+from hazgate_evaluation.truth import Truth
+
+# Rewriting makes up to five tokens of one; longer texts would measure patience.
+_MAX_CHARACTERS = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MutationFigures:
+    """What one mutation does to decisions that were right.
+
+    `still_flagged` is the share of flagged unsafe rows that stay flagged, `newly_flagged` the
+    share of passed safe rows that are flagged now. Intervals are Wilson's.
+    """
+
+    mutation: str
+    description: str
+    still_flagged: Estimate | None
+    newly_flagged: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Robustness:
+    """All mutations on one sample of rows that Level 1 got right."""
+
+    n_unsafe: int
+    n_safe: int
+    mutations: tuple[MutationFigures, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """Positions of rightly flagged unsafe rows, and of rightly passed safe ones."""
+
+    unsafe: NDArray[np.int64]
+    safe: NDArray[np.int64]
+
+
+def choose_sample(
+    rows: Sequence[LabelledRow], truth: Truth, flagged: NDArray[np.bool_], n_rows: int
+) -> Sample:
+    """At most `n_rows` rows that Level 1 got right, half of each class, drawn with a fixed seed.
+
+    Rows longer than 500 characters are left out.
+    """
+    random = np.random.default_rng(SEED)
+    short = np.array([len(row.text) <= _MAX_CHARACTERS for row in rows], dtype=np.bool_)
+
+    def draw(eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
+        positions = np.flatnonzero(eligible & truth.known & short)
+        return np.sort(random.permutation(positions)[: n_rows // 2])
+
+    return Sample(unsafe=draw(truth.unsafe & flagged), safe=draw(~truth.unsafe & ~flagged))
+
+
+def measure_robustness(
+    rows: Sequence[LabelledRow],
+    sample: Sample,
+    flags: Callable[[Sequence[str]], NDArray[np.bool_]],
+) -> Robustness:
+    """Every mutation on the sample.
+
+    Args:
+        rows: those that the sample was chosen from.
+        sample: see `choose_sample`.
+        flags: the decisions on texts, shape [n].
+    """
+    texts = [rows[i].text for i in (*sample.unsafe.tolist(), *sample.safe.tolist())]
+    n_unsafe = len(sample.unsafe)
+    figures = []
+    for name, mutate in MUTATIONS.items():
+        flagged = flags([mutate(text) for text in texts])
+        figures.append(
+            MutationFigures(
+                mutation=name,
+                description=(mutate.__doc__ or "").strip(),
+                still_flagged=share(flagged[:n_unsafe]),
+                newly_flagged=share(flagged[n_unsafe:]),
+            )
+        )
+    return Robustness(n_unsafe=n_unsafe, n_safe=len(sample.safe), mutations=tuple(figures))

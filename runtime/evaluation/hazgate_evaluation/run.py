@@ -1,0 +1,247 @@
+"""From open gates and labelled rows to a report."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import numpy as np
+
+from hazgate import __version__
+from hazgate.errors import BundleError
+from hazgate.gate import Gate
+from hazgate_evaluation.cascade import cascade_right, share_right
+from hazgate_evaluation.comparison import Comparison, Judged, compare
+from hazgate_evaluation.estimates import SEED, Resampling
+from hazgate_evaluation.label_errors import suspected_labels
+from hazgate_evaluation.level1 import level1_figures
+from hazgate_evaluation.level2 import level2_figures
+from hazgate_evaluation.mutations import MUTATIONS
+from hazgate_evaluation.regret import regret_figures
+from hazgate_evaluation.report import (
+    SCHEMA_VERSION,
+    DataFacts,
+    LabelErrors,
+    Report,
+    SystemFigures,
+)
+from hazgate_evaluation.robustness import Robustness, choose_sample, measure_robustness
+from hazgate_evaluation.rows import Dataset, LabelledRow, LabelNames
+from hazgate_evaluation.scores import Scores, score, unsafe_scores
+from hazgate_evaluation.slices import slices_of
+from hazgate_evaluation.streams import Streams, choose_streams, measure_streams
+from hazgate_evaluation.translations import translation_figures
+from hazgate_evaluation.truth import Truth, check_both_classes, truth_of
+
+# Tells that a piece of work begins: what, of how many texts; answers what to tell of progress.
+Begin = Callable[[str, int], Callable[[int], None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What an evaluation does beside the figures.
+
+    `n_mutation_texts` rows are rewritten in each way, `n_stream_texts` rows are fed word by word,
+    0 for none; `n_workers` runs go on at a time; `include_texts` puts the texts
+    of the rows that the report names into it; `command` is how the evaluation was asked for.
+    """
+
+    n_mutation_texts: int
+    n_stream_texts: int
+    n_workers: int
+    include_texts: bool
+    command: str
+
+
+def sample_rows(dataset: Dataset, n_rows: int | None) -> Dataset:
+    """The data set with `n_rows` of its rows, drawn with a fixed seed, in the file's order."""
+    if n_rows is None or n_rows >= len(dataset.rows):
+        return dataset
+    drawn = np.random.default_rng(SEED).permutation(len(dataset.rows))[:n_rows]
+    return Dataset(
+        rows=tuple(dataset.rows[i] for i in np.sort(drawn).tolist()),
+        name=dataset.name,
+        sha256=dataset.sha256,
+        n_rows_in_file=dataset.n_rows_in_file,
+    )
+
+
+def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
+    """The labels of all gates.
+
+    Raises:
+        BundleError: they differ, so that no file can have labels for all of them.
+    """
+    first, *others = (LabelNames.of(gate.bundle.manifest) for gate in gates)
+    for gate, names in zip(gates[1:], others, strict=True):
+        if names != first:
+            raise BundleError(
+                f"{gates[0].model.bundle} and {gate.model.bundle} cannot be compared, "
+                f"their labels differ: {first} and {names}"
+            )
+    return first
+
+
+def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: Begin) -> Report:
+    """Judges every gate by the same rows; the first is the baseline of comparisons.
+
+    Args:
+        gates: open, of the same labels.
+        dataset: rows with those labels.
+        options: what else to do.
+        begin: told of each piece of work.
+
+    Raises:
+        InputError: the rows do not allow a judgement, or one cannot be read.
+        InferenceError: a model failed.
+    """
+    names = check_same_labels(gates)
+    truth = truth_of(dataset.rows, names)
+    check_both_classes(truth)
+    numbers = np.array([row.number for row in dataset.rows], dtype=np.int64)
+    judged, systems = [], []
+    for gate in gates:
+        texts = [row.text for row in dataset.rows]
+        advance = begin(f"score {gate.model.bundle} {gate.model.variant}", len(texts))
+        start = time.perf_counter()
+        scores = score(gate, texts, truth.has_hazard, advance)
+        seconds = time.perf_counter() - start
+        judged.append(Judged(scores=scores, threshold=gate.threshold))
+        systems.append(_figures(gate, dataset.rows, truth, scores, seconds, options.n_workers))
+    labels = gates[0].hazards.labels
+    comparisons = tuple(
+        compare(
+            judged,
+            0,
+            other,
+            truth,
+            numbers=numbers,
+            names=[_name(row) for row in dataset.rows],
+            labels=labels,
+        )
+        for other in range(1, len(judged))
+    )
+    experts = None
+    if len(judged) > 1:
+        predictions = np.column_stack([one.scores.unsafe for one in judged])[truth.known]
+        experts = regret_figures(predictions, truth.unsafe[truth.known])
+    label_errors = _label_errors(truth, judged[0].scores, names, numbers)
+    robustness = None
+    if options.n_mutation_texts:
+        robustness = _robustness(gates[0], dataset.rows, truth, judged[0], options, begin)
+    streams = None
+    if options.n_stream_texts:
+        streams = _streams(gates[0], dataset.rows, truth, judged[0].scores, options, begin)
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        hazgate_version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=options.command,
+        data=DataFacts.of(dataset, truth),
+        systems=tuple(systems),
+        comparisons=comparisons,
+        experts=experts,
+        label_errors=label_errors,
+        robustness=robustness,
+        translations=translation_figures(dataset.rows, truth, judged[0].flagged),
+        streams=streams,
+        texts=_named_texts(dataset.rows, comparisons, label_errors)
+        if options.include_texts
+        else None,
+    )
+
+
+def _figures(
+    gate: Gate,
+    rows: Sequence[LabelledRow],
+    truth: Truth,
+    scores: Scores,
+    seconds: float,
+    n_workers: int,
+) -> SystemFigures:
+    known, named = truth.known, truth.has_hazard
+    of_known = Resampling(group=truth.take(known).group)
+    right = cascade_right(truth, scores, gate.threshold)
+    return SystemFigures(
+        bundle=gate.model.bundle,
+        digest=gate.model.digest,
+        variant=gate.model.variant,
+        provider=gate.model.provider,
+        threshold=gate.threshold,
+        n_workers=n_workers,
+        seconds=seconds,
+        level1=level1_figures(truth.unsafe[known], scores.unsafe[known], gate.threshold, of_known),
+        level2=level2_figures(
+            truth.hazard[named],
+            scores.hazards[named],
+            gate.hazards.labels,
+            Resampling(group=truth.take(named).group),
+        ),
+        cascade=share_right(right[known], of_known),
+        slices=slices_of(rows, truth, scores, gate.threshold),
+    )
+
+
+def _name(row: LabelledRow) -> str | None:
+    """What a row should be, in a word."""
+    return row.level2 or row.level1
+
+
+def _label_errors(
+    truth: Truth, scores: Scores, names: LabelNames, numbers: np.ndarray
+) -> LabelErrors:
+    known, named = truth.known, truth.has_hazard
+    binary = np.column_stack([1 - scores.unsafe, scores.unsafe])[known]
+    return LabelErrors(
+        level1=suspected_labels(
+            truth.unsafe[known].astype(np.int64),
+            binary,
+            (f"not {names.positive}", names.positive),
+            numbers[known],
+        ),
+        level2=suspected_labels(
+            truth.hazard[named], scores.hazards[named], names.level2, numbers[named]
+        ),
+    )
+
+
+def _robustness(
+    gate: Gate,
+    rows: Sequence[LabelledRow],
+    truth: Truth,
+    judged: Judged,
+    options: Options,
+    begin: Begin,
+) -> Robustness:
+    sample = choose_sample(rows, truth, judged.flagged, options.n_mutation_texts)
+    n_texts = len(sample.unsafe) + len(sample.safe)
+    advance = begin("rewritten texts", n_texts * len(MUTATIONS))
+
+    def flags(texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(unsafe_scores(gate, texts, advance) >= gate.threshold)
+
+    return measure_robustness(rows, sample, flags)
+
+
+def _streams(
+    gate: Gate,
+    rows: Sequence[LabelledRow],
+    truth: Truth,
+    scores: Scores,
+    options: Options,
+    begin: Begin,
+) -> Streams | None:
+    chosen = choose_streams(truth, scores, options.n_stream_texts)
+    n_texts = sum(map(len, chosen))
+    if not n_texts:
+        return None
+    advance = begin("growing texts", n_texts)
+    return measure_streams(gate, rows, chosen, scores, options.n_workers, advance)
+
+
+def _named_texts(
+    rows: Sequence[LabelledRow], comparisons: Sequence[Comparison], errors: LabelErrors
+) -> dict[str, str]:
+    named = {change.row for comparison in comparisons for change in comparison.changed}
+    named |= {suspect.row for suspect in (*errors.level1, *errors.level2)}
+    return {str(row.number): row.text for row in rows if row.number in named}
