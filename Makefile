@@ -14,7 +14,7 @@ PROVIDERS ?= migraphx
 BIN    := $(VENV)/bin
 # What holds tables that the benchmarks make.
 PAGES  := README.md benchmarks/README.md runtime/evaluation/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
-    runtime/kernels/FAST.md runtime/growing/plan.md runtime/growing/corpus.md
+    runtime/kernels/FAST.md runtime/scale/capacity.md runtime/scale/corpus.md
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

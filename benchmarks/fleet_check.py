@@ -18,6 +18,11 @@ from pathlib import Path
 
 import click
 import numpy as np
+from hazgate_scale.capacity.fleet import Fate, Fleet, simulate
+from hazgate_scale.capacity.measure import Host, measure_times
+from hazgate_scale.capacity.service import Costs, Floats, costs_of
+from hazgate_scale.capacity.times import ServiceTimes
+from hazgate_scale.capacity.traffic import Traffic
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.fleet_results import (
@@ -39,11 +44,6 @@ from benchmarks.workloads import BULK, TEXT
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate.planning.fleet import Fate, Fleet, simulate
-from hazgate.planning.measure import Host, measure_times
-from hazgate.planning.service import Costs, Floats, costs_of
-from hazgate.planning.times import ServiceTimes
-from hazgate.planning.traffic import Traffic
 from hazgate.serving.queue.backlog import Limits
 from hazgate.text.batching import plan_batches
 from hazgate_export.progress import track

@@ -13,6 +13,16 @@ from pathlib import Path
 
 import click
 import numpy as np
+from hazgate_scale.capacity.times import (
+    PACKAGED,
+    SCHEMA_VERSION,
+    LevelTimes,
+    Point,
+    ServiceTimes,
+    Spread,
+    VariantTimes,
+    Windows,
+)
 
 from benchmarks.engines.long import LongComparison
 from benchmarks.engines.results import EngineComparison
@@ -24,16 +34,6 @@ from benchmarks.results import RESULTS, Comparison, load
 from benchmarks.workloads import TEXT
 from hazgate.bundle.manifest import Batching
 from hazgate.documents.files import json_bytes, write_atomically
-from hazgate.planning.times import (
-    PACKAGED,
-    SCHEMA_VERSION,
-    LevelTimes,
-    Point,
-    ServiceTimes,
-    Spread,
-    VariantTimes,
-    Windows,
-)
 from hazgate_export.recipe import load_recipe
 
 # As the recipes' variants are exported; which is not among the results.

@@ -385,8 +385,8 @@ def triton(
 
     The model `hazgate` takes texts and gives verdicts; each level is a model beside it.
     """
-    from hazgate_export.triton.options import Options
-    from hazgate_export.triton.repository import write_repository
+    from hazgate_scale.triton.options import Options
+    from hazgate_scale.triton.repository import write_repository
 
     options = Options(
         variant=variant,

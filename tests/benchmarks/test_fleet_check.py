@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hazgate_scale.capacity.service import costs_of
+from hazgate_scale.capacity.times import ServiceTimes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +15,6 @@ from benchmarks.fleet_plots import FleetPlots, draw, heavy_tailed_lengths, plots
 from benchmarks.fleet_results import LIMIT, FleetResults, Pair, fleet_figure, fleet_table
 from benchmarks.results import RESULTS, Comparison, load
 from hazgate.gate import Gate
-from hazgate.planning.service import costs_of
-from hazgate.planning.times import ServiceTimes
 
 # Whoever asks is on the same processors, and takes a share of them.
 LIMIT_WITH_ASKERS = 0.25

@@ -85,8 +85,8 @@ def test_missing_results_are_an_error_and_leave_the_file_alone(tmp_path: Path) -
         "runtime/evaluation/THRESHOLDS.md",
         "runtime/SERVING.md",
         "runtime/AMD.md",
-        "runtime/growing/plan.md",
-        "runtime/growing/corpus.md",
+        "runtime/scale/capacity.md",
+        "runtime/scale/corpus.md",
         "runtime/kernels/FAST.md",
     ],
 )

@@ -8,14 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hazgate_scale.corpus.inputs import InputFile, find_inputs
+from hazgate_scale.corpus.manifest import Judge
+from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.plan import Shard, plan_shards
+from hazgate_scale.corpus.preflight import check_files
+from hazgate_scale.corpus.schemas import verdict_schema
+from hazgate_scale.corpus.work import Job
 
-from hazgate.corpus.inputs import InputFile, find_inputs
-from hazgate.corpus.manifest import Judge
-from hazgate.corpus.options import Options
-from hazgate.corpus.plan import Shard, plan_shards
-from hazgate.corpus.preflight import check_files
-from hazgate.corpus.schemas import verdict_schema
-from hazgate.corpus.work import Job
 from hazgate.gate import Gate
 
 # One is flagged by the tiny bundle's random weights and one is not: 0.66 and 0.30.

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from hazgate_scale.fleet import ray_serve
 from ray import serve
 
-from hazgate.fleet import ray_serve
 from hazgate.serving.settings import ServeSettings
 from tests.support.faulty import faulty
 
@@ -20,7 +20,7 @@ class FaultyReplica(ray_serve.GateReplica):
 
 
 def app(args: dict[str, Any]) -> serve.Application:
-    """As hazgate.fleet.ray_serve:app, of such replicas."""
+    """As hazgate_scale.fleet.ray_serve:app, of such replicas."""
     deployment = ray_serve.app(args)._bound_deployment
     return deployment.options(func_or_class=serve.ingress()(FaultyReplica)).bind(
         *deployment.init_args

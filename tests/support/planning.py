@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
+from hazgate_scale.capacity.service import Costs, Floats
+from hazgate_scale.capacity.times import Spread
+from hazgate_scale.capacity.traffic import Traffic, poisson
 
 from hazgate.documents.decode import encode
-from hazgate.planning.service import Costs, Floats
-from hazgate.planning.times import Spread
-from hazgate.planning.traffic import Traffic, poisson
 from hazgate.serving.queue.backlog import Limits
 
 NO_SPREAD = Spread(p5=1.0, p95=1.0, p99=1.0)

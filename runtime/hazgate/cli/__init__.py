@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 from hazgate_evaluation.cli.evaluate import evaluate
+from hazgate_scale.cli.corpus import corpus
+from hazgate_scale.cli.kserve import kserve
+from hazgate_scale.cli.plan import plan
 
 from hazgate import __version__
 from hazgate.cli.buckets import buckets
 from hazgate.cli.classify import classify
-from hazgate.cli.corpus import corpus
 from hazgate.cli.doctor import doctor, warm
 from hazgate.cli.info import info, verify_files
-from hazgate.cli.kserve import kserve
-from hazgate.cli.plan import plan
 from hazgate.cli.serve import serve
 from hazgate.errors import BundleError, HazgateError, InferenceError, InputError, OutputError
 

@@ -1,0 +1,1 @@
+"""hazgate at scale: corpora on Ray, replicas on engines of others, Triton, capacity plans."""

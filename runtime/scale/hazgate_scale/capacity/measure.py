@@ -1,0 +1,240 @@
+"""Service times of a bundle on this host."""
+
+import asyncio
+import dataclasses
+import datetime
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hazgate.classifier import Classifier
+from hazgate.engine.providers.table import CPU
+from hazgate.errors import BundleError
+from hazgate.gate import Gate
+from hazgate.serving.queue.async_gate import AsyncGate
+from hazgate.serving.queue.batcher import BatchFacts
+from hazgate_scale.capacity.service import costs_of, spread_factor
+from hazgate_scale.capacity.times import (
+    SCHEMA_VERSION,
+    LevelTimes,
+    Point,
+    ServiceTimes,
+    Spread,
+    VariantTimes,
+    Windows,
+)
+
+_LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_ROUNDS = 4
+# Calls of a turn: as many as fit in so many seconds, and a few in any case.
+_TURN_S = 0.15
+_MIN_CALLS, _MAX_CALLS = 4, 60
+# Callers who each wait for their answer: enough for the engine never to wait for them.
+_N_ASKERS = 4
+_ASKING_S = 2.0
+_WORD = "weather "
+_N_WORDS = 12
+
+OnProgress = Callable[[str, int], Callable[[int], None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """How a worker runs here: arguments of `Gate.open`."""
+
+    variant: str | None
+    provider: str
+    threads: int
+
+
+def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceTimes:
+    """Opens a bundle and times rows of several lengths, a start, and what a text costs beside.
+
+    The host should do nothing else meanwhile.
+
+    Args:
+        bundle: its directory.
+        host: how a worker runs.
+        on_progress: told what is done next, of how many steps; returns what is told of steps.
+
+    Raises:
+        BundleError: the bundle cannot be served here, or does not start by itself.
+        InferenceError: a model failed.
+    """
+    gate = Gate.open(bundle, variant=host.variant, providers=host.provider, threads=host.threads)
+    spec = gate.gate.spec.tokenizer
+    n_special = spec.window_tokens - gate.gate.tokenizer.window_tokens
+    windows = Windows(
+        special_tokens=n_special,
+        window_tokens=spec.window_tokens,
+        overlap_tokens=spec.overlap_tokens,
+        close_tokens=spec.close_tokens,
+    )
+    shortest = n_special + 1
+    lengths = sorted(
+        {shortest, *(n for n in _LENGTHS if shortest < n < spec.window_tokens), spec.window_tokens}
+    )
+    levels = (gate.gate, gate.hazards)
+    seconds = _time_rows(levels, lengths, on_progress("time rows", _ROUNDS * len(lengths) * 2))
+    chosen = gate.gate.spec.variants[gate.gate.variant]
+    manifest = gate.bundle.manifest
+    started = on_progress("start a process", 1)
+    start = _start(bundle, gate.gate.variant, host)
+    started(1)
+    is_gpu = gate.gate.provider != CPU
+    variant = VariantTimes(
+        batching=chosen.batching,
+        gate=_level_times(seconds, 0, lengths),
+        hazards=_level_times(seconds, 1, lengths),
+        spread=_spread(list(seconds.values())),
+        text_ms=0.0,
+        bundle_bytes=sum(
+            manifest.files[name].size_bytes for name in manifest.files_of(gate.gate.variant)
+        ),
+        cold_start_s=start.cold_start_s,
+        rss_bytes=start.rss_bytes,
+        unshared_bytes=start.unshared_bytes,
+    )
+    beside = on_progress("ask for verdicts", 1)
+    text_ms = 1e3 * _beside_s(gate, variant, windows)
+    beside(1)
+    return ServiceTimes(
+        schema_version=SCHEMA_VERSION,
+        model=manifest.name,
+        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        machine=_machine(),
+        unit="gpu" if is_gpu else "core",
+        units_per_worker=1 if is_gpu else host.threads,
+        windows=windows,
+        variants={gate.gate.variant: dataclasses.replace(variant, text_ms=text_ms)},
+    )
+
+
+def _time_rows(
+    levels: Sequence[Classifier], lengths: Sequence[int], on_step: Callable[[int], None]
+) -> dict[tuple[int, int], list[float]]:
+    """Seconds of runs of one row, by level and tokens; rounds apart, so that they share drifts."""
+    seconds: dict[tuple[int, int], list[float]] = {
+        (i, n): [] for i in range(len(levels)) for n in lengths
+    }
+    for turn in range(_ROUNDS):
+        for (i, n), found in seconds.items():
+            taken = _time_row(levels[i], n)
+            # The first round's are warm-up: they allocate what later ones find.
+            if turn:
+                found += taken
+            on_step(1)
+    return seconds
+
+
+def _time_row(level: Classifier, n_tokens: int) -> list[float]:
+    (tokens,) = level.tokenizer.encode([_WORD * n_tokens])
+    ids = tokens.windows[0].input_ids
+    row = (*ids[: n_tokens - 1], ids[-1])
+    taken: list[float] = []
+    while len(taken) < _MIN_CALLS or (sum(taken) < _TURN_S and len(taken) < _MAX_CALLS):
+        began = time.perf_counter()
+        level.logits_of_ids([row])
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def _level_times(
+    seconds: dict[tuple[int, int], list[float]], level: int, lengths: Sequence[int]
+) -> LevelTimes:
+    # Where two lengths take the same time, chance must not make the longer one quicker.
+    medians = np.maximum.accumulate([1e3 * np.median(seconds[level, n]) for n in lengths])
+    points = tuple(Point(tokens=n, ms=float(ms)) for n, ms in zip(lengths, medians, strict=True))
+    return LevelTimes(points=points, source="hazgate plan --measure")
+
+
+def _spread(found: Sequence[Sequence[float]]) -> Spread:
+    ratios = np.concatenate([np.array(taken) / np.median(taken) for taken in found])
+    p5, p95, p99 = (float(p) for p in np.percentile(ratios, [5, 95, 99]))
+    return Spread(p5=min(p5, 1.0), p95=max(p95, 1.0), p99=max(p99, p95, 1.0))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Asked:
+    """What a queue ran while it was asked."""
+
+    n_runs: int = 0
+    n_texts: int = 0
+    n_tokens: int = 0
+
+    def add(self, facts: BatchFacts) -> None:
+        self.n_runs += 1
+        self.n_texts += facts.n_requests
+        self.n_tokens += facts.n_tokens
+
+
+def _beside_s(gate: Gate, variant: VariantTimes, windows: Windows) -> float:
+    """Seconds a text takes beside its runs, while an `AsyncGate` has always something to do."""
+    text = (_WORD * _N_WORDS).strip()
+    is_flagged = gate.check(text).flagged
+    asked = _Asked()
+    began = time.perf_counter()
+    asyncio.run(_ask(gate, text, asked))
+    elapsed_s = time.perf_counter() - began
+    costs = costs_of([round(asked.n_tokens / asked.n_texts)], variant, windows)
+    per_run_s = costs.run_gate_s + is_flagged * costs.run_hazards_s
+    per_text_s = float(costs.gate_s[0] + is_flagged * costs.hazards_s[0])
+    # Runs vary, and their mean is not their median.
+    mean_factor = float(spread_factor(variant.spread, (np.arange(1000) + 0.5) / 1000).mean())
+    models_s = mean_factor * (asked.n_runs * per_run_s + asked.n_texts * per_text_s)
+    return max(0.0, elapsed_s - models_s) / asked.n_texts
+
+
+async def _ask(gate: Gate, text: str, asked: _Asked) -> None:
+    async with AsyncGate(gate, on_batch=asked.add) as served:
+        until = time.perf_counter() + _ASKING_S
+
+        async def one(n: int) -> None:
+            i = n
+            while time.perf_counter() < until:
+                # Equal texts would be answered once.
+                await served.check(f"{text} {i}")
+                i += _N_ASKERS
+
+        await asyncio.gather(*map(one, range(_N_ASKERS)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Start:
+    """What `hazgate_scale.capacity.starting` found."""
+
+    cold_start_s: float
+    rss_bytes: int
+    unshared_bytes: int
+
+
+def _start(bundle: Path, variant: str, host: Host) -> _Start:
+    """Cold start and memory of a worker in a process of its own."""
+    arguments = [str(bundle), variant, host.provider, str(host.threads)]
+    began = time.perf_counter()
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "hazgate_scale.capacity.starting", *arguments],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None, "it was asked for"
+        first = process.stdout.readline()
+        cold_start_s = time.perf_counter() - began
+        second = process.stdout.readline()
+    if first != "ready\n" or not second:
+        raise BundleError("a process of its own did not start, see above")
+    return _Start(cold_start_s=cold_start_s, **json.loads(second))
+
+
+def _machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,240 @@
+"""The plan: lengths and service times in, workers and what they take out."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hazgate.errors import InputError
+from hazgate_scale.capacity.bill import Bill, Prices, bill_of
+from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
+from hazgate_scale.capacity.search import check_bound, find_workers, percentile_ms
+from hazgate_scale.capacity.service import costs_of
+from hazgate_scale.capacity.times import ServiceTimes, VariantTimes
+from hazgate_scale.capacity.traffic import Bursts, make_traffic
+
+OnSimulation = Callable[[str, int], Callable[[int], None]]
+
+# Workers are lost when queues have filled, and long enough before the end for it to show.
+_LOSS_AT_SHARE = 0.3
+# A simulation lasts so many times the bound: queues that grow must have the time to.
+_MIN_BOUNDS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demand:
+    """What a fleet is asked to do.
+
+    Attributes:
+        qps: texts a second, on average.
+        p99_ms: within which 99 % of them are answered; what is not answered counts as late.
+        flagged_share: of the texts; Level 2 reads those.
+        bursts: None for plain random arrivals.
+        n_survive: workers that may be down beside those of a roll-out.
+        n_roll_out: workers that are rolled out at once.
+        routing: which worker gets a request.
+        timeout_s: how long an answer is of use.
+        detection_s: how long a router goes on sending to a worker that has ended.
+        n_requests: simulated at least; bursts and long bounds need more.
+        seed: of traffic, routing and spread.
+    """
+
+    qps: float
+    p99_ms: float
+    flagged_share: float
+    bursts: Bursts | None
+    n_survive: int
+    n_roll_out: int
+    routing: Routing
+    timeout_s: float
+    detection_s: float
+    n_requests: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        # Written so that NaN is refused.
+        for name in ("qps", "p99_ms", "timeout_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        for name, least in {"n_survive": 0, "n_roll_out": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One simulated fleet in figures: latencies of what was answered or not, shares of fates."""
+
+    n_workers: int
+    p50_ms: float | None
+    p99_ms: float | None
+    answered_share: float
+    shed_share: float
+    expired_share: float
+    lost_share: float
+    utilisation: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The answer.
+
+    Attributes:
+        model: whose times these are.
+        variant: which of its variants.
+        unit: "core" or "gpu".
+        n_needed: workers that keep the bound, and no spare one.
+        n_workers: those, and the spare ones.
+        mean_ms: what a text takes by itself, on average.
+        longest_ms: what the longest text takes.
+        needed: `n_needed` workers, simulated.
+        whole: all workers, simulated.
+        with_loss: all workers, of which `n_survive` end while requests come, simulated.
+        tried: the 99th percentile of each number of workers that the search simulated.
+        bill: what all workers take.
+    """
+
+    model: str
+    variant: str
+    unit: str
+    n_needed: int
+    n_workers: int
+    mean_ms: float
+    longest_ms: float
+    needed: Run
+    whole: Run
+    with_loss: Run | None
+    tried: Mapping[str, float | None] = field(repr=False)
+    bill: Bill
+
+
+def make_plan(
+    times: ServiceTimes,
+    variant: str | None,
+    lengths: Sequence[int],
+    demand: Demand,
+    prices: Prices,
+    on_simulation: OnSimulation,
+) -> Plan:
+    """How many workers a demand takes.
+
+    Args:
+        times: measured.
+        variant: one of theirs; None takes the one that is quickest on these lengths.
+        lengths: tokens of texts like those that will come, special tokens included.
+        demand: what is asked.
+        prices: what the bill assumes.
+        on_simulation: told what is simulated and of how many requests; returns what is told of
+            requests that came.
+
+    Raises:
+        InputError: something is asked that cannot be, or no number of workers does it.
+    """
+    name = variant or quickest(times, lengths)
+    chosen = variant_of(times, name)
+    costs = costs_of(lengths, chosen, times.windows)
+    traffic = make_traffic(
+        costs,
+        rate=demand.qps,
+        n=max(demand.n_requests, int(_MIN_BOUNDS * demand.p99_ms / 1e3 * demand.qps)),
+        flagged_share=demand.flagged_share,
+        bursts=demand.bursts,
+        seed=demand.seed,
+    )
+    check_bound(traffic, demand.p99_ms)
+    fleet = Fleet(
+        n_workers=1,
+        routing=demand.routing,
+        timeout_s=demand.timeout_s,
+        cold_start_s=chosen.cold_start_s,
+        detection_s=demand.detection_s,
+    )
+    found = find_workers(
+        fleet,
+        traffic,
+        bound_ms=demand.p99_ms,
+        seed=demand.seed,
+        on_simulation=lambda n: on_simulation(f"{n} workers", len(traffic)),
+    )
+    n_workers = found.n_workers + demand.n_survive + demand.n_roll_out
+    whole = replace(fleet, n_workers=n_workers)
+
+    def run(title: str, one: Fleet) -> Run:
+        progress = on_simulation(title, len(traffic))
+        return run_of(one, simulate(one, traffic, seed=demand.seed, on_progress=progress))
+
+    with_loss = None
+    if demand.n_survive:
+        at_s = _LOSS_AT_SHARE * float(traffic.arrivals_s[-1])
+        loss = Failure(at_s=at_s, n_workers=demand.n_survive)
+        with_loss = run(
+            f"{n_workers} workers, {demand.n_survive} end", replace(whole, failures=(loss,))
+        )
+    mean_flagged = demand.flagged_share * costs.alone_s(flagged=True)
+    mean_safe = (1 - demand.flagged_share) * costs.alone_s(flagged=False)
+    return Plan(
+        model=times.model,
+        variant=name,
+        unit=times.unit,
+        n_needed=found.n_workers,
+        n_workers=n_workers,
+        mean_ms=1e3 * float(np.mean(mean_flagged + mean_safe)),
+        longest_ms=1e3 * float(costs.alone_s(flagged=bool(demand.flagged_share)).max()),
+        needed=run_of(replace(fleet, n_workers=found.n_workers), found.outcome),
+        whole=run(f"{n_workers} workers", whole),
+        with_loss=with_loss,
+        tried={str(n): finite(ms) for n, ms in sorted(found.tried.items())},
+        bill=bill_of(
+            n_workers,
+            times,
+            chosen,
+            prices,
+            rate=demand.qps,
+            n_roll_out=demand.n_roll_out,
+            drain_s=demand.p99_ms / 1e3,
+        ),
+    )
+
+
+def quickest(times: ServiceTimes, lengths: Sequence[int]) -> str:
+    """The variant that reads these lengths in the least time; errors as of `costs_of`."""
+
+    def mean_s(name: str) -> float:
+        costs = costs_of(lengths, times.variants[name], times.windows)
+        return float(costs.alone_s(flagged=False).mean())
+
+    return min(times.variants, key=mean_s)
+
+
+def variant_of(times: ServiceTimes, name: str) -> VariantTimes:
+    """One variant's times.
+
+    Raises:
+        InputError: there are none of it.
+    """
+    if name not in times.variants:
+        raise InputError(
+            f"no service times of variant {name!r} of {times.model}; there are of "
+            f"{', '.join(times.variants)}"
+        )
+    return times.variants[name]
+
+
+def run_of(fleet: Fleet, outcome: Outcome) -> Run:
+    """A simulation in figures; percentiles count what is not answered as never."""
+    return Run(
+        n_workers=fleet.n_workers,
+        p50_ms=finite(percentile_ms(outcome, 50)),
+        p99_ms=finite(percentile_ms(outcome, 99)),
+        answered_share=outcome.share(Fate.ANSWERED),
+        shed_share=outcome.share(Fate.SHED),
+        expired_share=outcome.share(Fate.EXPIRED),
+        lost_share=outcome.share(Fate.LOST),
+        utilisation=outcome.utilisation,
+    )
+
+
+def finite(ms: float) -> float | None:
+    """JSON has no infinity."""
+    return ms if np.isfinite(ms) else None

@@ -1,0 +1,130 @@
+"""What texts cost an engine: rows by length, interpolated between what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.errors import InputError
+from hazgate_scale.capacity.times import LevelTimes, Spread, VariantTimes, Windows
+
+Floats = NDArray[np.float64]
+
+# Level 2 reads the windows of a flagged text that look unsafe by themselves, which no length
+# tells; at least one does.
+OPENED_WINDOWS_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    """What each of several texts costs, beside what a run itself does; seconds, shape [texts].
+
+    A run of a level takes `run_gate_s` or `run_hazards_s` and, of each text in it, the text's
+    own. `n_tokens` is what it counts for in a queue: rows x tokens of Level 1.
+    """
+
+    gate_s: Floats
+    hazards_s: Floats
+    n_tokens: NDArray[np.int64]
+    run_gate_s: float
+    run_hazards_s: float
+    spread: Spread
+
+    def alone_s(self, flagged: NDArray[np.bool_] | bool) -> Floats:
+        """The median time of each text, one at a time."""
+        hazards_s = self.run_hazards_s + self.hazards_s
+        return self.run_gate_s + self.gate_s + np.where(flagged, hazards_s, 0.0)
+
+    def take(self, index: NDArray[np.intp]) -> "Costs":
+        """The costs of texts picked by their index, which may repeat."""
+        return Costs(
+            gate_s=self.gate_s[index],
+            hazards_s=self.hazards_s[index],
+            n_tokens=self.n_tokens[index],
+            run_gate_s=self.run_gate_s,
+            run_hazards_s=self.run_hazards_s,
+            spread=self.spread,
+        )
+
+
+def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> Costs:
+    """What texts of so many tokens, special tokens included, cost.
+
+    A row between two measured lengths takes a time on the line between them, and one that is
+    shorter than all of them what the shortest took. Texts over a window are read in several rows.
+
+    Raises:
+        InputError: there is no text, or rows are longer than any that was measured.
+    """
+    if not lengths:
+        raise InputError("no lengths of texts: a plan needs at least one")
+    if min(lengths) < 1:
+        raise InputError("lengths of texts must be positive")
+    distinct = sorted(set(lengths))
+    rows = [rows_of(n, windows) for n in distinct]
+    longest = max(max(of_text) for of_text in rows)
+    measured = min(level.points[-1].tokens for level in (times.gate, times.hazards))
+    if longest > measured:
+        raise InputError(
+            f"texts have rows of up to {longest} tokens and the longest that was measured has "
+            f"{measured}; measure longer ones, or plan with windows of at most {measured} tokens"
+        )
+    run_gate_s, run_hazards_s = (run_s(level, times) for level in (times.gate, times.hazards))
+    gate = [float(np.sum(row_s(times.gate, of_text) - run_gate_s)) for of_text in rows]
+    hazards = [_hazards_s(row_s(times.hazards, of_text) - run_hazards_s) for of_text in rows]
+    place = np.searchsorted(distinct, lengths)
+    return Costs(
+        gate_s=(np.array(gate) + times.text_ms / 1e3)[place],
+        hazards_s=np.array(hazards)[place],
+        n_tokens=np.array([sum(of_text) for of_text in rows], dtype=np.int64)[place],
+        run_gate_s=run_gate_s,
+        run_hazards_s=run_hazards_s,
+        spread=times.spread,
+    )
+
+
+def rows_of(n_tokens: int, windows: Windows) -> list[int]:
+    """Tokens of each row that a text is read in, as `hazgate.text.tokenization` cuts it."""
+    special = windows.special_tokens
+    n_own = n_tokens - special
+    window = windows.window_tokens - special
+    if n_own <= window:
+        return [n_tokens]
+    rows = _cut(n_own, window, windows.overlap_tokens)
+    if windows.close_tokens is not None:
+        close = windows.close_tokens - special
+        rows += _cut(n_own, close, close // 2)
+    return [n + special for n in rows]
+
+
+def row_s(level: LevelTimes, n_tokens: Sequence[int]) -> Floats:
+    """Seconds of each row, alone in its run; never less for more tokens."""
+    tokens = [point.tokens for point in level.points]
+    return np.interp(n_tokens, tokens, [point.ms / 1e3 for point in level.points])
+
+
+def run_s(level: LevelTimes, times: VariantTimes) -> float:
+    """What a run takes whatever is in it: the line through the two shortest rows, at no tokens.
+
+    Only packed rows of any lengths share it; rows of others seldom do, and are taken to run alone.
+    """
+    if times.batching != "packed":
+        return 0.0
+    first, second = level.points[:2]
+    slope = (second.ms - first.ms) / (second.tokens - first.tokens)
+    return min(max(0.0, first.ms - slope * first.tokens), first.ms) / 1e3
+
+
+def spread_factor(spread: Spread, quantiles: Floats) -> Floats:
+    """Time over the median at these quantiles, between 0 and 1; level beyond the measured ones."""
+    return np.interp(quantiles, [0.05, 0.5, 0.95, 0.99], [spread.p5, 1, spread.p95, spread.p99])
+
+
+def _hazards_s(rows: Floats) -> float:
+    return float(max(rows.max(), OPENED_WINDOWS_SHARE * rows.sum()))
+
+
+def _cut(n_tokens: int, window: int, overlap: int) -> list[int]:
+    starts = range(0, n_tokens - overlap, window - overlap)
+    return [min(start + window, n_tokens) - start for start in starts]

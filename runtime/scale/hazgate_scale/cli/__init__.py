@@ -1,0 +1,1 @@
+"""Commands that join hazgate's command line."""

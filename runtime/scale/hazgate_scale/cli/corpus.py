@@ -1,0 +1,221 @@
+"""`hazgate corpus`: files of texts to Parquet with verdicts, on this machine or a Ray cluster."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hazgate.cli import options
+from hazgate.judging.policy import Policy
+from hazgate.text.reading import LongTexts
+
+if TYPE_CHECKING:
+    from hazgate_scale.corpus.run import Summary
+
+_LIBRARIES = ("ray", "pyarrow", "fsspec", "pandas")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hazgate corpus build/mini --input prompts.jsonl --output labelled
+  hazgate corpus build/mini --input 's3://bucket/*.parquet' --text-column prompt \\
+      --output s3://bucket/clean --mode drop --address auto
+The same command goes on with a run that was interrupted."""
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="A file, folder, pattern or URI of JSON Lines, Parquet or text; may be repeated.",
+)
+@click.option("--output", required=True, metavar="FOLDER", help="A path or URI of a new folder.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["jsonl", "parquet", "text"]),
+    help="Of every input.  [default: by its name]",
+)
+@click.option("--text-column", default="text", show_default=True, help="What is judged.")
+@click.option("--id-column", help="What names a row.")
+@click.option(
+    "--columns",
+    type=click.Choice(["all", "text", "id"]),
+    default="all",
+    show_default=True,
+    help="Of the input that the output repeats: all, text and id, or the id alone.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["annotate", "keep", "drop"]),
+    default="annotate",
+    show_default=True,
+    help="Write every row, keep those flagged, or drop them.",
+)
+@options.variant
+@options.threshold
+@options.policy
+@options.tenant
+@options.long_texts
+@click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
+@click.option(
+    "--max-row-bytes",
+    type=click.IntRange(min=1),
+    default=1 << 20,
+    show_default=True,
+    help="Larger rows become dead letters.",
+)
+@click.option("--skip-bad-files", is_flag=True, help="Files that cannot be read end no run.")
+@click.option("--sample", type=click.IntRange(min=0), default=0, help="Rows for review.jsonl.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of that sample.")
+@click.option(
+    "--shard-mb",
+    type=click.IntRange(min=1),
+    help="Megabytes of a file committed at once.  [default: 1/4 to 64, by the input's size]",
+)
+@click.option("--address", help="Of a Ray cluster, or auto.  [default: this machine alone]")
+@click.option(
+    "--actors", type=click.IntRange(min=1), help="Engines.  [default: all processors / --threads]"
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of an engine: 1 judges the most texts a second.",
+)
+@click.option(
+    "--memory-mb",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="That Ray keeps for an engine.",
+)
+def corpus(
+    bundle: Path,
+    inputs: tuple[str, ...],
+    output: str,
+    format_: Literal["jsonl", "parquet", "text"] | None,
+    text_column: str,
+    id_column: str | None,
+    columns: Literal["all", "text", "id"],
+    mode: Literal["annotate", "keep", "drop"],
+    variant: str | None,
+    threshold: float | None,
+    policy: Path | None,
+    tenant: str | None,
+    long_texts: LongTexts,
+    all_levels: bool,
+    max_row_bytes: int,
+    skip_bad_files: bool,
+    sample: int,
+    seed: int,
+    shard_mb: int | None,
+    address: str | None,
+    actors: int | None,
+    threads: int,
+    memory_mb: int,
+) -> None:
+    """Judge every row of a corpus by BUNDLE and write it to Parquet, each row exactly once.
+
+    Parts are whole or not there; _SUCCESS says that all of them are. Rows that cannot be read go
+    to dead_letters, by their place and never by their text. On a cluster, BUNDLE is the same path
+    on every node, and inputs and output are seen by all of them.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
+    if policy is not None and threshold is not None:
+        raise click.UsageError("a policy has thresholds of its own: give --policy or --threshold")
+    if tenant is not None and policy is None:
+        raise click.UsageError("--tenant needs a --policy that names it")
+    if id_column == text_column:
+        raise click.UsageError("--id-column and --text-column are the same")
+    if columns == "id" and id_column is None:
+        raise click.UsageError("--columns id needs an --id-column")
+    try:
+        from hazgate_scale.corpus.cluster import Placement
+        from hazgate_scale.corpus.options import Options
+        from hazgate_scale.corpus.run import run_corpus
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in _LIBRARIES:
+            raise
+        sys.exit(f"corpus needs {library}: pip install 'hazgate[cli,ray]'")
+    asked = Options(
+        format=format_,
+        text_column=text_column,
+        id_column=id_column,
+        columns=columns,
+        mode=mode,
+        max_row_bytes=max_row_bytes,
+        skip_bad_files=skip_bad_files,
+        n_sample=sample,
+        seed=seed,
+        threshold=threshold,
+        tenant=tenant,
+        long_texts=long_texts,
+        all_levels=all_levels,
+    )
+    placement = Placement(
+        address=address, n_actors=actors, threads=threads, memory_bytes=memory_mb << 20
+    )
+    with _progress(Console(stderr=True)) as progress:
+        task = progress.add_task("shards", total=None, rate="")
+
+        def on_progress(n_done: int, n_shards: int, n_rows: int) -> None:
+            elapsed_s = progress.tasks[0].elapsed or 0.0
+            rate = f"{n_rows / elapsed_s:.0f} rows/s" if n_rows and elapsed_s else ""
+            progress.update(task, completed=n_done, total=n_shards, rate=rate)
+
+        summary = run_corpus(
+            str(bundle.resolve()),
+            inputs,
+            output,
+            asked,
+            placement,
+            variant=variant,
+            policy=Policy.load(policy) if policy else None,
+            shard_bytes=shard_mb << 20 if shard_mb else None,
+            on_progress=on_progress,
+        )
+    Console().print(_table(summary))
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _table(summary: "Summary") -> Table:
+    tally = summary.tally
+    table = Table("", "", title=summary.output, show_header=False)
+    rate = "–" if summary.rows_per_s is None else f"{summary.rows_per_s:.0f}"
+    rows = {
+        "rows in": tally.rows_in,
+        "rows out": tally.rows_out,
+        "flagged": tally.flagged,
+        **{f"  {name}": n for name, n in tally.hazards.items()},
+        "truncated": tally.truncated,
+        "tokens read": f"{tally.tokens_read} of {tally.tokens_total}",
+        "dead letters": sum(tally.errors.values()),
+        **{f"  {name}": n for name, n in tally.errors.items()},
+        **{f"script {name}": n for name, n in tally.scripts.items()},
+        "seconds": f"{summary.elapsed_s:.1f}",
+        "rows a second": rate,
+    }
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table

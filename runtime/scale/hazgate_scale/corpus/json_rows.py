@@ -1,0 +1,78 @@
+"""A line of JSON as a row, or what is wrong with it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hazgate_scale.corpus.rows import ErrorKind
+
+# Some editors put it at the start of a UTF-8 file.
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsonRow:
+    """A row's text and id; `fields` are the object's others as JSON, None if not asked for."""
+
+    text: str
+    id: str | None
+    fields: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """Why there is no row."""
+
+    error: ErrorKind
+    message: str
+
+
+def parse_row(
+    line: bytes, text_column: str, id_column: str | None, *, with_fields: bool
+) -> JsonRow | Rejected:
+    """The row that a line spells; messages never repeat what it holds."""
+    data = parse_object(line)
+    if isinstance(data, Rejected):
+        return data
+    if data.get(text_column) is None:
+        return Rejected(error="missing_text", message=f"no field {text_column}, or null")
+    text = data.pop(text_column)
+    if not isinstance(text, str):
+        return Rejected(
+            error="wrong_type",
+            message=f"expected a string field {text_column}, got {type(text).__name__}",
+        )
+    id_ = data.pop(id_column, None) if id_column is not None else None
+    if not isinstance(id_, str | None):
+        id_ = json.dumps(id_)
+    if not all(value is None or _is_unicode(value) for value in (text, id_)):
+        return Rejected(error="not_utf8", message="text or id holds a lone surrogate")
+    return JsonRow(text=text, id=id_, fields=json.dumps(data) if with_fields else None)
+
+
+def parse_object(line: bytes) -> dict[str, Any] | Rejected:
+    """The object that a line spells."""
+    try:
+        data = json.loads(line.removeprefix(BOM).decode("utf-8"), parse_constant=_refuse)
+    except UnicodeDecodeError:
+        return Rejected(error="not_utf8", message="not UTF-8")
+    except (ValueError, RecursionError):
+        return Rejected(error="not_json", message="not JSON")
+    if not isinstance(data, dict):
+        return Rejected(
+            error="wrong_type", message=f"expected an object, got {type(data).__name__}"
+        )
+    return data
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> float:
+    """NaN and Infinity, which Python reads although JSON does not have them."""
+    raise ValueError(f"{constant} is not JSON")

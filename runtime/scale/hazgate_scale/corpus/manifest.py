@@ -1,0 +1,103 @@
+"""A run's plan as it is kept, and whether another run is the same one."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hazgate.documents.decode import decode, encode
+from hazgate.errors import OutputError
+from hazgate_scale.corpus.inputs import InputFile
+from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.plan import Shard
+from hazgate_scale.corpus.preflight import BadFile
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """What gives the verdicts: the bundle by digest, its variant, the threshold or the policy.
+
+    `threshold` is the one that holds; `policy` is a digest; `labels` are the hazards in order.
+    """
+
+    bundle: str
+    digest: str
+    variant: str
+    threshold: float
+    policy: str | None
+    labels: tuple[str, ...]
+    hazgate: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunManifest:
+    """All that a run is to do, fixed before it does the first of it.
+
+    `schema` are the columns of its parts, see `hazgate_scale.corpus.schemas.schema_text`.
+    """
+
+    schema_version: int
+    options: Options
+    judge: Judge
+    inputs: tuple[InputFile, ...]
+    bad_files: tuple[BadFile, ...]
+    schema: str
+    shards: tuple[Shard, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its content: what every part of this run carries."""
+        return hashlib.sha256(json.dumps(encode(self), sort_keys=True).encode()).hexdigest()
+
+
+def parse_manifest(text: bytes, source: str) -> RunManifest:
+    """The manifest that `text` spells.
+
+    Raises:
+        OutputError: it is none, or one of another version.
+    """
+    problems: list[str] = []
+    try:
+        found = decode(RunManifest, json.loads(text), problems)
+    except ValueError:
+        found = None
+    if found is None or problems or found.schema_version != SCHEMA_VERSION:
+        raise OutputError(
+            f"{source} is not the manifest of a run of this version ({SCHEMA_VERSION}); "
+            "name another --output"
+        )
+    return found
+
+
+def differences(
+    kept: RunManifest, options: Options, judge: Judge, inputs: tuple[InputFile, ...]
+) -> list[str]:
+    """In what a run that is asked for differs from the one that was begun."""
+    return [
+        *_fields("", encode(kept.options), encode(options)),
+        *_fields("judge.", encode(kept.judge), encode(judge)),
+        *changed_inputs(kept.inputs, inputs),
+    ]
+
+
+def changed_inputs(before: tuple[InputFile, ...], after: tuple[InputFile, ...]) -> list[str]:
+    """Every input that is gone, new, or not as it was."""
+    old = {file.uri: file for file in before}
+    new = {file.uri: file for file in after}
+    return [
+        *(f"input {uri}: gone" for uri in old if uri not in new),
+        *(f"input {uri}: new" for uri in new if uri not in old),
+        *(
+            f"input {uri}: changed ({old[uri].size_bytes} bytes then, {file.size_bytes} now)"
+            for uri, file in new.items()
+            if uri in old and file != old[uri]
+        ),
+    ]
+
+
+def _fields(prefix: str, then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
+    for name, value in then.items():
+        if now[name] != value:
+            yield f"{prefix}{name}: {value} then, {now[name]} now"

@@ -1,0 +1,167 @@
+"""What can be known to be wrong with the files before the first row is judged."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hazgate_scale.corpus.inputs import InputFile, open_input
+from hazgate_scale.corpus.json_rows import Rejected, parse_object
+from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.plan import Divisible
+from hazgate_scale.corpus.schemas import passed_schema, taken_names
+
+# Enough to tell a misnamed column from a bad row.
+_HEAD_ROWS = 20
+_HEAD_BYTES = 1 << 18
+_N_THREADS = 16
+_UTF_16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BadFile:
+    """A file that cannot be read, and why."""
+
+    uri: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """Each file that can be read, as the plan sees it; and the others.
+
+    Bad files are empty there, so that the plan passes them over. `schema` is that of what the
+    output repeats of the others, None if there are no others.
+    """
+
+    schema: pa.Schema | None
+    files: tuple[Divisible, ...]
+    bad: tuple[BadFile, ...]
+
+
+_EMPTY = Divisible(size_bytes=0)
+
+
+def check_files(files: Sequence[InputFile], options: Options) -> Checked:
+    """Looks at the head of every file, and at the foot of Parquet files."""
+    with ThreadPoolExecutor(_N_THREADS) as pool:
+        looks = list(pool.map(lambda file: _look(file, options), files))
+    first = next(
+        ((file, look) for file, look in zip(files, looks, strict=True) if look.is_good), None
+    )
+    divisible: list[Divisible] = []
+    bad: list[BadFile] = []
+    for file, look in zip(files, looks, strict=True):
+        problem = look.problem
+        if first is not None and not problem:
+            problem = _differs(look.schema, first[1].schema, first[0].uri)
+        if problem:
+            bad.append(BadFile(uri=file.uri, message=problem))
+        divisible.append(_EMPTY if problem else look.divisible)
+    schema = first[1].schema if first is not None else None
+    return Checked(schema=schema, files=tuple(divisible), bad=tuple(bad))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    divisible: Divisible = _EMPTY
+    schema: pa.Schema | None = None
+    problem: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return not self.problem
+
+
+def _look(file: InputFile, options: Options) -> _Look:
+    try:
+        return (
+            _look_at_parquet(file, options)
+            if file.format == "parquet"
+            else _look_at_lines(file, options)
+        )
+    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+        # The first line: what follows is Arrow's own stack.
+        return _Look(problem=f"cannot be read: {str(error).partition(chr(10))[0]}")
+
+
+def _look_at_parquet(file: InputFile, options: Options) -> _Look:
+    with fsspec.open(file.uri, "rb") as stream, pq.ParquetFile(stream) as parquet:
+        schema, metadata = parquet.schema_arrow, parquet.metadata
+        problem = _column_problem(schema, options)
+        if problem:
+            return _Look(problem=problem)
+        sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    return _Look(
+        divisible=Divisible(size_bytes=file.size_bytes, units=tuple(sizes)),
+        schema=passed_schema("parquet", schema, options),
+    )
+
+
+def _column_problem(schema: pa.Schema, options: Options) -> str:
+    wanted = [options.text_column, *([options.id_column] if options.id_column else [])]
+    missing = [name for name in wanted if name not in schema.names]
+    if missing:
+        return f"no column {', '.join(missing)}; its columns: {', '.join(schema.names)}"
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        return f"more than one column {', '.join(twice)}"
+    kind = schema.field(options.text_column).type
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (
+        pa.types.is_string(value)
+        or pa.types.is_large_string(value)
+        or pa.types.is_string_view(value)
+    ):
+        return f"column {options.text_column} must hold strings, it holds {kind}"
+    taken = taken_names(schema) if options.columns == "all" else []
+    if taken:
+        return (
+            f"has columns of verdicts already: {', '.join(taken)}; name others, or give "
+            "--columns text"
+        )
+    return ""
+
+
+def _look_at_lines(file: InputFile, options: Options) -> _Look:
+    divisible = Divisible(
+        size_bytes=file.size_bytes,
+        units=None if file.compression is None else (file.size_bytes,),
+    )
+    with open_input(file) as stream:
+        head = stream.read(_HEAD_BYTES)
+    if head.startswith(_UTF_16_OR_32):
+        return _Look(problem="is UTF-16 or UTF-32; write it as UTF-8")
+    problem = _fields_problem(head, options) if file.format == "jsonl" else ""
+    if file.format == "text" and options.id_column is not None:
+        problem = "has lines of text, and no ids; leave --id-column out"
+    if problem:
+        return _Look(problem=problem)
+    return _Look(divisible=divisible, schema=passed_schema(file.format, None, options))
+
+
+def _fields_problem(head: bytes, options: Options) -> str:
+    """Whether none of the first objects has the field that is asked for."""
+    objects = [parse_object(line) for line in head.split(b"\n")[:_HEAD_ROWS]]
+    found = [each for each in objects if not isinstance(each, Rejected)]
+    if not found or any(options.text_column in each for each in found):
+        return ""
+    return f"none of its first {len(found)} objects has a field {options.text_column}"
+
+
+def _differs(own: pa.Schema | None, other: pa.Schema | None, uri: str) -> str:
+    """How the columns that the output repeats differ from another file's."""
+    if own is None or other is None or own.equals(other):
+        return ""
+    theirs = {each.name: str(each.type) for each in other}
+    ours = {each.name: str(each.type) for each in own}
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    listed = [f"{n}: {ours.get(n, 'none')} here, {theirs.get(n, 'none')} there" for n in names]
+    what = "; ".join(listed) or "in another order"
+    return (
+        f"columns differ from those of {uri}: {what}; "
+        "give --columns text or id, or run it by itself"
+    )

@@ -1,0 +1,218 @@
+"""A shard's rows, streamed: what is in memory at a time is bounded, whatever a file holds."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hazgate_scale.corpus.inputs import InputFile, open_input
+from hazgate_scale.corpus.json_rows import BOM, JsonRow, Rejected, parse_row
+from hazgate_scale.corpus.lines import Line, read_lines
+from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.plan import Shard
+from hazgate_scale.corpus.rows import DeadLetter, Rows
+from hazgate_scale.corpus.schemas import FIELDS, passed_columns, passed_schema
+
+# Rows that are planned and answered together: enough to sort by length, few enough to hold.
+CHUNK_ROWS = 1024
+_CHUNK_BYTES = 4 << 20
+
+
+class BadFileError(Exception):
+    """A file turned out to be damaged while it was read; says how."""
+
+
+def read_shard(file: InputFile, shard: Shard, options: Options) -> Iterator[Rows]:
+    """The rows of a shard, some at a time, in order.
+
+    Raises:
+        BadFileError: the file is damaged, or not the one that was planned.
+    """
+    rows = _read_parquet if file.format == "parquet" else _read_lines
+    try:
+        yield from rows(file, shard, options)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        # The first line: what follows is Arrow's own stack.
+        reason = str(error).partition("\n")[0]
+        raise BadFileError(f"{file.uri} cannot be read: {reason}") from error
+
+
+@dataclass(kw_only=True, slots=True)
+class _Pending:
+    """Rows of lines until they are enough to be handed on."""
+
+    schema: pa.Schema
+    texts: list[str] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    fields: list[str | None] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    n_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        n_rows = len(self.texts) + len(self.dead)
+        return n_rows >= CHUNK_ROWS or self.n_bytes >= _CHUNK_BYTES
+
+    def add(self, line: Line, row: JsonRow | Rejected) -> None:
+        if isinstance(row, Rejected):
+            self.dead.append(
+                DeadLetter(position=line.position, error=row.error, message=row.message)
+            )
+            return
+        self.texts.append(row.text)
+        self.positions.append(line.position)
+        self.ids.append(row.id)
+        self.fields.append(row.fields)
+        self.n_bytes += line.size_bytes
+
+    def rows(self, text_column: str) -> Rows:
+        columns = {text_column: self.texts, FIELDS: self.fields}
+        arrays = [pa.array(columns.get(each.name, self.ids), each.type) for each in self.schema]
+        return Rows(
+            texts=self.texts,
+            positions=self.positions,
+            passed=pa.RecordBatch.from_arrays(arrays, schema=self.schema),
+            dead=self.dead,
+        )
+
+
+def _read_lines(file: InputFile, shard: Shard, options: Options) -> Iterator[Rows]:
+    schema = passed_schema(file.format, None, options)
+    is_cut = file.compression is None
+    start, end = (shard.start, shard.end) if is_cut else (0, None)
+    pending = _Pending(schema=schema)
+    with open_input(file, max(0, start - 1)) as stream:
+        for line in read_lines(stream, start, end, options.max_row_bytes):
+            row = _parse(line, file, options)
+            if row is None:
+                continue
+            pending.add(line, row)
+            if pending.is_full:
+                yield pending.rows(options.text_column)
+                pending = _Pending(schema=schema)
+    yield pending.rows(options.text_column)
+
+
+def _parse(line: Line, file: InputFile, options: Options) -> JsonRow | Rejected | None:
+    """The row of a line; None of a blank line of JSON Lines, which is none."""
+    if line.data is None:
+        return _too_large(line.size_bytes, options)
+    if file.format == "jsonl":
+        if not line.data.strip():
+            return None
+        return parse_row(
+            line.data,
+            options.text_column,
+            options.id_column,
+            with_fields=options.columns == "all",
+        )
+    content = line.data.removeprefix(BOM) if line.position == 0 else line.data
+    return _decode(content)
+
+
+def _decode(content: bytes) -> JsonRow | Rejected:
+    try:
+        return JsonRow(text=content.decode("utf-8"), id=None, fields=None)
+    except UnicodeDecodeError:
+        return Rejected(error="not_utf8", message="not UTF-8")
+
+
+def _too_large(size_bytes: int, options: Options) -> Rejected:
+    return Rejected(
+        error="too_large",
+        message=f"{size_bytes} bytes, at most {options.max_row_bytes} are taken; "
+        "see --max-row-bytes",
+    )
+
+
+def _read_parquet(file: InputFile, shard: Shard, options: Options) -> Iterator[Rows]:
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(fsspec.open(file.uri, "rb"))
+        # A buffer in place of whole column chunks: row groups can be of any size.
+        parquet = stack.enter_context(pq.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False))
+        position = sum(parquet.metadata.row_group(i).num_rows for i in range(shard.start))
+        schema = passed_schema("parquet", parquet.schema_arrow, options)
+        columns = passed_columns(parquet.schema_arrow, options)
+        for group in range(shard.start, shard.end):
+            batches = parquet.iter_batches(
+                batch_size=_batch_rows(parquet.metadata.row_group(group)),
+                row_groups=[group],
+                columns=columns,
+                use_threads=False,
+            )
+            for batch in batches:
+                for first, last in _pieces(batch, options):
+                    piece = batch.slice(first, last - first)
+                    yield _parquet_rows(piece, position + first, schema, options)
+                position += batch.num_rows
+
+
+def _batch_rows(group: pq.RowGroupMetaData) -> int:
+    """Rows that are decoded at a time: fewer where rows are large."""
+    row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
+    return max(1, min(CHUNK_ROWS, int(_CHUNK_BYTES // row_bytes)))
+
+
+def _pieces(batch: pa.RecordBatch, options: Options) -> Iterator[tuple[int, int]]:
+    """Ranges of rows with a bounded number of bytes to judge: averages say little of them."""
+    first = n_bytes = 0
+    for i, size in enumerate(_text_sizes(batch, options)):
+        taken = size if size <= options.max_row_bytes else 0
+        if i > first and n_bytes + taken > _CHUNK_BYTES:
+            yield first, i
+            first, n_bytes = i, 0
+        n_bytes += taken
+    if batch.num_rows:
+        yield first, batch.num_rows
+
+
+def _text_sizes(batch: pa.RecordBatch, options: Options) -> list[int]:
+    lengths = pa.compute.binary_length(_as_binary(batch.column(options.text_column)))
+    return [length or 0 for length in lengths.to_pylist()]
+
+
+def _as_binary(texts: pa.Array) -> pa.Array:
+    """Texts as the bytes that they are: Arrow does not look whether these are UTF-8."""
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_decode()
+    return texts.cast(pa.large_binary())
+
+
+def _parquet_rows(
+    batch: pa.RecordBatch, position: int, schema: pa.Schema, options: Options
+) -> Rows:
+    binary = _as_binary(batch.column(options.text_column))
+    sizes = _text_sizes(batch, options)
+    texts: list[str] = []
+    good: list[int] = []
+    dead: list[DeadLetter] = []
+    for i, size in enumerate(sizes):
+        row = _parquet_text(binary[i], size, options)
+        if isinstance(row, Rejected):
+            dead.append(DeadLetter(position=position + i, error=row.error, message=row.message))
+        else:
+            texts.append(row.text)
+            good.append(i)
+    taken = batch.take(pa.array(good, pa.int64()))
+    arrays = [
+        pa.array(texts, pa.string()) if each.name == options.text_column else taken[each.name]
+        for each in schema
+    ]
+    return Rows(
+        texts=texts,
+        positions=[position + i for i in good],
+        passed=pa.RecordBatch.from_arrays(arrays, schema=schema),
+        dead=dead,
+    )
+
+
+def _parquet_text(value: pa.Scalar, size: int, options: Options) -> JsonRow | Rejected:
+    if not value.is_valid:
+        return Rejected(error="missing_text", message=f"null in column {options.text_column}")
+    if size > options.max_row_bytes:
+        return _too_large(size, options)
+    return _decode(value.as_py())

@@ -1,0 +1,133 @@
+"""The columns of the output: those of the input that are repeated, then the verdict's."""
+
+import base64
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from hazgate.judging.verdict import ModelIdentity, Verdict
+from hazgate_scale.corpus.options import Format, Options
+from hazgate_scale.corpus.rows import Rows
+
+# The other fields of a JSON object, as JSON: their types may differ from row to row.
+FIELDS = "fields"
+_PREFIX = "hazgate_"
+
+
+def passed_columns(parquet: pa.Schema, options: Options) -> list[str]:
+    """The columns of a Parquet file that are read."""
+    if options.columns == "all":
+        return list(parquet.names)
+    return [name for name in parquet.names if name in (options.text_column, options.id_column)]
+
+
+def passed_schema(format_: Format, parquet: pa.Schema | None, options: Options) -> pa.Schema:
+    """The input's columns that the output repeats.
+
+    Args:
+        format_: of the file.
+        parquet: the file's own schema, of a Parquet file.
+        options: say which columns.
+    """
+    if parquet is not None:
+        names = passed_columns(parquet, options)
+        own = [parquet.field(name) for name in names]
+    else:
+        own = [pa.field(options.text_column, pa.string())]
+        if format_ == "jsonl" and options.id_column is not None:
+            own.insert(0, pa.field(options.id_column, pa.string()))
+        if format_ == "jsonl" and options.columns == "all":
+            own.append(pa.field(FIELDS, pa.string()))
+    # One type of text, whatever wrote the file.
+    text = pa.field(options.text_column, pa.string())
+    fields = [text if each.name == options.text_column else each for each in own]
+    if options.columns == "id":
+        fields = [each for each in fields if each.name == options.id_column]
+    return pa.schema(fields)
+
+
+def taken_names(schema: pa.Schema) -> list[str]:
+    """The columns of an input that the output has no room for."""
+    return [name for name in schema.names if name.startswith(_PREFIX)]
+
+
+def verdict_schema(labels: Sequence[str]) -> pa.Schema:
+    """The columns of a verdict; see `hazgate.Verdict`, and `Rows` for the position."""
+    types = {
+        "flagged": pa.bool_(),
+        "unsafe": pa.float32(),
+        "hazard": pa.string(),
+        "hazards": pa.struct([pa.field(label, pa.float32()) for label in labels]),
+        "tokens_total": pa.int32(),
+        "tokens_read": pa.int32(),
+        "windows": pa.int32(),
+        "truncated": pa.bool_(),
+        "span_start": pa.int32(),
+        "span_end": pa.int32(),
+        "action": pa.string(),
+        "severity": pa.string(),
+        "input": pa.string(),
+        "position": pa.int64(),
+        "bundle": pa.string(),
+        "variant": pa.string(),
+        "policy": pa.string(),
+        "version": pa.string(),
+    }
+    return pa.schema([pa.field(_PREFIX + name, kind) for name, kind in types.items()])
+
+
+def schema_text(schema: pa.Schema) -> str:
+    """A schema as ASCII; see `parse_schema`."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def parse_schema(text: str) -> pa.Schema:
+    """The schema that `schema_text` spelt."""
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
+
+
+def verdict_columns(
+    rows: Rows,
+    verdicts: Sequence[Verdict],
+    *,
+    uri: str,
+    model: ModelIdentity,
+    policy: str | None,
+    version: str,
+    labels: Sequence[str],
+) -> pa.RecordBatch:
+    """The verdict columns of `rows`, in the order of `verdict_schema`.
+
+    Args:
+        rows: of which `positions` are taken.
+        verdicts: one for each of them.
+        uri: of the rows' file.
+        model: what gave the verdicts.
+        policy: the digest of the policy that decided.
+        version: of hazgate.
+        labels: of the hazards.
+    """
+    schema = verdict_schema(labels)
+    decisions = [verdict.decision for verdict in verdicts]
+    columns: list[Sequence[object]] = [
+        [verdict.flagged for verdict in verdicts],
+        [verdict.unsafe for verdict in verdicts],
+        [verdict.hazard for verdict in verdicts],
+        [verdict.hazards for verdict in verdicts],
+        [verdict.tokens.total for verdict in verdicts],
+        [verdict.tokens.read for verdict in verdicts],
+        [verdict.tokens.windows for verdict in verdicts],
+        [verdict.truncated for verdict in verdicts],
+        [verdict.span.start for verdict in verdicts],
+        [verdict.span.end for verdict in verdicts],
+        [decision.action if decision else None for decision in decisions],
+        [decision.severity if decision else None for decision in decisions],
+        [uri] * len(verdicts),
+        rows.positions,
+        [model.digest] * len(verdicts),
+        [model.variant] * len(verdicts),
+        [policy] * len(verdicts),
+        [version] * len(verdicts),
+    ]
+    arrays = [pa.array(values, each.type) for values, each in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,54 @@
+"""Rows to verdicts, where some rows may be refused without the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hazgate.errors import InferenceError, InputError
+from hazgate.gate import Gate
+from hazgate.judging.verdict import Verdict
+from hazgate_scale.corpus.rows import DeadLetter, ErrorKind, Rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """`verdicts` are of the rows that `kept` lists, by their index; `dead` are the others."""
+
+    kept: list[int]
+    verdicts: list[Verdict]
+    dead: list[DeadLetter]
+
+
+def score(gate: Gate, rows: Rows, *, all_levels: bool, tenant: str | None) -> Scored:
+    """The verdict on every row that has one.
+
+    Raises:
+        InferenceError: the model fails on every row, so that the fault is not a row's.
+    """
+
+    def check(texts: Sequence[str]) -> list[Verdict]:
+        return gate.check_many(texts, all_levels=all_levels, tenant=tenant)
+
+    def check_one(i: int) -> Verdict | DeadLetter:
+        kind: ErrorKind
+        try:
+            return check([rows.texts[i]])[0]
+        except InputError as error:
+            kind, message = "refused", str(error)
+        except InferenceError as error:
+            kind, message = "inference_failed", str(error)
+        return DeadLetter(position=rows.positions[i], error=kind, message=message)
+
+    every = range(len(rows.texts))
+    try:
+        return Scored(kept=list(every), verdicts=check(rows.texts), dead=[])
+    except (InputError, InferenceError) as error:
+        # Some row is at fault; which one shows when each is asked by itself.
+        answers = [check_one(i) for i in every]
+        dead = [each for each in answers if isinstance(each, DeadLetter)]
+        if isinstance(error, InferenceError) and len(dead) == len(answers):
+            raise
+    return Scored(
+        kept=[i for i in every if not isinstance(answers[i], DeadLetter)],
+        verdicts=[each for each in answers if not isinstance(each, DeadLetter)],
+        dead=dead,
+    )

@@ -1,0 +1,218 @@
+"""A predictor on KServe's SDK: a gate behind KServe's own server, v2 over HTTP and gRPC.
+
+The tensors are those of hazgate.serving.open_inference, as `hazgate serve` has them.
+Source: https://kserve.github.io/website/docs/model-serving/predictive-inference/frameworks/custom-predictor.
+"""
+
+import asyncio
+import contextlib
+import logging
+import struct
+import traceback
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from grpc_interceptor.exceptions import GrpcException
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
+from kserve.errors import InvalidInput
+from kserve.model_server import app as kserve_app
+from prometheus_client import REGISTRY
+
+from hazgate.errors import BundleError, HazgateError, InputError
+from hazgate.serving import open_inference as oip
+from hazgate.serving.failures import failure_of
+from hazgate.serving.http.edge import Edge
+from hazgate.serving.http.keys import bearer_digest, read_api_keys
+from hazgate.serving.metered import counted_service
+from hazgate.serving.metrics import Metrics
+from hazgate.serving.rpc.failures import status_of
+from hazgate.serving.service import Service
+from hazgate.serving.settings import ServeSettings
+from hazgate_scale.fleet.opening import open_named
+
+
+class Predictor(Model):  # type: ignore[misc] # has no type information
+    """One model of KServe's server."""
+
+    def __init__(self, name: str, service: Service) -> None:
+        """Answers by `service`, which is warm."""
+        super().__init__(name)
+        self._service = service
+        # Whether KServe's server takes it up at all; from then on it asks `healthy`.
+        self.ready = True
+
+    async def healthy(self) -> bool:
+        """What readiness answers; without it, KServe's server lets no request through.
+
+        So an engine that failed is tried here, or nothing would ever show that it works again.
+        """
+        if self._service.health.failing:
+            with contextlib.suppress(HazgateError):
+                await self._service.prove()
+        return self._service.health.ready
+
+    def stop(self) -> None:
+        """Readiness turns red; what was taken is still answered."""
+        self._service.health.draining = True
+        super().stop()
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """The one input, for the model's metadata."""
+        return [{"name": oip.INPUT, "datatype": oip.INPUT_DATATYPE, "shape": [-1]}]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """The outputs, for the model's metadata."""
+        return [
+            {"name": name, "datatype": kind, "shape": [-1]} for name, kind in oip.OUTPUTS.items()
+        ]
+
+    async def predict(
+        self, payload: object, headers: Mapping[str, str] | None = None
+    ) -> InferResponse:
+        """Verdicts on the texts of one request of v2.
+
+        Raises:
+            HazgateError: over HTTP, there is no verdict, or the request is of v1.
+            GrpcException: over gRPC, there is none.
+        """
+        if not isinstance(payload, InferRequest):
+            raise InputError(f"this model speaks v2: POST /v2/models/{self.name}/infer")
+        try:
+            texts = _texts(payload)
+            wanted = oip.wanted_outputs([each.name for each in payload.request_outputs or ()])
+            verdicts = await self._service.check(
+                texts,
+                route="kserve-grpc" if payload.from_grpc else "kserve",
+                caller=_caller(headers or {}),
+            )
+        except HazgateError as error:
+            if not payload.from_grpc:
+                raise
+            code, message = status_of(error)
+            raise GrpcException(status_code=code, details=message) from None
+        return InferResponse(
+            # KServe's server does not send an answer without one.
+            response_id=payload.id or uuid.uuid4().hex,
+            model_name=self.name,
+            infer_outputs=[
+                InferOutput(
+                    name=name,
+                    shape=[len(verdicts)],
+                    datatype=oip.OUTPUTS[name],
+                    data=oip.values_of_output(name, verdicts),
+                )
+                for name in wanted
+            ],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
+
+
+def run(
+    bundle: Path, settings: ServeSettings, *, digest: str | None = None, name: str | None = None
+) -> None:
+    """Serves until told to stop; SIGTERM answers what was taken and ends.
+
+    Args:
+        bundle: a bundle directory.
+        settings: those of `hazgate serve`; `port` and `grpc_port` are listened on everywhere.
+        digest: what the bundle must be; None takes any.
+        name: of the model; None takes the bundle's.
+
+    Raises:
+        BundleError: settings, bundle, policy or keys cannot be served.
+    """
+    problems = list(_misplaced(settings))
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise BundleError(f"the settings are not for KServe's server:\n{listed}")
+    keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
+    gate = open_named(bundle, digest, settings)
+    metrics = Metrics()
+    service = counted_service(gate, settings, metrics)
+    # asyncio.run would leave this thread without the loop that KServe's server expects to find.
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(service.warm())
+    REGISTRY.register(metrics.registry)
+    kserve_app.add_exception_handler(HazgateError, _on_error)
+    kserve_app.add_exception_handler(RequestValidationError, _on_invalid)
+    logging.getLogger("kserve").addFilter(_without_words)
+    kserve_app.add_middleware(
+        Edge,
+        max_body_bytes=settings.request.max_body_bytes,
+        body_timeout_s=settings.request.body_timeout_s,
+        key_digests=keys,
+    )
+    server = ModelServer(
+        http_port=settings.port,
+        grpc_port=settings.grpc_port,
+        enable_grpc=settings.grpc_port is not None,
+        workers=1,
+        grace_period=int(settings.drain_timeout_s) + 1,
+        enable_latency_logging=settings.log_requests,
+    )
+    server.start([Predictor(name or gate.model.bundle, service)])
+    service.gate.batcher.close(settings.drain_timeout_s)
+
+
+def _misplaced(settings: ServeSettings) -> Iterator[str]:
+    default = ServeSettings()
+    if settings.host != default.host:
+        yield "$.host: KServe's server listens on all addresses; leave it out"
+    if settings.workers != 1:
+        yield "$.workers: replicas are what is many here; leave it out"
+    if settings.tls is not None:
+        yield "$.tls: the mesh or the ingress ends TLS; leave it out"
+    if settings.traces:
+        yield "$.traces: KServe's server sends none; leave it out"
+    if settings.fail_open:
+        yield "$.fail_open: v2 has no answer that lets a text pass; leave it out"
+    if settings.api_keys_file is not None and settings.grpc_port is not None:
+        yield "$.api_keys_file: KServe's gRPC asks for none; leave it or grpc_port out"
+
+
+def _texts(payload: InferRequest) -> list[str]:
+    oip.check_input([(given.name, given.datatype) for given in payload.inputs])
+    (given,) = payload.inputs
+    try:
+        elements = given.as_numpy().ravel().tolist()
+    except (ValueError, TypeError, struct.error, InvalidInput):
+        raise InputError(f"the contents of {oip.INPUT} do not fill its shape") from None
+    return oip.texts_of_elements(elements, given.shape)
+
+
+def _caller(headers: Mapping[str, str]) -> str:
+    """Whose turn it is: by key where there is one; KServe tells a model of no address."""
+    digest = bearer_digest(headers.get("authorization", ""))
+    return "" if digest is None else digest.hex()
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HazgateError)
+    failure = failure_of(error)
+    return JSONResponse({"error": failure.message}, failure.status, failure.headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """Says where a body is wrong and what was expected there, and repeats nothing of it."""
+    assert isinstance(error, RequestValidationError)
+    problems = (f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in error.errors())
+    return JSONResponse({"error": "; ".join(problems)}, 400)
+
+
+def _without_words(record: logging.LogRecord) -> bool:
+    """Keeps of an exception what it is and where: KServe's server logs its words, too.
+
+    Some of them hold an element of the caller's tensor.
+    """
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        record.msg, record.args = "%s\n%s", (type(error).__name__, frames)
+        record.exc_info = record.exc_text = None
+    return True

@@ -1,0 +1,105 @@
+"""`hazgate_scale.fleet.ray_serve:app`: replicas of the HTTP server as an application of Ray Serve.
+
+Every replica is what `hazgate serve` is in one process: a gate, its batcher, all dialects. Ray
+Serve places, scales, watches and replaces them. Source: https://docs.ray.io/en/latest/serve/.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
+from starlette.types import ASGIApp
+
+from hazgate.errors import InferenceError
+from hazgate.serving.failures import RETRY_AFTER_S
+from hazgate.serving.http.app import create_served
+from hazgate.serving.http.keys import read_api_keys
+from hazgate.serving.settings import ServeSettings
+from hazgate_scale.fleet.arguments import Arguments, Autoscaling, replica_settings
+from hazgate_scale.fleet.autoscaling import TOKENS, TokenLoad
+from hazgate_scale.fleet.opening import open_named
+
+NAME = "gate"
+_HEALTH_PERIOD_S = 5.0
+_HEALTH_TIMEOUT_S = 30.0
+# Beside the requests' own end: the controller's poll, and the engine's last batch.
+_SHUTDOWN_S = 10.0
+_DRAIN_POLL_S = 0.5
+# At least one replica of the new kind is ready before one of the old ends.
+_SURGE_PERCENT = 25
+
+
+class GateReplica:
+    """One replica. Ray Serve calls its methods by these names."""
+
+    def __init__(self, bundle: Path, digest: str | None, settings: ServeSettings) -> None:
+        """Opens the bundle on the node where the replica is.
+
+        Raises:
+            BundleError: this node does not hold that bundle, or it, a policy or the keys cannot be
+                served.
+        """
+        keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
+        self._served = create_served(open_named(bundle, digest, settings), settings, keys)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """What answers HTTP; its lifespan warms the engine and drains it."""
+        return self._served.app
+
+    async def check_health(self) -> None:
+        """Proves that the engine answers; a replica for which this fails thrice is replaced.
+
+        Raises:
+            InferenceError: it does not.
+        """
+        service = self._served.service
+        await service.prove()
+        if not service.health.ready:
+            raise InferenceError(f"not ready: {service.health}")
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What hazgate_scale.fleet.autoscaling decides by."""
+        return {TOKENS: float(self._served.service.gate.batcher.n_tokens)}
+
+
+def app(args: dict[str, Any]) -> serve.Application:
+    """Builds the application from `args` of a Ray Serve configuration; see Arguments.
+
+    Raises:
+        BundleError: arguments or settings are wrong; all problems of each are named.
+    """
+    arguments = Arguments.parse(args)
+    settings = replica_settings(arguments)
+    engine, queue = settings.engine, settings.queue
+    assert engine.threads is not None
+    as_deployment = serve.deployment(
+        name=NAME,
+        ray_actor_options={"num_cpus": engine.threads * engine.workers},
+        # The batcher knows callers and tokens: it is who refuses, not whoever sends to it.
+        max_ongoing_requests=queue.max_queue_requests + queue.max_batch_tokens,
+        max_queued_requests=queue.max_queue_requests,
+        backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
+        autoscaling_config=_autoscaling(arguments.autoscaling, queue.max_batch_tokens),
+        health_check_period_s=_HEALTH_PERIOD_S,
+        health_check_timeout_s=_HEALTH_TIMEOUT_S,
+        graceful_shutdown_wait_loop_s=_DRAIN_POLL_S,
+        graceful_shutdown_timeout_s=settings.drain_timeout_s + _SHUTDOWN_S,
+        max_surge_percent=_SURGE_PERCENT,
+    )
+    deployment = as_deployment(serve.ingress()(GateReplica))
+    return deployment.bind(Path(arguments.bundle), arguments.bundle_digest, settings)
+
+
+def _autoscaling(wanted: Autoscaling, max_batch_tokens: int) -> AutoscalingConfig:
+    return AutoscalingConfig(
+        min_replicas=wanted.min_replicas,
+        max_replicas=wanted.max_replicas,
+        look_back_period_s=wanted.look_back_s,
+        upscale_delay_s=wanted.upscale_delay_s,
+        downscale_delay_s=wanted.downscale_delay_s,
+        policy=AutoscalingPolicy(
+            policy_function=f"{TokenLoad.__module__}:{TokenLoad.__qualname__}",
+            policy_kwargs={"target_tokens": wanted.target_tokens or max_batch_tokens},
+        ),
+    )

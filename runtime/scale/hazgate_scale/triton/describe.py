@@ -1,0 +1,69 @@
+"""What a repository says of itself: for programs, and for people."""
+
+import importlib.metadata
+from typing import Any
+
+import hazgate
+from hazgate.bundle.bundle import Bundle
+from hazgate_export import __version__
+from hazgate_scale.triton.options import Options
+from hazgate_scale.triton.plan import DECIDES, Plan
+
+FACTS_FILE = "hazgate.json"
+README_FILE = "README.md"
+
+
+def facts(bundle: Bundle, plan: Plan, options: Options) -> dict[str, Any]:
+    """The provenance of a repository, and its models."""
+    return {
+        "schema_version": 1,
+        "bundle": {"name": bundle.manifest.name, "digest": bundle.digest},
+        "variant": plan.variant,
+        "provider": plan.provider.name,
+        "engine": options.engine,
+        "models": {
+            DECIDES: {"backend": "python", "max_batch_size": options.max_batch_size},
+            **{
+                model.name: {
+                    "backend": "onnxruntime",
+                    "level": model.level,
+                    "labels": list(model.spec.labels),
+                    "batching": model.variant.batching,
+                    "tokens": model.tokens,
+                    "max_batch_size": model.max_batch_size,
+                }
+                for model in plan.levels
+            },
+        },
+        "versions": {
+            "hazgate": hazgate.__version__,
+            "hazgate-export": __version__,
+            "tritonclient": importlib.metadata.version("tritonclient"),
+        },
+    }
+
+
+def readme(bundle: Bundle, plan: Plan, options: Options) -> str:
+    """A page for whoever finds the repository."""
+    names = ", ".join(f"`{model.name}`" for model in plan.levels)
+    if options.engine == "in-process":
+        loads = [DECIDES]
+        who, needs = "its own process runs the graphs", " and one onnxruntime"
+    else:
+        loads = [*(model.name for model in plan.levels), DECIDES]
+        who, needs = "it asks the levels for logits", ""
+    load = " ".join(f"--load-model={name}" for name in loads)
+    return f"""# Triton model repository of {bundle.manifest.name}
+
+Written by `hazgate-export triton` {__version__} of the bundle with digest
+`{bundle.digest}`, variant `{plan.variant}`, for {plan.provider.name}.
+
+- `{DECIDES}` (Python backend): texts in, verdicts out; {who}. The server's Python needs
+  `hazgate` {hazgate.__version__}{needs}.
+- {names} (ONNX Runtime backend): `input_ids` and `attention_mask` in, `logits` out.
+
+    tritonserver --model-repository=. --model-control-mode=explicit {load}
+
+Files are hard links of one another where they are equal: copy with `rsync -aH` or `tar`, or pay for
+each. Do not change them: the model opens the bundle of that digest and no other.
+"""

@@ -1,0 +1,134 @@
+"""Which models a repository has, and in which shapes. Pure.
+
+Triton's batcher merges requests along the first axis, and only those whose other axes are equal:
+it does not pad. Its way out, `allow_ragged_batch`, gives the model one flat row and the offsets
+in it, which no graph of a bundle takes. So which rows may share a run, which the manifest calls
+`batching`, decides what the batcher is told:
+
+- padded (any, padded): rows of any length; Triton merges what its callers padded to one length;
+- packed (any): the same, and padding costs nothing;
+- equal_length (of one length, unpadded): rows of any length; Triton's own rule is the right one;
+- alone (none): max_batch_size is 1, and there is no batcher.
+
+A provider that compiles a program for each shape gets a model for each length, whose callers pad.
+Texts, unlike rows, are all of one shape: the model that decides takes any together, and hazgate's
+own planner makes rows and batches of them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hazgate.bundle.manifest import LevelSpec, Manifest, VariantSpec
+from hazgate.engine.buckets import default_buckets
+from hazgate.engine.providers.table import CPU, ProviderSpec, find_provider
+from hazgate.engine.variants import variant_for
+from hazgate.errors import BundleError
+from hazgate_scale.triton.options import Options
+
+DECIDES = "hazgate"
+# What Triton's folders and URLs, and file systems, all take.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelModel:
+    """A level's graph as a model of the ONNX Runtime backend.
+
+    `tokens` are those of every row, None where rows may have any length.
+    """
+
+    name: str
+    level: str
+    spec: LevelSpec
+    variant: VariantSpec
+    tokens: int | None
+    max_batch_size: int
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row that hazgate sends."""
+        return self.tokens or self.spec.tokenizer.window_tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The models of a repository beside the one that decides, and the variant that they run."""
+
+    variant: str
+    provider: ProviderSpec
+    levels: tuple[LevelModel, ...]
+
+
+def plan_repository(manifest: Manifest, options: Options) -> Plan:
+    """What a repository of that bundle consists of.
+
+    Raises:
+        BundleError: no variant of the bundle can be served so; names every reason.
+    """
+    provider = find_provider(options.provider)
+    variant = options.variant or manifest.default_variant
+    if provider.name != CPU:
+        variant = variant_for(manifest, options.variant, provider)
+    names = (manifest.cascade.gate, manifest.cascade.hazards)
+    problems = [
+        problem
+        for name in names
+        for problem in _problems(name, manifest.levels[name], variant, provider, options)
+    ]
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise BundleError(f"{manifest.name} cannot be served by Triton so:\n{listed}")
+    return Plan(
+        variant=variant,
+        provider=provider,
+        levels=tuple(
+            model
+            for name in names
+            for model in _models(name, manifest.levels[name], variant, provider, options)
+        ),
+    )
+
+
+def _problems(
+    name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: Options
+) -> Iterator[str]:
+    if not _NAME.fullmatch(name) or name == DECIDES:
+        yield f"{name!r} cannot be the name of a model beside {DECIDES}"
+    too_long = [n for n in options.buckets if n > level.tokenizer.max_tokens]
+    if too_long:
+        yield f"{name} was proven on {level.tokenizer.max_tokens} tokens, not {too_long}"
+    chosen = level.variants.get(variant)
+    if chosen is None:
+        yield f"{name} has no variant {variant!r}, only {', '.join(level.variants)}"
+        return
+    if provider.name not in chosen.execution_providers:
+        made_for = ", ".join(chosen.execution_providers)
+        yield f"variant {variant!r} of {name} was made for {made_for}, not {provider.name}"
+    if provider.static_shapes and chosen.batching in ("equal_length", "alone"):
+        yield f"variant {variant!r} of {name} takes no padding, {provider.name} only fixed shapes"
+    if chosen.kind == "fused" and options.kernels is None:
+        yield (
+            f"variant {variant!r} of {name} consists of hazgate-kernels' operators, which plain "
+            "ONNX Runtime does not have: give --kernels, the path of their library on the server, "
+            "or another --variant"
+        )
+
+
+def _models(
+    name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: Options
+) -> Iterator[LevelModel]:
+    chosen = level.variants[variant]
+    lengths: tuple[int | None, ...] = (None,)
+    if provider.static_shapes:
+        window = default_buckets(level.tokenizer.window_tokens)
+        lengths = tuple(sorted(set(options.buckets) or {bucket.tokens for bucket in window}))
+    for tokens in lengths:
+        yield LevelModel(
+            name=name if tokens is None else f"{name}_{tokens}",
+            level=name,
+            spec=level,
+            variant=chosen,
+            tokens=tokens,
+            max_batch_size=1 if chosen.batching == "alone" else options.max_batch_size,
+        )

@@ -1,0 +1,110 @@
+"""A model repository on disk, written beside its place and moved there when it is whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+from hazgate.bundle.bundle import Bundle
+from hazgate.errors import IntegrityError
+from hazgate_export.assemble import partial_directory, sync, write_json
+from hazgate_export.progress import track
+from hazgate_scale.triton import warm_up
+from hazgate_scale.triton.config import LABELS_FILE, decides_config, level_config, to_text
+from hazgate_scale.triton.describe import FACTS_FILE, README_FILE, facts, readme
+from hazgate_scale.triton.messages import ModelConfig
+from hazgate_scale.triton.options import Options
+from hazgate_scale.triton.plan import DECIDES, LevelModel, Plan, plan_repository
+from hazgate_scale.triton.signature import check_signature
+
+CONFIG_FILE = "config.pbtxt"
+_VERSION = "1"
+# Where Triton looks for the data of warm-up samples.
+_WARM_UP = "warmup"
+
+
+def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
+    """Writes the repository of a bundle to `target`, which must not exist.
+
+    Weights lie in it once: every model has links to the files of the bundle's copy.
+
+    Raises:
+        FileExistsError: `target` is there.
+        BundleError: the bundle is not what was exported, or cannot be served so.
+        ExportError: tritonclient is not installed.
+    """
+    if target.exists() or target.is_symlink():
+        raise FileExistsError(
+            f"{target} exists and is not written over; remove it, or name another"
+        )
+    opened = Bundle.open(bundle)
+    plan = plan_repository(opened.manifest, options)
+    configs = {m.name: level_config(m, plan, options, opened.digest) for m in plan.levels}
+    for model in plan.levels:
+        check_signature(configs[model.name], opened.file(model.variant.graph))
+    with partial_directory(target) as folder:
+        root = folder / "repository"
+        copy = _write_decides(root, opened, decides_config(plan, options, opened.digest))
+        for model in plan.levels:
+            _write_level(root, copy, model, configs[model.name])
+        write_json(root / FACTS_FILE, facts(opened, plan, options))
+        (root / README_FILE).write_text(readme(opened, plan, options), encoding="utf-8")
+        sync(root)
+        root.rename(target)
+    return plan
+
+
+def _write_decides(root: Path, bundle: Bundle, config: ModelConfig) -> Bundle:
+    """The model that reads texts, with its own copy of the bundle; returns that."""
+    version = root / DECIDES / _VERSION
+    copy = version / "bundle"
+    copy.mkdir(parents=True)
+    for source in track([p for p in bundle.root.rglob("*") if p.is_file()], "bundle"):
+        target = copy / source.relative_to(bundle.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    copied = Bundle.open(copy)
+    if copied.digest != bundle.digest:
+        raise IntegrityError(f"{bundle.root} changed while it was copied; try again")
+    model = files("hazgate_scale.triton").joinpath("model.py").read_text(encoding="utf-8")
+    (version / "model.py").write_text(model, encoding="utf-8")
+    _write_config(root / DECIDES, config, {warm_up.TEXT_FILE: warm_up.text()})
+    return copied
+
+
+def _write_level(root: Path, bundle: Bundle, model: LevelModel, config: ModelConfig) -> None:
+    folder = root / model.name
+    version = folder / _VERSION
+    version.mkdir(parents=True)
+    for name, source in _files(bundle, model):
+        target = version / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(source, target)
+    labels = "".join(f"{label}\n" for label in model.spec.labels)
+    (folder / LABELS_FILE).write_text(labels, encoding="utf-8")
+    _write_config(folder, config, {warm_up.MASK_FILE: warm_up.mask_of_row(model)})
+
+
+def _files(bundle: Bundle, model: LevelModel) -> Iterator[tuple[str, Path]]:
+    """By name in the version's folder: the graph, and its weights where it looks for them."""
+    yield "model.onnx", bundle.file(model.variant.graph)
+    for name in model.variant.data:
+        yield name, bundle.file(name)
+
+
+def _write_config(folder: Path, config: ModelConfig, samples: dict[str, bytes]) -> None:
+    (folder / CONFIG_FILE).write_text(to_text(config), encoding="utf-8")
+    if config.model_warmup:
+        (folder / _WARM_UP).mkdir()
+        for name, data in samples.items():
+            (folder / _WARM_UP / name).write_bytes(data)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy on file systems that have none."""
+    with suppress(OSError):
+        os.link(source, target)
+        return
+    shutil.copyfile(source, target)
