@@ -10,8 +10,8 @@ from benchmarks.machine import today
 from benchmarks.process import REPOSITORY
 from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
 from hazgate import Bundle, HazgateError
-from hazgate_export.agreement import Agreement, agreement_table, measure_agreement
 from hazgate_export.errors import ExportError
+from hazgate_export.proof.agreement import Agreement, agreement_table, measure_agreement
 from hazgate_export.recipe import load_recipe
 
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"

@@ -33,10 +33,10 @@ from benchmarks.workloads import SEED, Workload, make_workloads
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import encode
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.assemble import PARITY_FILE
 from hazgate_export.build import LocalSources, fetch_level
-from hazgate_export.corpus import load_corpus
+from hazgate_export.bundle.assemble import PARITY_FILE
 from hazgate_export.progress import step, track
+from hazgate_export.proof.texts import load_corpus
 from hazgate_export.recipe import load_recipe
 
 

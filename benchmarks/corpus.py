@@ -30,7 +30,7 @@ from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, sav
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.corpus import load_corpus
+from hazgate_export.proof.texts import load_corpus
 
 _N_PEAK_TEXTS = 20_000
 _MAX_CHARACTERS = 120

@@ -23,8 +23,8 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
+from hazgate_export.proof.texts import load_corpus
 
 _N_TEXTS = 100
 _FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak_rss_bytes")

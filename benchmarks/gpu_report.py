@@ -25,8 +25,8 @@ from hazgate.engine.buckets import Bucket, parse_bucket
 from hazgate.engine.engine import Shapes
 from hazgate.engine.session import ort_host
 from hazgate.engine.static_shapes import OpenedBucket
-from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
+from hazgate_export.proof.texts import load_corpus
 
 _LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _ROWS = (1, 8)

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from benchmarks.messages import parse
 from benchmarks.systems import ModelFiles
 from benchmarks.torch_system import adapted_model
-from hazgate_export.merge import merge
+from hazgate_export.model.merge import merge
 from hazgate_export.recipe import load_recipe
 
 

@@ -36,7 +36,7 @@ from benchmarks.thresholds import (
     streams_table,
     thresholds_table,
 )
-from hazgate_export.report import parity_table
+from hazgate_export.bundle.report import parity_table
 
 _MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")
 

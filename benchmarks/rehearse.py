@@ -38,11 +38,11 @@ from benchmarks.results import (
 )
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate_export.assemble import partial_directory
+from hazgate_export.bundle.assemble import partial_directory
+from hazgate_export.bundle.report import parity_table
 from hazgate_export.errors import ExportError
 from hazgate_export.progress import step
 from hazgate_export.recipe import Recipe, load_recipe
-from hazgate_export.report import parity_table
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -91,7 +91,7 @@ class _Build:
 
 def full_size() -> Shape:
     """The production models' shape."""
-    from hazgate_export.standin import MMBERT_LORA_TARGETS, mmbert_config
+    from hazgate_export.model.standin import MMBERT_LORA_TARGETS, mmbert_config
 
     return Shape(
         make_config=mmbert_config,
@@ -227,7 +227,7 @@ def _write_standin(standin: Path, recipe: Recipe, shape: Shape) -> float:
 
 
 def _write_in_child(folder: Path, recipe: Recipe, shape: Shape) -> None:
-    from hazgate_export.standin import write_standin
+    from hazgate_export.model.standin import write_standin
 
     write_standin(
         folder,

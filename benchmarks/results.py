@@ -11,8 +11,8 @@ from benchmarks.machine import Machine
 from benchmarks.measure import Percentiles
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import decode, encode
-from hazgate_export.assemble import PARITY_FILE, write_json
-from hazgate_export.verify import Parity
+from hazgate_export.bundle.assemble import PARITY_FILE, write_json
+from hazgate_export.proof.verify import Parity
 
 SCHEMA_VERSION = 1
 RESULTS = Path(__file__).parent / "results"

@@ -32,8 +32,8 @@ from benchmarks.server import serving
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
+from hazgate_export.proof.texts import load_corpus
 
 SAMPLE_S = 10.0
 # By its end every buffer has been as large as it gets; growth is counted from there.

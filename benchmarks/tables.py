@@ -7,7 +7,7 @@ from benchmarks.markdown import table
 from benchmarks.measure import Percentiles, Spread, speedup, spread
 from benchmarks.results import Comparison, Quality, RoundFigures, SystemFigures, WorkloadFigures
 from benchmarks.workloads import BULK, TEXT
-from hazgate_export.report import parity_table
+from hazgate_export.bundle.report import parity_table
 
 CAVEAT = (
     "**These numbers hold for this machine, this model, these versions and this number of "

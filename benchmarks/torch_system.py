@@ -19,9 +19,9 @@ from transformers import (
 from benchmarks.systems import ModelFiles
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.text.batching import pad, plan_batches
-from hazgate_export.merge import load_adapted
+from hazgate_export.model.merge import load_adapted
+from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import Recipe, load_recipe
-from hazgate_export.sources import Fetched
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,8 +33,8 @@ from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import step, track
+from hazgate_export.proof.texts import load_corpus
 
 PEERS = ("openvino", "nncf", "optimum-onnx")
 # Calls of a turn: as many as fit in so many seconds.

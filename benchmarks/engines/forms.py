@@ -51,7 +51,7 @@ def write_forms(merged: Path, folder: Path, calibration: Path) -> None:
 def _write_portable(merged: Path, file: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    from hazgate_export.convert import export_onnx
+    from hazgate_export.graphs.convert import export_onnx
 
     model = AutoModelForSequenceClassification.from_pretrained(
         merged, attn_implementation="eager", local_files_only=True

@@ -29,8 +29,8 @@ from benchmarks.process import REPOSITORY
 from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
 from hazgate.bundle.bundle import Bundle
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import track
+from hazgate_export.proof.texts import load_corpus
 
 _SEED = 20264
 # So many wait for answers while a system's rate is found; more would be late by themselves.

@@ -19,8 +19,8 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import encode
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources, fetch_level
-from hazgate_export.corpus import load_corpus
 from hazgate_export.progress import step
+from hazgate_export.proof.texts import load_corpus
 from hazgate_export.recipe import load_recipe
 
 PORTABLE = forms.PORTABLE

@@ -40,7 +40,7 @@ class ExitCodeGroup(click.Group):
             return super().invoke(ctx)
         except (ExportError, HazgateError, OSError) as error:
             if isinstance(error, GateMissed) and error.parities:
-                from hazgate_export.report import parity_table
+                from hazgate_export.bundle.report import parity_table
 
                 click.echo(parity_table(error.parities))
             click.echo(f"error: {error}", err=True)
@@ -102,8 +102,8 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
     """
     from hazgate_export.build import LocalSources
     from hazgate_export.build import build as run
+    from hazgate_export.bundle.report import parity_table
     from hazgate_export.recipe import load_recipe
-    from hazgate_export.report import parity_table
 
     loaded = load_recipe(recipe)
     target = out or Path("build") / loaded.recipe.name
@@ -136,8 +136,8 @@ def verify(
     """Hold BUNDLE against the reference again: its stored logits, or --recipe's model."""
     from hazgate.bundle.bundle import Bundle
     from hazgate_export.build import LocalSources
+    from hazgate_export.bundle.report import parity_table
     from hazgate_export.recipe import load_recipe
-    from hazgate_export.report import parity_table
     from hazgate_export.verify_bundle import verify_bundle
 
     if recipe is None and (base or adapters or data_files):
@@ -150,7 +150,7 @@ def verify(
         raise GateMissed("\n".join(problems), parities)
     click.echo(parity_table(parities))
     if loaded and data_files:
-        from hazgate_export.agreement import agreement_table, measure_agreement
+        from hazgate_export.proof.agreement import agreement_table, measure_agreement
 
         agreements = measure_agreement(opened, loaded, data_files, n_texts=texts, seed=0)
         click.echo(f"\n{agreement_table(agreements)}")
@@ -191,7 +191,7 @@ def finetune(
     base: Path | None,
 ) -> None:
     """Train the LoRA adapters of RECIPE and write each with its card."""
-    from hazgate_export.finetune_recipe import finetune_recipe
+    from hazgate_export.finetune.finetune_recipe import finetune_recipe
     from hazgate_export.recipe import load_recipe
 
     for result in finetune_recipe(load_recipe(recipe), data_files, levels, out, work, base):
@@ -250,7 +250,7 @@ def inspect(graph: Path, as_json: bool) -> None:
     """Print the operators, weights and signature of an ONNX GRAPH."""
     from google.protobuf.message import DecodeError
 
-    from hazgate_export.inspect_graph import summarise
+    from hazgate_export.graphs.inspect_graph import summarise
 
     try:
         summary = summarise(graph)
@@ -412,7 +412,7 @@ def triton(
 @click.argument("folder", type=_PATH)
 def standin(folder: Path) -> None:
     """Write a full-size stand-in for the production models: their shape, random weights."""
-    from hazgate_export import standin as standins
+    from hazgate_export.model import standin as standins
     from hazgate_export.recipe import load_recipe
 
     recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "mlcommons.toml").recipe

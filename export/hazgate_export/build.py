@@ -20,14 +20,6 @@ from hazgate.engine.kernels import instruction_set
 from hazgate.engine.session import OrtSession, default_threads
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.assemble import (
-    PARITY_FILE,
-    README_FILE,
-    finish,
-    list_files,
-    partial_directory,
-    write_json,
-)
 from hazgate_export.author.families import (
     Calibrated,
     Weights,
@@ -35,35 +27,43 @@ from hazgate_export.author.families import (
     read_weights,
     write_fp32,
 )
-from hazgate_export.bundle_readme import bundle_readme
-from hazgate_export.calibrated import Trial, write_calibrated
-from hazgate_export.canaries import CANARIES_FILE, choose_canaries
-from hazgate_export.convert import export_onnx
-from hazgate_export.corpus import (
+from hazgate_export.bundle.assemble import (
+    PARITY_FILE,
+    README_FILE,
+    finish,
+    list_files,
+    partial_directory,
+    write_json,
+)
+from hazgate_export.bundle.bundle_readme import bundle_readme
+from hazgate_export.bundle.describe import ExportedGraph, ExportedLevel, manifest_of
+from hazgate_export.bundle.report import parity_document
+from hazgate_export.errors import GateMissed, RecipeError, UnsupportedArchitecture
+from hazgate_export.graphs.convert import export_onnx
+from hazgate_export.graphs.half import runnable_here, write_half
+from hazgate_export.graphs.quantize import quantize_int8
+from hazgate_export.graphs.weights import write_graphs
+from hazgate_export.graphs.windows import block_windows
+from hazgate_export.model.merge import load_adapted, merge
+from hazgate_export.model.sources import Fetched, fetch
+from hazgate_export.preflight.rules import Judgement, judgement_table
+from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
+from hazgate_export.preflight.table import find_target
+from hazgate_export.progress import step
+from hazgate_export.proof.canaries import CANARIES_FILE, choose_canaries
+from hazgate_export.proof.int8_activations import Trial, write_calibrated
+from hazgate_export.proof.reference import torch_logits
+from hazgate_export.proof.texts import (
     Case,
     corpus_sha256,
     load_corpus,
     make_cases,
     read_calibration_texts,
 )
-from hazgate_export.describe import ExportedGraph, ExportedLevel, manifest_of
-from hazgate_export.errors import GateMissed, RecipeError, UnsupportedArchitecture
-from hazgate_export.half import runnable_here, write_half
-from hazgate_export.merge import load_adapted, merge
-from hazgate_export.preflight.rules import Judgement, judgement_table
-from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
-from hazgate_export.preflight.table import find_target
-from hazgate_export.progress import step
-from hazgate_export.quantize import quantize_int8
+from hazgate_export.proof.tokenizer_parity import check_tokenizer
+from hazgate_export.proof.verify import Boundary, Parity, measure
 from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
-from hazgate_export.reference import torch_logits
-from hazgate_export.report import parity_document
 from hazgate_export.schemes import Int8Scheme, batching_of
-from hazgate_export.sources import Fetched, fetch
-from hazgate_export.tokenizer_parity import check_tokenizer
-from hazgate_export.verify import Boundary, Parity, measure
-from hazgate_export.weights import write_graphs
-from hazgate_export.windows import block_windows
 
 # Merging adds the adapter's product to the weights once instead of per text: float rounding only.
 _MAX_MERGE_DIFF = 1e-4

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hazgate_export.verify import Parity
+    from hazgate_export.proof.verify import Parity
 
 
 class ExportError(Exception):

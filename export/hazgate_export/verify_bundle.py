@@ -9,12 +9,12 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import OrtSession, default_threads
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.assemble import PARITY_FILE
 from hazgate_export.build import LocalSources, reference_of_level
-from hazgate_export.corpus import Case, corpus_sha256, load_corpus, make_cases
-from hazgate_export.half import runnable_here
+from hazgate_export.bundle.assemble import PARITY_FILE
+from hazgate_export.graphs.half import runnable_here
+from hazgate_export.proof.texts import Case, corpus_sha256, load_corpus, make_cases
+from hazgate_export.proof.verify import Parity, boundary_of, measure
 from hazgate_export.recipe import GateRecipe, LoadedRecipe
-from hazgate_export.verify import Parity, boundary_of, measure
 
 
 def verify_bundle(

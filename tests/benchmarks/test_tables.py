@@ -7,7 +7,7 @@ from benchmarks.errors import ResultsError
 from benchmarks.plot import draw_latency
 from benchmarks.results import Comparison, load, save
 from benchmarks.tables import full_table, parity_summary, rows_of, speed_summary
-from hazgate_export.report import parity_table
+from hazgate_export.bundle.report import parity_table
 
 
 def test_rows_summarise_rounds(comparison: Comparison) -> None:

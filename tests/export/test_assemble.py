@@ -11,8 +11,8 @@ import pytest
 
 from hazgate import Bundle
 from hazgate.errors import BundleError
-from hazgate_export.assemble import partial_directory
 from hazgate_export.build import LocalSources, build
+from hazgate_export.bundle.assemble import partial_directory
 from hazgate_export.errors import GateMissed, RecipeError
 from hazgate_export.recipe import load_recipe
 

@@ -34,14 +34,14 @@ from hazgate_export.author.families import (
 )
 from hazgate_export.author.layers import quantize_table
 from hazgate_export.author.linear import Float32, PerTokenInt8, StaticInt8
-from hazgate_export.author.modernbert import ModernBert
+from hazgate_export.author.models.modernbert import ModernBert
 from hazgate_export.author.observe import Observed
-from hazgate_export.corpus import Case
 from hazgate_export.errors import GateMissed, UnsupportedArchitecture
-from hazgate_export.inspect_graph import summarise
+from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.proof.reference import torch_logits
+from hazgate_export.proof.texts import Case
+from hazgate_export.proof.verify import Boundary, Parity, measure
 from hazgate_export.recipe import GateRecipe
-from hazgate_export.reference import torch_logits
-from hazgate_export.verify import Boundary, Parity, measure
 from tests.support.families import AUTHORED, families
 
 OPSET = 18

@@ -39,7 +39,7 @@ from hazgate_export.finetune.settings import (
     FinetuneSettings,
     StyleNoise,
 )
-from hazgate_export.standin import write_standin
+from hazgate_export.model.standin import write_standin
 
 BASE_ID = "test/tiny"
 LEVEL1 = ("safe", "unsafe")

@@ -26,14 +26,14 @@ from hazgate_export.author.families import (
     write_int8,
 )
 from hazgate_export.build import LocalSources, build
-from hazgate_export.corpus import Case
 from hazgate_export.errors import RecipeError
-from hazgate_export.inspect_graph import summarise
-from hazgate_export.merge import load_adapted, merge
+from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.model.merge import load_adapted, merge
+from hazgate_export.model.sources import fetch
+from hazgate_export.proof.reference import torch_logits
+from hazgate_export.proof.texts import Case
+from hazgate_export.proof.verify import Boundary, measure
 from hazgate_export.recipe import GateRecipe, load_recipe
-from hazgate_export.reference import torch_logits
-from hazgate_export.sources import fetch
-from hazgate_export.verify import Boundary, measure
 from tests.support.families import AUTHORED, LEVELS, write_family
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")

@@ -12,7 +12,7 @@ from hazgate.bundle.manifest import VariantSpec
 from hazgate_export.__main__ import cli
 from hazgate_export.build import LocalSources, build
 from hazgate_export.errors import GateMissed, RecipeError
-from hazgate_export.inspect_graph import summarise
+from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.recipe import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 

@@ -14,14 +14,14 @@ from hypothesis.extra import numpy as hnp
 from onnx import ModelProto, TensorProto, numpy_helper, parser
 
 from hazgate_export import convert, half
-from hazgate_export.convert import save
-from hazgate_export.half import float_values, halve, write_half
-from hazgate_export.inspect_graph import summarise
+from hazgate_export.graphs.convert import save
+from hazgate_export.graphs.half import float_values, halve, write_half
+from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target
+from hazgate_export.proof.verify import Parity
 from hazgate_export.recipe import GateRecipe
 from hazgate_export.schemes import HalfPrecision, Precision
-from hazgate_export.verify import Parity
 from tests.support.families import families
 from tests.support.portable import Portable, export_family
 

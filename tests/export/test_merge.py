@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hazgate_export.corpus import Case
 from hazgate_export.errors import SourceError
-from hazgate_export.merge import load_adapted, merge
+from hazgate_export.model.merge import load_adapted, merge
+from hazgate_export.model.sources import Fetched
+from hazgate_export.proof.reference import torch_logits
+from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import BaseRecipe, DirectorySource
-from hazgate_export.reference import torch_logits
-from hazgate_export.sources import Fetched
 from tests.support.families import LEVELS, write_family
 
 LABELS = LEVELS["level1"]

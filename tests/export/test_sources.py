@@ -11,8 +11,8 @@ import pytest
 
 from hazgate import Bundle
 from hazgate_export.errors import SourceError
+from hazgate_export.model.sources import fetch
 from hazgate_export.recipe import DirectorySource, PackageSource
-from hazgate_export.sources import fetch
 from tests.support.families import write_family
 from tests.support.hub import commit_of, serve_hub
 

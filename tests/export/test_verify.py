@@ -16,12 +16,12 @@ from hazgate.bundle.manifest import Batching, TokenizerSpec
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources
-from hazgate_export.corpus import Case, load_corpus, make_cases
+from hazgate_export.bundle.report import parity_table
 from hazgate_export.errors import GateMissed
+from hazgate_export.proof.texts import Case, load_corpus, make_cases
+from hazgate_export.proof.tokenizer_parity import check_tokenizer
+from hazgate_export.proof.verify import Boundary, Parity, measure
 from hazgate_export.recipe import GateRecipe, load_recipe
-from hazgate_export.report import parity_table
-from hazgate_export.tokenizer_parity import check_tokenizer
-from hazgate_export.verify import Boundary, Parity, measure
 from hazgate_export.verify_bundle import verify_bundle
 
 SPEC = TokenizerSpec(

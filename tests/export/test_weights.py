@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hazgate_export.convert import check, save
-from hazgate_export.inspect_graph import summarise
-from hazgate_export.quantize import quantize_int8
-from hazgate_export.weights import write_graphs
+from hazgate_export.graphs.convert import check, save
+from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.graphs.quantize import quantize_int8
+from hazgate_export.graphs.weights import write_graphs
 
 
 def _graph(folder: Path, name: str, *weights: NDArray[np.float32]) -> Path:

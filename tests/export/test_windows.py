@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from onnx import ModelProto, numpy_helper
 
 from hazgate.engine.session import OrtSession
-from hazgate_export.convert import MASKED_SCORE, save
+from hazgate_export.graphs.convert import MASKED_SCORE, save
+from hazgate_export.graphs.windows import block_windows
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target
 from hazgate_export.preflight.view import provider_view
 from hazgate_export.recipe import GateRecipe
-from hazgate_export.windows import block_windows
 from tests.support.portable import Portable, export_dense, export_family
 
 GATE = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)

@@ -13,7 +13,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from hazgate_export.standin import StandIn, write_standin
+from hazgate_export.model.standin import StandIn, write_standin
 from tests.support.recipes import recipe_text
 
 VOCABULARY = 6500

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.engine.session import OrtSession
-from hazgate_export.convert import export_onnx
-from hazgate_export.corpus import Case
-from hazgate_export.merge import load_adapted, merge
+from hazgate_export.graphs.convert import export_onnx
+from hazgate_export.graphs.windows import block_windows
+from hazgate_export.model.merge import load_adapted, merge
+from hazgate_export.model.sources import fetch
+from hazgate_export.proof.reference import torch_logits
+from hazgate_export.proof.texts import Case
+from hazgate_export.proof.verify import Boundary, Parity, measure
 from hazgate_export.recipe import GateRecipe, load_recipe
-from hazgate_export.reference import torch_logits
-from hazgate_export.sources import fetch
-from hazgate_export.verify import Boundary, Parity, measure
-from hazgate_export.windows import block_windows
 from tests.support.families import LEVELS, write_family
 
 _LEVEL = "level2"

@@ -30,7 +30,7 @@ def write_tiny_recipe(folder: Path) -> Path:
     # Imported here: torch is of no use to tests that only read the names above.
     from transformers import BertConfig
 
-    from hazgate_export.standin import write_standin
+    from hazgate_export.model.standin import write_standin
 
     write_standin(
         folder,

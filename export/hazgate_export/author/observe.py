@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hazgate_export.convert import OUTPUT
+from hazgate_export.graphs.convert import OUTPUT
 
 # Rows kept of each site; the errors of a quantised product are estimated on them.
 _MAX_ROWS = 768

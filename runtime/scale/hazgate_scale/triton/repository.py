@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.errors import IntegrityError
-from hazgate_export.assemble import partial_directory, sync, write_json
+from hazgate_export.bundle.assemble import partial_directory, sync, write_json
 from hazgate_export.progress import track
 from hazgate_scale.triton import warm_up
 from hazgate_scale.triton.config import LABELS_FILE, decides_config, level_config, to_text

@@ -19,8 +19,8 @@ from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import Row, read_rows, select
 from hazgate_export.progress import track
+from hazgate_export.proof.verify import Boundary, boundary_of
 from hazgate_export.recipe import GateRecipe, LoadedRecipe
-from hazgate_export.verify import Boundary, boundary_of
 
 REFERENCE_VARIANT = "fp32"
 

@@ -20,12 +20,12 @@ from hazgate.bundle.manifest import (
     TokenizerSpec,
     VariantSpec,
 )
-from hazgate_export.corpus import Case
+from hazgate_export.graphs.weights import WrittenGraph
+from hazgate_export.model.sources import Fetched
+from hazgate_export.proof.texts import Case
+from hazgate_export.proof.verify import Boundary, Parity
 from hazgate_export.recipe import LoadedRecipe
 from hazgate_export.schemes import batching_of, execution_providers_of
-from hazgate_export.sources import Fetched
-from hazgate_export.verify import Boundary, Parity
-from hazgate_export.weights import WrittenGraph
 
 # Whose versions decide what comes out of a build.
 _TOOLS = (

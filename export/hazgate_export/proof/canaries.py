@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.engine.canaries import Canary
-from hazgate_export.corpus import Case
+from hazgate_export.proof.texts import Case
 
 CANARIES_FILE = "canaries.json"
 # A start waits for them, in every shape that is compiled.

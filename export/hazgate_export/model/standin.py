@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hazgate_export.corpus import load_corpus
+from hazgate_export.proof.texts import load_corpus
 
 MMBERT_ID = "jhu-clsp/mmBERT-base"
 MMBERT_LORA_TARGETS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")

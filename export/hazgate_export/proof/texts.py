@@ -12,7 +12,7 @@ import numpy as np
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.errors import RecipeError
 
-_CORPUS = files("hazgate_export") / "corpus.jsonl"
+_CORPUS = files("hazgate_export.proof") / "texts.jsonl"
 _SEED = 20260
 
 

@@ -12,8 +12,8 @@ from hazgate.bundle.manifest import Batching, Manifest, TokenizerSpec
 from hazgate.engine.session import Session
 from hazgate.judging.scores import Activation, calibrated
 from hazgate.text.batching import pad
-from hazgate_export.corpus import Case
 from hazgate_export.progress import track
+from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import GateRecipe
 
 # Padding and batching are tried up to this length; beyond it they only repeat the same mask.

@@ -16,7 +16,7 @@ from hazgate_export.author.fused import (
 )
 from hazgate_export.author.graph import GraphWriter
 from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
-from hazgate_export.author.modernbert import ModernBert
+from hazgate_export.author.models.modernbert import ModernBert
 
 
 def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: int) -> ir.Model:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnx
 
-from hazgate_export.convert import save
+from hazgate_export.graphs.convert import save
 from hazgate_export.schemes import PortableInt8Scheme
 
 # Of the sizes with fast kernels the one that keeps most decisions.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.run import FinetuneResult, finetune_level
+from hazgate_export.model.sources import fetch
 from hazgate_export.recipe import DirectorySource, LoadedRecipe
-from hazgate_export.sources import fetch
 
 
 def finetune_recipe(

@@ -13,8 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
+from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import BaseRecipe
-from hazgate_export.sources import Fetched
 
 _PREFIX = "base_model.model."
 # The last linear layer of a classification head, as the supported families name it.

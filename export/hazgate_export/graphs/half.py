@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from hazgate_export.convert import check, save
+from hazgate_export.graphs.convert import check, save
 from hazgate_export.schemes import HalfPrecision, Precision
 
 _TYPES: Mapping[HalfPrecision, int] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from hazgate.bundle.manifest import GraphKind, TokenizerSpec
 from hazgate.engine.session import OrtSession, default_threads
 from hazgate_export.author.families import Calibrated, write_fused, write_int8
-from hazgate_export.corpus import Case
 from hazgate_export.progress import step
+from hazgate_export.proof.texts import Case
+from hazgate_export.proof.verify import Boundary, measure
 from hazgate_export.recipe import GateRecipe
-from hazgate_export.verify import Boundary, measure
 
 # The errors of a product (`choose.row_error`) up to which it gets a static scale, and beyond which
 # not even per-token scales will do: from the fastest graph to the most careful one.

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from hazgate_export.author.bert import Bert
 from hazgate_export.author.fused import (
     Bits,
     Norm,
@@ -18,6 +17,7 @@ from hazgate_export.author.fused import (
 )
 from hazgate_export.author.graph import GraphWriter
 from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
+from hazgate_export.author.models.bert import Bert
 
 
 def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Model:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hazgate_export.corpus import Case
 from hazgate_export.progress import track
+from hazgate_export.proof.texts import Case
 
 
 def torch_logits(

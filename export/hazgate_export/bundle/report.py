@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazgate_export.proof.verify import Parity
 from hazgate_export.recipe import GateRecipe
-from hazgate_export.verify import Parity
 
 
 def parity_table(parities: Sequence[Parity]) -> str:

@@ -7,8 +7,8 @@ from transformers import AutoTokenizer
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.corpus import CorpusText
 from hazgate_export.errors import GateMissed
+from hazgate_export.proof.texts import CorpusText
 
 
 def check_tokenizer(

@@ -1,0 +1,1 @@
+"""The bundle: assembled in a temporary folder, described, renamed."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: converted, cut into windows, cast and quantized."""

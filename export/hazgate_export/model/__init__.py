@@ -1,0 +1,1 @@
+"""Models: fetched files, and adapters merged into their base."""

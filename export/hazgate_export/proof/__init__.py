@@ -1,0 +1,1 @@
+"""Proof that a graph answers as PyTorch does: texts, reference, limits."""
