@@ -72,48 +72,48 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 	@touch $@
 
 # A peer under load whose pins contradict this project's: an environment of its own.
-build/peers/infinity/bin/infinity_emb: benchmarks/peers/infinity-requirements.txt
+build/peers/infinity/bin/infinity_emb: benchmarks/load/peers/infinity-requirements.txt
 	$(PYTHON) -m venv build/peers/infinity
 	build/peers/infinity/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 
 bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against hazgate on build/mini
-	$(BIN)/python -m benchmarks.run
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.speed.run
+	$(BIN)/python -m benchmarks.speed.report
 	$(BIN)/python -m benchmarks.engines.run --size mini --rounds 2
-	$(BIN)/python -m benchmarks.footprint --size mini
-	$(BIN)/python -m benchmarks.session_options --size mini
-	$(BIN)/python -m benchmarks.service_times
+	$(BIN)/python -m benchmarks.memory.footprint --size mini
+	$(BIN)/python -m benchmarks.engines.session_options --size mini
+	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## queueing and shedding beside other servers, on build/mini
 	$(BIN)/python -m benchmarks.load
-	$(BIN)/python -m benchmarks.service_times
+	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-plan: install  ## is what `hazgate plan` predicts of this machine so? On build/mini, alone
-	$(BIN)/python -m benchmarks.service_times
-	$(BIN)/python -m benchmarks.fleet_check
-	$(BIN)/python -m benchmarks.fleet_plots
+	$(BIN)/python -m benchmarks.plan.service_times
+	$(BIN)/python -m benchmarks.plan.check
+	$(BIN)/python -m benchmarks.plan.plots
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-corpus: install  ## `hazgate corpus` beside the engine's own peak, and on one node and two
-	$(BIN)/python -m benchmarks.corpus
+	$(BIN)/python -m benchmarks.corpus.run
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 soak: install  ## half an hour of `hazgate serve`: does its memory grow?
-	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.load.soak
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 amd-report: install  ## on an MI300X: doctor, warm, parity and latency of BUNDLE, to send back
-	$(BIN)/python -m benchmarks.gpu_report $(BUNDLE) --providers $(PROVIDERS) --programs build/programs
+	$(BIN)/python -m benchmarks.quality.gpu_report $(BUNDLE) --providers $(PROVIDERS) --programs build/programs
 
 bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `make rehearse`
 	$(BIN)/python -m benchmarks.engines.run --size full --rounds 3 --max-tokens 2048
-	$(BIN)/python -m benchmarks.operators --size full
-	$(BIN)/python -m benchmarks.roofline
+	$(BIN)/python -m benchmarks.engines.operators --size full
+	$(BIN)/python -m benchmarks.engines.roofline
 	$(BIN)/python -m benchmarks.engines.long --rounds 1
-	$(BIN)/python -m benchmarks.footprint --size full
-	$(BIN)/python -m benchmarks.service_times
+	$(BIN)/python -m benchmarks.memory.footprint --size full
+	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 lock: install  ## resolve constraints.txt anew

@@ -11,31 +11,31 @@ from pathlib import Path
 
 import click
 
-from benchmarks.agreement import AgreementResults, agreement_text
-from benchmarks.corpus import CorpusResults, corpus_table
+from benchmarks.corpus.run import CorpusResults, corpus_table
 from benchmarks.engines.long import LongComparison, long_table
+from benchmarks.engines.operators import OperatorProfile, operator_table
 from benchmarks.engines.report import headline, summary
 from benchmarks.engines.results import EngineComparison
-from benchmarks.errors import BenchmarkError, RegionError
-from benchmarks.fleet_plots import FleetPlots, plots_table
-from benchmarks.fleet_results import FleetResults, fleet_table
-from benchmarks.footprint import Footprint, footprint_table
-from benchmarks.gpu_report import merged_report
+from benchmarks.engines.roofline.report import ceiling_table, roofline_table
+from benchmarks.engines.roofline.results import Roofline
+from benchmarks.engines.session_options import OptionComparison, option_table
+from benchmarks.harness.errors import BenchmarkError, RegionError
+from benchmarks.harness.store import RESULTS, Comparison, Rehearsal, load
 from benchmarks.load.report import load_table
 from benchmarks.load.results import LoadResults
-from benchmarks.operators import OperatorProfile, operator_table
-from benchmarks.results import RESULTS, Comparison, Rehearsal, load
-from benchmarks.roofline.report import ceiling_table, roofline_table
-from benchmarks.roofline.results import Roofline
-from benchmarks.session_options import OptionComparison, option_table
-from benchmarks.soak import SoakResults, soak_table
-from benchmarks.tables import parity_summary, speed_summary
-from benchmarks.thresholds import (
+from benchmarks.load.soak import SoakResults, soak_table
+from benchmarks.memory.footprint import Footprint, footprint_table
+from benchmarks.plan.plots import FleetPlots, plots_table
+from benchmarks.plan.results import FleetResults, fleet_table
+from benchmarks.quality.agreement import AgreementResults, agreement_text
+from benchmarks.quality.gpu_report import merged_report
+from benchmarks.quality.thresholds import (
     ThresholdResults,
     calibration_table,
     streams_table,
     thresholds_table,
 )
+from benchmarks.speed.tables import parity_summary, speed_summary
 from hazgate_export.bundle.report import parity_table
 
 _MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")

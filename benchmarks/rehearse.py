@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.errors import BenchmarkError, RehearsalFailed
-from benchmarks.machine import describe_machine, today
-from benchmarks.process import REPOSITORY
-from benchmarks.results import (
+from benchmarks.harness.errors import BenchmarkError, RehearsalFailed
+from benchmarks.harness.machine import describe_machine, today
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.store import (
     DISTRIBUTIONS,
     RESULTS,
     SCHEMA_VERSION,

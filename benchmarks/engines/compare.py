@@ -24,12 +24,12 @@ from benchmarks.engines.results import (
 )
 from benchmarks.engines.systems import REFERENCE, EngineSpec
 from benchmarks.engines.workloads import SEED, Workload, padded_share
-from benchmarks.errors import WorkerFailed
-from benchmarks.machine import describe_machine, today
-from benchmarks.messages import Logits, Timed
-from benchmarks.plan import plan_turns
-from benchmarks.process import REPOSITORY, Worker, run_once, start_worker
-from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.machine import describe_machine, today
+from benchmarks.harness.messages import Logits, Timed
+from benchmarks.harness.process import REPOSITORY, Worker, run_once, start_worker
+from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION
+from benchmarks.harness.turns import plan_turns
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.text.tokenization import Tokenizer

@@ -16,13 +16,13 @@ from benchmarks.engines.compare import Subject, engines_of
 from benchmarks.engines.messages import Memory, Ready, Request, Setup
 from benchmarks.engines.systems import REFERENCE, EngineSpec
 from benchmarks.engines.workloads import Workload, grid
-from benchmarks.errors import BenchmarkError, WorkerFailed
-from benchmarks.machine import Machine, describe_machine, today
-from benchmarks.markdown import spread_text, table
-from benchmarks.measure import Spread, speedup, spread
-from benchmarks.messages import Timed
-from benchmarks.process import REPOSITORY, start_worker
-from benchmarks.results import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.errors import BenchmarkError, WorkerFailed
+from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.markdown import spread_text, table
+from benchmarks.harness.messages import Timed
+from benchmarks.harness.process import REPOSITORY, start_worker
+from benchmarks.harness.statistics import Spread, speedup, spread
+from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError

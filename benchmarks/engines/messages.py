@@ -1,4 +1,4 @@
-"""What an engine's worker and its parent say to each other; see `benchmarks.messages`."""
+"""What an engine's worker and its parent say to each other; see `benchmarks.harness.messages`."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from benchmarks.engines.results import EngineComparison, EngineFigures, WorkloadOfEngines
 from benchmarks.engines.systems import REFERENCE
-from benchmarks.markdown import table
-from benchmarks.measure import Percentiles, Spread, percentiles, speedup
+from benchmarks.harness.markdown import table
+from benchmarks.harness.statistics import Percentiles, Spread, percentiles, speedup
 
 OURS = "hazgate-"
 _STREAMS = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.machine import Machine
+from benchmarks.harness.machine import Machine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.process import REPOSITORY
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.process import REPOSITORY
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
 from hazgate_export.errors import ExportError
@@ -52,7 +52,7 @@ def run(
     """
     from benchmarks.engines.compare import Subject, compare_engines
     from benchmarks.engines.workloads import grid, stream
-    from benchmarks.results import RESULTS, save
+    from benchmarks.harness.store import RESULTS, save
     from hazgate.bundle.bundle import Bundle
 
     budget = threads or default_threads()
@@ -92,7 +92,7 @@ def _merge(size: str, level: str, folder: Path, target: Path) -> None:
     """Writes the merged models in a child that gives its memory back."""
     import json
 
-    from benchmarks.systems import ModelFiles
+    from benchmarks.speed.systems import ModelFiles
     from hazgate.documents.decode import encode
     from hazgate_export.build import LocalSources, fetch_level
     from hazgate_export.progress import step
@@ -116,7 +116,7 @@ def _merge(size: str, level: str, folder: Path, target: Path) -> None:
     )
     step("merge the adapter for the peers")
     subprocess.run(
-        [sys.executable, "-m", "benchmarks.merged"],
+        [sys.executable, "-m", "benchmarks.speed.merged"],
         input=json.dumps(encode(files)),
         encoding="utf-8",
         cwd=REPOSITORY,
@@ -133,7 +133,7 @@ def show(file: Path) -> None:
     from benchmarks.engines.plot import draw_engines
     from benchmarks.engines.report import summary
     from benchmarks.engines.results import EngineComparison
-    from benchmarks.results import load
+    from benchmarks.harness.store import load
 
     results = load(EngineComparison, file)
     click.echo(summary(results))

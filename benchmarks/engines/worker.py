@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.engines.messages import Memory, Ready, Request, Setup
 from benchmarks.engines.systems import Engine, open_engine
 from benchmarks.engines.workloads import Batch, batches_of
-from benchmarks.messages import Logits, Timed, parse
-from benchmarks.worker import answer, status_bytes
+from benchmarks.harness.messages import Logits, Timed, parse
+from benchmarks.speed.worker import answer, status_bytes
 from hazgate.documents.decode import encode
 
 

@@ -3,7 +3,7 @@
 Requests come at random times, at a rate that does not wait for answers (Poisson arrivals), as a
 gateway's do. Each has a deadline; what is not answered by then does not count.
 
-`hazgate.engine.session` ends the spinning of a session's threads with its run, for two levels are two
+`hazgate.engine.session` ends the spinning of a session's threads with its run. Two levels are two
 sessions with threads of their own, and by ONNX Runtime's defaults those of the one spin on while
 the other runs, and while the event loop and whoever asks want a processor. Left spinning, a server
 on two processors was busy several times as long for the same texts, and past saturation answered a

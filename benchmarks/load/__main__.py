@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.store import RESULTS, load, save
 from benchmarks.load.measure import measure_load
 from benchmarks.load.report import load_figure, load_table
 from benchmarks.load.results import LoadResults
 from benchmarks.load.systems import systems_of
-from benchmarks.process import REPOSITORY
-from benchmarks.results import RESULTS, load, save
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
 from hazgate_export.errors import ExportError

@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
-from benchmarks.errors import WorkerFailed
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.messages import parse
 from benchmarks.load.arrivals import DEADLINE_S, Ask, call_in_turn, offer, saturate
 from benchmarks.load.client import Client
 from benchmarks.load.messages import Found, InProcess, OverHttp, Rate, Ready, Request, Setup
-from benchmarks.messages import parse
-from benchmarks.worker import answer
+from benchmarks.speed.worker import answer
 from hazgate.documents.decode import encode
 
 T = TypeVar("T")

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.errors import WorkerFailed
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.machine import describe_machine, today
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION
 from benchmarks.load.arrivals import DEADLINE_S, arrivals
 from benchmarks.load.messages import Found, Rate, Request
+from benchmarks.load.peers.models import write_peer_models
 from benchmarks.load.results import (
     LOADS,
     LoadedSystem,
@@ -23,10 +27,6 @@ from benchmarks.load.results import (
     overhead_of,
 )
 from benchmarks.load.systems import Running, Surroundings, SystemSpec, absent_reason, started
-from benchmarks.machine import describe_machine, today
-from benchmarks.peers.models import write_peer_models
-from benchmarks.process import REPOSITORY
-from benchmarks.results import DISTRIBUTIONS, SCHEMA_VERSION
 from hazgate.bundle.bundle import Bundle
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.progress import track

@@ -1,4 +1,4 @@
-"""What an asker and its parent say to each other; see `benchmarks.messages`."""
+"""What an asker and its parent say to each other; see `benchmarks.harness.messages`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

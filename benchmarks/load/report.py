@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from benchmarks.harness.markdown import table
 from benchmarks.load.results import (
     LOADS,
     OVERLOAD,
@@ -16,7 +17,6 @@ from benchmarks.load.results import (
     Overhead,
     peak_goodput,
 )
-from benchmarks.markdown import table
 
 _LIGHT, _BUSY = LOADS[0], LOADS[2]
 _WAYS = {"embedded": "AsyncGate, embedded", "http": "hazgate serve, over HTTP"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.machine import Machine
+from benchmarks.harness.machine import Machine
 
 # Multiples of a system's own saturation. At the last its goodput must stand.
 LOADS = (0.3, 0.6, 0.9, 1.2, 2.0)

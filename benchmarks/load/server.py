@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.errors import WorkerFailed
+from benchmarks.harness.errors import WorkerFailed
 
 _START_S = 90
 _END_S = 20

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.harness.process import REPOSITORY, Worker, start_worker
 from benchmarks.load.arrivals import DEADLINE_S
 from benchmarks.load.messages import InProcess, OverHttp, Ready, Setup
+from benchmarks.load.peers.models import DYNAMIC, PORTABLE, SINGLE
 from benchmarks.load.server import listening
-from benchmarks.peers.models import DYNAMIC, PORTABLE, SINGLE
-from benchmarks.process import REPOSITORY, Worker, start_worker
 
 INFINITY = REPOSITORY / "build" / "peers" / "infinity" / "bin" / "infinity_emb"
 
@@ -36,7 +36,7 @@ class SystemSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What all systems share. `peers` has the models of `benchmarks.peers.models`."""
+    """What all systems share. `peers` has the models of `benchmarks.load.peers.models`."""
 
     bundle: Path
     peers: Path

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import Comparison, load
+from benchmarks.harness.store import Comparison, load
 
 COMPARISON_FILE = Path(__file__).with_name("comparison.json")
 

@@ -1,7 +1,7 @@
 """What the README says of decisions on labelled texts is what was measured, and within the bar."""
 
-from benchmarks.agreement import AgreementResults, agreement_text
-from benchmarks.results import RESULTS, load
+from benchmarks.harness.store import RESULTS, load
+from benchmarks.quality.agreement import AgreementResults, agreement_text
 
 # Of the fused variant: a decision in three hundred.
 _MOST_CHANGED = 0.003

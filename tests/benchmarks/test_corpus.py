@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.corpus import (
+from benchmarks.corpus.run import (
     CorpusResults,
     Round,
     Run,
@@ -14,8 +14,8 @@ from benchmarks.corpus import (
     rate_of,
     write_corpus,
 )
-from benchmarks.errors import WorkerFailed
-from benchmarks.results import SCHEMA_VERSION, load, save
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.store import SCHEMA_VERSION, load, save
 from tests.support.machines import TOY
 
 

@@ -26,8 +26,8 @@ from benchmarks.engines.results import (
 )
 from benchmarks.engines.systems import EngineSpec, open_engine
 from benchmarks.engines.workloads import batches_of, grid, padded_share, stream
-from benchmarks.machine import Machine
-from benchmarks.results import load, save
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.store import load, save
 
 SHAPE = ModelShape(macs_per_token=100, hidden=4, n_global=1, n_local=2, reach=1)
 

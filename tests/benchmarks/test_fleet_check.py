@@ -10,10 +10,10 @@ from hazgate_scale.capacity.times import ServiceTimes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.fleet_check import Texts, bench_checks, pinned, read_texts, saturated_rate, shorter
-from benchmarks.fleet_plots import FleetPlots, draw, heavy_tailed_lengths, plots_table
-from benchmarks.fleet_results import LIMIT, FleetResults, Pair, fleet_figure, fleet_table
-from benchmarks.results import RESULTS, Comparison, load
+from benchmarks.harness.store import RESULTS, Comparison, load
+from benchmarks.plan.check import Texts, bench_checks, pinned, read_texts, saturated_rate, shorter
+from benchmarks.plan.plots import FleetPlots, draw, heavy_tailed_lengths, plots_table
+from benchmarks.plan.results import LIMIT, FleetResults, Pair, fleet_figure, fleet_table
 from hazgate.gate import Gate
 
 # Whoever asks is on the same processors, and takes a share of them.

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import WorkerFailed
-from benchmarks.footprint import Footprint, footprint_table, measure_footprint
-from benchmarks.results import load, save
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.store import load, save
+from benchmarks.memory.footprint import Footprint, footprint_table, measure_footprint
 from hazgate.bundle.bundle import Bundle
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.gpu_report import GpuReport, main, merged_report
-from benchmarks.results import load
+from benchmarks.harness.store import load
+from benchmarks.quality.gpu_report import GpuReport, main, merged_report
 
 
 @pytest.fixture(scope="module")

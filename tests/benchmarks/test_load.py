@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.errors import WorkerFailed
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.process import start_worker
+from benchmarks.harness.store import SCHEMA_VERSION, load, save
 from benchmarks.load.arrivals import arrivals, call_in_turn, offer, saturate
 from benchmarks.load.asker import body_of
 from benchmarks.load.client import Client, parse_head, request_bytes
 from benchmarks.load.messages import Found, InProcess, OverHttp, Rate, Ready, Request, Setup
+from benchmarks.load.peers.models import shorten
 from benchmarks.load.report import load_figure, load_table
 from benchmarks.load.results import (
     LOADS,
@@ -27,9 +30,6 @@ from benchmarks.load.results import (
     peak_goodput,
 )
 from benchmarks.load.systems import serve_settings, systems_of
-from benchmarks.peers.models import shorten
-from benchmarks.process import start_worker
-from benchmarks.results import SCHEMA_VERSION, load, save
 from hazgate.serving.settings import ServeSettings
 from tests.support.machines import TOY
 

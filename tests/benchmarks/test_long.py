@@ -14,9 +14,9 @@ from benchmarks.engines.long import (
     measure_long,
 )
 from benchmarks.engines.systems import EngineSpec
-from benchmarks.errors import BenchmarkError
-from benchmarks.machine import Machine
-from benchmarks.results import load, save
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.store import load, save
 from hazgate.bundle.bundle import Bundle
 
 MACHINE = Machine(

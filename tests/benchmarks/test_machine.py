@@ -2,7 +2,7 @@ import json
 import platform
 from pathlib import Path
 
-from benchmarks.machine import describe_machine
+from benchmarks.harness.machine import describe_machine
 from hazgate.documents.decode import encode
 
 

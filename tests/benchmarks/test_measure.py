@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks.measure import Spread, percentiles, speedup, spread
+from benchmarks.harness.statistics import Spread, percentiles, speedup, spread
 
 
 def test_percentiles_interpolate_between_calls_and_are_in_milliseconds() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.operators import group_of, times_by_group
+from benchmarks.engines.operators import group_of, times_by_group
 
 
 def _node(operator: str, us: int, part: str = "kernel_time") -> dict[str, Any]:

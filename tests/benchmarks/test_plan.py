@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.plan import plan_turns
+from benchmarks.harness.turns import plan_turns
 
 NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
 

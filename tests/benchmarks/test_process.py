@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import WorkerFailed
-from benchmarks.messages import Peak, Ready, Request, Setup
-from benchmarks.process import start_worker
-from benchmarks.systems import ModelFiles, SystemSpec
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.messages import Peak, Ready, Request, Setup
+from benchmarks.harness.process import start_worker
+from benchmarks.speed.systems import ModelFiles, SystemSpec
 
 PEAK = Request(action="peak")
 ANSWER = 'import sys; sys.stdin.readline(); print(\'{"body": {"rss_bytes": 7}}\', flush=True)'
@@ -71,7 +71,7 @@ def test_leaving_the_block_ends_the_process() -> None:
 
 def test_an_error_of_the_system_is_the_workers_answer(tmp_path: Path) -> None:
     with (
-        start_worker("onnx-fp32", ["-m", "benchmarks.worker"], threads=1) as worker,
+        start_worker("onnx-fp32", ["-m", "benchmarks.speed.worker"], threads=1) as worker,
         pytest.raises(WorkerFailed, match=r"onnx-fp32: BundleError: .* is not a bundle"),
     ):
         worker.ask(bundle_setup(tmp_path), Ready)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.errors import RegionError
+from benchmarks.harness.errors import RegionError
+from benchmarks.harness.store import RESULTS, Comparison, save
 from benchmarks.readme import fill, readme, regions
-from benchmarks.results import RESULTS, Comparison, save
 
 ROOT = Path(__file__).parents[2]
 CONTENTS: dict[str, Callable[[], str]] = {"a": lambda: "| new |", "b": lambda: "more\nlines"}

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import RehearsalFailed
-from benchmarks.machine import describe_machine
+from benchmarks.harness.errors import RehearsalFailed
+from benchmarks.harness.machine import describe_machine
+from benchmarks.harness.store import Limits, ParameterCount, Rehearsal, load, save
 from benchmarks.rehearse import (
     EXPECTED,
     LIMITS,
@@ -16,7 +17,6 @@ from benchmarks.rehearse import (
     full_size,
     rehearse,
 )
-from benchmarks.results import Limits, ParameterCount, Rehearsal, load, save
 from hazgate_export.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"

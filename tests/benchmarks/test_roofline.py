@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines.results import EngineComparison
-from benchmarks.results import RESULTS, SCHEMA_VERSION, load, save
-from benchmarks.roofline.nodes import STEPS
-from benchmarks.roofline.report import ceiling_table, draw_roofline, roofline_table
-from benchmarks.roofline.results import Roofline, StepTimes
+from benchmarks.engines.roofline.nodes import STEPS
+from benchmarks.engines.roofline.report import ceiling_table, draw_roofline, roofline_table
+from benchmarks.engines.roofline.results import Roofline, StepTimes
+from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
 from tests.support.machines import TOY
 
 PEAKS = {"int8": 2e12, "fp32": 5e11, "memory": 5e10}

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.compare import compare
-from benchmarks.errors import BenchmarkError
-from benchmarks.results import Comparison
-from benchmarks.run import command_line, run
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.store import Comparison
+from benchmarks.speed.compare import compare
+from benchmarks.speed.run import command_line, run
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import encode
 from tests.support.tiny import MAX_TOKENS
@@ -60,7 +60,7 @@ def test_the_command_shows_the_recipe_without_the_machines_folders() -> None:
     inside = ROOT / "export" / "recipes" / "mini.toml"
     shown = command_line(inside, rounds=5, threads=2)
     assert shown == (
-        "python -m benchmarks.run --recipe export/recipes/mini.toml --rounds 5 --threads 2"
+        "python -m benchmarks.speed.run --recipe export/recipes/mini.toml --rounds 5 --threads 2"
     )
     assert "--recipe x.toml " in command_line(Path("/elsewhere/x.toml"), rounds=1, threads=1)
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import Machine
-from benchmarks.measure import spread
-from benchmarks.session_options import (
+from benchmarks.engines.session_options import (
     CHANGES,
     OptionComparison,
     OptionFigures,
     measure_row,
     option_table,
 )
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.statistics import spread
 
 
 @pytest.mark.parametrize("name", list(CHANGES))

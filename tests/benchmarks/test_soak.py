@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.results import SCHEMA_VERSION, load, save
-from benchmarks.soak import (
+from benchmarks.harness.store import SCHEMA_VERSION, load, save
+from benchmarks.load.soak import (
     Sample,
     SoakResults,
     growth_of,

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import ResultsError
-from benchmarks.plot import draw_latency
-from benchmarks.results import Comparison, load, save
-from benchmarks.tables import full_table, parity_summary, rows_of, speed_summary
+from benchmarks.harness.errors import ResultsError
+from benchmarks.harness.store import Comparison, load, save
+from benchmarks.speed.plot import draw_latency
+from benchmarks.speed.tables import full_table, parity_summary, rows_of, speed_summary
 from hazgate_export.bundle.report import parity_table
 
 

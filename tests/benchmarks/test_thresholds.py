@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import thresholds
-from benchmarks.results import RESULTS, load
-from benchmarks.thresholds import (
+from benchmarks.harness.store import RESULTS, load
+from benchmarks.quality import thresholds
+from benchmarks.quality.thresholds import (
     ThresholdResults,
     divide,
     streams_table,

@@ -1,4 +1,4 @@
-from benchmarks.workloads import make_workloads
+from benchmarks.speed.workloads import make_workloads
 
 TEXTS = ["one", "two", "three"]
 

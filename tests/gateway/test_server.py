@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
-from benchmarks.server import Server, serving
+from benchmarks.harness.server import Server, serving
 from hazgate import BundleError, Gate
 from hazgate.cli import cli
 from hazgate.serving.settings import ServeSettings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.server import Server, serving
+from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import Model
 from tests.support.ports import free_port
 from tests.support.spotter import write_spotter

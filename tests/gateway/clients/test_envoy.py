@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from benchmarks.server import Server, serving
+from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import (
     GOOD_ANSWER,
     LOOPBACK,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.server import Server
+from benchmarks.harness.server import Server
 from hazgate import Gate
 from tests.support.processes import run_python
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.server import Server, serving
+from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import (
     API_KEY,
     GOOD_ANSWER,

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.server import Server, serving
+from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import (
     GOOD_ANSWER,
     LOOPBACK,

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.server import Server
+from benchmarks.harness.server import Server
 from tests.gateway.clients.kit import programs
 from tests.support.processes import run
 

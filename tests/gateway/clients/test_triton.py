@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.server import Server
+from benchmarks.harness.server import Server
 from hazgate import Gate
 from tests.gateway.clients.kit import LOOPBACK, programs
 from tests.support.processes import run

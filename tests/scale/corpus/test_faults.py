@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import hazgate
-from benchmarks.ray_nodes import head_node, joined_node, kill_node, wait_for_nodes
+from benchmarks.corpus.ray_nodes import head_node, joined_node, kill_node, wait_for_nodes
 from hazgate import Bundle
 from tests.support.corpora import (
     dead_letters_of,

@@ -1,0 +1,1 @@
+"""Corpora beside the engine's own peak."""

@@ -1,0 +1,235 @@
+"""`python -m benchmarks.engines.operators`: in which operators a graph spends the time of one text.
+
+ONNX Runtime's own profiler times every node of every run, in the session that the runtime opens.
+Beside it stands what the text's multiplications alone would take at the best that the machine's
+matrix kernels reach in the same run: what no arrangement of these kernels can undercut.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.engines.compare import shape_of
+from benchmarks.engines.results import ModelShape
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.markdown import table
+from benchmarks.harness.process import REPOSITORY, run_once
+from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import VariantSpec
+from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import default_threads, session_options
+from hazgate.errors import HazgateError
+from hazgate_export.progress import track
+
+_LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}
+# Names of operators by what a reader knows them as; what is not named here is "the rest".
+_GROUPS = {
+    "products of weights": ("MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat", "Linear"),
+    "products of weights, scales a run": ("DynamicQuantizeMatMul", "MatMulNBits"),
+    "attention": ("MultiHeadAttention", "GroupQueryAttention", "Softmax", "Attention"),
+    "rotary positions": ("RotaryEmbedding",),
+    "norms": ("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization"),
+    "scales and rounding": (
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Abs",
+        "ReduceMax",
+        "Round",
+        "Cast",
+        "Clip",
+        "Div",
+    ),
+    "activation": ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Erf", "Tanh"),
+    "additions and multiplications": ("Add", "Mul", "Sub"),
+    "copies": ("Transpose", "Reshape", "Concat", "Slice", "Gather", "Split", "Expand", "Pad"),
+}
+_REST = "the rest"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LengthProfile:
+    """One variant at one length: milliseconds of a text by group of operators, medians of runs.
+
+    `products_at_peak_ms` is what its multiplications take at the peak of its own precision.
+    """
+
+    variant: str
+    tokens: int
+    n_runs: int
+    operators_ms: Mapping[str, float]
+    products_at_peak_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatorProfile:
+    """Everything that one run measured."""
+
+    schema_version: int
+    name: str
+    level: str
+    date: str
+    command: str
+    machine: Machine
+    threads: int
+    shape: ModelShape
+    peak: Mapping[str, float]
+    profiles: tuple[LengthProfile, ...]
+
+
+def group_of(operator: str) -> str:
+    """What a reader knows an operator as."""
+    return next((name for name, found in _GROUPS.items() if operator in found), _REST)
+
+
+def times_by_group(events: Sequence[Mapping[str, object]]) -> list[dict[str, float]]:
+    """Milliseconds of each run by group, of the profiler's events in the order of the file.
+
+    A run ends with its `model_run` event. An `If` is left out, for the nodes of its branch have
+    events of their own.
+    """
+    runs: list[dict[str, float]] = [{}]
+    for event in events:
+        arguments = event.get("args")
+        if event.get("name") == "model_run":
+            runs.append({})
+        elif isinstance(arguments, Mapping) and event.get("cat") == "Node":
+            timed = str(event.get("name", "")).endswith("_kernel_time")
+            if timed and arguments["op_name"] != "If":
+                group = group_of(str(arguments["op_name"]))
+                spent = float(str(event["dur"])) / 1e3
+                runs[-1][group] = runs[-1].get(group, 0.0) + spent
+    return [run for run in runs if run]
+
+
+def profile_level(path: Path, level: str, size: str, command: str) -> OperatorProfile:
+    """Profiles every variant of one level that was written for the CPU.
+
+    Raises:
+        HazgateError: the bundle cannot be opened.
+        BenchmarkError: the peak could not be measured.
+    """
+    from transformers import AutoConfig
+
+    bundle = Bundle.open(path)
+    threads = default_threads()
+    peak = run_once("peak", ["-m", "benchmarks.engines.peak", "--threads", str(threads)])
+    merged = REPOSITORY / "build" / "engines" / size / bundle.digest[:16] / "merged" / level
+    if not merged.is_dir():
+        raise BenchmarkError(
+            f"no merged model of this bundle: run benchmarks.engines --size {size}"
+        )
+    config = AutoConfig.from_pretrained(merged)
+    shape = shape_of(config)
+    variants = bundle.manifest.levels[level].variants
+    turns = [
+        (name, tokens)
+        for name, spec in variants.items()
+        if spec.kind != "portable"
+        for tokens in _LENGTHS[size]
+    ]
+    profiles = []
+    for name, tokens in track(turns, f"profile {bundle.manifest.name}"):
+        precision = "int8" if variants[name].precision == "int8" else "fp32"
+        runs = _profile(bundle, variants[name], tokens, config.vocab_size, threads)
+        groups = {group for run in runs for group in run}
+        profiles.append(
+            LengthProfile(
+                variant=name,
+                tokens=tokens,
+                n_runs=len(runs),
+                operators_ms={
+                    group: float(np.median([run.get(group, 0.0) for run in runs]))
+                    for group in groups
+                },
+                products_at_peak_ms=1e3 * shape.operations(tokens) / peak[precision],
+            )
+        )
+    return OperatorProfile(
+        schema_version=SCHEMA_VERSION,
+        name=bundle.manifest.name,
+        level=level,
+        date=today(),
+        command=command,
+        machine=describe_machine(DISTRIBUTIONS),
+        threads=threads,
+        shape=shape,
+        peak=peak,
+        profiles=tuple(profiles),
+    )
+
+
+def operator_table(results: OperatorProfile) -> str:
+    """Share of each group in the time of a text, in Markdown."""
+    groups = [*_GROUPS, _REST]
+    shown = [g for g in groups if any(p.operators_ms.get(g, 0) > 0 for p in results.profiles)]
+    body = []
+    for profile in results.profiles:
+        total = sum(profile.operators_ms.values())
+        body.append(
+            (
+                f"{profile.variant}, {profile.tokens} tokens",
+                f"{total:.1f}",
+                f"{profile.products_at_peak_ms:.1f}",
+                *(f"{profile.operators_ms.get(group, 0) / total:.0%}" for group in shown),
+            )
+        )
+    head = ("", "ms in operators", "ms of products at peak", *shown)
+    peak = ", ".join(f"{kind} {value / 1e9:.0f} G/s" for kind, value in results.peak.items())
+    return (
+        f"`{results.name}`, {results.level}, {results.threads} threads on "
+        f"{results.machine.summary}; matrix kernels reach {peak} there. {results.date}, "
+        f"`{results.command}`.\n\n{table(head, body)}"
+    )
+
+
+def _profile(
+    bundle: Bundle, variant: VariantSpec, tokens: int, vocab_size: int, threads: int
+) -> list[dict[str, float]]:
+    import onnxruntime
+
+    ids = np.random.default_rng(0).integers(vocab_size, size=(1, tokens), dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    with tempfile.TemporaryDirectory() as folder:
+        options = session_options(onnxruntime, variant.kind, threads)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "ort")
+        graph = str(bundle.file(variant.graph))
+        session = onnxruntime.InferenceSession(graph, options, providers=[CPU])
+        for _ in range(max(5, min(30, 4096 // tokens))):
+            session.run(None, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    # The first run allocates what the others find.
+    return times_by_group(events)[1:]
+
+
+@click.command(epilog="Example: python -m benchmarks.engines.operators --size full")
+@click.option("--size", type=click.Choice(["mini", "full"]), default="mini", show_default=True)
+@click.option("--level", default="level2", show_default=True)
+def operators(size: str, level: str) -> None:
+    """Profile `build/mini`, or with `full` the bundle of `make rehearse`, and print the table.
+
+    The engines must have run: their merged model says what the shape is.
+    """
+    path = REPOSITORY / "build" / ("rehearsal/bundle" if size == "full" else "mini")
+    target = RESULTS / f"operators-{size}.json"
+    try:
+        results = profile_level(
+            path.resolve(), level, size, f"python -m benchmarks.engines.operators --size {size}"
+        )
+    except (BenchmarkError, HazgateError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    save(results, target)
+    click.echo(f"{operator_table(load(OperatorProfile, target))}\n\n{target}")
+
+
+if __name__ == "__main__":
+    operators()

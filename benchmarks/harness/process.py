@@ -1,0 +1,137 @@
+"""The parent's side of a worker: starting it, asking it, and saying how it ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.messages import parse
+from hazgate.documents.decode import encode
+
+T = TypeVar("T")
+
+# Workers import `benchmarks` from where this file lies, whatever the parent's directory is.
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+_STDERR_LINES = 12
+_TERMINATE_S = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worker:
+    """A running child that answers lines of JSON; made by `start_worker`."""
+
+    name: str
+    process: "subprocess.Popen[str]"
+    stderr: IO[str]
+
+    def ask(self, request: object, kind: type[T]) -> T:
+        """Sends a message and waits for the answer, of type `kind`.
+
+        Raises:
+            WorkerFailed: the worker answered with an error, or its process ended.
+        """
+        requests, replies = _open(self.process.stdin), _open(self.process.stdout)
+        try:
+            requests.write(json.dumps(encode(request)) + "\n")
+            requests.flush()
+            line = replies.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerFailed(f"{self.name}: its process {self._how_it_ended()}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerFailed(f"{self.name}: {reply['error']}")
+        return parse(kind, reply["body"])
+
+    def _how_it_ended(self) -> str:
+        code = self.process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+            how = f"was killed by {name}{hint}"
+        else:
+            how = f"ended with exit code {code}"
+        self.stderr.seek(0)
+        lines = self.stderr.read().splitlines()[-_STDERR_LINES:]
+        return "\n".join([f"{how}; the end of its standard error:", *lines]) if lines else how
+
+
+def run_once(subject: str, arguments: Sequence[str], request: str = "") -> Mapping[str, float]:
+    """Runs `python` with `arguments` to its end and reads the numbers that it printed as JSON.
+
+    Args:
+        subject: what is measured, for messages.
+        arguments: of the interpreter.
+        request: its standard input.
+
+    Raises:
+        WorkerFailed: it ended otherwise than with exit code 0.
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, *arguments],
+        input=request,
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise WorkerFailed(f"{subject}: {last}")
+    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+
+
+@contextmanager
+def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterator[Worker]:
+    """Runs `python` with `arguments`, and ends that process when the block ends.
+
+    Args:
+        name: the system's, for messages.
+        arguments: of the interpreter.
+        threads: for the thread pools that are only set by the environment: OpenMP's, and that
+            of the tokenizers.
+    """
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "RAYON_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+            cwd=REPOSITORY,
+            env=environment,
+        ) as process,
+    ):
+        try:
+            yield Worker(name=name, process=process, stderr=stderr)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_TERMINATE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            # A request that a dead worker never read must not hide why it died.
+            with suppress(BrokenPipeError):
+                _open(process.stdin).close()
+
+
+def _open(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None, "every worker is started with pipes"
+    return pipe

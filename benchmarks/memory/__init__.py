@@ -1,0 +1,1 @@
+"""Size on disk, time to the first verdict, resident memory."""

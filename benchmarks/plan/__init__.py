@@ -1,0 +1,1 @@
+"""The capacity plan held against measurements."""

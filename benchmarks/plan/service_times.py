@@ -1,0 +1,253 @@
+"""`python -m benchmarks.plan.service_times`: what `hazgate plan` knows, from committed results.
+
+A level by itself comes from results that hold it: Level 1 of `mini` from `make bench`'s token
+counts, Level 2 from its comparison of engines; of the production model both are the full-size
+stand-in's one level, which have the same encoder. Start and memory are the footprint's.
+"""
+
+import itertools
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from hazgate_scale.capacity.times import (
+    PACKAGED,
+    SCHEMA_VERSION,
+    LevelTimes,
+    Point,
+    ServiceTimes,
+    Spread,
+    VariantTimes,
+    Windows,
+)
+
+from benchmarks.engines.long import LongComparison
+from benchmarks.engines.results import EngineComparison
+from benchmarks.harness.errors import BenchmarkError, ResultsError
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.store import RESULTS, Comparison, load
+from benchmarks.load.results import LoadResults
+from benchmarks.memory.footprint import Footprint
+from benchmarks.speed.workloads import TEXT
+from hazgate.bundle.manifest import Batching
+from hazgate.documents.files import json_bytes, write_atomically
+from hazgate_export.recipe import load_recipe
+
+# As the recipes' variants are exported; which is not among the results.
+_BATCHING: Mapping[str, Batching] = {
+    "fp32": "padded",
+    "int8": "equal_length",
+    "int8-fused": "packed",
+}
+# The tokenizers of both models put one before a text and one behind.
+_SPECIAL_TOKENS = 2
+
+
+def service_times(folder: Path) -> Mapping[str, ServiceTimes]:
+    """The service times of each model, made of the results in `folder`.
+
+    Raises:
+        ResultsError: results are missing or malformed, or fall with the number of tokens.
+    """
+    bench = load(Comparison, folder / "mini.json")
+    engines = load(EngineComparison, folder / "engines-mini.json")
+    full = load(EngineComparison, folder / "engines-full.json")
+    longest = load(LongComparison, folder / "engines-long.json")
+    asked = load(LoadResults, folder / "load-mini.json")
+    n_tokens = asked.median_tokens + _SPECIAL_TOKENS
+    mini: dict[str, VariantTimes] = {}
+    standin: dict[str, VariantTimes] = {}
+    for name, batching in _BATCHING.items():
+        gate = _of_bench(bench, f"onnx-{name}")
+        text_ms = _beside_ms(bench, f"onnx-{name}", gate, n_tokens)
+        mini[name] = _variant(
+            load(Footprint, folder / "footprint-mini.json"),
+            name,
+            batching,
+            gate=gate,
+            hazards=_of_engines(engines, f"hazgate-{name}"),
+            spread=_spread_of_bench(bench, f"onnx-{name}"),
+            text_ms=text_ms,
+        )
+        level = _with_longest(_of_engines(full, f"hazgate-{name}"), longest, f"hazgate-{name}")
+        standin[name] = _variant(
+            load(Footprint, folder / "footprint-full.json"),
+            name,
+            batching,
+            gate=level,
+            hazards=level,
+            spread=_spread_of_engines(full, f"hazgate-{name}"),
+            # It is the host's and the tokenizer's, hardly the model's.
+            text_ms=text_ms,
+        )
+    return {
+        "mini": _times("mini", "mini", bench, mini),
+        "mlcommons-standin": _times("mlcommons-standin", "mlcommons", full, standin),
+    }
+
+
+def _times(
+    model: str,
+    recipe: str,
+    results: Comparison | EngineComparison,
+    variants: Mapping[str, VariantTimes],
+) -> ServiceTimes:
+    tokenizer = load_recipe(REPOSITORY / "export" / "recipes" / f"{recipe}.toml").recipe.tokenizer
+    return ServiceTimes(
+        schema_version=SCHEMA_VERSION,
+        model=model,
+        date=results.date,
+        machine=results.machine.summary,
+        unit="core",
+        units_per_worker=results.threads,
+        windows=Windows(
+            special_tokens=_SPECIAL_TOKENS,
+            window_tokens=tokenizer.window,
+            overlap_tokens=tokenizer.overlap,
+            close_tokens=tokenizer.close_tokens,
+        ),
+        variants=variants,
+    )
+
+
+def _variant(
+    footprint: Footprint,
+    name: str,
+    batching: Batching,
+    *,
+    gate: LevelTimes,
+    hazards: LevelTimes,
+    spread: Spread,
+    text_ms: float,
+) -> VariantTimes:
+    (found,) = (one for one in footprint.variants if one.variant == name)
+    return VariantTimes(
+        batching=batching,
+        gate=gate,
+        hazards=hazards,
+        spread=spread,
+        text_ms=_rounded(text_ms),
+        bundle_bytes=found.size_bytes,
+        cold_start_s=_rounded(found.first_verdict_s.median),
+        rss_bytes=int(found.rss_bytes.median),
+        unshared_bytes=int(found.anonymous_bytes.median),
+    )
+
+
+def _of_bench(results: Comparison, system: str) -> LevelTimes:
+    """The gate level on given token counts: medians over the rounds of the rounds' medians."""
+    medians = {
+        workload.tokens: statistics.median(
+            figures.latency.p50_ms
+            for figures in results.rounds
+            if (figures.workload, figures.system) == (workload.name, system) and figures.latency
+        )
+        for workload in results.workloads
+        if workload.tokens is not None
+    }
+    return _level(medians, results.command)
+
+
+def _of_engines(results: EngineComparison, engine: str) -> LevelTimes:
+    """One text at a time of each token count: medians over the rounds of the rounds' medians."""
+    medians: dict[int, float] = {}
+    for workload in results.workloads:
+        if workload.kind == "grid" and workload.n_texts == 1 and workload.tokens is not None:
+            rounds = _seconds(results, engine, workload.name)
+            if rounds:
+                medians[workload.tokens] = 1e3 * statistics.median(map(statistics.median, rounds))
+    return _level(medians, results.command)
+
+
+def _with_longest(level: LevelTimes, results: LongComparison, engine: str) -> LevelTimes:
+    (found,) = (one for one in results.engines if one.name == engine)
+    medians = {point.tokens: point.ms for point in level.points}
+    if found.seconds is not None:
+        medians[results.tokens] = 1e3 * found.seconds.median
+    return _level(medians, f"{level.source}; {results.command}")
+
+
+def _level(medians: Mapping[int, float], command: str) -> LevelTimes:
+    points = tuple(Point(tokens=n, ms=_rounded(ms)) for n, ms in sorted(medians.items()))
+    for before, point in itertools.pairwise(points):
+        if point.ms < before.ms:
+            raise ResultsError(
+                f"{command}: {point.tokens} tokens took {point.ms} ms, less than {before.tokens}; "
+                "measure again"
+            )
+    return LevelTimes(points=points, source=command)
+
+
+def _spread_of_bench(results: Comparison, system: str) -> Spread:
+    names = {workload.name for workload in results.workloads if workload.tokens is not None}
+    found = [
+        figures.latency
+        for figures in results.rounds
+        if figures.workload in names and figures.system == system and figures.latency is not None
+    ]
+    return Spread(
+        p5=_rounded(statistics.median(one.p5_ms / one.p50_ms for one in found)),
+        p95=_rounded(statistics.median(one.p95_ms / one.p50_ms for one in found)),
+        p99=_rounded(statistics.median(one.p99_ms / one.p50_ms for one in found)),
+    )
+
+
+def _spread_of_engines(results: EngineComparison, engine: str) -> Spread:
+    ratios: list[float] = []
+    for workload in results.workloads:
+        if workload.kind == "grid" and workload.n_texts == 1:
+            for seconds in _seconds(results, engine, workload.name):
+                median = statistics.median(seconds)
+                ratios += [one / median for one in seconds]
+    p5, p95, p99 = (_rounded(float(p)) for p in np.percentile(ratios, [5, 95, 99]))
+    return Spread(p5=p5, p95=p95, p99=p99)
+
+
+def _seconds(results: EngineComparison, engine: str, workload: str) -> list[Sequence[float]]:
+    return [
+        one.seconds
+        for one in results.rounds
+        if one.engine == engine and one.workload == workload and one.seconds
+    ]
+
+
+def _beside_ms(results: Comparison, system: str, gate: LevelTimes, n_tokens: int) -> float:
+    """What a real text takes beside its run.
+
+    Times rise with lengths, so the median text's is that of the median length.
+    """
+    median_ms = statistics.median(
+        figures.latency.p50_ms
+        for figures in results.rounds
+        if (figures.workload, figures.system) == (TEXT, system) and figures.latency
+    )
+    tokens = [point.tokens for point in gate.points]
+    run_ms = float(np.interp(n_tokens, tokens, [point.ms for point in gate.points]))
+    return max(0.0, median_ms - run_ms)
+
+
+def _rounded(value: float) -> float:
+    """Four significant digits: what follows is noise."""
+    return float(f"{value:.4g}")
+
+
+@click.command(epilog="Example: python -m benchmarks.plan.service_times")
+def main() -> None:
+    """Write the service times that come with hazgate's wheel."""
+    try:
+        made = service_times(RESULTS)
+    except BenchmarkError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    PACKAGED.mkdir(exist_ok=True)
+    for name, times in made.items():
+        file = PACKAGED / f"{name}.json"
+        write_atomically(file, json_bytes(times))
+        click.echo(str(file))
+
+
+if __name__ == "__main__":
+    main()

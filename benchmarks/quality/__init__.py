@@ -1,0 +1,1 @@
+"""What speed costs in decisions: agreement, thresholds, a GPU's report."""

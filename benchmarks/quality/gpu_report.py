@@ -1,0 +1,300 @@
+"""`python -m benchmarks.quality.gpu_report`: everything about a bundle on this host's GPU, in one file.
+
+For whoever has the hardware: the doctor, what compiling took, answers beside the CPU's, latency by
+shape and by how many ask at once. Writes JSON and Markdown to send back. It runs on any provider,
+the CPU among them.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.markdown import table
+from benchmarks.harness.statistics import Percentiles, percentiles
+from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION, load, save
+from hazgate import Gate, HazgateError
+from hazgate.doctor import Diagnosis, diagnose
+from hazgate.engine.buckets import Bucket, parse_bucket
+from hazgate.engine.engine import Shapes
+from hazgate.engine.session import ort_host
+from hazgate.engine.static_shapes import OpenedBucket
+from hazgate_export.progress import track
+from hazgate_export.proof.texts import load_corpus
+
+_LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
+_ROWS = (1, 8)
+_CALLERS = (1, 2, 4, 8)
+_FIRST_ID = 5
+_N_WARM_UP = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compiled:
+    """How long a level's bucket took to open and prove; the second time from kept programs."""
+
+    level: str
+    bucket: str
+    first_s: float
+    again_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShapeLatency:
+    """Level 1 on rows of random ids, one call after another."""
+
+    rows: int
+    tokens: int
+    latency: Percentiles
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concurrency:
+    """So many threads that ask for corpus texts at once."""
+
+    callers: int
+    texts_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BesideCpu:
+    """Answers of both levels beside the CPU's on the same variant of float32."""
+
+    n_texts: int
+    max_abs_probability_diff: float
+    flags_changed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuReport:
+    """Everything that was found; `host` is without what names it."""
+
+    schema_version: int
+    name: str
+    digest: str
+    variant: str
+    provider: str
+    gfx: tuple[str, ...]
+    rocm: str | None
+    distributions: dict[str, str]
+    date: str
+    command: str
+    machine: Machine
+    diagnosis: Diagnosis
+    compiled: tuple[Compiled, ...]
+    beside_cpu: BesideCpu
+    latencies: tuple[ShapeLatency, ...]
+    concurrency: tuple[Concurrency, ...]
+
+
+def measure_gpu(
+    bundle: Path,
+    *,
+    providers: str | Sequence[str],
+    shapes: Shapes,
+    calls: int,
+    workers: int,
+    command: str,
+) -> GpuReport:
+    """All of it, in this process.
+
+    Raises:
+        HazgateError: the bundle cannot be served so; the doctor says more.
+    """
+    host = ort_host()
+    opened: list[list[tuple[str, OpenedBucket]]] = []
+
+    def open_gate() -> Gate:
+        times: list[tuple[str, OpenedBucket]] = []
+        gate = Gate.open(
+            bundle,
+            providers=providers,
+            workers=workers,
+            shapes=Shapes(
+                buckets=shapes.buckets,
+                programs=shapes.programs,
+                on_open=lambda level, bucket: times.append((level, bucket)),
+            ),
+        )
+        opened.append(times)
+        return gate
+
+    gate = open_gate()
+    if shapes.programs is not None:
+        gate = open_gate()
+    diagnosis = diagnose(bundle, providers=providers, variant=None, shapes=shapes)
+    texts = [text.text for text in load_corpus()]
+    longest = gate.gate.tokenizer.window_tokens
+    runs = [(rows, n) for rows in _ROWS for n in _LENGTHS if n <= longest]
+    return GpuReport(
+        schema_version=SCHEMA_VERSION,
+        name=gate.model.bundle,
+        digest=gate.model.digest,
+        variant=gate.model.variant,
+        provider=gate.model.provider,
+        gfx=host.amd_gpus,
+        rocm=host.rocm,
+        distributions={**host.distributions, **host.plug_ins},
+        date=today(),
+        command=command,
+        machine=describe_machine(DISTRIBUTIONS),
+        diagnosis=diagnosis,
+        compiled=_compiled(opened),
+        beside_cpu=_beside_cpu(gate, bundle, texts),
+        latencies=tuple(
+            _latency(gate, rows, tokens, calls) for rows, tokens in track(runs, "latency by shape")
+        ),
+        concurrency=tuple(
+            _concurrency(gate, texts, callers) for callers in track(_CALLERS, "callers at once")
+        ),
+    )
+
+
+def merged_report(file: Path) -> str:
+    """What a page says of the report in `file`, or that none has come in."""
+    if not file.is_file():
+        return "_No report has come in yet._"
+    # Its title would be one of the page's.
+    return gpu_report(load(GpuReport, file)).partition("\n")[2].strip()
+
+
+def gpu_report(report: GpuReport) -> str:
+    """The report as a page of Markdown."""
+    checks = [(c.name, c.status, c.found) for c in report.diagnosis.checks]
+    compiled = [
+        (c.level, c.bucket, f"{c.first_s:.1f}", "–" if c.again_s is None else f"{c.again_s:.1f}")
+        for c in report.compiled
+    ]
+    latencies = [
+        (
+            f"{item.rows} × {item.tokens}",
+            f"{item.latency.p50_ms:.2f}",
+            f"{item.latency.p95_ms:.2f}",
+            f"{item.latency.p99_ms:.2f}",
+            f"{1e3 * item.rows / item.latency.p50_ms:.0f}",
+        )
+        for item in report.latencies
+    ]
+    callers = [(str(item.callers), f"{item.texts_per_s:.1f}") for item in report.concurrency]
+    beside = report.beside_cpu
+    parts = [
+        f"# {report.name} {report.variant} on {report.provider}",
+        f"{report.machine.summary}; GPUs {', '.join(report.gfx) or 'none'}; ROCm "
+        f"{report.rocm or 'none'}; bundle {report.digest[:12]}. {report.date}, `{report.command}`.",
+        table(("check", "", "found"), checks),
+        f"Beside the CPU's float32 on {beside.n_texts} texts: probabilities differ by at most "
+        f"{beside.max_abs_probability_diff:.1e}, {beside.flags_changed} flags changed.",
+        table(("rows × tokens", "p50 ms", "p95 ms", "p99 ms", "rows a second"), latencies),
+        table(("callers at once", "texts a second"), callers),
+    ]
+    if compiled:
+        head = ("level", "bucket", "first start, s", "from kept programs, s")
+        parts.insert(3, table(head, compiled))
+    return "\n\n".join(parts) + "\n"
+
+
+def _compiled(opened: Sequence[Sequence[tuple[str, OpenedBucket]]]) -> tuple[Compiled, ...]:
+    again = {(level, b.bucket): b.seconds for times in opened[1:] for level, b in times}
+    return tuple(
+        Compiled(
+            level=level,
+            bucket=str(bucket.bucket),
+            first_s=bucket.seconds,
+            again_s=again.get((level, bucket.bucket)),
+        )
+        for level, bucket in opened[0]
+    )
+
+
+def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> BesideCpu:
+    variants = gate.bundle.manifest.levels[gate.gate.level].variants
+    fp32 = next(name for name, variant in variants.items() if variant.precision == "fp32")
+    cpu = Gate.open(bundle, variant=fp32, reading=gate.reading).check_many(texts, all_levels=True)
+    own = gate.check_many(texts, all_levels=True)
+    differences = [
+        abs(mine - other)
+        for a, b in zip(own, cpu, strict=True)
+        for mine, other in zip(
+            (a.unsafe, *(a.hazards or {}).values()),
+            (b.unsafe, *(b.hazards or {}).values()),
+            strict=True,
+        )
+    ]
+    return BesideCpu(
+        n_texts=len(texts),
+        max_abs_probability_diff=max(differences),
+        flags_changed=sum(a.flagged != b.flagged for a, b in zip(own, cpu, strict=True)),
+    )
+
+
+def _latency(gate: Gate, rows: int, tokens: int, calls: int) -> ShapeLatency:
+    random = np.random.default_rng(tokens)
+    ids = random.integers(_FIRST_ID, 1000, size=(rows, tokens), dtype=np.int64)
+    mask = np.ones_like(ids)
+    taken = []
+    for _ in range(calls + _N_WARM_UP):
+        start = time.perf_counter()
+        gate.gate.session.run(ids, mask)
+        taken.append(time.perf_counter() - start)
+    return ShapeLatency(rows=rows, tokens=tokens, latency=percentiles(taken[_N_WARM_UP:]))
+
+
+def _concurrency(gate: Gate, texts: Sequence[str], callers: int) -> Concurrency:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=callers) as pool:
+        # Consumed, so that a failure of any caller is this run's failure.
+        list(pool.map(gate.check, texts))
+    return Concurrency(callers=callers, texts_per_s=len(texts) / (time.perf_counter() - start))
+
+
+@click.command(
+    epilog="Example: python -m benchmarks.quality.gpu_report build/mlcommons --providers migraphx "
+    "--programs build/programs --out build/amd-report"
+)
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--providers", multiple=True, help="In order of preference.  [default: auto]")
+@click.option("--bucket", "buckets", multiple=True, help="A shape as 8x512, several times.")
+@click.option("--programs", type=click.Path(path_type=Path), help="Folder of compiled programs.")
+@click.option("--calls", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/amd-report"))
+def main(
+    bundle: Path,
+    providers: tuple[str, ...],
+    buckets: tuple[str, ...],
+    programs: Path | None,
+    calls: int,
+    workers: int,
+    out: Path,
+) -> None:
+    """Measure BUNDLE on this host's provider; writes OUT.json and OUT.md."""
+    chosen: tuple[Bucket, ...] = tuple(map(parse_bucket, buckets))
+    command = (
+        f"python -m benchmarks.quality.gpu_report {bundle.name} --calls {calls} --workers {workers}"
+    )
+    try:
+        report = measure_gpu(
+            bundle,
+            providers=providers or "auto",
+            shapes=Shapes(buckets=chosen or None, programs=programs),
+            calls=calls,
+            workers=workers,
+            command=command,
+        )
+    except HazgateError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save(report, out.with_suffix(".json"))
+    out.with_suffix(".md").write_text(gpu_report(report), encoding="utf-8")
+    click.echo(gpu_report(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""A variant of a hazgate bundle under ONNX Runtime, through the runtime's own code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed.systems import ModelFiles
+from hazgate.gate import Gate
+from hazgate.judging.scores import softmax
+from hazgate.text.batching import pad
+from hazgate.text.reading import Reading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleSystem:
+    """What a gateway runs: `hazgate.Gate`."""
+
+    gate: Gate
+
+    @classmethod
+    def open(cls, files: ModelFiles, variant: str | None, threads: int) -> "BundleSystem":
+        """Opens the bundle with one of its variants, to read as much as PyTorch does."""
+        reading = Reading(long_texts="truncate")
+        return cls(gate=Gate.open(files.bundle, variant=variant, threads=threads, reading=reading))
+
+    @property
+    def size_bytes(self) -> int:
+        """Graphs and weights of the variant; what the levels share counts once."""
+        manifest = self.gate.bundle.manifest
+        variants = [level.variants[self.gate.gate.variant] for level in manifest.levels.values()]
+        names = {name for variant in variants for name in (variant.graph, *variant.data)}
+        return sum(manifest.files[name].size_bytes for name in names)
+
+    def run_ids(self, input_ids: Sequence[int]) -> None:
+        """Runs the gate level's session."""
+        classifier = self.gate.gate
+        classifier.session.run(*pad([input_ids], classifier.spec.tokenizer.pad_token_id))
+
+    def run_text(self, text: str) -> None:
+        """Takes the gate level's probabilities."""
+        classifier = self.gate.gate
+        (tokens,) = classifier.tokenizer.encode([text])
+        softmax(classifier.logits_of_ids([tokens.windows[0].input_ids]))
+
+    def run_bulk(self, texts: Sequence[str]) -> None:
+        """Takes the verdicts of all texts in one call."""
+        self.gate.check_many(texts)
+
+    def logits(self, level: str, rows: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
+        """Logits, batched as the runtime plans it."""
+        gate, hazards = self.gate.gate, self.gate.hazards
+        classifier = gate if level == gate.level else hazards
+        return classifier.logits_of_ids(rows)
