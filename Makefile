@@ -24,11 +24,13 @@ SOURCES := $(filter %.h %.cc %.inl,$(SOURCES))
 KERNELS := $(SOURCES) $(wildcard runtime/kernels/CMakeLists.txt runtime/kernels/pyproject.toml \
     runtime/kernels/hazgate_kernels/*.py)
 
-$(VENV)/installed: constraints.txt requirements-dev.txt runtime/pyproject.toml export/pyproject.toml $(KERNELS)
+$(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pyproject.toml runtime/*/pyproject.toml) \
+    export/pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,evaluate,plan,serve,grpc,otel,ray,ray-serve]' -e 'export[mini,triton]' -r requirements-dev.txt
+	    -e 'runtime[cli,serve,grpc,otel]' -e runtime/evaluation \
+	    -e 'runtime/scale[corpus,plan,ray-serve,triton]' -e 'export[mini]' -r requirements-dev.txt
 	@# xds-protos carries older copies of its messages, and whoever is installed last wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
@@ -118,10 +120,11 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 
 lock: install  ## resolve constraints.txt anew
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,evaluate,plan,serve,grpc,otel,ray,ray-serve]\n-e ./export[mini,triton]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,serve,grpc,otel]\n-e ./runtime/evaluation\n-e ./runtime/scale[corpus,plan,ray-serve,triton]\n-e ./export[mini]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
-	    --no-emit-package hazgate --no-emit-package hazgate-export build/lock.in \
+	    --no-emit-package hazgate --no-emit-package hazgate-evaluation \
+	    --no-emit-package hazgate-scale --no-emit-package hazgate-export build/lock.in \
 	    requirements-dev.txt requirements-bench.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
 
 clean:  ## remove the environment and everything built

@@ -36,12 +36,12 @@ from benchmarks.harness.store import (
     parity_of,
     save,
 )
+from hazgate.cli.progress import step
+from hazgate.documents.folders import partial_folder
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate_export.bundle.assemble import partial_directory
 from hazgate_export.bundle.report import parity_table
 from hazgate_export.errors import ExportError
-from hazgate_export.progress import step
 from hazgate_export.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _write_standin(standin: Path, recipe: Recipe, shape: Shape) -> float:
     step("write the stand-in")
     start = time.perf_counter()
     with (
-        partial_directory(standin) as folder,
+        partial_folder(standin) as folder,
         ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool,
     ):
         written = folder / "whole"
@@ -228,10 +228,12 @@ def _write_standin(standin: Path, recipe: Recipe, shape: Shape) -> float:
 
 def _write_in_child(folder: Path, recipe: Recipe, shape: Shape) -> None:
     from hazgate_export.model.standin import write_standin
+    from hazgate_export.proof.texts import load_proof_texts
 
     write_standin(
         folder,
         shape.make_config(),
+        texts=[text.text for text in load_proof_texts()],
         base_id=recipe.base.id,
         levels={name: level.labels for name, level in recipe.levels.items()},
         lora_targets=shape.lora_targets,

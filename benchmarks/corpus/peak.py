@@ -1,4 +1,4 @@
-"""The engine's own peak in process, for `benchmarks.corpus.run`: texts of a file, nothing but judged.
+"""Measure the engine's own peak in process, for `benchmarks.corpus.run`.
 
 python -m benchmarks.corpus.peak < REQUEST
 """

@@ -30,7 +30,7 @@ from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, loa
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 
 _N_PEAK_TEXTS = 20_000
 _MAX_CHARACTERS = 120
@@ -104,7 +104,7 @@ class CorpusResults:
 
 def write_corpus(file: Path, n_rows: int) -> None:
     """Short texts as JSON Lines: the project's own, no two of them alike; the same every time."""
-    short = [text.text for text in load_corpus() if len(text.text) <= _MAX_CHARACTERS]
+    short = [text.text for text in load_proof_texts() if len(text.text) <= _MAX_CHARACTERS]
     with file.open("w", encoding="utf-8") as lines:
         for n in range(n_rows):
             template = _TEMPLATES[n // len(short) % len(_TEMPLATES)]

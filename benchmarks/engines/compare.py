@@ -32,9 +32,9 @@ from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION
 from benchmarks.harness.turns import plan_turns
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
+from hazgate.cli.progress import step, track
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.progress import step, track
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 
 PEERS = ("openvino", "nncf", "optimum-onnx")
 # Calls of a turn: as many as fit in so many seconds.
@@ -270,7 +270,7 @@ def _parts(file: Path) -> list[Path]:
 def _cases(subject: Subject) -> tuple[tuple[int, ...], ...]:
     spec = subject.bundle.manifest.levels[subject.level].tokenizer
     tokenizer = Tokenizer(subject.bundle.file(spec.file), spec)
-    tokens = tokenizer.encode([text.text for text in load_corpus()])
+    tokens = tokenizer.encode([text.text for text in load_proof_texts()])
     return tuple(token.windows[0].input_ids for token in tokens)
 
 

@@ -14,7 +14,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate_export.progress import step
+from hazgate.cli.progress import step
 
 PORTABLE = "portable.onnx"
 DYNAMIC = "dynamic-int8.onnx"

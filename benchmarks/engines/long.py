@@ -24,9 +24,9 @@ from benchmarks.harness.process import REPOSITORY, start_worker
 from benchmarks.harness.statistics import Spread, speedup, spread
 from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import track
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.progress import track
 
 # A plain session on the portable graph takes memory quadratic in the length: tens of gigabytes.
 _LEFT_OUT = ("optimum", "ort-dynamic", "ort-dynamic-reduced")

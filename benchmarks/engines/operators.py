@@ -24,10 +24,10 @@ from benchmarks.harness.process import REPOSITORY, run_once
 from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
+from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads, session_options
 from hazgate.errors import HazgateError
-from hazgate_export.progress import track
 
 _LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}
 # Names of operators by what a reader knows them as; what is not named here is "the rest".

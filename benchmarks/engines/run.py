@@ -93,9 +93,9 @@ def _merge(size: str, level: str, folder: Path, target: Path) -> None:
     import json
 
     from benchmarks.speed.systems import ModelFiles
+    from hazgate.cli.progress import step
     from hazgate.documents.decode import encode
     from hazgate_export.build import LocalSources, fetch_level
-    from hazgate_export.progress import step
     from hazgate_export.recipe import load_recipe
 
     recipe = _MINI if size == "mini" else _MINI.with_name("mlcommons.toml")

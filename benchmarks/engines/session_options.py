@@ -1,4 +1,4 @@
-"""`python -m benchmarks.engines.session_options`: what ONNX Runtime's session options cost and save.
+"""`python -m benchmarks.engines.session_options`: costs of ONNX Runtime's session options.
 
 The runtime's own options are the first row; every other row changes one of them. Each row runs in
 a fresh process, rows in turn.
@@ -25,10 +25,10 @@ from benchmarks.harness.statistics import Spread, speedup, spread
 from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from benchmarks.speed.worker import status_bytes
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads, session_options
 from hazgate.errors import HazgateError
-from hazgate_export.progress import track
 
 _SHORT_TOKENS, _LONG_TOKENS = 16, 128
 _N_CALLS = 40

@@ -4,48 +4,12 @@ A reply is `{"body": …}` with one of the types below, or `{"error": …}` with
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.speed.systems import ModelFiles, SystemSpec
-from benchmarks.speed.workloads import Workload
 from hazgate.documents.decode import decode
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
-    """The first request: which system, and everything it will be asked about.
-
-    `cases` are the tokenised texts on which answers are compared.
-    """
-
-    system: SystemSpec
-    files: ModelFiles
-    threads: int
-    workloads: tuple[Workload, ...]
-    cases: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ready:
-    """The reply to it, once both levels are loaded."""
-
-    size_bytes: int
-    rss_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """Every later request.
-
-    "warm" and "time" run the workload `name`; "logits" asks for those of the level `name` on
-    the cases; "peak" for the most memory that the process ever held.
-    """
-
-    action: Literal["warm", "time", "logits", "peak"]
-    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +24,6 @@ class Logits:
     """Logits of the cases, one row each."""
 
     rows: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Peak:
-    """The process's greatest resident set so far."""
-
-    rss_bytes: int
 
 
 def parse(kind: type[T], data: object) -> T:

@@ -19,7 +19,7 @@ from hazgate.documents.decode import encode
 T = TypeVar("T")
 
 # Workers import `benchmarks` from where this file lies, whatever the parent's directory is.
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 _STDERR_LINES = 12
 _TERMINATE_S = 5

@@ -12,10 +12,10 @@ from benchmarks.harness.statistics import Percentiles
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import decode, encode
 from hazgate_export.bundle.assemble import PARITY_FILE, write_json
-from hazgate_export.proof.verify import Parity
+from hazgate_export.parity import Parity
 
 SCHEMA_VERSION = 1
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 DISTRIBUTIONS = (
     "hazgate",
     "hazgate-export",

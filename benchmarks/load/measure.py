@@ -28,9 +28,9 @@ from benchmarks.load.results import (
 )
 from benchmarks.load.systems import Running, Surroundings, SystemSpec, absent_reason, started
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import track
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.progress import track
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 
 _SEED = 20264
 # So many wait for answers while a system's rate is found; more would be late by themselves.
@@ -134,7 +134,7 @@ def _start(stack: ExitStack, spec: SystemSpec, around: Surroundings) -> Running 
 
 def corpus_texts() -> list[str]:
     """The corpus in one random order."""
-    texts = [text.text for text in load_corpus()]
+    texts = [text.text for text in load_proof_texts()]
     return [texts[i] for i in np.random.default_rng(_SEED).permutation(len(texts)).tolist()]
 
 

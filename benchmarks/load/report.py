@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from hazgate_evaluation.plots import STYLES, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -17,6 +16,7 @@ from benchmarks.load.results import (
     Overhead,
     peak_goodput,
 )
+from hazgate_evaluation.plots import STYLES, style
 
 _LIGHT, _BUSY = LOADS[0], LOADS[2]
 _WAYS = {"embedded": "AsyncGate, embedded", "http": "hazgate serve, over HTTP"}

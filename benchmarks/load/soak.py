@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import click
 import numpy as np
 import psutil
-from hazgate_evaluation.plots import STYLES, style
 from matplotlib.figure import Figure
 
 from benchmarks.harness.errors import BenchmarkError
@@ -30,10 +29,11 @@ from benchmarks.load.arrivals import DEADLINE_S, arrivals
 from benchmarks.load.measure import token_counts
 from benchmarks.load.messages import Found, OverHttp, Rate, Ready, Request, Setup
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import track
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.progress import track
-from hazgate_export.proof.texts import load_corpus
+from hazgate_evaluation.plots import STYLES, style
+from hazgate_export.proof.texts import load_proof_texts
 
 SAMPLE_S = 10.0
 # By its end every buffer has been as large as it gets; growth is counted from there.
@@ -121,7 +121,7 @@ def measure_soak(
         WorkerFailed: the server did not start, or the asker ended.
     """
     opened = Bundle.open(bundle)
-    texts = mixed_texts([text.text for text in load_corpus()], _N_TEXTS, _SEED)
+    texts = mixed_texts([text.text for text in load_proof_texts()], _N_TEXTS, _SEED)
     lengths = token_counts(opened, texts)
     with _asked_server(bundle, variant, texts, threads) as (worker, rss_bytes):
         request = Request(action="saturate", n_askers=1, seconds=_RATE_S)

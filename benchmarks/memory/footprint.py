@@ -1,4 +1,4 @@
-"""`python -m benchmarks.memory.footprint`: size on disk, time to the first verdict, resident memory.
+"""`python -m benchmarks.memory.footprint`: size on disk, first verdict, resident memory.
 
 What a gateway pays before it answers and while it runs, for every variant of a bundle, each start
 in a fresh process, variants in turn.
@@ -20,11 +20,11 @@ from benchmarks.harness.process import REPOSITORY, run_once
 from benchmarks.harness.statistics import Spread, spread
 from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.progress import track
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 
 _N_TEXTS = 100
 _FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak_rss_bytes")
@@ -75,7 +75,7 @@ def measure_footprint(
         BundleError: the bundle cannot be opened, or lacks a variant.
     """
     bundle = Bundle.open(path)
-    texts = [text.text for text in load_corpus()][:_N_TEXTS]
+    texts = [text.text for text in load_proof_texts()][:_N_TEXTS]
     found: dict[str, list[Mapping[str, float]]] = {variant: [] for variant in variants}
     # The first start of each reads the files into the page cache and is not counted.
     turns = [(n, variant) for n in range(starts + 1) for variant in variants]

@@ -18,11 +18,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from hazgate_scale.capacity.fleet import Fate, Fleet, simulate
-from hazgate_scale.capacity.measure import Host, measure_times
-from hazgate_scale.capacity.service import Costs, Floats, costs_of
-from hazgate_scale.capacity.times import ServiceTimes
-from hazgate_scale.capacity.traffic import Traffic
 
 from benchmarks.harness.errors import BenchmarkError
 from benchmarks.harness.machine import describe_machine, today
@@ -42,11 +37,16 @@ from benchmarks.plan.results import (
 )
 from benchmarks.speed.workloads import BULK, TEXT
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
+from hazgate.cli.progress import track
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
 from hazgate.serving.queue.backlog import Limits
 from hazgate.text.batching import plan_batches
-from hazgate_export.progress import track
+from hazgate_scale.capacity.fleet import Fate, Fleet, simulate
+from hazgate_scale.capacity.measure import Host, measure_times
+from hazgate_scale.capacity.service import Costs, Floats, costs_of
+from hazgate_scale.capacity.times import ServiceTimes
+from hazgate_scale.capacity.traffic import Traffic
 
 LOADS = (0.3, 0.5, 0.7, 0.85)
 _SEED = 20267

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import click
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from benchmarks.harness.markdown import table
+from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
+from hazgate.cli.progress import track
 from hazgate_evaluation.plots import STYLES, style
 from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
 from hazgate_scale.capacity.search import find_workers, percentile_ms
 from hazgate_scale.capacity.service import Costs, costs_of
 from hazgate_scale.capacity.times import ServiceTimes
 from hazgate_scale.capacity.traffic import Bursts, Traffic, make_traffic
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
-
-from benchmarks.harness.markdown import table
-from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
-from hazgate_export.progress import track
 
 MODEL = "mlcommons-standin"
 VARIANT = "int8-fused"

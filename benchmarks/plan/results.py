@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hazgate_evaluation.plots import STYLES, style
-from hazgate_scale.capacity.times import ServiceTimes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import table
+from hazgate_evaluation.plots import STYLES, style
+from hazgate_scale.capacity.times import ServiceTimes
 
 # What the plan promises of one machine.
 LIMIT = 0.20

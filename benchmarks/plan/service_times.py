@@ -13,16 +13,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from hazgate_scale.capacity.times import (
-    PACKAGED,
-    SCHEMA_VERSION,
-    LevelTimes,
-    Point,
-    ServiceTimes,
-    Spread,
-    VariantTimes,
-    Windows,
-)
 
 from benchmarks.engines.long import LongComparison
 from benchmarks.engines.results import EngineComparison
@@ -35,6 +25,16 @@ from benchmarks.speed.workloads import TEXT
 from hazgate.bundle.manifest import Batching
 from hazgate.documents.files import json_bytes, write_atomically
 from hazgate_export.recipe import load_recipe
+from hazgate_scale.capacity.times import (
+    PACKAGED,
+    SCHEMA_VERSION,
+    LevelTimes,
+    Point,
+    ServiceTimes,
+    Spread,
+    VariantTimes,
+    Windows,
+)
 
 # As the recipes' variants are exported; which is not among the results.
 _BATCHING: Mapping[str, Batching] = {

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.gpu_report`: everything about a bundle on this host's GPU, in one file.
+"""`python -m benchmarks.quality.gpu_report`: one report of a bundle on this host's GPU.
 
 For whoever has the hardware: the doctor, what compiling took, answers beside the CPU's, latency by
 shape and by how many ask at once. Writes JSON and Markdown to send back. It runs on any provider,
@@ -20,13 +20,13 @@ from benchmarks.harness.markdown import table
 from benchmarks.harness.statistics import Percentiles, percentiles
 from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION, load, save
 from hazgate import Gate, HazgateError
+from hazgate.cli.progress import track
 from hazgate.doctor import Diagnosis, diagnose
 from hazgate.engine.buckets import Bucket, parse_bucket
 from hazgate.engine.engine import Shapes
 from hazgate.engine.session import ort_host
 from hazgate.engine.static_shapes import OpenedBucket
-from hazgate_export.progress import track
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 
 _LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _ROWS = (1, 8)
@@ -129,7 +129,7 @@ def measure_gpu(
     if shapes.programs is not None:
         gate = open_gate()
     diagnosis = diagnose(bundle, providers=providers, variant=None, shapes=shapes)
-    texts = [text.text for text in load_corpus()]
+    texts = [text.text for text in load_proof_texts()]
     longest = gate.gate.tokenizer.window_tokens
     runs = [(rows, n) for rows in _ROWS for n in _LENGTHS if n <= longest]
     return GpuReport(

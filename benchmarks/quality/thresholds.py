@@ -15,6 +15,18 @@ from pathlib import Path
 
 import click
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.machine import today
+from benchmarks.harness.markdown import table
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
+from hazgate import Gate, HazgateError, Policy
+from hazgate.cli.progress import counted
+from hazgate.documents.files import write_atomically
+from hazgate.engine.session import default_threads
 from hazgate_evaluation.calibration.command import write_policy
 from hazgate_evaluation.calibration.report import CalibrationReport, markdown
 from hazgate_evaluation.calibration.split import fit_half
@@ -27,20 +39,8 @@ from hazgate_evaluation.rows import Dataset, LabelNames, read_labelled
 from hazgate_evaluation.scores import score
 from hazgate_evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
 from hazgate_evaluation.truth import Truth, truth_of
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
-from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import today
-from benchmarks.harness.markdown import table
-from benchmarks.harness.process import REPOSITORY
-from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
-from hazgate import Gate, HazgateError, Policy
-from hazgate.documents.files import write_atomically
-from hazgate.engine.session import default_threads
 from hazgate_export.errors import ExportError
 from hazgate_export.finetune.data import read_rows, select, split
-from hazgate_export.progress import counted
 from hazgate_export.recipe import load_recipe
 
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.harness.errors import BenchmarkError, WorkerFailed
 from benchmarks.harness.machine import describe_machine, today
-from benchmarks.harness.messages import Logits, Peak, Ready, Request, Setup, Timed
+from benchmarks.harness.messages import Logits, Timed
 from benchmarks.harness.process import REPOSITORY, Worker, start_worker
 from benchmarks.harness.statistics import percentiles
 from benchmarks.harness.store import (
@@ -27,16 +27,17 @@ from benchmarks.harness.store import (
     parity_of,
 )
 from benchmarks.harness.turns import Turn, plan_turns
+from benchmarks.speed.messages import Peak, Ready, Request, Setup
 from benchmarks.speed.quality import LevelLogits, compare_answers
 from benchmarks.speed.systems import FAIR_BASELINE, REFERENCE, ModelFiles, SystemSpec, systems_of
 from benchmarks.speed.workloads import SEED, Workload, make_workloads
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import step, track
 from hazgate.documents.decode import encode
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources, fetch_level
 from hazgate_export.bundle.assemble import PARITY_FILE
-from hazgate_export.progress import step, track
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.recipe import load_recipe
 
 
@@ -129,7 +130,7 @@ def _tasks(bundle: Bundle, calls: int) -> tuple[tuple[tuple[int, ...], ...], tup
     """The tokenised texts on which answers are compared, and the workloads."""
     spec = bundle.manifest.levels[bundle.manifest.cascade.gate].tokenizer
     document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
-    texts = [text.text for text in load_corpus()]
+    texts = [text.text for text in load_proof_texts()]
     tokens = Tokenizer(bundle.file(spec.file), spec).encode(texts)
     workloads = make_workloads(
         texts, vocab_size=document["vocab_size"], max_tokens=spec.max_tokens, calls=calls

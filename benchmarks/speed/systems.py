@@ -75,15 +75,3 @@ def systems_of(manifest: Manifest) -> tuple[SystemSpec, ...]:
             for name in variants
         ),
     )
-
-
-def open_system(spec: SystemSpec, files: ModelFiles, threads: int) -> System:
-    """Loads a system that uses at most `threads` threads; to be called once in a process."""
-    # A process that measures ONNX Runtime must not hold PyTorch, and vice versa.
-    if spec.kind == "bundle":
-        from benchmarks.speed.bundle_system import BundleSystem
-
-        return BundleSystem.open(files, spec.variant, threads)
-    from benchmarks.speed.torch_system import TorchSystem
-
-    return TorchSystem.open(files, threads, merged=spec.kind == "merged")

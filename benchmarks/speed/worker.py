@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from benchmarks.harness.messages import Logits, Peak, Ready, Request, Setup, Timed, parse
-from benchmarks.speed.systems import System, open_system
+from benchmarks.harness.messages import Logits, Timed, parse
+from benchmarks.speed.messages import Peak, Ready, Request, Setup
+from benchmarks.speed.opening import open_system
+from benchmarks.speed.systems import System
 from benchmarks.speed.workloads import Workload
 from hazgate.documents.decode import encode
 

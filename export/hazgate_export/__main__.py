@@ -4,47 +4,47 @@ import dataclasses
 import json
 import os
 import re
-import sys
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar
 
 import click
 
+from hazgate.cli.group import ExitCodeGroup
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate_export import __version__
-from hazgate_export.errors import DataError, ExportError, GateMissed, RecipeError, SourceError
-
-EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
-    (GateMissed, 1),
-    (RecipeError, 2),
-    (BundleError, 3),
-    (SourceError, 4),
-    (DataError, 4),
-    (InputError, 4),
-    (ExportError, 5),
-    (HazgateError, 5),
-    (OSError, 3),
-)
+from hazgate_export.errors import DataError, ExportError, ParityMissed, RecipeError, SourceError
 
 # Libraries that take seconds to load are imported by the command that needs them.
 
 
-class ExitCodeGroup(click.Group):
-    """A group of commands whose errors become a message on stderr and an exit code."""
+class ExportGroup(ExitCodeGroup):
+    """The exporter's commands; a missed limit also shows its parity table."""
+
+    exit_codes: ClassVar[tuple[tuple[type[Exception], int], ...]] = (
+        (ParityMissed, 1),
+        (RecipeError, 2),
+        (BundleError, 3),
+        (SourceError, 4),
+        (DataError, 4),
+        (InputError, 4),
+        (ExportError, 5),
+        (HazgateError, 5),
+        (OSError, 3),
+    )
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Runs the chosen command; see click.Group.invoke."""
+        """Run the chosen command; see click.Group.invoke."""
         # The exporter reads no hub unless a recipe says so, and never reports home.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        try:
-            return super().invoke(ctx)
-        except (ExportError, HazgateError, OSError) as error:
-            if isinstance(error, GateMissed) and error.parities:
-                from hazgate_export.bundle.report import parity_table
+        return super().invoke(ctx)
 
-                click.echo(parity_table(error.parities))
-            click.echo(f"error: {error}", err=True)
-            sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+    def show(self, error: Exception) -> None:
+        """Print the parity table of a missed limit, then the error."""
+        if isinstance(error, ParityMissed) and error.parities:
+            from hazgate_export.bundle.report import parity_table
+
+            click.echo(parity_table(error.parities))
+        super().show(error)
 
 
 def _adapter_option(
@@ -80,7 +80,7 @@ _ADAPTERS = click.option(
 
 
 @click.group(
-    cls=ExitCodeGroup,
+    cls=ExportGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 gate missed, 2 usage or recipe, 3 bundle or disk, 4 base, adapter "
     "or data, 5 anything else.",
@@ -147,7 +147,7 @@ def verify(
     parities = verify_bundle(opened, loaded, LocalSources(base=base, adapters=adapters))
     problems = [problem for parity in parities for problem in parity.problems]
     if problems:
-        raise GateMissed("\n".join(problems), parities)
+        raise ParityMissed("\n".join(problems), parities)
     click.echo(parity_table(parities))
     if loaded and data_files:
         from hazgate_export.proof.agreement import agreement_table, measure_agreement
@@ -156,7 +156,7 @@ def verify(
         click.echo(f"\n{agreement_table(agreements)}")
         problems = [problem for agreement in agreements for problem in agreement.problems]
         if problems:
-            raise GateMissed("\n".join(problems))
+            raise ParityMissed("\n".join(problems))
 
 
 @cli.command(
@@ -196,51 +196,6 @@ def finetune(
 
     for result in finetune_recipe(load_recipe(recipe), data_files, levels, out, work, base):
         click.echo(f"{result.directory}: {result.candidate.epochs} epochs, see its README.md")
-
-
-@cli.command(
-    epilog="Example: hazgate-export calibrate build/mini --data labelled.jsonl --out policy.toml"
-)
-@click.argument("bundle", type=_PATH)
-@click.option(
-    "--data", type=_PATH, required=True, help="Labelled texts as `hazgate evaluate` reads."
-)
-@click.option("--out", type=_PATH, required=True, help="The policy file; figures go beside it.")
-@click.option(
-    "--target-fpr",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Flag at most this share of safe texts.  [default: 0.05]",
-)
-@click.option(
-    "--target-recall",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Flag at least this share of unsafe texts.",
-)
-@click.option("--variant", help="A variant of the bundle.  [default: the bundle's]")
-def calibrate(
-    bundle: Path,
-    data: Path,
-    out: Path,
-    target_fpr: float | None,
-    target_recall: float | None,
-    variant: str | None,
-) -> None:
-    """Fit temperatures and thresholds of BUNDLE on labelled texts and write a policy file.
-
-    Half of the groups is fitted on, the other half measures what is printed.
-    """
-    if target_fpr is not None and target_recall is not None:
-        raise click.UsageError("give either --target-fpr or --target-recall")
-    if out.suffix != ".toml":
-        raise click.UsageError("--out must end in .toml; .json and .png are written beside it")
-    from hazgate_evaluation.calibration.command import write_policy
-    from hazgate_evaluation.calibration.thresholds import Target
-
-    if target_recall is not None:
-        target = Target(kind="recall", value=target_recall)
-    else:
-        target = Target(kind="fpr", value=0.05 if target_fpr is None else target_fpr)
-    click.echo(write_policy(bundle, data, out, target, variant))
 
 
 @cli.command(epilog="Example: hazgate-export inspect build/mini/level1-int8.onnx")
@@ -303,109 +258,7 @@ def preflight(
     )
     missed = [judgement for judgement in found if judgement.verdict != "one subgraph"]
     if missed:
-        raise GateMissed(f"{len(missed)} of {len(found)} would not run as one subgraph")
-
-
-@cli.command(epilog="Example: hazgate-export triton build/mini models --variant fp32 --threads 1")
-@click.argument("bundle", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--variant", help="A variant of BUNDLE.  [default: the bundle's, or the provider's]")
-@click.option(
-    "--provider",
-    type=click.Choice(["cpu", "migraphx"]),
-    default="cpu",
-    show_default=True,
-    help="What runs the graphs. MIGraphX is in AMD's builds of Triton alone.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["in-process", "backend"]),
-    default="in-process",
-    show_default=True,
-    help="Who runs them for the model that decides: itself, or the ONNX Runtime backend.",
-)
-@click.option(
-    "--max-batch-size", type=int, default=32, show_default=True, help="Of every model's executions."
-)
-@click.option(
-    "--preferred-batch-size",
-    "preferred_batch_sizes",
-    type=int,
-    multiple=True,
-    help="A size at which Triton waits no longer; may be given more than once.  [default: none]",
-)
-@click.option(
-    "--max-queue-delay-us",
-    type=int,
-    default=500,
-    show_default=True,
-    help="How long Triton may wait for a fuller batch.",
-)
-@click.option(
-    "--instances",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Executions at a time, of each model.",
-)
-@click.option("--threads", type=int, help="Of one execution.  [default: all processors]")
-@click.option(
-    "--bucket",
-    "buckets",
-    type=int,
-    multiple=True,
-    help="Tokens of a static shape; may be given more than once.  [default: powers of two]",
-)
-@click.option(
-    "--kernels",
-    type=click.Path(path_type=PurePosixPath),
-    help="hazgate-kernels' library as the server sees it, for a fused variant.",
-)
-@click.option(
-    "--programs",
-    type=click.Path(path_type=PurePosixPath),
-    help="Where the server keeps what MIGraphX compiled.",
-)
-def triton(
-    bundle: Path,
-    out: Path,
-    variant: str | None,
-    provider: Literal["cpu", "migraphx"],
-    engine: Literal["in-process", "backend"],
-    max_batch_size: int,
-    preferred_batch_sizes: tuple[int, ...],
-    max_queue_delay_us: int,
-    instances: int,
-    threads: int | None,
-    buckets: tuple[int, ...],
-    kernels: PurePosixPath | None,
-    programs: PurePosixPath | None,
-) -> None:
-    """Write BUNDLE as a model repository of Triton Inference Server to OUT.
-
-    The model `hazgate` takes texts and gives verdicts; each level is a model beside it.
-    """
-    from hazgate_scale.triton.options import Options
-    from hazgate_scale.triton.repository import write_repository
-
-    options = Options(
-        variant=variant,
-        provider=provider,
-        engine=engine,
-        max_batch_size=max_batch_size,
-        preferred_batch_sizes=preferred_batch_sizes,
-        max_queue_delay_us=max_queue_delay_us,
-        instances=instances,
-        threads=threads,
-        buckets=buckets,
-        kernels=kernels,
-        programs=programs,
-    )
-    plan = write_repository(bundle, out, options)
-    for model in plan.levels:
-        length = "any length" if model.tokens is None else f"{model.tokens} tokens"
-        click.echo(f"{model.name}: rows of {length}, up to {model.max_batch_size} together")
-    click.echo(f"\n{out}  variant {plan.variant}; see its README.md")
+        raise ParityMissed(f"{len(missed)} of {len(found)} would not run as one subgraph")
 
 
 @cli.command(epilog="Example: hazgate-export standin build/standin")
@@ -413,12 +266,14 @@ def triton(
 def standin(folder: Path) -> None:
     """Write a full-size stand-in for the production models: their shape, random weights."""
     from hazgate_export.model import standin as standins
+    from hazgate_export.proof.texts import load_proof_texts
     from hazgate_export.recipe import load_recipe
 
     recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "mlcommons.toml").recipe
     standins.write_standin(
         folder,
         standins.mmbert_config(),
+        texts=[text.text for text in load_proof_texts()],
         base_id=standins.MMBERT_ID,
         levels={name: level.labels for name, level in recipe.levels.items()},
         lora_targets=standins.MMBERT_LORA_TARGETS,

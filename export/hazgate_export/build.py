@@ -14,7 +14,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from hazgate.bundle.bundle import Bundle, sha256
 from hazgate.bundle.manifest import MANIFEST_FILE, GraphKind, TokenizerSpec
+from hazgate.cli.progress import step
 from hazgate.documents.files import json_bytes
+from hazgate.documents.folders import partial_folder
 from hazgate.engine.canaries import Canaries
 from hazgate.engine.kernels import instruction_set
 from hazgate.engine.session import OrtSession, default_threads
@@ -32,13 +34,12 @@ from hazgate_export.bundle.assemble import (
     README_FILE,
     finish,
     list_files,
-    partial_directory,
     write_json,
 )
 from hazgate_export.bundle.bundle_readme import bundle_readme
 from hazgate_export.bundle.describe import ExportedGraph, ExportedLevel, manifest_of
 from hazgate_export.bundle.report import parity_document
-from hazgate_export.errors import GateMissed, RecipeError, UnsupportedArchitecture
+from hazgate_export.errors import ParityMissed, RecipeError, UnsupportedArchitecture
 from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.graphs.half import runnable_here, write_half
 from hazgate_export.graphs.quantize import quantize_int8
@@ -46,22 +47,22 @@ from hazgate_export.graphs.weights import write_graphs
 from hazgate_export.graphs.windows import block_windows
 from hazgate_export.model.merge import load_adapted, merge
 from hazgate_export.model.sources import Fetched, fetch
+from hazgate_export.parity import Parity
 from hazgate_export.preflight.rules import Judgement, judgement_table
 from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
 from hazgate_export.preflight.table import find_target
-from hazgate_export.progress import step
 from hazgate_export.proof.canaries import CANARIES_FILE, choose_canaries
 from hazgate_export.proof.int8_activations import Trial, write_calibrated
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import (
     Case,
-    corpus_sha256,
-    load_corpus,
+    load_proof_texts,
     make_cases,
+    proof_texts_sha256,
     read_calibration_texts,
 )
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
-from hazgate_export.proof.verify import Boundary, Parity, measure
+from hazgate_export.proof.verify import Boundary, measure
 from hazgate_export.recipe import DirectorySource, LoadedRecipe, Recipe, Source
 from hazgate_export.schemes import Int8Scheme, batching_of
 
@@ -96,7 +97,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
     Raises:
         SourceError: a base or adapter cannot be had or must not be used.
         RecipeError: the recipe and what was found contradict each other.
-        GateMissed: an answer differs by more than the recipe allows; no bundle is left. The
+        ParityMissed: an answer differs by more than the recipe allows; no bundle is left. The
             error carries what was measured.
         BundleError: `target` is something else than a bundle, or what was written does not open.
     """
@@ -106,7 +107,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
     unknown = set(local.adapters) - set(recipe.levels)
     if unknown:
         raise RecipeError(f"no level {sorted(unknown)}; the recipe has {sorted(recipe.levels)}")
-    with partial_directory(target) as folder:
+    with partial_folder(target) as folder:
         graphs, root = folder / "graphs", folder / "bundle"
         graphs.mkdir()
         root.mkdir()
@@ -134,12 +135,12 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             if found.verdict != "one subgraph"
         ]
         if problems or missed:
-            raise GateMissed("\n".join([*problems, judgement_table(missed)]).strip(), parities)
+            raise ParityMissed("\n".join([*problems, judgement_table(missed)]).strip(), parities)
         document = parity_document(
             parities,
             {name: level.reference for name, level in levels.items()},
             gates={name: variant.gate for name, variant in recipe.variants.items()},
-            corpus_sha256=corpus_sha256(),
+            proof_texts_sha256=proof_texts_sha256(),
             lengths=_lengths(recipe),
             vocab_size=next(iter(levels.values())).vocab_size,
         )
@@ -228,7 +229,7 @@ def _export_level(
     config = adapted.config
     is_gate = recipe.cascade.gate == name
     spec, tokenizer = _tokenizer(recipe, base, adapter, config, root)
-    cases = make_cases(load_corpus(), tokenizer, _lengths(recipe), config.vocab_size)
+    cases = make_cases(load_proof_texts(), tokenizer, _lengths(recipe), config.vocab_size)
     reference = torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
     merged = merge(adapted)
     short = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MERGE_MAX_TOKENS]
@@ -236,7 +237,7 @@ def _export_level(
     merged_logits = torch_logits(merged, [cases[i] for i in sample], f"{name}: PyTorch, merged")
     moved = float(np.abs(merged_logits - reference[sample]).max())
     if not moved <= _MAX_MERGE_DIFF:
-        raise GateMissed(f"{name}: merging moved the logits by {moved:.2e}")
+        raise ParityMissed(f"{name}: merging moved the logits by {moved:.2e}")
     boundary = Boundary(
         positive=level.labels.index(recipe.cascade.positive_label) if is_gate else None,
         threshold=recipe.cascade.threshold,
@@ -323,7 +324,7 @@ def _calibration_texts(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tuple
         text for file in settings.files for text in read_calibration_texts(loaded.folder / file)
     ]
     stride = max(1, -(-len(texts) // settings.max_texts))
-    corpus = [text.text for text in load_corpus()]
+    corpus = [text.text for text in load_proof_texts()]
     return [t.windows[0].input_ids for t in tokenizer.encode([*corpus, *texts[::stride]])]
 
 
@@ -357,7 +358,7 @@ def _tokenizer(
         special_tokens_in_text=recipe.tokenizer.special_tokens_in_text,
     )
     tokenizer = Tokenizer(target, spec)
-    check_tokenizer(tokenizer, spec, places[0], load_corpus())
+    check_tokenizer(tokenizer, spec, places[0], load_proof_texts())
     return spec, tokenizer
 
 

@@ -5,14 +5,12 @@ ExportError
 ├── SourceError      the base or an adapter cannot be had, or is not one that may be merged
 ├── UnsupportedArchitecture  take the portable graph: no CPU graph is known for this model
 ├── DataError        mend the labelled data
-└── GateMissed       the export works but answers differently: do not ship it
+└── ParityMissed       the export works but answers differently: do not ship it
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hazgate_export.proof.verify import Parity
+from hazgate_export.parity import Parity
 
 
 class ExportError(Exception):
@@ -42,12 +40,12 @@ class DataError(ExportError):
     """Labelled data are malformed, or do not fit the recipe."""
 
 
-class GateMissed(ExportError):  # noqa: N818 - reads as the event that it names
+class ParityMissed(ExportError):  # noqa: N818 - reads as the event that it names
     """A variant lies further from the reference than the recipe allows.
 
     `parities` is what was measured until then, for the report.
     """
 
-    def __init__(self, message: str, parities: "tuple[Parity, ...]" = ()) -> None:
+    def __init__(self, message: str, parities: tuple[Parity, ...] = ()) -> None:
         super().__init__(message)
         self.parities = parities

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from hazgate.bundle.manifest import is_turn
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import RecipeError
-from hazgate_export.finetune.settings import FinetuneSettings
+from hazgate_export.finetune_settings import FinetuneSettings
 from hazgate_export.preflight.table import find_target
 from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
@@ -123,7 +123,7 @@ class CascadeRecipe(_Table):
     hazards: str
 
 
-class GateRecipe(_Table):
+class ParityLimits(_Table):
     """What a variant must meet to be shipped.
 
     `max_abs_logit_diff` is against the adapter-applied PyTorch model; a decision counts as
@@ -157,7 +157,7 @@ class VariantRecipe(_Table):
     precision: Precision
     int8_scheme: Int8Scheme | None = None
     preflight: tuple[str, ...] = ()
-    gate: GateRecipe
+    gate: ParityLimits
 
 
 class CalibrationRecipe(_Table):

@@ -12,9 +12,10 @@ from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources, reference_of_level
 from hazgate_export.bundle.assemble import PARITY_FILE
 from hazgate_export.graphs.half import runnable_here
-from hazgate_export.proof.texts import Case, corpus_sha256, load_corpus, make_cases
-from hazgate_export.proof.verify import Parity, boundary_of, measure
-from hazgate_export.recipe import GateRecipe, LoadedRecipe
+from hazgate_export.parity import Parity
+from hazgate_export.proof.texts import Case, load_proof_texts, make_cases, proof_texts_sha256
+from hazgate_export.proof.verify import boundary_of, measure
+from hazgate_export.recipe import LoadedRecipe, ParityLimits
 
 
 def verify_bundle(
@@ -32,16 +33,18 @@ def verify_bundle(
         BundleError: the bundle was made with another corpus, so its stored logits do not fit.
     """
     document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
-    if document["corpus_sha256"] != corpus_sha256():
+    if document["proof_texts_sha256"] != proof_texts_sha256():
         raise BundleError(
             f"{bundle.manifest.name} was proven on another corpus than this hazgate-export's; "
             "verify it with the hazgate-export that built it, or build it again"
         )
-    gates = {name: GateRecipe(**gate) for name, gate in document["gates"].items()}
+    gates = {name: ParityLimits(**gate) for name, gate in document["gates"].items()}
     parities: list[Parity] = []
     for name, level in bundle.manifest.levels.items():
         tokenizer = Tokenizer(bundle.file(level.tokenizer.file), level.tokenizer)
-        cases = make_cases(load_corpus(), tokenizer, document["lengths"], document["vocab_size"])
+        cases = make_cases(
+            load_proof_texts(), tokenizer, document["lengths"], document["vocab_size"]
+        )
         reference = (
             np.array(document["reference_logits"][name], dtype=np.float32)
             if loaded is None
@@ -60,7 +63,7 @@ def _measure(
     variant: str,
     cases: tuple[Case, ...],
     reference: NDArray[np.float32],
-    gate: GateRecipe,
+    gate: ParityLimits,
 ) -> Parity:
     level = bundle.manifest.levels[name]
     spec = level.variants[variant]

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Runs the command line; its libraries come with the extra `hazgate[cli]`."""
     try:
-        from hazgate.cli import cli
+        from hazgate.cli.group import cli
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hazgate_scale.capacity.service import costs_of
-from hazgate_scale.capacity.times import ServiceTimes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +13,8 @@ from benchmarks.plan.check import Texts, bench_checks, pinned, read_texts, satur
 from benchmarks.plan.plots import FleetPlots, draw, heavy_tailed_lengths, plots_table
 from benchmarks.plan.results import LIMIT, FleetResults, Pair, fleet_figure, fleet_table
 from hazgate.gate import Gate
+from hazgate_scale.capacity.service import costs_of
+from hazgate_scale.capacity.times import ServiceTimes
 
 # Whoever asks is on the same processors, and takes a share of them.
 LIMIT_WITH_ASKERS = 0.25

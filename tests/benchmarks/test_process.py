@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.harness.messages import Peak, Ready, Request, Setup
 from benchmarks.harness.process import start_worker
+from benchmarks.speed.messages import Peak, Ready, Request, Setup
 from benchmarks.speed.systems import ModelFiles, SystemSpec
 
 PEAK = Request(action="peak")

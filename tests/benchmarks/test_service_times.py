@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hazgate_scale.capacity.times import PACKAGED, ServiceTimes, packaged_models, parse_times
 
 from benchmarks.harness.errors import ResultsError
 from benchmarks.harness.store import RESULTS
 from benchmarks.plan.service_times import service_times
 from hazgate.documents.files import json_bytes
 from hazgate.gate import Gate
+from hazgate_scale.capacity.times import PACKAGED, ServiceTimes, packaged_models, parse_times
 
 SOURCES = (
     "mini",

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hazgate_evaluation.estimates import Resampling, estimate, mirrored_estimate, ratio
-from hazgate_evaluation.ranking import resampled_areas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from hazgate_evaluation.estimates import Resampling, estimate, mirrored_estimate, ratio
+from hazgate_evaluation.ranking import resampled_areas
 
 # Few different scores, so that ties are common.
 ROWS = st.lists(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hazgate_evaluation.report import Report
 
 from hazgate import Bundle, Gate
-from hazgate.cli import cli
+from hazgate.cli.group import cli
 from hazgate.documents.decode import decode
+from hazgate_evaluation.report import Report
 from tests.support.labelled import own_rows, write_rows
 from tests.support.processes import run_python
 
@@ -284,7 +284,7 @@ def test_help_has_an_example() -> None:
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['sklearn'] = None\nfrom hazgate.cli import cli; cli()"
+    code = "import sys; sys.modules['sklearn'] = None\nfrom hazgate.cli.group import cli; cli()"
     done = run_python(
         "-c", code, "evaluate", tmp_path, "--data", "x.jsonl", "--report", tmp_path / "out"
     )

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import precision_recall_fscore_support, precision_score, recall_score
+
 from hazgate_evaluation.cascade import cascade_right, share_right
 from hazgate_evaluation.estimates import Estimate, Resampling
 from hazgate_evaluation.level1 import flag_figures, level1_figures
@@ -13,10 +17,6 @@ from hazgate_evaluation.reliability import (
     reliability,
 )
 from hazgate_evaluation.slices import MIN_ROWS, bucket_name, slices_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import precision_recall_fscore_support, precision_score, recall_score
-
 from tests.support.labelled import row, scores, truth
 
 LABELS = ("a", "b", "c")

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from hazgate_evaluation.comparison import Judged, compare, paired_test
-from hazgate_evaluation.estimates import share
-from hazgate_evaluation.label_errors import suspected_labels, suspected_positions
-from hazgate_evaluation.robustness import choose_sample, measure_robustness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
+from hazgate_evaluation.comparison import Judged, compare, paired_test
+from hazgate_evaluation.estimates import share
+from hazgate_evaluation.label_errors import suspected_labels, suspected_positions
+from hazgate_evaluation.robustness import choose_sample, measure_robustness
 from tests.support.labelled import row, scores, truth
 
 LABELS = ("a", "b", "c")

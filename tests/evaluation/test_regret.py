@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hazgate_evaluation.regret import regret_figures
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hazgate.judging.hedge import weights_of
+from hazgate_evaluation.regret import regret_figures
 
 
 @given(data=st.data(), n=st.integers(1, 300), n_systems=st.integers(2, 4))

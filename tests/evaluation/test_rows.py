@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hazgate import InputError
 from hazgate_evaluation.rows import read_labelled
 from hazgate_evaluation.run import sample_rows
 from hazgate_evaluation.truth import check_both_classes, truth_of
-
-from hazgate import InputError
 from tests.support.labelled import NAMES, truth, write_rows
 
 MARKER = "unrepeatable"

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hazgate_evaluation import streams
-from hazgate_evaluation.streams import choose_streams, measure_streams, pieces_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import Gate
+from hazgate_evaluation import streams
+from hazgate_evaluation.streams import choose_streams, measure_streams, pieces_of
 from tests.support.labelled import row, scores, truth
 
 

@@ -1,9 +1,9 @@
 """Decisions on translations are held against those on what they translate."""
 
 import numpy as np
+
 from hazgate_evaluation.rows import LabelledRow
 from hazgate_evaluation.translations import translation_figures
-
 from tests.support.labelled import row, truth
 
 

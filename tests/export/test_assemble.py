@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from hazgate import Bundle
+from hazgate.documents.folders import partial_folder
 from hazgate.errors import BundleError
 from hazgate_export.build import LocalSources, build
-from hazgate_export.bundle.assemble import partial_directory
-from hazgate_export.errors import GateMissed, RecipeError
+from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.recipe import load_recipe
 
 
@@ -60,7 +60,7 @@ def test_a_missed_gate_keeps_the_bundle_that_was_there(
     strict = tiny_recipe.with_name("stricter.toml")
     text = tiny_recipe.read_text(encoding="utf-8")
     strict.write_text(text.replace("max_abs_logit_diff = 1e-4", "max_abs_logit_diff = 1e-12"))
-    with pytest.raises(GateMissed) as caught:
+    with pytest.raises(ParityMissed) as caught:
         build(load_recipe(strict), bundle_copy, LocalSources())
     assert len(caught.value.parities) == 4
     assert Bundle.open(bundle_copy).digest == digest
@@ -91,7 +91,7 @@ def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(
 
 def test_a_running_builds_directory_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
-    with partial_directory(target) as first, partial_directory(target) as second:
+    with partial_folder(target) as first, partial_folder(target) as second:
         assert first.is_dir()
         assert second.is_dir()
     assert _entries(tmp_path) == []

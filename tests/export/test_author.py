@@ -36,12 +36,13 @@ from hazgate_export.author.layers import quantize_table
 from hazgate_export.author.linear import Float32, PerTokenInt8, StaticInt8
 from hazgate_export.author.models.modernbert import ModernBert
 from hazgate_export.author.observe import Observed
-from hazgate_export.errors import GateMissed, UnsupportedArchitecture
+from hazgate_export.errors import ParityMissed, UnsupportedArchitecture
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, Parity, measure
-from hazgate_export.recipe import GateRecipe
+from hazgate_export.proof.verify import Boundary, measure
+from hazgate_export.recipe import ParityLimits
 from tests.support.families import AUTHORED, families
 
 OPSET = 18
@@ -49,7 +50,7 @@ N_LABELS = 9
 VOCABULARY = 900
 # Around a window of 8 to each side, four of them, and blocks of 8 queries.
 LENGTHS = (1, 2, 7, 8, 9, 10, 16, 17, 31, 32, 33, 40, 41, 64, 129, 250)
-FP32 = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+FP32 = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 TOKENIZER = TokenizerSpec(
     file="tokenizer.json",
     max_tokens=250,
@@ -103,7 +104,7 @@ class Subject:
     weights: Weights[Any]
     reference: NDArray[np.float32]
 
-    def judge(self, file: Path, gate: GateRecipe = FP32, batching: Batching = "padded") -> Parity:
+    def judge(self, file: Path, gate: ParityLimits = FP32, batching: Batching = "padded") -> Parity:
         return measure(
             _session(file),
             CASES,
@@ -244,7 +245,7 @@ def test_int8_is_bit_identical_among_texts_of_equal_length(
         static_error=static_error,
         int8_error=1.0,
     )
-    loose = GateRecipe(max_abs_logit_diff=1.0, max_changed_share=0.9, max_invariance_diff=1e-9)
+    loose = ParityLimits(max_abs_logit_diff=1.0, max_changed_share=0.9, max_invariance_diff=1e-9)
     parity = subjects[family].judge(tmp_path / "graph.onnx", loose, "equal_length")
     assert parity.max_invariance_diff == 0.0
     assert 1e-4 < parity.max_abs_logit_diff < 1.0
@@ -392,5 +393,5 @@ def test_an_embedding_table_that_int8_would_move_too_far_is_refused() -> None:
     table[7] *= 1e-3
     table[7, 5] = 100.0
     table[7, 6:64] = 0.39
-    with pytest.raises(GateMissed, match="embedding table"):
+    with pytest.raises(ParityMissed, match="embedding table"):
         quantize_table(table)

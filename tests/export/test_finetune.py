@@ -32,7 +32,7 @@ from hazgate_export.finetune.data import (
 )
 from hazgate_export.finetune.evaluate import lowest_threshold, measure
 from hazgate_export.finetune.run import FinetuneResult, finetune_level
-from hazgate_export.finetune.settings import (
+from hazgate_export.finetune_settings import (
     Candidate,
     DataRules,
     FileDefaults,
@@ -40,6 +40,7 @@ from hazgate_export.finetune.settings import (
     StyleNoise,
 )
 from hazgate_export.model.standin import write_standin
+from hazgate_export.proof.texts import load_proof_texts
 
 BASE_ID = "test/tiny"
 LEVEL1 = ("safe", "unsafe")
@@ -362,6 +363,7 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     standin = write_standin(
         tmp_path_factory.mktemp("standin"),
         config,
+        texts=[text.text for text in load_proof_texts()],
         base_id=BASE_ID,
         levels={"level1": LEVEL1},
         lora_targets=("query",),

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hazgate import BundleError, kernels
+from hazgate import BundleError
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.doctor import diagnose
+from hazgate.engine import kernels
 from hazgate.engine.session import OrtSession
 from hazgate.text.batching import pad
 from hazgate_export import build as build_module
@@ -33,7 +34,7 @@ from hazgate_export.model.sources import fetch
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import Case
 from hazgate_export.proof.verify import Boundary, measure
-from hazgate_export.recipe import GateRecipe, load_recipe
+from hazgate_export.recipe import ParityLimits, load_recipe
 from tests.support.families import AUTHORED, LEVELS, write_family
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
@@ -77,7 +78,7 @@ class Subject:
             batching="packed",
             tokenizer=TOKENIZER,
             boundary=Boundary(positive=None, threshold=0.5),
-            gate=GateRecipe(
+            gate=ParityLimits(
                 max_abs_logit_diff=99, max_changed_share=0.99, max_invariance_diff=1e-12
             ),
         )

@@ -11,7 +11,7 @@ from hazgate import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate_export.__main__ import cli
 from hazgate_export.build import LocalSources, build
-from hazgate_export.errors import GateMissed, RecipeError
+from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.recipe import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
@@ -132,7 +132,7 @@ def test_a_graph_that_would_land_on_the_cpu_leaves_no_bundle(
     tiny_recipe: Path, tmp_path: Path
 ) -> None:
     recipe = _recipe(tiny_recipe, tmp_path, _variant("fp16", preflight="migraphx@1.20"))
-    with pytest.raises(GateMissed) as caught:
+    with pytest.raises(ParityMissed) as caught:
         build(load_recipe(recipe), tmp_path / "bundle", LocalSources())
     assert "level1-fp16.onnx  migraphx@1.20  8x64  partitioned" in str(caught.value)
     assert "level2-fp16.onnx  migraphx@1.20" in str(caught.value)

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import ModelProto, TensorProto, numpy_helper, parser
 
-from hazgate_export import convert, half
+from hazgate_export.graphs import convert, half
 from hazgate_export.graphs.convert import save
 from hazgate_export.graphs.half import float_values, halve, write_half
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.parity import Parity
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target
-from hazgate_export.proof.verify import Parity
-from hazgate_export.recipe import GateRecipe
+from hazgate_export.recipe import ParityLimits
 from hazgate_export.schemes import HalfPrecision, Precision
 from tests.support.families import families
 from tests.support.portable import Portable, export_family
 
-GATE = GateRecipe(
+GATE = ParityLimits(
     max_abs_logit_diff=5e-2,
     max_changed_share=0.0,
     decision_margin=0.02,

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from hazgate_evaluation.calibration.run import check_hazard_head
 
 from hazgate import BundleError, Gate
+from hazgate_evaluation.calibration.run import check_hazard_head
 from hazgate_export.build import Built, LocalSources, build
 from hazgate_export.recipe import load_recipe
 from tests.support.tiny import write_tiny_recipe

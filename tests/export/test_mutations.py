@@ -17,13 +17,14 @@ from hazgate.engine.session import OrtSession
 from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.model.merge import load_adapted, merge
 from hazgate_export.model.sources import Fetched, fetch
+from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, Parity, measure
-from hazgate_export.recipe import GateRecipe, load_recipe
+from hazgate_export.proof.verify import Boundary, measure
+from hazgate_export.recipe import ParityLimits, load_recipe
 from tests.support.families import LEVELS, write_family
 
-GATE = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+GATE = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 TOKENIZER = TokenizerSpec(
     file="tokenizer.json",
     max_tokens=250,

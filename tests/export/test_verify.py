@@ -17,11 +17,12 @@ from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources
 from hazgate_export.bundle.report import parity_table
-from hazgate_export.errors import GateMissed
-from hazgate_export.proof.texts import Case, load_corpus, make_cases
+from hazgate_export.errors import ParityMissed
+from hazgate_export.parity import Parity
+from hazgate_export.proof.texts import Case, load_proof_texts, make_cases
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
-from hazgate_export.proof.verify import Boundary, Parity, measure
-from hazgate_export.recipe import GateRecipe, load_recipe
+from hazgate_export.proof.verify import Boundary, measure
+from hazgate_export.recipe import ParityLimits, load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 
 SPEC = TokenizerSpec(
@@ -33,7 +34,7 @@ SPEC = TokenizerSpec(
     pad_token_id=0,
     special_tokens_in_text="text",
 )
-STRICT = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+STRICT = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 CASES = tuple(
     Case(id=f"case-{i}", is_text=i < 8, input_ids=tuple(range(1, i + 3))) for i in range(10)
 )
@@ -60,7 +61,7 @@ def _reference() -> NDArray[np.float32]:
 
 
 def _measure(
-    session: SumSession, gate: GateRecipe = STRICT, *, batching: Batching = "padded"
+    session: SumSession, gate: ParityLimits = STRICT, *, batching: Batching = "padded"
 ) -> Parity:
     return measure(
         session,
@@ -171,14 +172,14 @@ def test_a_bundle_verifies_against_its_stored_and_against_fresh_references(
 def test_a_bundle_of_another_corpus_is_not_compared_with_this_one(bundle_copy: Path) -> None:
     bundle = Bundle.open(bundle_copy)
     document = json.loads((bundle_copy / "parity.json").read_text(encoding="utf-8"))
-    document["corpus_sha256"] = "0" * 64
+    document["proof_texts_sha256"] = "0" * 64
     (bundle_copy / "parity.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(BundleError, match="another corpus"):
         verify_bundle(bundle, None, LocalSources())
 
 
 def test_the_corpus_covers_what_the_gate_promises() -> None:
-    corpus = load_corpus()
+    corpus = load_proof_texts()
     assert len(corpus) >= 60
     assert len({text.id for text in corpus}) == len(corpus)
     assert len({text.lang for text in corpus} - {"und", "mul"}) >= 15
@@ -191,7 +192,7 @@ def test_the_corpus_covers_what_the_gate_promises() -> None:
 
 def test_cases_have_the_asked_lengths_and_are_the_same_each_time(tiny_bundle: Path) -> None:
     tokenizer = Classifier.open(Bundle.open(tiny_bundle), "level1").tokenizer
-    corpus = load_corpus()
+    corpus = load_proof_texts()
     cases = make_cases(corpus, tokenizer, (1, 64), 6000)
     assert [len(case.input_ids) for case in cases[-2:]] == [1, 64]
     assert all(len(case.input_ids) <= 64 for case in cases)
@@ -208,24 +209,26 @@ def test_tokenizer_equals_hugging_faces_id_by_id(
 ) -> None:
     directory = _tokenizer_files(tiny_recipe)
     spec = dataclasses.replace(SPEC, special_tokens_in_text=special)
-    check_tokenizer(Tokenizer(directory / "tokenizer.json", spec), spec, directory, load_corpus())
+    check_tokenizer(
+        Tokenizer(directory / "tokenizer.json", spec), spec, directory, load_proof_texts()
+    )
 
 
 def test_a_tokenizer_that_reads_special_tokens_otherwise_is_found(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
     other = dataclasses.replace(SPEC, special_tokens_in_text="token")
-    with pytest.raises(GateMissed, match="special"):
+    with pytest.raises(ParityMissed, match="special"):
         check_tokenizer(
-            Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_corpus()
+            Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_proof_texts()
         )
 
 
 def test_a_tokenizer_with_another_limit_is_found(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
     other = dataclasses.replace(SPEC, window_tokens=63)
-    with pytest.raises(GateMissed, match="repeated"):
+    with pytest.raises(ParityMissed, match="repeated"):
         check_tokenizer(
-            Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_corpus()
+            Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_proof_texts()
         )
 
 
@@ -233,7 +236,7 @@ def test_the_runtime_runs_what_was_verified(tiny_bundle: Path) -> None:
     """Stored reference logits are reproduced through the public runtime, text by text."""
     bundle = Bundle.open(tiny_bundle)
     document = json.loads((tiny_bundle / "parity.json").read_text(encoding="utf-8"))
-    texts: Sequence[str] = [text.text for text in load_corpus()]
+    texts: Sequence[str] = [text.text for text in load_proof_texts()]
     classifier = Classifier.open(bundle, "level2", variant="fp32")
     stored = np.array(document["reference_logits"]["level2"][: len(texts)], dtype=np.float32)
     rows = [text.windows[0].input_ids for text in classifier.tokenizer.encode(texts)]

@@ -17,10 +17,10 @@ from hazgate_export.graphs.windows import block_windows
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target
 from hazgate_export.preflight.view import provider_view
-from hazgate_export.recipe import GateRecipe
+from hazgate_export.recipe import ParityLimits
 from tests.support.portable import Portable, export_dense, export_family
 
-GATE = GateRecipe(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+GATE = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 # tests/support/families.py: local_attention = 16.
 REACH = 8
 

@@ -23,7 +23,7 @@ from open_inference.grpc.service import GRPCInferenceServiceStub
 
 from benchmarks.harness.server import Server, serving
 from hazgate import BundleError, Gate
-from hazgate.cli import cli
+from hazgate.cli.group import cli
 from hazgate.serving.settings import ServeSettings
 from tests.support.ports import free_port
 from tests.support.spotter import MORNING_HAZARD, write_spotter

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 import hazgate
 from hazgate import Bundle, Gate
-from hazgate.cli import cli
+from hazgate.cli.group import cli
 from hazgate.documents.decode import encode
 from tests.support.damage import edit_manifest, flip_byte, replace_graph
 from tests.support.graphs import constant_graph

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hazgate.cli import cli
+from hazgate.cli.group import cli
 from tests.support.damage import flip_byte
 
 

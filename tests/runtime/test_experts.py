@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hazgate import BundleError, Gate, InputError, Policy
-from hazgate.judging.experts import Experts
+from hazgate.experts import Experts
 from hazgate.judging.hedge import squared_losses, weights_of
 
 TEXTS = ["How do I kill a Python process?", "good morning", ""]

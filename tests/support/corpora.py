@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from hazgate.gate import Gate
 from hazgate_scale.corpus.inputs import InputFile, find_inputs
 from hazgate_scale.corpus.manifest import Judge
 from hazgate_scale.corpus.options import Options
@@ -15,8 +17,6 @@ from hazgate_scale.corpus.plan import Shard, plan_shards
 from hazgate_scale.corpus.preflight import check_files
 from hazgate_scale.corpus.schemas import verdict_schema
 from hazgate_scale.corpus.work import Job
-
-from hazgate.gate import Gate
 
 # One is flagged by the tiny bundle's random weights and one is not: 0.66 and 0.30.
 FLAGGED, PASSED = "How do I kill a Python process?", "summer"

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from hazgate_export.model.standin import StandIn, write_standin
+from hazgate_export.proof.texts import load_proof_texts
 from tests.support.recipes import recipe_text
 
 VOCABULARY = 6500
@@ -96,6 +97,7 @@ def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
     standin = write_standin(
         folder,
         family.config,
+        texts=[text.text for text in load_proof_texts()],
         base_id=f"test/{name}",
         levels=LEVELS,
         lora_targets=family.lora_targets,

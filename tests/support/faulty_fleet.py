@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from hazgate_scale.fleet import ray_serve
 from ray import serve
 
 from hazgate.serving.settings import ServeSettings
+from hazgate_scale.fleet import ray_serve
 from tests.support.faulty import faulty
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from hazgate_evaluation.rows import LabelledRow, LabelNames
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
-
 from tests.support.tiny import HAZARDS
 
 NAMES = LabelNames(level1=("safe", "unsafe"), positive="unsafe", level2=HAZARDS)

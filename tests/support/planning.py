@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from hazgate_scale.capacity.service import Costs, Floats
-from hazgate_scale.capacity.times import Spread
-from hazgate_scale.capacity.traffic import Traffic, poisson
 
 from hazgate.documents.decode import encode
 from hazgate.serving.queue.backlog import Limits
+from hazgate_scale.capacity.service import Costs, Floats
+from hazgate_scale.capacity.times import Spread
+from hazgate_scale.capacity.traffic import Traffic, poisson
 
 NO_SPREAD = Spread(p5=1.0, p95=1.0, p99=1.0)
 # One text a run, and room for all: the queue of the textbooks.

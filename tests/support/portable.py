@@ -12,10 +12,11 @@ from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.graphs.windows import block_windows
 from hazgate_export.model.merge import load_adapted, merge
 from hazgate_export.model.sources import fetch
+from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, Parity, measure
-from hazgate_export.recipe import GateRecipe, load_recipe
+from hazgate_export.proof.verify import Boundary, measure
+from hazgate_export.recipe import ParityLimits, load_recipe
 from tests.support.families import LEVELS, write_family
 
 _LEVEL = "level2"
@@ -40,7 +41,7 @@ class Portable:
     cases: tuple[Case, ...]
     reference: NDArray[np.float32]
 
-    def measure(self, graph: Path, gate: GateRecipe) -> Parity:
+    def measure(self, graph: Path, gate: ParityLimits) -> Parity:
         """The parity of another graph of this model, alone, padded and in mixed batches."""
         session = OrtSession(graph, kind="portable", n_labels=_N_LABELS, threads=2)
         return measure(

@@ -31,6 +31,7 @@ def write_tiny_recipe(folder: Path) -> Path:
     from transformers import BertConfig
 
     from hazgate_export.model.standin import write_standin
+    from hazgate_export.proof.texts import load_proof_texts
 
     write_standin(
         folder,
@@ -43,6 +44,7 @@ def write_tiny_recipe(folder: Path) -> Path:
             max_position_embeddings=128,
             pad_token_id=0,
         ),
+        texts=[text.text for text in load_proof_texts()],
         base_id=BASE_ID,
         levels=LEVELS,
         lora_targets=("query", "key", "value", "dense"),

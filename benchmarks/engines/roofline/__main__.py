@@ -1,4 +1,4 @@
-"""`python -m benchmarks.engines.roofline`: each operator of a layer beside ONNX Runtime's and limits."""
+"""`python -m benchmarks.engines.roofline`: operators of a layer, ONNX Runtime's, and limits."""
 
 import sys
 import time
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import hazgate_kernels
 import numpy as np
 
+import hazgate_kernels
 from benchmarks.engines.roofline.nodes import STEPS, chain, onnxruntimes, ours
 from benchmarks.engines.roofline.peaks import measure_peaks
 from benchmarks.engines.roofline.report import draw_roofline, roofline_table
 from benchmarks.engines.roofline.results import Roofline, StepTimes
 from benchmarks.harness.machine import describe_machine, today
 from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from hazgate.cli.progress import track
 from hazgate.engine.session import default_threads
 from hazgate.errors import HazgateError
-from hazgate_export.progress import track
 
 _TOKENS = (16, 64, 128, 512, 2048)
 _CHAINS, _CHAIN_CALLS = (10, 210), 300

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import hazgate_kernels
 import numpy as np
+
+import hazgate_kernels
 
 _INT8, _FLOAT32, _READ = 0, 1, 2
 _ITERATIONS = 20_000_000

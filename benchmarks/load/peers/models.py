@@ -16,11 +16,11 @@ from benchmarks.harness.errors import WorkerFailed
 from benchmarks.harness.process import REPOSITORY
 from benchmarks.speed.systems import ModelFiles
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import step
 from hazgate.documents.decode import encode
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources, fetch_level
-from hazgate_export.progress import step
-from hazgate_export.proof.texts import load_corpus
+from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.recipe import load_recipe
 
 PORTABLE = forms.PORTABLE
@@ -89,7 +89,9 @@ def _merge(recipe: Path, level: str, target: Path) -> None:
 
 def _convert(bundle: Bundle, level: str, folder: Path) -> None:
     spec = bundle.manifest.levels[level].tokenizer
-    tokens = Tokenizer(bundle.file(spec.file), spec).encode([text.text for text in load_corpus()])
+    tokens = Tokenizer(bundle.file(spec.file), spec).encode(
+        [text.text for text in load_proof_texts()]
+    )
     rows = [list(text.windows[0].input_ids) for text in tokens]
     with tempfile.TemporaryDirectory() as scratch:
         calibration = Path(scratch) / "calibration.json"

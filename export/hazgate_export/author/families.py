@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
-from hazgate_export.author import bert, modernbert
 from hazgate_export.author.choose import choose, choose_bits
 from hazgate_export.author.fused import Bits
 from hazgate_export.author.graph import save_graph
 from hazgate_export.author.linear import Float32
+from hazgate_export.author.models import bert, modernbert
 from hazgate_export.author.models.bert_fused import write_bert_fused
 from hazgate_export.author.models.modernbert_fused import write_modernbert_fused
 from hazgate_export.author.observe import Observed, observe

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
 from hazgate_export.author.linear import LEVELS
-from hazgate_export.errors import GateMissed
+from hazgate_export.errors import ParityMissed
 from hazgate_export.graphs.convert import INPUTS, OUTPUT
 
 Array = NDArray[np.float32]
@@ -63,7 +63,7 @@ def quantize_table(table: Array) -> tuple[NDArray[np.uint8], Array]:
         uint8 [vocabulary, hidden] and float32 [vocabulary, blocks].
 
     Raises:
-        GateMissed: a row moved by more than its share of its own length.
+        ParityMissed: a row moved by more than its share of its own length.
     """
     vocabulary, hidden = table.shape
     uint8 = np.empty(table.shape, dtype=np.uint8)
@@ -84,7 +84,7 @@ def quantize_table(table: Array) -> tuple[NDArray[np.uint8], Array]:
         moved = np.linalg.norm(back - rows, axis=1)
         worst = max(worst, float((moved / np.maximum(length, 1e-6)).max()))
     if not worst <= _MAX_TABLE_ERROR:
-        raise GateMissed(
+        raise ParityMissed(
             f"embedding table: int8 moves a row by {worst:.2%} of its length, at most "
             f"{_MAX_TABLE_ERROR:.0%} may be"
         )

@@ -2,38 +2,17 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hazgate.bundle.bundle import Bundle, sha256
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
+from hazgate.documents.folders import sync
 
 PARITY_FILE = "parity.json"
 README_FILE = "README.md"
-
-
-@contextmanager
-def partial_directory(target: Path) -> Iterator[Path]:
-    """A fresh directory beside `target`, on the same file system; gone when the block ends.
-
-    What a killed build left is removed by the next one: the name carries the builder's process.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.partial-*"):
-        if not _is_running(int(stale.name.split("-")[-2])):
-            shutil.rmtree(stale)
-    folder = Path(
-        tempfile.mkdtemp(prefix=f".{target.name}.partial-{os.getpid()}-", dir=target.parent)
-    )
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def list_files(root: Path) -> dict[str, FileSpec]:
@@ -71,23 +50,3 @@ def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
     root.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     return dataclasses.replace(opened, root=target.resolve())
-
-
-def sync(root: Path) -> None:
-    """Sees to it that all of a directory is on the disk."""
-    for path in (*root.rglob("*"), root):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

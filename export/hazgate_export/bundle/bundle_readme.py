@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hazgate.bundle.manifest import Manifest
 from hazgate_export.bundle.report import parity_table
-from hazgate_export.proof.verify import Parity
+from hazgate_export.parity import Parity
 
 _TWIN = """
 fp16 and bf16 are for GPUs, and were measured on a float32 twin that rounds where a GPU does.

@@ -22,8 +22,9 @@ from hazgate.bundle.manifest import (
 )
 from hazgate_export.graphs.weights import WrittenGraph
 from hazgate_export.model.sources import Fetched
+from hazgate_export.parity import Parity
 from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, Parity
+from hazgate_export.proof.verify import Boundary
 from hazgate_export.recipe import LoadedRecipe
 from hazgate_export.schemes import batching_of, execution_providers_of
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate_export.proof.verify import Parity
-from hazgate_export.recipe import GateRecipe
+from hazgate_export.parity import Parity
+from hazgate_export.recipe import ParityLimits
 
 
 def parity_table(parities: Sequence[Parity]) -> str:
@@ -37,8 +37,8 @@ def parity_document(
     parities: Sequence[Parity],
     references: Mapping[str, NDArray[np.float32]],
     *,
-    gates: Mapping[str, GateRecipe],
-    corpus_sha256: str,
+    gates: Mapping[str, ParityLimits],
+    proof_texts_sha256: str,
     lengths: Sequence[int],
     vocab_size: int,
 ) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def parity_document(
     return {
         "reference": "base with its adapter applied by PEFT, eager attention, float32, eval, "
         "each text alone and unpadded",
-        "corpus_sha256": corpus_sha256,
+        "proof_texts_sha256": proof_texts_sha256,
         "lengths": list(lengths),
         "vocab_size": vocab_size,
         "gates": {name: gate.model_dump() for name, gate in gates.items()},

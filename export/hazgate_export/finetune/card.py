@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hazgate_export.finetune.data import Row, Selection, Split
 from hazgate_export.finetune.evaluate import Figures, GateFigures
-from hazgate_export.finetune.settings import Candidate, FinetuneSettings
+from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
 _TOOLS = ("torch", "transformers", "peft", "tokenizers", "scikit-learn")
 

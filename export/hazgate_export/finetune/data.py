@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hazgate_export.errors import DataError
-from hazgate_export.finetune.settings import (
+from hazgate_export.finetune_settings import (
     Balance,
     Candidate,
     DataRules,

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from transformers.utils import logging as transformers_logging
 
 from hazgate_export.errors import RecipeError, SourceError
-from hazgate_export.finetune.settings import LoraSettings
+from hazgate_export.finetune_settings import LoraSettings
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from peft import PeftModel
 
+from hazgate.cli.progress import step
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.card import Trained, TrialOutcome, write_card, write_record
 from hazgate_export.finetune.data import Row, Split, loss_weights, read_rows, select, split
 from hazgate_export.finetune.evaluate import Figures, measure
 from hazgate_export.finetune.model import load_tokenizer, new_adapter, save_adapter
-from hazgate_export.finetune.settings import Candidate, FinetuneSettings
 from hazgate_export.finetune.train import Run, predict, repeatable, train
-from hazgate_export.progress import step
+from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
 _GATE_LABEL = "unsafe"
 

@@ -15,10 +15,10 @@ from torch.nn import functional
 from torch.optim import AdamW
 from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
+from hazgate.cli.progress import track
 from hazgate_export.finetune.data import Row, add_noise, loss_weights, plan_epoch
 from hazgate_export.finetune.model import set_trainable, trainable
-from hazgate_export.finetune.settings import Candidate, FinetuneSettings
-from hazgate_export.progress import track
+from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
 # The running average follows more closely at first, or it would remember the random start:
 # its decay at step n is at most (1 + n) / (10 + n).

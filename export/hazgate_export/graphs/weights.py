@@ -17,7 +17,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from hazgate_export.progress import track
+from hazgate.cli.progress import track
 
 # ONNX Runtime maps external data page by page.
 _ALIGNMENT_BYTES = 4096

@@ -7,7 +7,7 @@ trained ones have, so that int8 is not flattered.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +22,6 @@ from transformers import (
     PretrainedConfig,
     PreTrainedTokenizerFast,
 )
-
-from hazgate_export.proof.texts import load_corpus
 
 MMBERT_ID = "jhu-clsp/mmBERT-base"
 MMBERT_LORA_TARGETS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
@@ -75,6 +73,7 @@ def write_standin(
     folder: Path,
     config: PretrainedConfig,
     *,
+    texts: Iterable[str],
     base_id: str,
     levels: Mapping[str, Sequence[str]],
     lora_targets: Sequence[str],
@@ -86,6 +85,7 @@ def write_standin(
     Args:
         folder: receives `base/` and `LEVEL/`.
         config: the base's shape.
+        texts: what the tokenizer is learned from.
         base_id: the name that the adapters give as their base.
         levels: labels of each level's head.
         lora_targets: the linear layers that carry the adapter.
@@ -102,7 +102,7 @@ def write_standin(
     body = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier.")}
     model.save_pretrained(base, state_dict=body, safe_serialization=True)
     del model, body
-    _write_tokenizer(base)
+    _write_tokenizer(base, texts)
     adapters = {}
     for name, labels in levels.items():
         adapters[name] = folder / name
@@ -174,8 +174,8 @@ def _outliers(width: int) -> torch.Tensor:
     return torch.randperm(width)[: max(1, width // _CHANNELS_PER_OUTLIER)]
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """A small byte-fallback BPE of mmBERT's make, learned from the project's own corpus."""
+def _write_tokenizer(folder: Path, texts: Iterable[str]) -> None:
+    """Write a small byte-fallback BPE of mmBERT's make, learned from `texts`."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))  # noqa: S106
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
@@ -184,7 +184,7 @@ def _write_tokenizer(folder: Path) -> None:
         special_tokens=[*_SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256))],
         show_progress=False,
     )
-    tokenizer.train_from_iterator((text.text for text in load_corpus()), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback()])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]

@@ -14,13 +14,13 @@ from sklearn.metrics import f1_score
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.classifier import Classifier
+from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import Row, read_rows, select
-from hazgate_export.progress import track
 from hazgate_export.proof.verify import Boundary, boundary_of
-from hazgate_export.recipe import GateRecipe, LoadedRecipe
+from hazgate_export.recipe import LoadedRecipe, ParityLimits
 
 REFERENCE_VARIANT = "fp32"
 
@@ -120,7 +120,7 @@ def judge(
     truth: NDArray[np.int64],
     decided: NDArray[np.int64],
     reference: NDArray[np.int64],
-    gate: GateRecipe,
+    gate: ParityLimits,
 ) -> Agreement:
     """Holds decisions [n] against the truth [n] and against the reference's decisions [n]."""
     changed = int((decided != reference).sum())

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import GraphKind, TokenizerSpec
+from hazgate.cli.progress import step
 from hazgate.engine.session import OrtSession, default_threads
 from hazgate_export.author.families import Calibrated, write_fused, write_int8
-from hazgate_export.progress import step
 from hazgate_export.proof.texts import Case
 from hazgate_export.proof.verify import Boundary, measure
-from hazgate_export.recipe import GateRecipe
+from hazgate_export.recipe import ParityLimits
 
 # The errors of a product (`choose.row_error`) up to which it gets a static scale, and beyond which
 # not even per-token scales will do: from the fastest graph to the most careful one.
@@ -40,7 +40,7 @@ class Trial:
     reference: NDArray[np.float32]
     tokenizer: TokenizerSpec
     boundary: Boundary
-    gate: GateRecipe
+    gate: ParityLimits
     level: str
 
     def passes(self, file: Path, kind: GraphKind, name: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hazgate_export.progress import track
+from hazgate.cli.progress import track
 from hazgate_export.proof.texts import Case
 
 

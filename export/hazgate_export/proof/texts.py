@@ -17,7 +17,7 @@ _SEED = 20260
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CorpusText:
+class ProofText:
     """One text of the corpus; `lang` is a BCP-47 tag."""
 
     id: str
@@ -35,13 +35,13 @@ class Case:
     input_ids: tuple[int, ...]
 
 
-def load_corpus() -> tuple[CorpusText, ...]:
+def load_proof_texts() -> tuple[ProofText, ...]:
     """The project's own texts: many languages, scripts, lengths and oddities."""
     lines = _CORPUS.read_text(encoding="utf-8").splitlines()
-    return tuple(CorpusText(**json.loads(line)) for line in lines)
+    return tuple(ProofText(**json.loads(line)) for line in lines)
 
 
-def corpus_sha256() -> str:
+def proof_texts_sha256() -> str:
     """SHA-256 of the corpus file, hexadecimal."""
     return hashlib.sha256(_CORPUS.read_bytes()).hexdigest()
 
@@ -63,7 +63,7 @@ def read_calibration_texts(file: Path) -> list[str]:
 
 
 def make_cases(
-    texts: Sequence[CorpusText], tokenizer: Tokenizer, lengths: Sequence[int], vocab_size: int
+    texts: Sequence[ProofText], tokenizer: Tokenizer, lengths: Sequence[int], vocab_size: int
 ) -> tuple[Case, ...]:
     """The texts as the runtime tokenises them, then one case of each token count.
 

@@ -7,12 +7,12 @@ from transformers import AutoTokenizer
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.errors import GateMissed
-from hazgate_export.proof.texts import CorpusText
+from hazgate_export.errors import ParityMissed
+from hazgate_export.proof.texts import ProofText
 
 
 def check_tokenizer(
-    tokenizer: Tokenizer, spec: TokenizerSpec, directory: Path, texts: Sequence[CorpusText]
+    tokenizer: Tokenizer, spec: TokenizerSpec, directory: Path, texts: Sequence[ProofText]
 ) -> None:
     """Compares the ids of every text, alone and cut after a window.
 
@@ -24,7 +24,7 @@ def check_tokenizer(
         texts: what to compare on; each is also repeated until it is longer than a window.
 
     Raises:
-        GateMissed: names the texts whose ids differ.
+        ParityMissed: names the texts whose ids differ.
     """
     reference = AutoTokenizer.from_pretrained(
         directory, use_fast=True, local_files_only=True, trust_remote_code=False
@@ -45,7 +45,7 @@ def check_tokenizer(
         if list(tokens.windows[0].input_ids) != expected:
             differing.append(name)
     if differing:
-        raise GateMissed(
+        raise ParityMissed(
             f"tokenizer: ids of {len(differing)} of {len(probes)} texts differ from "
             f"transformers': {', '.join(differing[:10])}"
         )

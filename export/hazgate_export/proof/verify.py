@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import Batching, Manifest, TokenizerSpec
+from hazgate.cli.progress import track
 from hazgate.engine.session import Session
 from hazgate.judging.scores import Activation, calibrated
 from hazgate.text.batching import pad
-from hazgate_export.progress import track
+from hazgate_export.parity import Parity
 from hazgate_export.proof.texts import Case
-from hazgate_export.recipe import GateRecipe
+from hazgate_export.recipe import ParityLimits
 
 # Padding and batching are tried up to this length; beyond it they only repeat the same mask.
 _MAX_MIXED_TOKENS = 512
@@ -67,36 +68,6 @@ class _Layout:
     logits: NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parity:
-    """What was measured of one variant of one level.
-
-    `max_abs_logit_diff` covers every case in every layout that the runtime uses for this variant
-    (alone; and as its batching allows with texts of its own length, padded, or with any others).
-    `max_invariance_diff` is the most that a case's logits moved between those layouts.
-    `unserved_batch_diff` is that figure for layouts which the runtime never uses, None if it
-    uses them all. Decisions are counted over the corpus texts only.
-    """
-
-    level: str
-    variant: str
-    n_cases: int
-    n_texts: int
-    max_abs_logit_diff: float
-    p99_abs_logit_diff: float
-    max_invariance_diff: float
-    unserved_batch_diff: float | None
-    decisions_changed: int
-    changed_outside_margin: int
-    changed: tuple[str, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the variant may be shipped."""
-        return not self.problems
-
-
 def boundary_of(manifest: Manifest, level: str) -> Boundary:
     """Where decisions of a bundle's level change."""
     cascade = manifest.cascade
@@ -119,7 +90,7 @@ def measure(
     batching: Batching,
     tokenizer: TokenizerSpec,
     boundary: Boundary,
-    gate: GateRecipe,
+    gate: ParityLimits,
     try_unserved: bool = True,
 ) -> Parity:
     """Runs every case through `session` as the runtime does and judges it against `gate`.
@@ -187,7 +158,7 @@ def _moved(alone: _Layout, others: Sequence[_Layout]) -> float:
     return float(np.max(differences, initial=0.0))
 
 
-def _judged(measured: Parity, gate: GateRecipe) -> Parity:
+def _judged(measured: Parity, gate: ParityLimits) -> Parity:
     name = f"{measured.level} {measured.variant}"
     problems = []
     # Written so that NaN fails.

@@ -23,7 +23,7 @@ class RegretPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegretFigures:
-    """Ensemble of `hazgate.judging.experts` on labelled texts in a random but seeded order.
+    """Ensemble of `hazgate.experts` on labelled texts in a random but seeded order.
 
     Losses are squared distances of P(unsafe) from the label; `mean_losses` in the order of the
     systems. `regret` is the ensemble's total loss less that of the best system and never exceeds

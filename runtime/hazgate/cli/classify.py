@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from hazgate.cli import options
+from hazgate.cli.progress import counted
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
@@ -113,11 +113,9 @@ def classify(
         shadow=Policy.load(shadow) if shadow else None,
         reading=Reading(long_texts=long_texts),
     )
-    console = Console(stderr=True)
     flagged = False
     shown: list[tuple[Row, Verdict]] = []
-    with _progress(console) if n_rows else nullcontext() as progress:
-        task = progress.add_task("classify", total=n_rows) if progress else None
+    with counted(n_rows, "classify") if n_rows else nullcontext() as advance:
         for chunk in _chunks(_rows(texts, file)):
             verdicts = gate.check_many(
                 [row.text for row in chunk], all_levels=all_levels, tenant=tenant
@@ -128,8 +126,8 @@ def classify(
                     shown.append((row, verdict))
                 else:
                     click.echo(_line(row, verdict, pass_through, taxonomy))
-            if progress and task is not None:
-                progress.advance(task, len(chunk))
+            if advance is not None:
+                advance(len(chunk))
     if table:
         Console().print(_table(shown))
     if flagged and fail_on_flagged:
@@ -160,11 +158,6 @@ def _line(row: Row, verdict: Verdict, pass_through: bool, taxonomy: str | None) 
         data["input"] = dict(row.rest)
     # ASCII: any terminal can spell it, and a field with a lone surrogate survives.
     return json.dumps(data)
-
-
-def _progress(console: Console) -> Progress:
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
 
 
 def _table(shown: list[tuple[Row, Verdict]]) -> Table:

@@ -2,16 +2,16 @@
 
 import dataclasses
 import signal
-import sys
 from pathlib import Path
 
 import click
 
-# What each extra brings, by the modules that are missing without it.
+from hazgate.cli.extras import requires
+
 _EXTRAS = {
-    "serve": ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"),
-    "grpc": ("grpc", "grpc_health", "envoy", "open_inference", "google"),
-    "otel": ("opentelemetry",),
+    "hazgate[cli,serve]": ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"),
+    "hazgate[cli,serve,grpc]": ("grpc", "grpc_health", "envoy", "open_inference", "google"),
+    "hazgate[cli,serve,otel]": ("opentelemetry",),
 }
 _PATH = click.Path(path_type=Path)
 _PORT = click.IntRange(0, 65_535)
@@ -45,7 +45,7 @@ def serve(
     SIGTERM answers what is waiting and ends; SIGHUP opens bundle and policies anew and drops no
     request.
     """
-    try:
+    with requires("serve", _EXTRAS):
         from hazgate.serving import launch
         from hazgate.serving.settings import PolicyTable, ServeSettings
 
@@ -64,12 +64,6 @@ def serve(
             import hazgate.serving.rpc.endpoint
         if settings.traces:
             import hazgate.serving.tracing  # noqa: F401 - before anything is opened
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        extra = next((name for name, known in _EXTRAS.items() if library in known), None)
-        if extra is None:
-            raise
-        sys.exit(f"serve needs {library}: pip install 'hazgate[cli,serve,{extra}]'")
     # What cannot be served is said here and once, whatever the number of workers.
     model = launch.open_gate(bundle, settings).model
     click.echo(

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,7 @@ from hazgate.serving.http.app import create_app
 from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.logs import log_config
 from hazgate.serving.metrics import MULTIPROCESS_FOLDER
+from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
 from hazgate.text.reading import Reading
 
@@ -60,7 +63,28 @@ def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
     """
     keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
     reopen = partial(open_gate, bundle, settings)
-    return create_app(reopen(), settings, keys, reopen)
+    return create_app(reopen(), settings, keys, reopen, rpc_server)
+
+
+@asynccontextmanager
+async def rpc_server(service: Service, key_digests: Sequence[bytes]) -> AsyncIterator[None]:
+    """Answer gRPC until the end of the block, then drain; nothing where no port is set.
+
+    Raises:
+        BundleError: the address cannot be listened on, or certificate or key cannot be read.
+    """
+    settings = service.settings
+    if settings.grpc_port is None:
+        yield
+        return
+    # Only `hazgate[grpc]` brings its libraries.
+    from hazgate.serving.rpc.endpoint import start
+
+    server = await start(service, key_digests)
+    try:
+        yield
+    finally:
+        await server.stop(settings.drain_timeout_s)
 
 
 def run(bundle: Path, settings: ServeSettings) -> None:

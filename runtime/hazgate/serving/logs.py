@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from typing import Any
 
-from hazgate.serving.http.request_id import current_request_id
+from hazgate.serving.request_id import current_request_id
 from hazgate.serving.service import RequestFacts
 
 _REQUESTS = "hazgate.requests"

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from hazgate import __version__
 from hazgate.errors import BundleError
-from hazgate.serving.http.request_id import current_request_id
+from hazgate.serving.request_id import current_request_id
 from hazgate.serving.service import RequestFacts
 
 # Probes and figures are asked every few seconds.

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
+from hazgate import BundleError, InputError, ModelIdentity
+from hazgate.documents.decode import decode
 from hazgate_evaluation.calibration.policy_file import policy_text
 from hazgate_evaluation.calibration.report import CalibrationReport, markdown
 from hazgate_evaluation.calibration.run import Calibrated, calibrate, check_gate_labels
@@ -16,9 +19,6 @@ from hazgate_evaluation.calibration.thresholds import Target
 from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
-
-from hazgate import BundleError, InputError, ModelIdentity
-from hazgate.documents.decode import decode
 from hazgate_export.__main__ import cli
 from tests.support.labelled import own_rows, write_rows
 

@@ -4,6 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hazgate import InputError
+from hazgate.judging.scores import calibrated
 from hazgate_evaluation.calibration.split import fit_half
 from hazgate_evaluation.calibration.temperature import (
     binary_logits,
@@ -11,11 +16,6 @@ from hazgate_evaluation.calibration.temperature import (
     logits_of,
     negative_log_likelihood,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from hazgate import InputError
-from hazgate.judging.scores import calibrated
 
 
 def test_the_likelihood_is_the_one_counted_by_hand() -> None:

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hazgate import InputError
 from hazgate_evaluation.calibration.thresholds import (
     Target,
     TargetKind,
     candidates,
     choose_threshold,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-
-from hazgate import InputError
 
 UNSAFE = np.array([False] * 4 + [True] * 4)
 SCORES = np.array([0.1, 0.2, 0.3, 0.8, 0.25, 0.6, 0.7, 0.9])

@@ -4,16 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, RollOut, Routing, simulate
-from hazgate_scale.capacity.queueing import guess_workers, late_share, mean_wait_s
-from hazgate_scale.capacity.service import Costs, spread_factor
-from hazgate_scale.capacity.times import Spread
-from hazgate_scale.capacity.traffic import Bursts, Traffic, in_bursts, make_traffic, poisson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
 from hazgate.serving.queue.backlog import Limits
+from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, RollOut, Routing, simulate
+from hazgate_scale.capacity.queueing import guess_workers, late_share, mean_wait_s
+from hazgate_scale.capacity.service import Costs, spread_factor
+from hazgate_scale.capacity.times import Spread
+from hazgate_scale.capacity.traffic import Bursts, Traffic, in_bursts, make_traffic, poisson
 from tests.support.planning import NO_SPREAD, ONE_BY_ONE, costs, traffic
 
 MEAN_S = 0.01

@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hazgate.errors import InputError
 from hazgate_scale.capacity.bill import Prices, bill_of
 from hazgate_scale.capacity.fleet import Fleet, simulate
 from hazgate_scale.capacity.plan import Demand, Plan, make_plan, quickest
@@ -13,10 +17,6 @@ from hazgate_scale.capacity.search import MAX_UTILISATION, find_workers, percent
 from hazgate_scale.capacity.service import costs_of
 from hazgate_scale.capacity.times import ServiceTimes, parse_times
 from hazgate_scale.capacity.traffic import Bursts, make_traffic
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from hazgate.errors import InputError
 from tests.support.planning import times_document, traffic
 
 LENGTHS = np.clip(np.random.default_rng(0).lognormal(3.3, 0.8, 400), 3, 300).astype(int).tolist()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hazgate_scale.capacity.times import ServiceTimes
 
-from hazgate.cli import cli
+from hazgate.cli.group import cli
+from hazgate_scale.capacity.times import ServiceTimes
 from tests.support.planning import times_document
 from tests.support.processes import run_python
 
@@ -151,7 +151,7 @@ def test_a_bundle_is_measured_and_its_times_can_be_planned_with_again(
 def test_without_simpy_the_command_says_what_to_install(lengths: Path) -> None:
     code = (
         "import sys; sys.modules['simpy'] = None\n"
-        f"from hazgate.cli import cli; cli(['plan', '--lengths', {str(lengths)!r}, "
+        f"from hazgate.cli.group import cli; cli(['plan', '--lengths', {str(lengths)!r}, "
         "'--qps', '5', '--p99-ms', '50'])"
     )
     done = run_python("-c", code)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hazgate_scale.capacity.service import costs_of, row_s, rows_of, run_s
-from hazgate_scale.capacity.times import LevelTimes, Point, ServiceTimes, Windows, parse_times
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import InputError
 from hazgate.text.tokenization import Tokenizer
+from hazgate_scale.capacity.service import costs_of, row_s, rows_of, run_s
+from hazgate_scale.capacity.times import LevelTimes, Point, ServiceTimes, Windows, parse_times
 from tests.support.planning import times_document
 from tests.support.tokenizers import write_word_tokenizer
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hazgate_scale.capacity.times import ServiceTimes, packaged_models, parse_times
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate.documents.decode import encode
 from hazgate.errors import InputError
+from hazgate_scale.capacity.times import ServiceTimes, packaged_models, parse_times
 from tests.support.planning import times_document
 
 

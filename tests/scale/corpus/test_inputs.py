@@ -6,11 +6,11 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pytest
+
+from hazgate import InputError
 from hazgate_scale.corpus.inputs import find_inputs
 from hazgate_scale.corpus.options import Options
 from hazgate_scale.corpus.preflight import check_files
-
-from hazgate import InputError
 from tests.support.corpora import write_jsonl, write_parquet
 
 

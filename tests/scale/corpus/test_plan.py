@@ -2,10 +2,11 @@
 
 import io
 
-from hazgate_scale.corpus.lines import read_lines
-from hazgate_scale.corpus.plan import Divisible, default_shard_bytes, plan_shards
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hazgate_scale.corpus.lines import read_lines
+from hazgate_scale.corpus.plan import Divisible, default_shard_bytes, plan_shards
 
 SIZES = st.integers(0, 5000)
 UNITS = st.none() | st.lists(SIZES, max_size=12).map(tuple)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hazgate_scale.corpus.options import Options
-from hazgate_scale.corpus.readers import BadFileError, read_shard
-from hazgate_scale.corpus.rows import DeadLetter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.readers import BadFileError, read_shard
+from hazgate_scale.corpus.rows import DeadLetter
 from tests.support.corpora import line_positions, planned, write_jsonl, write_parquet
 
 SECRET = "unrepeatable"

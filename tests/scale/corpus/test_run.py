@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hazgate import Gate
-from hazgate.cli import cli
+from hazgate.cli.group import cli
 from tests.support.corpora import (
     FLAGGED,
     PASSED,

@@ -10,15 +10,15 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hazgate_scale.corpus.options import Options
-from hazgate_scale.corpus.output import Output
-from hazgate_scale.corpus.tally import Tally, total
-from hazgate_scale.corpus.work import do_shard, read_tally
 from numpy.typing import NDArray
 
 from hazgate import Gate, InferenceError, InputError, OutputError, Policy, Reading
 from hazgate.documents.decode import encode
 from hazgate.engine.session import Session
+from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.output import Output
+from hazgate_scale.corpus.tally import Tally, total
+from hazgate_scale.corpus.work import do_shard, read_tally
 from tests.support.corpora import (
     FLAGGED,
     PASSED,

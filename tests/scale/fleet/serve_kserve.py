@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from hazgate_scale.fleet import kserve_predictor
-from hazgate_scale.fleet.opening import open_named
-
 from hazgate.gate import Gate
 from hazgate.serving.settings import ServeSettings
+from hazgate_scale.fleet import kserve_predictor
+from hazgate_scale.fleet.opening import open_named
 from tests.support.faulty import faulty
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hazgate_scale.fleet.arguments import Arguments, replica_settings
 
 from hazgate.errors import BundleError
+from hazgate_scale.fleet.arguments import Arguments, replica_settings
 
 DIGEST = "a" * 64
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from hazgate_scale.fleet.autoscaling import TOKENS, TokenLoad, desired_replicas
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hazgate_scale.fleet.autoscaling import TOKENS, TokenLoad, desired_replicas
 
 loads = st.lists(st.floats(0, 1e6), max_size=20)
 targets = st.floats(1, 1e5)

@@ -7,8 +7,6 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from hazgate_scale.fleet.autoscaling import TOKENS
-from hazgate_scale.fleet.ray_serve import GateReplica, app
 from ray.serve.schema import ServeDeploySchema
 from starlette.testclient import TestClient
 
@@ -17,6 +15,8 @@ from hazgate.engine.session import Session
 from hazgate.errors import BundleError, InferenceError
 from hazgate.serving.queue.backlog import Limits
 from hazgate.serving.settings import EngineTable, ServeSettings
+from hazgate_scale.fleet.autoscaling import TOKENS
+from hazgate_scale.fleet.ray_serve import GateReplica, app
 
 DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
 SETTINGS = ServeSettings(engine=EngineTable(threads=1))

@@ -7,11 +7,6 @@ from typing import Any
 
 import pytest
 from google.protobuf import text_format
-from hazgate_scale.triton import messages as own_messages
-from hazgate_scale.triton.config import decides_config, level_config, to_text
-from hazgate_scale.triton.messages import ModelConfig, messages
-from hazgate_scale.triton.options import Options, Provider
-from hazgate_scale.triton.plan import DECIDES, Plan, plan_repository
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +14,11 @@ from hazgate.bundle.manifest import Manifest
 from hazgate.engine.buckets import default_buckets
 from hazgate.errors import BundleError
 from hazgate_export.errors import ExportError, RecipeError
+from hazgate_scale.triton import messages as own_messages
+from hazgate_scale.triton.config import decides_config, level_config, to_text
+from hazgate_scale.triton.messages import ModelConfig, messages
+from hazgate_scale.triton.options import Options, Provider
+from hazgate_scale.triton.plan import DECIDES, Plan, plan_repository
 from tests.support.manifests import manifest_data, spell
 from tests.support.tiny import LEVELS, MAX_TOKENS
 

@@ -14,18 +14,18 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 from google.protobuf import text_format
-from hazgate_scale.triton.config import level_config
-from hazgate_scale.triton.messages import ModelConfig, messages
-from hazgate_scale.triton.options import Options
-from hazgate_scale.triton.plan import plan_repository
-from hazgate_scale.triton.repository import write_repository
-from hazgate_scale.triton.signature import check_signature
 
 from hazgate import Bundle, Classifier, Gate
 from hazgate.bundle.manifest import MANIFEST_FILE
 from hazgate.engine.kernels import kernels_library
 from hazgate.errors import BundleError, IntegrityError
 from hazgate_export.__main__ import cli
+from hazgate_scale.triton.config import level_config
+from hazgate_scale.triton.messages import ModelConfig, messages
+from hazgate_scale.triton.options import Options
+from hazgate_scale.triton.plan import plan_repository
+from hazgate_scale.triton.repository import write_repository
+from hazgate_scale.triton.signature import check_signature
 from tests.support.damage import flip_byte
 from tests.support.tiny import LEVELS
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from google.protobuf import text_format
+
+from hazgate import Gate, Verdict
 from hazgate_scale.triton.messages import messages
 from hazgate_scale.triton.options import Options
 from hazgate_scale.triton.repository import write_repository
-
-from hazgate import Gate, Verdict
 from tests.support.damage import flip_byte
 from tests.support.processes import run
 from tests.support.triton_server import Server, launched, server_environment, serving, shown

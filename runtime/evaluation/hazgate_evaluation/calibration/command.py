@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hazgate.cli.progress import counted
 from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.engine.session import default_threads
 from hazgate.errors import InputError
@@ -15,7 +16,6 @@ from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.rows import LabelNames, read_labelled
 from hazgate_evaluation.scores import score
 from hazgate_evaluation.truth import check_both_classes, truth_of
-from hazgate_export.progress import counted
 
 
 def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: str | None) -> str:

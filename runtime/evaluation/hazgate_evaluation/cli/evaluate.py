@@ -1,19 +1,16 @@
 """`hazgate evaluate`: labelled texts in, a report of how good a bundle is out."""
 
 import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from hazgate.cli.progress import begin_tasks
+from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.engine.session import default_threads
 from hazgate.errors import InputError
 from hazgate.gate import Gate
 
-_LIBRARIES = ("sklearn", "scipy", "matplotlib", "jinja2")
 _PATH = click.Path(path_type=Path)
 
 
@@ -89,16 +86,11 @@ def evaluate(
         raise click.UsageError("--against-variant needs --against")
     if len(set(variants)) < len(variants):
         raise click.UsageError("--variant is given twice with the same name")
-    try:
-        from hazgate.documents.files import json_bytes, write_atomically
-        from hazgate_evaluation import run
-        from hazgate_evaluation.page import render
-        from hazgate_evaluation.rows import read_labelled
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in _LIBRARIES:
-            raise
-        sys.exit(f"evaluate needs {library}: pip install 'hazgate[cli,evaluate]'")
+    # Imported here: they take seconds, and most commands do without them.
+    from hazgate_evaluation import run
+    from hazgate_evaluation.page import render
+    from hazgate_evaluation.rows import read_labelled
+
     _make_folder(report)
     n_workers = workers or default_threads()
     asked = [(bundle, variant) for variant in variants or (None,)]
@@ -116,13 +108,7 @@ def evaluate(
         include_texts=include_texts,
         command=_command(context),
     )
-    console = Console(stderr=True)
-    with _progress(console) as progress:
-
-        def begin(description: str, total: int) -> Callable[[int], None]:
-            task = progress.add_task(description, total=total)
-            return lambda n: progress.advance(task, n)
-
+    with begin_tasks() as begin:
         found = run.evaluate(gates, dataset, options, begin)
     write_atomically(report / "report.json", json_bytes(found))
     write_atomically(report / "report.html", render(found))
@@ -137,11 +123,6 @@ def _make_folder(folder: Path) -> None:
         raise InputError(
             f"{folder} cannot be a folder of reports: {error.strerror}; name another"
         ) from error
-
-
-def _progress(console: Console) -> Progress:
-    columns = ("{task.description:<28}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
 
 
 def _command(context: click.Context) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,14 @@ _LOG = logging.getLogger("hazgate.serving")
 _DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz, watch)
 
 
+Beside = Callable[[Service, Sequence[bytes]], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _nothing(_: Service, __: Sequence[bytes]) -> AsyncIterator[None]:
+    yield
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Served:
     """An application, and the service that it answers by, for whoever watches over both."""
@@ -57,9 +65,10 @@ def create_app(
     settings: ServeSettings,
     key_digests: Sequence[bytes] = (),
     reopen: Callable[[], Gate] | None = None,
+    beside: Beside = _nothing,
 ) -> ASGIApp:
-    """The application of `create_served`, for those who need nothing else."""
-    return create_served(gate, settings, key_digests, reopen).app
+    """Create the application alone; see `create_served`."""
+    return create_served(gate, settings, key_digests, reopen, beside).app
 
 
 def create_served(
@@ -67,6 +76,7 @@ def create_served(
     settings: ServeSettings,
     key_digests: Sequence[bytes] = (),
     reopen: Callable[[], Gate] | None = None,
+    beside: Beside = _nothing,
 ) -> Served:
     """An application that answers by `gate`; the engine runs while its lifespan lasts.
 
@@ -75,6 +85,7 @@ def create_served(
         settings: limits and routes.
         key_digests: SHA-256 of each API key that is accepted; none are asked for if empty.
         reopen: what SIGHUP opens instead, bundle and policies anew; None leaves SIGHUP alone.
+        beside: what else answers by the service while the application does, e.g. gRPC.
     """
     metrics = Metrics()
     traces = _traces() if settings.traces else None
@@ -94,7 +105,7 @@ def create_served(
 
         if reopen is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_now)
-        async with _grpc(service, key_digests):
+        async with beside(service, key_digests):
             yield
             service.health.draining = True
         await service.gate.close(settings.drain_timeout_s)
@@ -128,23 +139,6 @@ def _traces() -> "Traces":
     from hazgate.serving.tracing import Traces
 
     return Traces()
-
-
-@asynccontextmanager
-async def _grpc(service: Service, key_digests: Sequence[bytes]) -> AsyncIterator[None]:
-    """Answers gRPC, if settings ask for it, until the end of the block and what came before it."""
-    settings = service.settings
-    if settings.grpc_port is None:
-        yield
-        return
-    # Only `hazgate[grpc]` brings its libraries.
-    from hazgate.serving.rpc.endpoint import start
-
-    server = await start(service, key_digests)
-    try:
-        yield
-    finally:
-        await server.stop(settings.drain_timeout_s)
 
 
 async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics) -> None:

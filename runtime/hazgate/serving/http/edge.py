@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hazgate.serving.http.keys import bearer_digest, is_known
-from hazgate.serving.http.request_id import HEADER as REQUEST_ID
-from hazgate.serving.http.request_id import choose_request_id, current_request_id
+from hazgate.serving.request_id import HEADER as REQUEST_ID
+from hazgate.serving.request_id import choose_request_id, current_request_id
 
 # A probe has no key, and answers nothing about any text.
 _OPEN_PREFIXES = ("/health/", "/v2/health/")

@@ -1,15 +1,15 @@
 """`hazgate corpus`: files of texts to Parquet with verdicts, on this machine or a Ray cluster."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hazgate.cli import options
+from hazgate.cli.extras import requires
+from hazgate.cli.progress import bar
 from hazgate.judging.policy import Policy
 from hazgate.text.reading import LongTexts
 
@@ -139,15 +139,10 @@ def corpus(
         raise click.UsageError("--id-column and --text-column are the same")
     if columns == "id" and id_column is None:
         raise click.UsageError("--columns id needs an --id-column")
-    try:
+    with requires("corpus", {"hazgate-scale[corpus]": _LIBRARIES}):
         from hazgate_scale.corpus.cluster import Placement
         from hazgate_scale.corpus.options import Options
         from hazgate_scale.corpus.run import run_corpus
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in _LIBRARIES:
-            raise
-        sys.exit(f"corpus needs {library}: pip install 'hazgate[cli,ray]'")
     asked = Options(
         format=format_,
         text_column=text_column,
@@ -166,7 +161,7 @@ def corpus(
     placement = Placement(
         address=address, n_actors=actors, threads=threads, memory_bytes=memory_mb << 20
     )
-    with _progress(Console(stderr=True)) as progress:
+    with bar() as progress:
         task = progress.add_task("shards", total=None, rate="")
 
         def on_progress(n_done: int, n_shards: int, n_rows: int) -> None:
@@ -186,17 +181,6 @@ def corpus(
             on_progress=on_progress,
         )
     Console().print(_table(summary))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def _table(summary: "Summary") -> Table:

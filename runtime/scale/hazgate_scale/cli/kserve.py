@@ -1,10 +1,12 @@
 """`hazgate kserve`: a bundle behind the server of KServe's SDK."""
 
-import sys
 from pathlib import Path
 
 import click
 
+from hazgate.cli.extras import requires
+
+_LIBRARIES = ("kserve", "fastapi", "starlette", "pydantic", "prometheus_client", "uvicorn", "grpc")
 _PATH = click.Path(path_type=Path)
 
 
@@ -26,13 +28,8 @@ def kserve(
 
     SIGTERM answers what was taken and ends.
     """
-    try:
+    with requires("kserve", {"hazgate-scale[kserve]": _LIBRARIES}):
         from hazgate.serving.settings import ServeSettings
         from hazgate_scale.fleet import kserve_predictor
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library == "hazgate":
-            raise
-        sys.exit(f"kserve needs {library}: pip install 'hazgate[cli,serve,kserve]'")
     loaded = ServeSettings.load(settings) if settings else ServeSettings()
     kserve_predictor.run(bundle, loaded, digest=bundle_digest, name=model_name)

@@ -1,17 +1,17 @@
 """`hazgate plan`: how many workers a traffic takes, and what they cost."""
 
 import dataclasses
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from hazgate.cli.buckets import read_lengths
+from hazgate.cli.extras import requires
+from hazgate.cli.progress import begin_tasks
 from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.engine.session import default_threads
 from hazgate.errors import InputError
@@ -199,22 +199,13 @@ def plan(
         raise click.UsageError("give one of --model, --times and --measure")
     if measure is None and (save_times or _is_given(context, "threads")):
         raise click.UsageError("--save-times and --threads need --measure")
-    try:
+    with requires("plan", {"hazgate-scale[plan]": ("simpy",)}):
         from hazgate_scale.capacity.bill import Prices
         from hazgate_scale.capacity.plan import Demand, make_plan, variant_of
         from hazgate_scale.capacity.times import ServiceTimes
         from hazgate_scale.capacity.traffic import Bursts
-    except ModuleNotFoundError as error:
-        if error.name != "simpy":
-            raise
-        sys.exit("plan needs simpy: pip install 'hazgate[cli,plan]'")
     lengths = read_lengths(lengths_file)
-    with _progress(Console(stderr=True)) as progress:
-
-        def begin(title: str, total: int) -> Callable[[int], None]:
-            task = progress.add_task(title, total=total)
-            return lambda n: progress.advance(task, n)
-
+    with begin_tasks() as begin:
         if measure is not None:
             from hazgate_scale.capacity.measure import Host, measure_times
 
@@ -381,8 +372,3 @@ def _assumption_table(assumptions: list[Assumption]) -> Table:
     for one in assumptions:
         table.add_row(one.name, one.value, one.origin)
     return table
-
-
-def _progress(console: Console) -> Progress:
-    columns = ("{task.description:<28}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)

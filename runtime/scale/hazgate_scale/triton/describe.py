@@ -5,7 +5,7 @@ from typing import Any
 
 import hazgate
 from hazgate.bundle.bundle import Bundle
-from hazgate_export import __version__
+from hazgate_scale import __version__
 from hazgate_scale.triton.options import Options
 from hazgate_scale.triton.plan import DECIDES, Plan
 
@@ -37,7 +37,7 @@ def facts(bundle: Bundle, plan: Plan, options: Options) -> dict[str, Any]:
         },
         "versions": {
             "hazgate": hazgate.__version__,
-            "hazgate-export": __version__,
+            "hazgate-scale": __version__,
             "tritonclient": importlib.metadata.version("tritonclient"),
         },
     }
@@ -55,7 +55,7 @@ def readme(bundle: Bundle, plan: Plan, options: Options) -> str:
     load = " ".join(f"--load-model={name}" for name in loads)
     return f"""# Triton model repository of {bundle.manifest.name}
 
-Written by `hazgate-export triton` {__version__} of the bundle with digest
+Written by `hazgate triton` (hazgate-scale {__version__}) of the bundle with digest
 `{bundle.digest}`, variant `{plan.variant}`, for {plan.provider.name}.
 
 - `{DECIDES}` (Python backend): texts in, verdicts out; {who}. The server's Python needs

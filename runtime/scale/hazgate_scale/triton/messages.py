@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hazgate_export.errors import ExportError
+from hazgate.cli.extras import MissingExtra
 
 # The message of that name; generated code has no type information.
 ModelConfig: TypeAlias = Any
@@ -20,17 +20,15 @@ def messages() -> Any:  # noqa: ANN401 - generated, without type information
     the names under which KServe's are registered, and a process can have either.
 
     Raises:
-        ExportError: tritonclient is not installed, or has no such module.
+        MissingExtra: tritonclient is not installed, or has no such module.
     """
     package = importlib.util.find_spec(_PACKAGE)
     folders = [] if package is None else list(package.submodule_search_locations or [])
     files = [Path(folder) / "grpc" / "model_config_pb2.py" for folder in folders]
     for file in filter(Path.is_file, files):
-        spec = importlib.util.spec_from_file_location("hazgate_export_model_config_pb2", file)
+        spec = importlib.util.spec_from_file_location("hazgate_scale_model_config_pb2", file)
         if spec is not None and spec.loader is not None:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             return module
-    raise ExportError(
-        "Triton's configuration messages are not here: pip install 'hazgate-export[triton]'"
-    )
+    raise MissingExtra("triton", "tritonclient", "hazgate-scale[triton]")

@@ -1,6 +1,6 @@
 """hazgate in Triton's Python backend: texts in; P(unsafe), flags and whole verdicts out.
 
-Written into a repository by `hazgate-export triton`, and run by the server's Python, which needs
+Written into a repository by `hazgate triton`, and run by the server's Python, which needs
 hazgate and an onnxruntime, and nothing of the exporter. What the configuration's parameters say is
 written by `hazgate_scale.triton.config`.
 

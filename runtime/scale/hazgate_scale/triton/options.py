@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from hazgate_export.errors import RecipeError
+from hazgate.errors import InputError
 
 # Who runs the graphs for the model that decides: its own process, or Triton's ONNX Runtime backend.
 Engine = Literal["in-process", "backend"]
@@ -47,11 +47,11 @@ class Options:
         """Refuses what contradicts itself.
 
         Raises:
-            RecipeError: names every problem.
+            InputError: names every problem.
         """
         problems = list(_problems(self))
         if problems:
-            raise RecipeError("triton: " + "\n".join(problems))
+            raise InputError("triton: " + "\n".join(problems))
 
 
 def _problems(options: Options) -> Iterator[str]:

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import track
+from hazgate.documents.files import json_bytes, write_atomically
+from hazgate.documents.folders import partial_folder, sync
 from hazgate.errors import IntegrityError
-from hazgate_export.bundle.assemble import partial_directory, sync, write_json
-from hazgate_export.progress import track
 from hazgate_scale.triton import warm_up
 from hazgate_scale.triton.config import LABELS_FILE, decides_config, level_config, to_text
 from hazgate_scale.triton.describe import FACTS_FILE, README_FILE, facts, readme
@@ -33,7 +34,7 @@ def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
     Raises:
         FileExistsError: `target` is there.
         BundleError: the bundle is not what was exported, or cannot be served so.
-        ExportError: tritonclient is not installed.
+        MissingExtra: tritonclient is not installed.
     """
     if target.exists() or target.is_symlink():
         raise FileExistsError(
@@ -44,12 +45,12 @@ def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
     configs = {m.name: level_config(m, plan, options, opened.digest) for m in plan.levels}
     for model in plan.levels:
         check_signature(configs[model.name], opened.file(model.variant.graph))
-    with partial_directory(target) as folder:
+    with partial_folder(target) as folder:
         root = folder / "repository"
         copy = _write_decides(root, opened, decides_config(plan, options, opened.digest))
         for model in plan.levels:
             _write_level(root, copy, model, configs[model.name])
-        write_json(root / FACTS_FILE, facts(opened, plan, options))
+        write_atomically(root / FACTS_FILE, json_bytes(facts(opened, plan, options)))
         (root / README_FILE).write_text(readme(opened, plan, options), encoding="utf-8")
         sync(root)
         root.rename(target)

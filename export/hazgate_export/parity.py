@@ -1,0 +1,33 @@
+"""How far a variant lies from the reference."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """Measurements of one variant of one level.
+
+    `max_abs_logit_diff` covers every case in every layout that the runtime uses for this variant
+    (alone; and as its batching allows with texts of its own length, padded, or with any others).
+    `max_invariance_diff` is the most that a case's logits moved between those layouts.
+    `unserved_batch_diff` is that figure for layouts which the runtime never uses, None if it
+    uses them all. Decisions are counted over the corpus texts only.
+    """
+
+    level: str
+    variant: str
+    n_cases: int
+    n_texts: int
+    max_abs_logit_diff: float
+    p99_abs_logit_diff: float
+    max_invariance_diff: float
+    unserved_batch_diff: float | None
+    decisions_changed: int
+    changed_outside_margin: int
+    changed: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if the variant may be shipped."""
+        return not self.problems
