@@ -62,10 +62,10 @@ _BAR = re.compile(r"\s*[━╸╺]+\s*")
 # A library's warning names its file; results name nothing of the machine.
 _ABSOLUTE_PATH = re.compile(r"(^|\s)/\w")
 _ERROR_LINES = 15
-_GATE = re.compile(r"^gate = .*$", flags=re.MULTILINE)
+_LIMITS = re.compile(r"^parity = .*$", flags=re.MULTILINE)
 _INT8_SECTION = re.compile(r"^\[variants\.int8.*?(?=^\[)", flags=re.MULTILINE | re.DOTALL)
-_OPEN_GATE = (
-    "gate = { max_abs_logit_diff = 2.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }"
+_NO_LIMITS = (
+    "parity = { max_abs_logit_diff = 2.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }"
 )
 _CALIBRATION_FILE = re.compile(r'"([^"\n]+\.jsonl)"')
 
@@ -161,7 +161,7 @@ def _for_random_weights(recipe: Path) -> str:
     and not judged; float32 keeps its gate. Paths become absolute, for the text moves.
     """
     text = recipe.read_text(encoding="utf-8")
-    text = _INT8_SECTION.sub(lambda section: _GATE.sub(_OPEN_GATE, section[0]), text)
+    text = _INT8_SECTION.sub(lambda section: _LIMITS.sub(_NO_LIMITS, section[0]), text)
     folder = recipe.resolve().parent
     return _CALIBRATION_FILE.sub(lambda m: f'"{(folder / m[1]).resolve()}"', text)
 

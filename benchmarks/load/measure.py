@@ -140,7 +140,7 @@ def corpus_texts() -> list[str]:
 
 def token_counts(bundle: Bundle, texts: Sequence[str]) -> list[int]:
     """How many tokens Level 1 makes of each text, special ones left out."""
-    spec = bundle.manifest.levels[bundle.manifest.cascade.gate].tokenizer
+    spec = bundle.manifest.levels[bundle.manifest.cascade.level1].tokenizer
     return [text.n_total for text in Tokenizer(bundle.file(spec.file), spec).encode(texts)]
 
 

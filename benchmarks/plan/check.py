@@ -135,7 +135,7 @@ def check_fleet(
 
 def read_texts(gate: Gate, texts: Sequence[str]) -> Texts:
     """Lengths and verdicts of texts."""
-    n_special = gate.gate.spec.tokenizer.window_tokens - gate.gate.tokenizer.window_tokens
+    n_special = gate.level1.spec.tokenizer.window_tokens - gate.level1.tokenizer.window_tokens
     verdicts = gate.check_many(texts)
     return Texts(
         texts=tuple(texts),

@@ -130,7 +130,7 @@ def measure_gpu(
         gate = open_gate()
     diagnosis = diagnose(bundle, providers=providers, variant=None, shapes=shapes)
     texts = [text.text for text in load_proof_texts()]
-    longest = gate.gate.tokenizer.window_tokens
+    longest = gate.level1.tokenizer.window_tokens
     runs = [(rows, n) for rows in _ROWS for n in _LENGTHS if n <= longest]
     return GpuReport(
         schema_version=SCHEMA_VERSION,
@@ -213,7 +213,7 @@ def _compiled(opened: Sequence[Sequence[tuple[str, OpenedBucket]]]) -> tuple[Com
 
 
 def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> BesideCpu:
-    variants = gate.bundle.manifest.levels[gate.gate.level].variants
+    variants = gate.bundle.manifest.levels[gate.level1.level].variants
     fp32 = next(name for name, variant in variants.items() if variant.precision == "fp32")
     cpu = Gate.open(bundle, variant=fp32, reading=gate.reading).check_many(texts, all_levels=True)
     own = gate.check_many(texts, all_levels=True)
@@ -240,7 +240,7 @@ def _latency(gate: Gate, rows: int, tokens: int, calls: int) -> ShapeLatency:
     taken = []
     for _ in range(calls + _N_WARM_UP):
         start = time.perf_counter()
-        gate.gate.session.run(ids, mask)
+        gate.level1.session.run(ids, mask)
         taken.append(time.perf_counter() - start)
     return ShapeLatency(rows=rows, tokens=tokens, latency=percentiles(taken[_N_WARM_UP:]))
 

@@ -29,18 +29,18 @@ class BundleSystem:
     def size_bytes(self) -> int:
         """Graphs and weights of the variant; what the levels share counts once."""
         manifest = self.gate.bundle.manifest
-        variants = [level.variants[self.gate.gate.variant] for level in manifest.levels.values()]
+        variants = [level.variants[self.gate.level1.variant] for level in manifest.levels.values()]
         names = {name for variant in variants for name in (variant.graph, *variant.data)}
         return sum(manifest.files[name].size_bytes for name in names)
 
     def run_ids(self, input_ids: Sequence[int]) -> None:
         """Runs the gate level's session."""
-        classifier = self.gate.gate
+        classifier = self.gate.level1
         classifier.session.run(*pad([input_ids], classifier.spec.tokenizer.pad_token_id))
 
     def run_text(self, text: str) -> None:
         """Takes the gate level's probabilities."""
-        classifier = self.gate.gate
+        classifier = self.gate.level1
         (tokens,) = classifier.tokenizer.encode([text])
         softmax(classifier.logits_of_ids([tokens.windows[0].input_ids]))
 
@@ -50,6 +50,6 @@ class BundleSystem:
 
     def logits(self, level: str, rows: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
         """Logits, batched as the runtime plans it."""
-        gate, hazards = self.gate.gate, self.gate.hazards
+        gate, hazards = self.gate.level1, self.gate.level2
         classifier = gate if level == gate.level else hazards
         return classifier.logits_of_ids(rows)

@@ -128,7 +128,7 @@ class _Loaded:
 
 def _tasks(bundle: Bundle, calls: int) -> tuple[tuple[tuple[int, ...], ...], tuple[Workload, ...]]:
     """The tokenised texts on which answers are compared, and the workloads."""
-    spec = bundle.manifest.levels[bundle.manifest.cascade.gate].tokenizer
+    spec = bundle.manifest.levels[bundle.manifest.cascade.level1].tokenizer
     document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
     texts = [text.text for text in load_proof_texts()]
     tokens = Tokenizer(bundle.file(spec.file), spec).encode(texts)
@@ -162,7 +162,7 @@ def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
     return ModelFiles(
         recipe=str(recipe.resolve()),
         bundle=str(bundle.root),
-        base=str(fetched_levels[bundle.manifest.cascade.gate][0].directory),
+        base=str(fetched_levels[bundle.manifest.cascade.level1][0].directory),
         adapters={name: str(adapter.directory) for name, (_, adapter) in fetched_levels.items()},
         merged=str(folder),
     )

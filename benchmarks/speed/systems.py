@@ -66,7 +66,7 @@ class ModelFiles:
 
 def systems_of(manifest: Manifest) -> tuple[SystemSpec, ...]:
     """PyTorch twice, then ONNX Runtime with each variant of the bundle."""
-    variants = manifest.levels[manifest.cascade.gate].variants
+    variants = manifest.levels[manifest.cascade.level1].variants
     return (
         SystemSpec(name=REFERENCE, title="PyTorch, adapter applied", kind="adapter"),
         SystemSpec(name=FAIR_BASELINE, title="PyTorch, merged", kind="merged"),

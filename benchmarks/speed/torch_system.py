@@ -57,13 +57,13 @@ class TorchSystem:
             models = {name: adapted_model(recipe, name, files) for name in recipe.levels}
             places = (files.base, *files.adapters.values())
             weights = [file for place in places for file in Path(place).glob("*.safetensors")]
-        pad_token_id = models[recipe.cascade.gate].config.pad_token_id
+        pad_token_id = models[recipe.cascade.level1].config.pad_token_id
         assert pad_token_id is not None, "the exporter refuses a base that has none"
         return cls(
             recipe=recipe,
             models=models,
             tokenizer=AutoTokenizer.from_pretrained(
-                folders[recipe.cascade.gate], local_files_only=True
+                folders[recipe.cascade.level1], local_files_only=True
             ),
             pad_token_id=pad_token_id,
             size_bytes=sum(file.stat().st_size for file in weights),
@@ -71,24 +71,24 @@ class TorchSystem:
 
     def run_ids(self, input_ids: Sequence[int]) -> None:
         """Runs the gate level's module."""
-        self._logits_of_row(self.recipe.cascade.gate, input_ids)
+        self._logits_of_row(self.recipe.cascade.level1, input_ids)
 
     def run_text(self, text: str) -> None:
         """Takes the gate level's probabilities."""
         encoded = self._tokenize(text).convert_to_tensors("pt", prepend_batch_axis=True)
         with torch.inference_mode():
-            self.models[self.recipe.cascade.gate](**encoded).logits.softmax(-1).numpy()
+            self.models[self.recipe.cascade.level1](**encoded).logits.softmax(-1).numpy()
 
     def run_bulk(self, texts: Sequence[str]) -> None:
         """Runs the cascade in batches of texts of similar length, planned as the runtime does."""
         cascade = self.recipe.cascade
         rows = self._tokenize(list(texts))["input_ids"]
-        unsafe = self._logits_in_batches(cascade.gate, rows).softmax(-1)
-        positive = self.recipe.levels[cascade.gate].labels.index(cascade.positive_label)
+        unsafe = self._logits_in_batches(cascade.level1, rows).softmax(-1)
+        positive = self.recipe.levels[cascade.level1].labels.index(cascade.positive_label)
         flagged = (unsafe[:, positive] >= cascade.threshold).nonzero()[:, 0].tolist()
         if flagged:
             opened = [rows[i] for i in flagged]
-            self._logits_in_batches(cascade.hazards, opened).softmax(-1).numpy()
+            self._logits_in_batches(cascade.level2, opened).softmax(-1).numpy()
 
     def logits(self, level: str, rows: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
         """Logits of each text alone and unpadded, as the exporter's reference takes them."""

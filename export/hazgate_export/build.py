@@ -139,7 +139,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         document = parity_document(
             parities,
             {name: level.reference for name, level in levels.items()},
-            gates={name: variant.gate for name, variant in recipe.variants.items()},
+            gates={name: variant.parity for name, variant in recipe.variants.items()},
             proof_texts_sha256=proof_texts_sha256(),
             lengths=_lengths(recipe),
             vocab_size=next(iter(levels.values())).vocab_size,
@@ -227,7 +227,7 @@ def _export_level(
     base, adapter = fetch_level(loaded, name, local)
     adapted = load_adapted(base, adapter, recipe.base, level.labels, level.activation)
     config = adapted.config
-    is_gate = recipe.cascade.gate == name
+    is_gate = recipe.cascade.level1 == name
     spec, tokenizer = _tokenizer(recipe, base, adapter, config, root)
     cases = make_cases(load_proof_texts(), tokenizer, _lengths(recipe), config.vocab_size)
     reference = torch_logits(adapted, cases, f"{name}: PyTorch, adapter applied")
@@ -281,7 +281,7 @@ def _export_level(
                 reference=reference,
                 tokenizer=spec,
                 boundary=boundary,
-                gate=settings.gate,
+                gate=settings.parity,
                 level=name,
             )
             write_calibrated(calibrated, kind, target, recipe.opset, trial)
@@ -319,7 +319,7 @@ def _weights(recipe: Recipe, name: str, merged: PreTrainedModel) -> Weights[Any]
 
 def _calibration_texts(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tuple[int, ...]]:
     """Ids of the corpus and of an even sample of the recipe's own calibration texts."""
-    settings = loaded.recipe.calibration
+    settings = loaded.recipe.int8_activations
     texts = [
         text for file in settings.files for text in read_calibration_texts(loaded.folder / file)
     ]
@@ -393,7 +393,7 @@ def _measure(recipe: Recipe, name: str, variant: str, level: ExportedLevel, grap
             batching=batching_of(settings.int8_scheme),
             tokenizer=level.tokenizer,
             boundary=level.boundary,
-            gate=settings.gate,
+            gate=settings.parity,
         )
 
 

@@ -1,12 +1,14 @@
 """What to build, as data: a TOML recipe, parsed strictly, every problem reported at once."""
 
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic_core import ErrorDetails
 
 from hazgate.bundle.manifest import is_turn
 from hazgate.judging.scores import Activation
@@ -21,6 +23,13 @@ else:
     import tomli as tomllib
 
 RECIPE_SCHEMA_VERSION = 1
+# Keys of earlier releases, as patterns, and what they are called today.
+_RENAMED = {
+    r"cascade\.gate": "level1",
+    r"cascade\.hazards": "level2",
+    r"variants\..+\.gate": "parity",
+    r"calibration": "int8_activations",
+}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -116,11 +125,11 @@ class LevelRecipe(_Table):
 class CascadeRecipe(_Table):
     """How the levels make a verdict; see hazgate.bundle.manifest.CascadeSpec."""
 
-    gate: str
+    level1: str
     positive_label: str
     threshold: float = Field(gt=0, lt=1)
     threshold_source: str
-    hazards: str
+    level2: str
 
 
 class ParityLimits(_Table):
@@ -157,10 +166,10 @@ class VariantRecipe(_Table):
     precision: Precision
     int8_scheme: Int8Scheme | None = None
     preflight: tuple[str, ...] = ()
-    gate: ParityLimits
+    parity: ParityLimits
 
 
-class CalibrationRecipe(_Table):
+class Int8ActivationsRecipe(_Table):
     """Texts whose activations set int8's scales, beside the exporter's own corpus.
 
     `files` are JSON Lines with a field `text`; relative paths start at the recipe's folder. Of
@@ -178,7 +187,7 @@ class ParityRecipe(_Table):
 
 
 class Recipe(_Table):
-    """A whole build: base, levels, variants and the gates that they must pass."""
+    """A whole build: base, levels, variants and the limits that they must keep."""
 
     schema_version: Literal[1]
     name: Name
@@ -191,7 +200,7 @@ class Recipe(_Table):
     cascade: CascadeRecipe
     variants: Mapping[Name, VariantRecipe]
     parity: ParityRecipe
-    calibration: CalibrationRecipe = CalibrationRecipe()
+    int8_activations: Int8ActivationsRecipe = Int8ActivationsRecipe()
     conversation: ConversationRecipe = ConversationRecipe()
 
 
@@ -221,14 +230,22 @@ def load_recipe(file: Path) -> LoadedRecipe:
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise RecipeError(_list(file, problems)) from error
+        raise RecipeError(_list(file, [_problem(item) for item in error.errors()])) from error
     problems = _contradictions(recipe)
     if problems:
         raise RecipeError(_list(file, problems))
     return LoadedRecipe(
         recipe=recipe, folder=file.resolve().parent, sha256=hashlib.sha256(text).hexdigest()
     )
+
+
+def _problem(item: ErrorDetails) -> str:
+    place = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        for pattern, name in _RENAMED.items():
+            if re.fullmatch(pattern, place):
+                return f"{place}: is now called {name}"
+    return f"{place}: {item['msg']}"
 
 
 def _list(file: Path, problems: list[str]) -> str:
@@ -285,13 +302,14 @@ def _contradictions(recipe: Recipe) -> list[str]:
             problems.append(f"levels.{name}.labels: a label stands twice")
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: it trains softmax heads only")
-    gate = recipe.levels.get(recipe.cascade.gate)
-    if gate is None:
-        problems.append(f"cascade.gate: no level {recipe.cascade.gate!r}")
-    elif recipe.cascade.positive_label not in gate.labels:
-        problems.append(f"cascade.positive_label: not a label of {recipe.cascade.gate}")
-    if recipe.cascade.hazards not in recipe.levels or recipe.cascade.hazards == recipe.cascade.gate:
-        problems.append(f"cascade.hazards: expected another level, got {recipe.cascade.hazards!r}")
+    cascade = recipe.cascade
+    level1 = recipe.levels.get(cascade.level1)
+    if level1 is None:
+        problems.append(f"cascade.level1: no level {cascade.level1!r}")
+    elif cascade.positive_label not in level1.labels:
+        problems.append(f"cascade.positive_label: not a label of {cascade.level1}")
+    if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
+        problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")
     if not is_turn(recipe.conversation.turn):
         problems.append("conversation.turn: expected {content} once, and no field but {role}")
     limit = recipe.tokenizer.max_tokens

@@ -191,7 +191,7 @@ def _check_gates(gates: Sequence[Gate]) -> None:
     for i, gate in enumerate(gates):
         if gate.policy is not None or gate.shadow is not None:
             problems.append(f"gate {i} has a policy; experts join scores, open it without")
-        if gate.hazards.labels != first.hazards.labels:
+        if gate.level2.labels != first.level2.labels:
             problems.append(f"gate {i} has other hazards than gate 0")
         if gate.bundle.manifest.cascade.positive_label != positive:
             problems.append(f"gate {i} has another positive label than gate 0")

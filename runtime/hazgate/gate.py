@@ -54,8 +54,8 @@ class Gate:
     """A safety gate over one bundle. Thread-safe; build it once and share it."""
 
     bundle: Bundle
-    gate: Classifier
-    hazards: Classifier
+    level1: Classifier
+    level2: Classifier
     threshold: float
     reading: Reading = DEFAULT_READING
     policy: Policy | None = None
@@ -128,7 +128,7 @@ class Gate:
         limit = cascade.threshold if threshold is None else threshold
         if not 0 < limit < 1:
             raise BundleError(f"threshold must be between 0 and 1, got {limit}")
-        names = (cascade.gate, cascade.hazards)
+        names = (cascade.level1, cascade.level2)
         specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
         if placement.spec.static_shapes and shapes.buckets:
             longest = max(bucket.tokens for bucket in shapes.buckets)
@@ -159,11 +159,11 @@ class Gate:
         # A compiler takes all processors itself.
         n_at_once = 1 if placement.spec.static_shapes else len(names)
         with ThreadPoolExecutor(n_at_once) as pool:
-            gate, hazards = pool.map(open_level, names, specs)
+            level1, level2 = pool.map(open_level, names, specs)
         return cls(
             bundle=bundle,
-            gate=gate,
-            hazards=hazards,
+            level1=level1,
+            level2=level2,
             threshold=limit,
             reading=reading,
         ).with_policy(policy, shadow=shadow)
@@ -176,7 +176,7 @@ class Gate:
         """
         for one in (policy, shadow):
             if one is not None:
-                one.check_labels(self.hazards.labels)
+                one.check_labels(self.level2.labels)
         return dataclasses.replace(self, policy=policy, shadow=shadow)
 
     @property
@@ -185,8 +185,8 @@ class Gate:
         return ModelIdentity(
             bundle=self.bundle.manifest.name,
             digest=self.bundle.digest,
-            variant=self.gate.variant,
-            provider=self.gate.provider,
+            variant=self.level1.variant,
+            provider=self.level1.provider,
         )
 
     def check(self, text: str, *, all_levels: bool = False, tenant: str | None = None) -> Verdict:
@@ -223,7 +223,7 @@ class Gate:
         """
         texts = as_texts(texts)
         check_sizes(texts, self.reading)
-        tokens = choose_windows(self.gate.tokenizer.encode(texts), self.reading)
+        tokens = choose_windows(self.level1.tokenizer.encode(texts), self.reading)
         terms = tuple(terms_of(self.threshold, self.policy, self.shadow, tenant))
         return [
             Question(text=text, tokens=each, terms=terms, all_levels=all_levels)
@@ -237,22 +237,22 @@ class Gate:
             InferenceError: as in `check_many`.
         """
         heads = self._heads
-        gate_logits = self.gate.window_logits([question.tokens for question in questions])
+        level1_logits = self.level1.window_logits([question.tokens for question in questions])
         to_read = [
             [
                 windows_to_read(one, logits, heads, all_levels=question.all_levels)
                 for one in question.terms
             ]
-            for question, logits in zip(questions, gate_logits, strict=True)
+            for question, logits in zip(questions, level1_logits, strict=True)
         ]
-        hazard_logits = self._hazard_logits(
+        level2_logits = self._level2_logits(
             questions, [sorted({k for one in of_text for k in one}) for of_text in to_read]
         )
         return [
             self._verdict(
                 question.tokens,
                 [
-                    judge(one, gate_logits[i], heads, [hazard_logits[i, k] for k in windows])
+                    judge(one, level1_logits[i], heads, [level2_logits[i, k] for k in windows])
                     for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
             )
@@ -305,10 +305,10 @@ class Gate:
             BundleError: fewer than one of either.
         """
         if stride_tokens is None:
-            stride_tokens = max(1, self.gate.tokenizer.window_tokens // 4)
+            stride_tokens = max(1, self.level1.tokenizer.window_tokens // 4)
         return Watch(
             check or functools.partial(self.check, tenant=tenant),
-            self.gate.tokenizer,
+            self.level1.tokenizer,
             max_text_bytes=self.reading.max_text_bytes,
             stride_tokens=stride_tokens,
             n_confirm=n_confirm,
@@ -317,28 +317,28 @@ class Gate:
     @property
     def _heads(self) -> Heads:
         return Heads(
-            gate=self.gate.spec.activation,
-            positive=self.gate.labels.index(self.bundle.manifest.cascade.positive_label),
-            hazards=self.hazards.spec.activation,
-            hazard_labels=self.hazards.labels,
+            level1=self.level1.spec.activation,
+            positive=self.level1.labels.index(self.bundle.manifest.cascade.positive_label),
+            level2=self.level2.spec.activation,
+            hazard_labels=self.level2.labels,
         )
 
-    def _hazard_logits(
+    def _level2_logits(
         self, questions: Sequence[Question], to_read: Sequence[Sequence[int]]
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
         """Level 2's logits by text and window of Level 1."""
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
         pieces = [
-            self._hazard_tokens(questions[i].text, questions[i].tokens.every_window[k])
+            self._level2_tokens(questions[i].text, questions[i].tokens.every_window[k])
             for i, k in keys
         ]
-        return dict(zip(keys, self.hazards.window_logits(pieces), strict=True))
+        return dict(zip(keys, self.level2.window_logits(pieces), strict=True))
 
-    def _hazard_tokens(self, text: str, window: Window) -> Tokens:
+    def _level2_tokens(self, text: str, window: Window) -> Tokens:
         """What Level 2 reads of a window of Level 1, in its own tokens."""
-        if self.hazards.tokenizer is self.gate.tokenizer:
+        if self.level2.tokenizer is self.level1.tokenizer:
             return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
-        (tokens,) = self.hazards.tokenizer.encode([text[window.start : window.end]])
+        (tokens,) = self.level2.tokenizer.encode([text[window.start : window.end]])
         return tokens
 
     def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:

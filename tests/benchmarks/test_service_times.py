@@ -38,13 +38,13 @@ def test_what_is_made_is_valid() -> None:
 def test_rows_and_windows_are_those_of_the_bundle_that_was_measured(mini_bundle: Path) -> None:
     gate = Gate.open(mini_bundle, threads=1)
     times = ServiceTimes.of_model("mini")
-    spec = gate.gate.spec.tokenizer
+    spec = gate.level1.spec.tokenizer
     assert times.windows.window_tokens == spec.window_tokens
     assert times.windows.overlap_tokens == spec.overlap_tokens
     assert times.windows.close_tokens == spec.close_tokens
-    n_special = spec.window_tokens - gate.gate.tokenizer.window_tokens
+    n_special = spec.window_tokens - gate.level1.tokenizer.window_tokens
     assert times.windows.special_tokens == n_special
-    for name, variant in gate.gate.spec.variants.items():
+    for name, variant in gate.level1.spec.variants.items():
         assert times.variants[name].batching == variant.batching
 
 

@@ -54,7 +54,7 @@ def test_a_text_is_stopped_at_the_word_that_a_check_finds(spotting: Gate) -> Non
     assert found.safe.stopped.value == 0
     assert found.safe.read_when_stopped == ()
     # Each check reads the trailing window: what one of 40 words costs at most.
-    room = spotting.gate.tokenizer.window_tokens
+    room = spotting.level1.tokenizer.window_tokens
     assert found.safe.tokens_read_per_token is not None
     assert 1 <= found.safe.tokens_read_per_token <= (room + stride) / stride
 

@@ -24,7 +24,7 @@ def _variant(precision: str, *, preflight: str = "migraphx@1.23.2", max_diff: fl
     return f"""[variants.{precision}]
 precision = "{precision}"
 preflight = ["{preflight}"]
-gate = {{ max_abs_logit_diff = {max_diff}, max_changed_share = 0.0, decision_margin = 0.05, \
+parity = {{ max_abs_logit_diff = {max_diff}, max_changed_share = 0.0, decision_margin = 0.05, \
 max_invariance_diff = {max_diff} }}
 
 """

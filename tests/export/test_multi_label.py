@@ -34,12 +34,12 @@ def test_its_variants_pass_the_gate_on_which_hazards_hold(built: Built) -> None:
 def test_a_verdict_has_each_hazards_own_probability(built: Built) -> None:
     gate = Gate.open(built.bundle.root, variant="fp32", threads=1)
     verdict = gate.check(TEXT, all_levels=True)
-    logits = gate.hazards.logits([TEXT])[0].astype(np.float64)
+    logits = gate.level2.logits([TEXT])[0].astype(np.float64)
     assert verdict.hazards is not None
     np.testing.assert_allclose(list(verdict.hazards.values()), 1 / (1 + np.exp(-logits)), atol=1e-6)
     assert sum(verdict.hazards.values()) != pytest.approx(1)
     np.testing.assert_array_equal(
-        gate.hazards.probabilities([TEXT])[0], list(verdict.hazards.values())
+        gate.level2.probabilities([TEXT])[0], list(verdict.hazards.values())
     )
 
 

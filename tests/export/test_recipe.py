@@ -39,8 +39,15 @@ def _text() -> str:
         (lambda t: t.replace("opset = 18", 'opset = 18\nopsets = "x"'), "opsets"),
         (lambda t: t.replace("schema_version = 1", "schema_version = 2"), "schema_version"),
         (lambda t: t.replace('family = "bert"', 'family = "gpt"'), "base.family"),
-        (lambda t: t.replace('gate = "level1"', 'gate = "level7"'), "cascade.gate"),
-        (lambda t: t.replace('hazards = "level2"', 'hazards = "level1"'), "cascade.hazards"),
+        (lambda t: t.replace('level1 = "level1"', 'level1 = "level7"'), "cascade.level1"),
+        (lambda t: t.replace('level2 = "level2"', 'level2 = "level1"'), "cascade.level2"),
+        (lambda t: t.replace('level1 = "', 'gate = "'), "cascade.gate: is now called level1"),
+        (lambda t: t.replace('level2 = "', 'hazards = "'), "cascade.hazards: is now called level2"),
+        (lambda t: t.replace("parity = {", "gate = {"), "variants.fp32.gate: is now called parity"),
+        (
+            lambda t: t.replace("[int8_activations]", "[calibration]"),
+            "calibration: is now called int8_activations",
+        ),
         (
             lambda t: t.replace('positive_label = "unsafe"', 'positive_label = "bad"'),
             "cascade.positive_label",

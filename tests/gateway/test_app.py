@@ -67,9 +67,9 @@ class _Broken:
 
 @contextmanager
 def breaking(gate: Gate, settings: ServeSettings) -> Iterator[tuple[TestClient, _Broken]]:
-    session = _Broken(gate.gate.session)
-    level = dataclasses.replace(gate.gate, session=cast("Any", session))
-    with served(dataclasses.replace(gate, gate=level), settings) as client:
+    session = _Broken(gate.level1.session)
+    level = dataclasses.replace(gate.level1, session=cast("Any", session))
+    with served(dataclasses.replace(gate, level1=level), settings) as client:
         yield client, session
 
 

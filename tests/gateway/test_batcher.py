@@ -248,7 +248,7 @@ def test_a_swapped_gate_answers_what_comes_and_the_old_one_what_came(spotting: G
 
 
 def test_a_text_that_breaks_the_engine_breaks_no_neighbours_answer(spotting: Gate) -> None:
-    poison = spotting.gate.tokenizer.encode(["world"])[0].windows[0].input_ids[1]
+    poison = spotting.level1.tokenizer.encode(["world"])[0].windows[0].input_ids[1]
 
     def fail(input_ids: np.ndarray) -> None:
         if (input_ids == poison).any():

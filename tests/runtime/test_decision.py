@@ -11,8 +11,8 @@ from hazgate import InferenceError
 from hazgate.judging.decision import (
     Action,
     Decision,
-    GateThresholds,
     HazardRule,
+    Level1Thresholds,
     Mode,
     Rules,
     Temperature,
@@ -32,7 +32,7 @@ def _rules(
     return Rules(
         mode=mode,
         temperature=Temperature(),
-        gate=GateThresholds(controversial=0.4, unsafe=0.6),
+        level1=Level1Thresholds(controversial=0.4, unsafe=0.6),
         default=default or HazardRule(action="block", threshold=0.5),
         hazards=hazards or {},
     )
@@ -165,7 +165,7 @@ RULES = st.builds(
     mode=st.sampled_from(("strict", "loose")),
     temperature=st.just(Temperature()),
     gate=st.tuples(PROBABILITY, PROBABILITY).map(
-        lambda pair: GateThresholds(controversial=min(pair), unsafe=max(pair))
+        lambda pair: Level1Thresholds(controversial=min(pair), unsafe=max(pair))
     ),
     default=st.builds(
         HazardRule, action=st.sampled_from(("allow", "flag", "block")), threshold=PROBABILITY
@@ -181,7 +181,9 @@ def test_a_decision_agrees_with_the_rule_of_every_hazard(
     rules: Rules, unsafe: float, hazards: dict[str, float]
 ) -> None:
     decision = decide(rules, unsafe, hazards)
-    counts = unsafe >= (rules.gate.controversial if rules.mode == "strict" else rules.gate.unsafe)
+    counts = unsafe >= (
+        rules.level1.controversial if rules.mode == "strict" else rules.level1.unsafe
+    )
     asked: set[tuple[str, Action]] = set()
     for name in NAMES:
         rule = rules.hazards.get(name, rules.default)
@@ -210,7 +212,7 @@ def test_strict_never_decides_more_loosely_than_loose(
             Rules(
                 mode=mode,
                 temperature=rules.temperature,
-                gate=rules.gate,
+                level1=rules.level1,
                 default=rules.default,
                 hazards=rules.hazards,
             ),

@@ -133,10 +133,10 @@ def test_gates_that_do_not_go_together_are_refused(gates: list[Gate]) -> None:
         Experts([gates[0], gates[1].with_policy(Policy.parse(POLICY))])
     with pytest.raises(BundleError, match="threshold must be between 0 and 1"):
         Experts(gates, threshold=1.5)
-    spec = dataclasses.replace(gates[1].hazards.spec, labels=("a", "b"))
-    hazards = dataclasses.replace(gates[1].hazards, spec=spec)
+    spec = dataclasses.replace(gates[1].level2.spec, labels=("a", "b"))
+    hazards = dataclasses.replace(gates[1].level2, spec=spec)
     with pytest.raises(BundleError, match="gate 1 has other hazards"):
-        Experts([gates[0], dataclasses.replace(gates[1], hazards=hazards)])
+        Experts([gates[0], dataclasses.replace(gates[1], level2=hazards)])
 
 
 def test_a_verdict_of_other_experts_is_not_learnt_from(experts: Experts, gates: list[Gate]) -> None:

@@ -70,9 +70,9 @@ def int8_gate(tiny_bundle: Path) -> Gate:
 def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle: Path) -> None:
     text = "How do I kill a Python process?"
     verdict = int8_gate.check(text)
-    tokens = int8_gate.gate.tokenizer.encode([text])
-    unsafe = int8_gate.gate.probabilities([text])[0, 1]
-    hazards = int8_gate.hazards.probabilities([text])[0]
+    tokens = int8_gate.level1.tokenizer.encode([text])
+    unsafe = int8_gate.level1.probabilities([text])[0, 1]
+    hazards = int8_gate.level2.probabilities([text])[0]
     assert unsafe >= 0.5
     assert verdict == Verdict(
         flagged=True,
@@ -164,12 +164,12 @@ def test_fp32_runs_texts_together_and_int8_runs_them_alone(tiny_bundle: Path) ->
     n_runs = {}
     for variant in ("fp32", "int8"):
         opened = Gate.open(tiny_bundle, variant=variant, threads=1)
-        spy = _Spy(opened.gate)
-        dataclasses.replace(opened, gate=dataclasses.replace(opened.gate, session=spy)).check_many(
-            TEXTS
-        )
+        spy = _Spy(opened.level1)
+        dataclasses.replace(
+            opened, level1=dataclasses.replace(opened.level1, session=spy)
+        ).check_many(TEXTS)
         n_runs[variant] = spy.n_runs
-    n_windows = sum(len(t.windows) for t in opened.gate.tokenizer.encode(TEXTS))
+    n_windows = sum(len(t.windows) for t in opened.level1.tokenizer.encode(TEXTS))
     assert n_runs["int8"] == n_windows > len(TEXTS)
     assert n_runs["fp32"] < len(TEXTS)
 
@@ -197,7 +197,7 @@ class _Spy:
     ],
 )
 def test_logits_do_not_depend_on_neighbours(gate: Gate, company: Sequence[str], level: str) -> None:
-    classifier = gate.gate if level == "gate" else gate.hazards
+    classifier = gate.level1 if level == "gate" else gate.level2
     limit = MAX_FP32_LOGIT_MOVE if classifier.variant == "fp32" else 0
     tokens = classifier.tokenizer.encode(company)
     alone = np.concatenate([classifier.window_logits([text])[0] for text in tokens])
@@ -208,7 +208,7 @@ def test_logits_do_not_depend_on_neighbours(gate: Gate, company: Sequence[str], 
 
 
 def test_a_batch_budget_changes_no_answer(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, variant="fp32", threads=1).gate
+    opened = Gate.open(tiny_bundle, variant="fp32", threads=1).level1
     rows = [window.input_ids for text in opened.tokenizer.encode(TEXTS) for window in text.windows]
     expected = opened.logits_of_ids(rows)
     for max_batch_tokens in (1, 64, 10_000):
@@ -249,8 +249,8 @@ def test_fewer_than_one_worker_is_refused(tiny_bundle: Path) -> None:
 def test_no_texts_have_no_verdicts(gate: Gate) -> None:
     assert gate.check_many([]) == []
     assert gate.check_many((), all_levels=True) == []
-    assert gate.gate.logits([]).shape == (0, 2)
-    assert gate.hazards.probabilities([]).shape == (0, len(HAZARDS))
+    assert gate.level1.logits([]).shape == (0, 2)
+    assert gate.level2.probabilities([]).shape == (0, len(HAZARDS))
 
 
 # Input that is refused
@@ -263,7 +263,7 @@ def test_a_text_in_the_place_of_a_list_is_refused(int8_gate: Gate) -> None:
 
 def test_a_classifier_refuses_a_text_in_the_place_of_a_list(int8_gate: Gate) -> None:
     with pytest.raises(InputError):
-        int8_gate.gate.logits("hello")
+        int8_gate.level1.logits("hello")
 
 
 def test_an_iterator_of_texts_is_never_taken_for_no_texts(int8_gate: Gate) -> None:
@@ -307,8 +307,8 @@ class _Untouched(Tokenizer):
 
 
 def test_ten_megabytes_are_refused_before_anything_reads_them(int8_gate: Gate) -> None:
-    untouched = dataclasses.replace(int8_gate.gate, tokenizer=_Untouched())
-    guarded = dataclasses.replace(int8_gate, gate=untouched)
+    untouched = dataclasses.replace(int8_gate.level1, tokenizer=_Untouched())
+    guarded = dataclasses.replace(int8_gate, level1=untouched)
     with pytest.raises(InputError) as caught:
         guarded.check_many(["hello", MARKER + "x" * TEN_MEGABYTES])
     message = str(caught.value)
@@ -339,7 +339,7 @@ def test_the_limit_counts_bytes_and_not_characters(tiny_bundle: Path) -> None:
 
 
 def test_equal_tokenizers_are_loaded_once(int8_gate: Gate) -> None:
-    assert int8_gate.hazards.tokenizer is int8_gate.gate.tokenizer
+    assert int8_gate.level2.tokenizer is int8_gate.level1.tokenizer
 
 
 def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
@@ -352,7 +352,7 @@ def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
         ),
     )
     opened = Gate.open(bundle_copy, threads=1)
-    assert opened.hazards.tokenizer is not opened.gate.tokenizer
+    assert opened.level2.tokenizer is not opened.level1.tokenizer
     text = "hello " * 20
     verdict = opened.check(text, all_levels=True)
     reference = int8_gate.check(text, all_levels=True)
@@ -369,8 +369,8 @@ def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: 
         lambda data: data["levels"]["level2"]["tokenizer"].update(special_tokens_in_text="token"),
     )
     opened = Gate.open(bundle_copy, threads=1)
-    (as_text,) = opened.gate.tokenizer.encode(["<eos>"])
-    (as_token,) = opened.hazards.tokenizer.encode(["<eos>"])
+    (as_text,) = opened.level1.tokenizer.encode(["<eos>"])
+    (as_token,) = opened.level2.tokenizer.encode(["<eos>"])
     assert as_text.n_total > as_token.n_total == 1
 
 

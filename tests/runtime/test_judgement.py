@@ -19,7 +19,7 @@ from hazgate.judging.judgement import (
 )
 from hazgate.judging.policy import Policy
 
-HEADS = Heads(gate="softmax", positive=1, hazards="softmax", hazard_labels=("S1", "S2"))
+HEADS = Heads(level1="softmax", positive=1, level2="softmax", hazard_labels=("S1", "S2"))
 POLICY = """schema_version = 1
 name = "toy"
 mode = "loose"
@@ -108,7 +108,7 @@ def test_a_hazard_has_its_highest_score_over_what_was_read() -> None:
 
 
 def test_hazards_of_a_multi_label_head_stand_alone() -> None:
-    heads = dataclasses.replace(HEADS, hazards="sigmoid")
+    heads = dataclasses.replace(HEADS, level2="sigmoid")
     rows = [np.array([[3.0, 2.0]], dtype=np.float32)]
     hazards = judge(threshold_terms(0.5), _gate(0.9), heads, rows).hazards
     assert hazards is not None
@@ -117,7 +117,7 @@ def test_hazards_of_a_multi_label_head_stand_alone() -> None:
 
 
 def test_a_gate_of_sigmoid_heads_opens_by_its_unsafe_label_alone() -> None:
-    heads = dataclasses.replace(HEADS, gate="sigmoid")
+    heads = dataclasses.replace(HEADS, level1="sigmoid")
     logits = np.array([[9.0, 0.1], [-9.0, -0.1]], dtype=np.float32)
     terms = threshold_terms(0.5)
     assert windows_to_read(terms, logits, heads, all_levels=False) == [0]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, InputError, PolicyError
-from hazgate.judging.decision import GateThresholds, HazardRule, Rules, Temperature
+from hazgate.judging.decision import HazardRule, Level1Thresholds, Rules, Temperature
 from hazgate.judging.policy import Policy
 from tests.support.policies import POLICY
 from tests.support.tiny import LEVELS
@@ -40,8 +40,8 @@ def test_a_policy_is_what_its_file_says() -> None:
     assert policy.digest == hashlib.sha256(POLICY.encode()).hexdigest()
     assert policy.rules() == Rules(
         mode="loose",
-        temperature=Temperature(gate=1.4, hazards=1.1),
-        gate=GateThresholds(controversial=0.35, unsafe=0.6),
+        temperature=Temperature(level1=1.4, level2=1.1),
+        level1=Level1Thresholds(controversial=0.35, unsafe=0.6),
         default=HazardRule(action="block", threshold=0.4),
         hazards={
             "S8_specialized_advice": HazardRule(action="flag", threshold=0.3),
@@ -56,7 +56,7 @@ def test_a_tenant_changes_only_what_its_tables_give() -> None:
     assert acme == Rules(
         mode="strict",
         temperature=base.temperature,
-        gate=GateThresholds(controversial=0.35, unsafe=0.4),
+        level1=Level1Thresholds(controversial=0.35, unsafe=0.4),
         default=base.default,
         hazards={
             "S8_specialized_advice": HazardRule(action="allow", threshold=0.3),
@@ -67,12 +67,12 @@ def test_a_tenant_changes_only_what_its_tables_give() -> None:
 
 def test_a_tenant_may_have_a_temperature_of_its_own_and_keeps_the_other() -> None:
     rules = _parse(POLICY + "[tenants.acme.temperature]\nhazards = 2\n").rules("acme")
-    assert rules.temperature == Temperature(gate=1.4, hazards=2.0)
+    assert rules.temperature == Temperature(level1=1.4, level2=2.0)
 
 
 def test_what_is_optional_has_the_value_that_the_format_states() -> None:
     policy = _parse(MINIMAL)
-    assert policy.rules().temperature == Temperature(gate=1.0, hazards=1.0)
+    assert policy.rules().temperature == Temperature(level1=1.0, level2=1.0)
     assert policy.rules().hazards == {}
     assert policy.tenants == {}
 
@@ -464,7 +464,7 @@ def test_no_accepted_policy_has_thresholds_out_of_order(
     text = MINIMAL.replace("0.5, unsafe = 0.5", f"{low!r}, unsafe = {high!r}")
     text += f"tenants.acme.gate.unsafe = {other!r}\n"
     if low <= min(high, other):
-        gate = _parse(text).rules("acme").gate
-        assert gate == GateThresholds(controversial=low, unsafe=other)
+        gate = _parse(text).rules("acme").level1
+        assert gate == Level1Thresholds(controversial=low, unsafe=other)
     else:
         assert len(_problems(text)) == (low > high) + (low > other)

@@ -97,7 +97,7 @@ def test_more_tokens_than_are_to_be_read_are_refused(spotter: Path) -> None:
 
 def test_a_classifier_refuses_a_text_of_several_windows(spotting: Gate) -> None:
     with pytest.raises(InputError, match=r"text 0: .* fit into one window"):
-        spotting.gate.logits(["good " * (ROOM + 1)])
+        spotting.level1.logits(["good " * (ROOM + 1)])
 
 
 def test_a_caller_may_ask_for_other_windows_that_were_proven(spotter: Path) -> None:
@@ -113,5 +113,5 @@ def test_windows_that_were_not_proven_are_refused(spotter: Path, window_tokens: 
 
 
 def test_the_words_of_the_tests_are_what_they_seem(spotting: Gate) -> None:
-    (tokens,) = spotting.gate.tokenizer.encode(["good morning world"])
+    (tokens,) = spotting.level1.tokenizer.encode(["good morning world"])
     assert tokens.windows[0].input_ids[1:-1] == (GOOD, MORNING, WORLD)

@@ -60,9 +60,9 @@ class _Counting:
 def test_a_token_costs_no_more_in_a_longer_text(spotting: Gate, n_words: int) -> None:
     import dataclasses
 
-    counting = _Counting(spotting.gate.session)
-    level = dataclasses.replace(spotting.gate, session=cast("object", counting))  # type: ignore[arg-type]
-    watch = dataclasses.replace(spotting, gate=level).watch(stride_tokens=STRIDE)
+    counting = _Counting(spotting.level1.session)
+    level = dataclasses.replace(spotting.level1, session=cast("object", counting))  # type: ignore[arg-type]
+    watch = dataclasses.replace(spotting, level1=level).watch(stride_tokens=STRIDE)
     for _ in range(n_words):
         watch.add("good ")
     # Two special tokens a window; at most two windows a check.

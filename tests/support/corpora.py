@@ -54,7 +54,7 @@ def job_of(gate: Gate, options: Options, passed: Sequence[pa.Field]) -> Job:
         variant=gate.model.variant,
         threshold=gate.threshold,
         policy=gate.policy.digest if gate.policy else None,
-        labels=tuple(gate.hazards.labels),
+        labels=tuple(gate.level2.labels),
         hazgate="test",
     )
     schema = pa.schema([*passed, *verdict_schema(judge.labels)])

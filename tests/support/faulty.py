@@ -23,6 +23,6 @@ class _FaultySession:
 
 def faulty(gate: Gate, fault: Path) -> Gate:
     """`gate`, whose Level 1 fails in the process whose id is in the file `fault`."""
-    session = _FaultySession(session=gate.gate.session, fault=fault)
-    level = dataclasses.replace(gate.gate, session=cast("Session", session))
-    return dataclasses.replace(gate, gate=level)
+    session = _FaultySession(session=gate.level1.session, fault=fault)
+    level = dataclasses.replace(gate.level1, session=cast("Session", session))
+    return dataclasses.replace(gate, level1=level)

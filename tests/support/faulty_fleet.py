@@ -15,7 +15,7 @@ class FaultyReplica(ray_serve.GateReplica):
 
     def __init__(self, bundle: Path, digest: str | None, settings: ServeSettings) -> None:
         super().__init__(bundle, digest, settings)
-        batcher = self._served.service.gate.batcher
+        batcher = self._served.service.engine.batcher
         batcher.swap(faulty(batcher.gate, bundle.parent / "fault"))
 
 

@@ -30,6 +30,6 @@ class Held:
 
 def held_gate(gate: Gate) -> tuple[Gate, Held]:
     """The same gate, whose Level 1 waits before each run, and what lets it go."""
-    session = Held(gate.gate.session)
-    level = dataclasses.replace(gate.gate, session=cast("Any", session))
-    return dataclasses.replace(gate, gate=level), session
+    session = Held(gate.level1.session)
+    level = dataclasses.replace(gate.level1, session=cast("Any", session))
+    return dataclasses.replace(gate, level1=level), session

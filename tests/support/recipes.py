@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 _AUTHORED = """[variants.cpu]
 graph = "authored"
 precision = "fp32"
-gate = { max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }
+parity = { max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }
 
 [variants.cpu-int8]
 graph = "authored"
 precision = "int8"
 int8_scheme = "calibrated"
-gate = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }
+parity = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }
 
 [variants.cpu-fused]
 graph = "fused"
 precision = "int8"
 int8_scheme = "per_token"
-gate = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-12 }
+parity = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-12 }
 
 """
 
@@ -73,20 +73,20 @@ special_tokens_in_text = "text"
 
 {tables}
 [cascade]
-gate = "level1"
+level1 = "level1"
 positive_label = "unsafe"
 threshold = 0.5
 threshold_source = "default"
-hazards = "level2"
+level2 = "level2"
 
 [variants.fp32]
 precision = "fp32"
-gate = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }}
+parity = {{ max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_diff = 1e-4 }}
 
 [variants.int8]
 precision = "int8"
 int8_scheme = "{int8_scheme}"
-gate = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-4 }}
+parity = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-4 }}
 
 {cpu}[parity]
 lengths = {list(lengths)}

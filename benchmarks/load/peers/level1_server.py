@@ -26,7 +26,7 @@ def open_level1(bundle: Path, variant: str, threads: int) -> Gate:
     Raises:
         HazgateError: the bundle or the variant cannot be served.
     """
-    widest = Gate.open(bundle, variant=variant, threads=1).gate.spec.tokenizer.max_tokens
+    widest = Gate.open(bundle, variant=variant, threads=1).level1.spec.tokenizer.max_tokens
     return Gate.open(
         bundle,
         variant=variant,

@@ -41,13 +41,13 @@ def write_peer_models(bundle: Bundle, recipe: Path, target: Path) -> Path:
         WorkerFailed: a conversion failed.
         ExportError: the recipe's weights cannot be had.
     """
-    folder = target / bundle.digest[:16] / bundle.manifest.cascade.gate
+    folder = target / bundle.digest[:16] / bundle.manifest.cascade.level1
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Under another name until it is whole, so that what is there can be used.
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as unfinished:
-        level = bundle.manifest.cascade.gate
+        level = bundle.manifest.cascade.level1
         _merge(recipe, level, Path(unfinished))
         made = Path(unfinished) / level
         shorten(made / "tokenizer_config.json", bundle.manifest.levels[level].tokenizer.max_tokens)

@@ -35,8 +35,8 @@ A hazgate bundle: complete, immutable, checked when it is opened. Do not edit it
 
 {levels}
 
-`{cascade.gate}` flags a text at P({cascade.positive_label}) >= {cascade.threshold:g}
-({cascade.threshold_source}); `{cascade.hazards}` is read for flagged texts.
+`{cascade.level1}` flags a text at P({cascade.positive_label}) >= {cascade.threshold:g}
+({cascade.threshold_source}); `{cascade.level2}` is read for flagged texts.
 The default variant is `{manifest.default_variant}`.
 
 ## Parity with PyTorch

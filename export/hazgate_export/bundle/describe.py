@@ -126,11 +126,11 @@ def manifest_of(
             for name, level in levels.items()
         },
         cascade=CascadeSpec(
-            gate=recipe.cascade.gate,
+            level1=recipe.cascade.level1,
             positive_label=recipe.cascade.positive_label,
             threshold=recipe.cascade.threshold,
             threshold_source=recipe.cascade.threshold_source,
-            hazards=recipe.cascade.hazards,
+            level2=recipe.cascade.level2,
         ),
         conversation=ConversationSpec(
             turn=recipe.conversation.turn, separator=recipe.conversation.separator

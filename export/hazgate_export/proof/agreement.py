@@ -80,7 +80,7 @@ def measure_agreement(
         }
         reference = decisions.pop(REFERENCE_VARIANT)
         found.extend(
-            judge(name, variant, truth, decided, reference, loaded.recipe.variants[variant].gate)
+            judge(name, variant, truth, decided, reference, loaded.recipe.variants[variant].parity)
             for variant, decided in decisions.items()
         )
     return tuple(found)

@@ -71,7 +71,7 @@ class _Layout:
 def boundary_of(manifest: Manifest, level: str) -> Boundary:
     """Where decisions of a bundle's level change."""
     cascade = manifest.cascade
-    is_gate = cascade.gate == level
+    is_gate = cascade.level1 == level
     labels = manifest.levels[level].labels
     return Boundary(
         positive=labels.index(cascade.positive_label) if is_gate else None,

@@ -30,9 +30,9 @@ class LabelNames:
         """The labels of a bundle's gate and hazard levels."""
         cascade = manifest.cascade
         return cls(
-            level1=manifest.levels[cascade.gate].labels,
+            level1=manifest.levels[cascade.level1].labels,
             positive=cascade.positive_label,
-            level2=manifest.levels[cascade.hazards].labels,
+            level2=manifest.levels[cascade.level2].labels,
         )
 
 

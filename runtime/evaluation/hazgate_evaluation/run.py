@@ -108,7 +108,7 @@ def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: B
         seconds = time.perf_counter() - start
         judged.append(Judged(scores=scores, threshold=gate.threshold))
         systems.append(_figures(gate, dataset.rows, truth, scores, seconds, options.n_workers))
-    labels = gates[0].hazards.labels
+    labels = gates[0].level2.labels
     comparisons = tuple(
         compare(
             judged,
@@ -174,7 +174,7 @@ def _figures(
         level2=level2_figures(
             truth.hazard[named],
             scores.hazards[named],
-            gate.hazards.labels,
+            gate.level2.labels,
             Resampling(group=truth.take(named).group),
         ),
         cascade=share_right(right[known], of_known),

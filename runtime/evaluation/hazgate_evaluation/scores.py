@@ -60,7 +60,7 @@ def score(
     """
     found = Scores(
         unsafe=np.empty(len(texts)),
-        hazards=np.full((len(texts), len(gate.hazards.labels)), np.nan),
+        hazards=np.full((len(texts), len(gate.level2.labels)), np.nan),
         n_tokens=np.empty(len(texts), dtype=np.int64),
     )
     for all_levels in (True, False):

@@ -9,12 +9,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from string import Formatter
 from typing import Literal
 
-from hazgate.documents.decode import decode, encode
+from hazgate.documents.decode import decode, encode, spelt
 from hazgate.errors import ManifestError
 from hazgate.judging.scores import Activation
 
@@ -127,13 +127,13 @@ class LevelSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CascadeSpec:
-    """How levels make a verdict: `hazards` is read once P(`positive_label`) ≥ `threshold`."""
+    """How levels make a verdict: `level2` is read once P(`positive_label`) ≥ `threshold`."""
 
-    gate: str
+    level1: str = field(metadata=spelt("gate"))
     positive_label: str
     threshold: float
     threshold_source: str
-    hazards: str
+    level2: str = field(metadata=spelt("hazards"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,13 +276,13 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
 
 def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
     cascade = manifest.cascade
-    gate = manifest.levels.get(cascade.gate)
+    gate = manifest.levels.get(cascade.level1)
     if gate is None:
-        yield f"$.cascade.gate: no level {cascade.gate!r}"
+        yield f"$.cascade.gate: no level {cascade.level1!r}"
     elif cascade.positive_label not in gate.labels:
         yield f"$.cascade.positive_label: {cascade.positive_label!r} is no label of the gate"
-    if cascade.hazards not in manifest.levels or cascade.hazards == cascade.gate:
-        yield f"$.cascade.hazards: expected another level, got {cascade.hazards!r}"
+    if cascade.level2 not in manifest.levels or cascade.level2 == cascade.level1:
+        yield f"$.cascade.hazards: expected another level, got {cascade.level2!r}"
     if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
         yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
 

@@ -36,8 +36,8 @@ def info(bundle: Path, as_json: bool) -> None:
     console.print(f"digest   {opened.digest}", highlight=False)
     console.print(f"size     {size_mb:.1f} MB in {len(manifest.files)} files", highlight=False)
     console.print(
-        f"cascade  {cascade.gate} flags at P({cascade.positive_label}) >= {cascade.threshold:g}, "
-        f"then {cascade.hazards}  ({cascade.threshold_source})",
+        f"cascade  {cascade.level1} flags at P({cascade.positive_label}) >= {cascade.threshold:g}, "
+        f"then {cascade.level2}  ({cascade.threshold_source})",
         highlight=False,
         markup=False,
     )

@@ -13,6 +13,17 @@ from typing import Any, Literal, TypeVar, Union
 T = TypeVar("T")
 
 _MISSING = object()
+_KEY = "key"
+
+
+def spelt(key: str) -> Mapping[str, str]:
+    """Metadata of a dataclass field whose key in documents differs from its name.
+
+    >>> @dataclasses.dataclass
+    ... class Cascade:
+    ...     level1: str = dataclasses.field(metadata=spelt("gate"))
+    """
+    return {_KEY: key}
 
 
 def decode(kind: type[T], data: object, problems: list[str], path: str = "$") -> T | None:
@@ -35,7 +46,7 @@ def decode(kind: type[T], data: object, problems: list[str], path: str = "$") ->
 def encode(value: object) -> Any:  # noqa: ANN401 - any JSON value
     """The plain data that `decode` turns back into `value`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {_key(f): encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -76,18 +87,22 @@ def _decode_dataclass(kind: type, data: object, problems: list[str], path: str) 
     if not isinstance(data, Mapping):
         return _wrong(problems, path, "a table", data)
     hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = {_key(field): field for field in dataclasses.fields(kind)}
     problems.extend(f"{path}.{key}: unknown field" for key in data if key not in fields)
     values: dict[str, object] = {}
     complete = True
-    for name, field in fields.items():
-        item = data.get(name, _MISSING)
+    for key, field in fields.items():
+        item = data.get(key, _MISSING)
         if item is not _MISSING:
-            values[name] = _decode(hints[name], item, problems, f"{path}.{name}")
+            values[field.name] = _decode(hints[field.name], item, problems, f"{path}.{key}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            problems.append(f"{path}.{name}: missing")
+            problems.append(f"{path}.{key}: missing")
             complete = False
     return kind(**values) if complete else None
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata.get(_KEY, field.name))
 
 
 def _decode_scalar(kind: type, data: object, problems: list[str], path: str) -> object:

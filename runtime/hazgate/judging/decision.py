@@ -1,9 +1,10 @@
 """From calibrated probabilities to what a gateway does with a text. Pure: no file, no clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from hazgate.documents.decode import spelt
 from hazgate.judging.scores import check_probabilities
 
 Action = Literal["allow", "flag", "block"]
@@ -17,12 +18,12 @@ _STRENGTH: dict[Action, int] = {"allow": 0, "flag": 1, "block": 2}
 class Temperature:
     """Divisors of each level's logits before softmax, see hazgate.judging.scores.calibrated."""
 
-    gate: float = 1.0
-    hazards: float = 1.0
+    level1: float = field(default=1.0, metadata=spelt("gate"))
+    level2: float = field(default=1.0, metadata=spelt("hazards"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateThresholds:
+class Level1Thresholds:
     """The calibrated P(unsafe) from which a text is `controversial`, and from which `unsafe`."""
 
     controversial: float
@@ -51,7 +52,7 @@ class Rules:
 
     mode: Mode
     temperature: Temperature
-    gate: GateThresholds
+    level1: Level1Thresholds
     default: HazardRule
     hazards: Mapping[str, HazardRule]
 
@@ -62,9 +63,9 @@ class Rules:
 
     def severity(self, unsafe: float) -> Severity:
         """How grave a text of this calibrated P(unsafe) is."""
-        if unsafe >= self.gate.unsafe:
+        if unsafe >= self.level1.unsafe:
             return "unsafe"
-        return "controversial" if unsafe >= self.gate.controversial else "safe"
+        return "controversial" if unsafe >= self.level1.controversial else "safe"
 
     def counts_as_unsafe(self, severity: Severity) -> bool:
         """Whether the hazards' actions apply to a text of this severity."""

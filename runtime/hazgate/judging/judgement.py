@@ -36,14 +36,14 @@ class Terms:
 class Heads:
     """What both levels' logits mean; `positive` is the place of Level 1's unsafe label."""
 
-    gate: Activation
+    level1: Activation
     positive: int
-    hazards: Activation
+    level2: Activation
     hazard_labels: tuple[str, ...]
 
-    def unsafe(self, gate_logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    def unsafe(self, level1_logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
         """Calibrated P(unsafe) of each window, shape [windows], of Level 1's logits."""
-        return calibrated(gate_logits, temperature, self.gate)[:, self.positive]
+        return calibrated(level1_logits, temperature, self.level1)[:, self.positive]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ def policy_terms(policy: Policy, tenant: str | None) -> Terms:
     """
     rules = policy.rules(tenant)
     return Terms(
-        opens_at=rules.gate.controversial,
+        opens_at=rules.level1.controversial,
         temperature=rules.temperature,
         rules=rules,
         policy=PolicyIdentity(name=policy.name, digest=policy.digest, tenant=tenant),
@@ -98,47 +98,47 @@ def terms_of(
 
 
 def windows_to_read(
-    terms: Terms, gate_logits: NDArray[np.float32], heads: Heads, *, all_levels: bool
+    terms: Terms, level1_logits: NDArray[np.float32], heads: Heads, *, all_levels: bool
 ) -> list[int]:
     """Which windows of a text Level 2 is to read.
 
     Args:
         terms: by what the text is judged.
-        gate_logits: Level 1's, [windows, labels].
+        level1_logits: Level 1's, [windows, labels].
         heads: what the logits mean.
         all_levels: where no window opens the gate, read the most unsafe one.
     """
     if terms.reads_every_window:
-        return list(range(len(gate_logits)))
-    unsafe = heads.unsafe(gate_logits, terms.temperature.gate)
+        return list(range(len(level1_logits)))
+    unsafe = heads.unsafe(level1_logits, terms.temperature.level1)
     opened = [int(i) for i in np.flatnonzero(unsafe >= terms.opens_at)]
     return opened or ([int(unsafe.argmax())] if all_levels else [])
 
 
 def judge(
     terms: Terms,
-    gate_logits: NDArray[np.float32],
+    level1_logits: NDArray[np.float32],
     heads: Heads,
-    hazard_logits: Sequence[NDArray[np.float32]],
+    level2_logits: Sequence[NDArray[np.float32]],
 ) -> Judgement:
     """The most unsafe window decides; each hazard has its highest score over what was read.
 
     Args:
         terms: by what the text is judged.
-        gate_logits: Level 1's, [windows, labels].
+        level1_logits: Level 1's, [windows, labels].
         heads: what the logits mean.
-        hazard_logits: Level 2's of the windows that were to be read, [n, hazards] each; may be
+        level2_logits: Level 2's of the windows that were to be read, [n, hazards] each; may be
             none.
 
     Raises:
         InferenceError: a score is no number in [0, 1].
     """
-    unsafe = heads.unsafe(gate_logits, terms.temperature.gate)
+    unsafe = heads.unsafe(level1_logits, terms.temperature.level1)
     worst = int(unsafe.argmax())
     hazards = None
-    if hazard_logits:
-        read = np.concatenate(list(hazard_logits))
-        rows = calibrated(read, terms.temperature.hazards, heads.hazards)
+    if level2_logits:
+        read = np.concatenate(list(level2_logits))
+        rows = calibrated(read, terms.temperature.level2, heads.level2)
         hazards = dict(zip(heads.hazard_labels, map(float, rows.max(axis=0)), strict=True))
     decided = _decide(terms, float(unsafe[worst]), hazards)
     return Judgement(

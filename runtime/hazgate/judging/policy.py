@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hazgate.documents.decode import decode
+from hazgate.documents.decode import decode, spelt
 from hazgate.errors import InputError, PolicyError
-from hazgate.judging.decision import Action, GateThresholds, HazardRule, Mode, Rules, Temperature
+from hazgate.judging.decision import Action, HazardRule, Level1Thresholds, Mode, Rules, Temperature
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
 
-T = TypeVar("T", GateThresholds, HazardRule, Temperature, "_HazardTable")
+T = TypeVar("T", Level1Thresholds, HazardRule, Temperature, "_HazardTable")
 
 # Every field of a default is given, which is checked; this is what it is written over.
 _STRICTEST = HazardRule(action="block", threshold=0.0)
@@ -24,12 +24,12 @@ _STRICTEST = HazardRule(action="block", threshold=0.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _TemperatureTable:
-    gate: float | None = None
-    hazards: float | None = None
+    level1: float | None = field(default=None, metadata=spelt("gate"))
+    level2: float | None = field(default=None, metadata=spelt("hazards"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _GateTable:
+class _Level1Table:
     controversial: float | None = None
     unsafe: float | None = None
 
@@ -47,7 +47,7 @@ class _TenantTable:
 
     mode: Mode | None = None
     temperature: _TemperatureTable = field(default_factory=_TemperatureTable)
-    gate: _GateTable = field(default_factory=_GateTable)
+    level1: _Level1Table = field(default_factory=_Level1Table, metadata=spelt("gate"))
     hazards: Mapping[str, _HazardTable] | None = None
 
 
@@ -58,7 +58,7 @@ class _File:
     schema_version: int
     name: str
     mode: Mode
-    gate: GateThresholds
+    level1: Level1Thresholds = field(metadata=spelt("gate"))
     hazards: Mapping[str, _HazardTable]
     temperature: Temperature = field(default_factory=Temperature)
     tenants: Mapping[str, _TenantTable] | None = None
@@ -184,13 +184,13 @@ def _merge(file: _File, tenant: _TenantTable) -> Rules:
     return Rules(
         mode=tenant.mode or file.mode,
         temperature=_overlay(file.temperature, tenant.temperature),
-        gate=_overlay(file.gate, tenant.gate),
+        level1=_overlay(file.level1, tenant.level1),
         default=default,
         hazards={hazard: _overlay(default, table) for hazard, table in tables.items()},
     )
 
 
-def _overlay(below: T, above: _TemperatureTable | _GateTable | _HazardTable) -> T:
+def _overlay(below: T, above: _TemperatureTable | _Level1Table | _HazardTable) -> T:
     """`below` with the fields that `above` gives."""
     given = {each.name: getattr(above, each.name) for each in fields(above)}
     return replace(below, **{name: value for name, value in given.items() if value is not None})

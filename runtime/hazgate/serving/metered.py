@@ -26,7 +26,7 @@ def counted_service(
         observers: told of every request, beside the metrics and the log.
     """
     return Service(
-        gate=AsyncGate(
+        engine=AsyncGate(
             observed(gate, metrics.count_run),
             limits=settings.queue,
             cache_entries=settings.engine.cache_entries,

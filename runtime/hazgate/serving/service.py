@@ -53,7 +53,7 @@ class RequestFacts:
 class Service:
     """A gate with its settings and state, and those who are told what happens."""
 
-    gate: AsyncGate
+    engine: AsyncGate
     settings: ServeSettings
     observers: Sequence[Callable[[RequestFacts], None]] = ()
     on_failed_open: Callable[[str], None] = lambda _: None
@@ -84,7 +84,7 @@ class Service:
                     f"{len(texts)} texts, at most {self.settings.request.max_texts} are taken in "
                     "one request; send several"
                 )
-            verdicts = await self.gate.check_many(
+            verdicts = await self.engine.check_many(
                 texts,
                 all_levels=all_levels,
                 tenant=tenant,
@@ -117,7 +117,7 @@ class Service:
             InferenceError: the engine does not answer.
         """
         for text in CANARIES:
-            await self.gate.check(text, all_levels=True)
+            await self.engine.check(text, all_levels=True)
         self.health.warmed = True
 
     async def prove(self) -> None:
@@ -130,7 +130,7 @@ class Service:
         """
         failing = True
         try:
-            gate = self.gate.batcher.gate
+            gate = self.engine.batcher.gate
             await asyncio.to_thread(gate.check, CANARIES[0], all_levels=True)
             failing = False
         finally:

@@ -153,8 +153,8 @@ class _Failing:
 
 def _failing(gate: Gate, fails: Callable[[int], bool]) -> Gate:
     """The same gate, whose Level 1 fails on some batches."""
-    session = cast("Session", _Failing(gate.gate.session, fails))
-    return dataclasses.replace(gate, gate=dataclasses.replace(gate.gate, session=session))
+    session = cast("Session", _Failing(gate.level1.session, fails))
+    return dataclasses.replace(gate, level1=dataclasses.replace(gate.level1, session=session))
 
 
 def test_a_row_on_which_the_model_fails_is_a_dead_letter_and_never_safe(

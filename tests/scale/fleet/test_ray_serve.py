@@ -28,10 +28,10 @@ class _Broken:
 
 
 def _break(replica: GateReplica) -> Gate:
-    batcher = replica._served.service.gate.batcher
+    batcher = replica._served.service.engine.batcher
     working = batcher.gate
-    level = dataclasses.replace(working.gate, session=cast("Session", _Broken()))
-    batcher.swap(dataclasses.replace(working, gate=level))
+    level = dataclasses.replace(working.level1, session=cast("Session", _Broken()))
+    batcher.swap(dataclasses.replace(working, level1=level))
     return working
 
 
@@ -85,25 +85,25 @@ def test_a_replica_is_healthy_once_warm_and_as_long_as_its_engine_answers(spotte
         with pytest.raises(InferenceError, match="gone"):
             asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 503
-        replica._served.service.gate.batcher.swap(working)
+        replica._served.service.engine.batcher.swap(working)
         asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 200
 
 
 def test_a_text_on_which_the_model_fails_costs_no_replica(spotter: Path) -> None:
     replica = GateReplica(spotter, None, SETTINGS)
-    batcher = replica._served.service.gate.batcher
+    batcher = replica._served.service.engine.batcher
     working = batcher.gate
 
     class Choosy:
         def run(self, input_ids: Any, *rest: Any) -> Any:  # noqa: ANN401
             if input_ids.shape[1] == 5:
                 raise InferenceError("not this one")
-            return working.gate.session.run(input_ids, *rest)
+            return working.level1.session.run(input_ids, *rest)
 
     with TestClient(cast("Any", replica.__serve_build_asgi_app__())) as client:
-        level = dataclasses.replace(working.gate, session=cast("Session", Choosy()))
-        batcher.swap(dataclasses.replace(working, gate=level))
+        level = dataclasses.replace(working.level1, session=cast("Session", Choosy()))
+        batcher.swap(dataclasses.replace(working, level1=level))
         assert client.post("/v1/check", json={"text": "good good good"}).status_code == 500
         asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 200
@@ -124,7 +124,7 @@ def test_an_answer_that_is_kept_does_not_hide_a_broken_engine(spotter: Path) -> 
 def test_a_replica_reports_the_tokens_that_wait_or_run(spotter: Path) -> None:
     settings = dataclasses.replace(SETTINGS, queue=Limits(max_batch_tokens=1))
     replica = GateReplica(spotter, None, settings)
-    batcher = replica._served.service.gate.batcher
+    batcher = replica._served.service.engine.batcher
     assert replica.record_autoscaling_stats() == {TOKENS: 0.0}
     seen: list[float] = []
     working = batcher.gate
@@ -132,10 +132,10 @@ def test_a_replica_reports_the_tokens_that_wait_or_run(spotter: Path) -> None:
     class Watching:
         def run(self, *arguments: Any) -> Any:  # noqa: ANN401
             seen.append(replica.record_autoscaling_stats()[TOKENS])
-            return working.gate.session.run(*arguments)
+            return working.level1.session.run(*arguments)
 
-    level = dataclasses.replace(working.gate, session=cast("Session", Watching()))
-    batcher.swap(dataclasses.replace(working, gate=level))
+    level = dataclasses.replace(working.level1, session=cast("Session", Watching()))
+    batcher.swap(dataclasses.replace(working, level1=level))
     batcher.check("good good")
     # Two words and the marks around them, while they run.
     assert seen == [4.0]

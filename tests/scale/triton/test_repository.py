@@ -101,7 +101,7 @@ def test_graphs_of_fused_operators_run_with_what_their_configurations_say(
     options = Options(variant=variant, kernels=kernels, threads=1)
     write_repository(mini_bundle, tmp_path / "models", options)
     gate = Gate.open(mini_bundle, variant=variant, threads=1)
-    for classifier in (gate.gate, gate.hazards):
+    for classifier in (gate.level1, gate.level2):
         config = _read(tmp_path / "models", classifier.level)
         session_options = onnxruntime.SessionOptions()
         assert config.optimization.graph.level == -1

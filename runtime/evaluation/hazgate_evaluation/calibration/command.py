@@ -35,7 +35,7 @@ def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: s
     gate = Gate.open(bundle, variant=variant, workers=default_threads())
     names = LabelNames.of(gate.bundle.manifest)
     check_gate_labels(names.level1, names.positive)
-    check_hazard_head(gate.hazards.spec.activation)
+    check_hazard_head(gate.level2.spec.activation)
     dataset = read_labelled(data, names)
     truth = truth_of(dataset.rows, names)
     check_both_classes(truth)

@@ -108,7 +108,7 @@ def create_served(
         async with beside(service, key_digests):
             yield
             service.health.draining = True
-        await service.gate.close(settings.drain_timeout_s)
+        await service.engine.close(settings.drain_timeout_s)
         if traces is not None:
             await asyncio.to_thread(traces.close)
 
@@ -150,7 +150,7 @@ async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics
     except HazgateError as error:
         _LOG.error("not reloaded, still serving what was: %s", error)
         return
-    service.gate.batcher.swap(observed(gate, metrics.count_run))
+    service.engine.batcher.swap(observed(gate, metrics.count_run))
     _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
 
 
@@ -183,7 +183,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/info", tags=["operations"], summary="What answers?")
     async def info() -> dict[str, object]:
-        gate = service.gate.batcher.gate
+        gate = service.engine.batcher.gate
         policy = gate.policy
         return {
             "version": __version__,
@@ -193,7 +193,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             "provider": gate.model.provider,
             "threshold": gate.threshold,
             "policy": None if policy is None else {"name": policy.name, "digest": policy.digest},
-            "hazards": list(gate.hazards.labels),
+            "hazards": list(gate.level2.labels),
             "fail_open": list(service.settings.fail_open),
         }
 
@@ -204,7 +204,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
         response_class=PlainTextResponse,
     )
     async def figures() -> Response:
-        metrics.set_waiting(service.gate.batcher.n_waiting)
+        metrics.set_waiting(service.engine.batcher.n_waiting)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 

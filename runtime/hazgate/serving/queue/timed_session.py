@@ -54,4 +54,4 @@ def observed(gate: Gate, on_run: Callable[[RunFacts], None]) -> Gate:
         )
         return dataclasses.replace(classifier, session=session)
 
-    return dataclasses.replace(gate, gate=level(gate.gate), hazards=level(gate.hazards))
+    return dataclasses.replace(gate, level1=level(gate.level1), level2=level(gate.level2))

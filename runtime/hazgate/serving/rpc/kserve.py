@@ -85,7 +85,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
     @property
     def _name(self) -> str:
-        return self._service.gate.batcher.gate.model.bundle
+        return self._service.engine.batcher.gate.model.bundle
 
     async def _check_model(self, name: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if name != self._name:

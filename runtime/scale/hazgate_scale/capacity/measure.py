@@ -69,8 +69,8 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
         InferenceError: a model failed.
     """
     gate = Gate.open(bundle, variant=host.variant, providers=host.provider, threads=host.threads)
-    spec = gate.gate.spec.tokenizer
-    n_special = spec.window_tokens - gate.gate.tokenizer.window_tokens
+    spec = gate.level1.spec.tokenizer
+    n_special = spec.window_tokens - gate.level1.tokenizer.window_tokens
     windows = Windows(
         special_tokens=n_special,
         window_tokens=spec.window_tokens,
@@ -81,14 +81,14 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
     lengths = sorted(
         {shortest, *(n for n in _LENGTHS if shortest < n < spec.window_tokens), spec.window_tokens}
     )
-    levels = (gate.gate, gate.hazards)
+    levels = (gate.level1, gate.level2)
     seconds = _time_rows(levels, lengths, on_progress("time rows", _ROUNDS * len(lengths) * 2))
-    chosen = gate.gate.spec.variants[gate.gate.variant]
+    chosen = gate.level1.spec.variants[gate.level1.variant]
     manifest = gate.bundle.manifest
     started = on_progress("start a process", 1)
-    start = _start(bundle, gate.gate.variant, host)
+    start = _start(bundle, gate.level1.variant, host)
     started(1)
-    is_gpu = gate.gate.provider != CPU
+    is_gpu = gate.level1.provider != CPU
     variant = VariantTimes(
         batching=chosen.batching,
         gate=_level_times(seconds, 0, lengths),
@@ -96,7 +96,7 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
         spread=_spread(list(seconds.values())),
         text_ms=0.0,
         bundle_bytes=sum(
-            manifest.files[name].size_bytes for name in manifest.files_of(gate.gate.variant)
+            manifest.files[name].size_bytes for name in manifest.files_of(gate.level1.variant)
         ),
         cold_start_s=start.cold_start_s,
         rss_bytes=start.rss_bytes,
@@ -113,7 +113,7 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
         unit="gpu" if is_gpu else "core",
         units_per_worker=1 if is_gpu else host.threads,
         windows=windows,
-        variants={gate.gate.variant: dataclasses.replace(variant, text_ms=text_ms)},
+        variants={gate.level1.variant: dataclasses.replace(variant, text_ms=text_ms)},
     )
 
 

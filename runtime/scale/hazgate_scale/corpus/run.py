@@ -162,7 +162,7 @@ def _judge(bundle: str, options: Options, variant: str | None, policy: Policy | 
         variant=gate.model.variant,
         threshold=gate.threshold,
         policy=policy.digest if policy else None,
-        labels=tuple(gate.hazards.labels),
+        labels=tuple(gate.level2.labels),
         hazgate=__version__,
     )
 

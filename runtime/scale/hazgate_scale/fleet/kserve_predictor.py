@@ -157,7 +157,7 @@ def run(
         enable_latency_logging=settings.log_requests,
     )
     server.start([Predictor(name or gate.model.bundle, service)])
-    service.gate.batcher.close(settings.drain_timeout_s)
+    service.engine.batcher.close(settings.drain_timeout_s)
 
 
 def _misplaced(settings: ServeSettings) -> Iterator[str]:

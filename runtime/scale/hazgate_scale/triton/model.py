@@ -88,7 +88,7 @@ class TritonPythonModel:
         Triton may load this model before those.
         """
         if not self._is_proven:
-            for level in (self._gate.gate, self._gate.hazards):
+            for level in (self._gate.level1, self._gate.level2):
                 longest = level.tokenizer.window_tokens
                 every = canaries_of(self._gate.bundle, level.level)
                 canaries = [canary for canary in every if len(canary.input_ids) <= longest]
@@ -155,8 +155,8 @@ def _open_over_backend(
     cascade = bundle.manifest.cascade
     return Gate(
         bundle=bundle,
-        gate=open_level(cascade.gate),
-        hazards=open_level(cascade.hazards),
+        level1=open_level(cascade.level1),
+        level2=open_level(cascade.level2),
         threshold=cascade.threshold,
         reading=Reading(),
     )

@@ -70,7 +70,7 @@ def plan_repository(manifest: Manifest, options: Options) -> Plan:
     variant = options.variant or manifest.default_variant
     if provider.name != CPU:
         variant = variant_for(manifest, options.variant, provider)
-    names = (manifest.cascade.gate, manifest.cascade.hazards)
+    names = (manifest.cascade.level1, manifest.cascade.level2)
     problems = [
         problem
         for name in names

@@ -20,7 +20,7 @@ def main() -> None:
         gate = Gate.open(bundle, providers=provider, variant="fp32", threads=1)
         found = {
             "provider": gate.model.provider,
-            "owners": dict(getattr(gate.gate.session, "owners", {})),
+            "owners": dict(getattr(gate.level1.session, "owners", {})),
             "unsafe": [verdict.unsafe for verdict in gate.check_many(["hello", "a b c", ""])],
         }
     except HazgateError as error:

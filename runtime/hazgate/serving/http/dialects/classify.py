@@ -79,8 +79,8 @@ def router(service: Service) -> APIRouter:
         body: ClassifyRequest, request: Request
     ) -> list[LabelScore] | ClassifyResponse:
         caller = request.state.caller
-        gate = service.gate.batcher.gate
-        labels, positive = gate.gate.labels, gate.bundle.manifest.cascade.positive_label
+        gate = service.engine.batcher.gate
+        labels, positive = gate.level1.labels, gate.bundle.manifest.cascade.positive_label
         if body.inputs is not None:
             (verdict,) = await service.check([body.inputs], route="http_classify", caller=caller)
             return label_scores(verdict, labels, positive)

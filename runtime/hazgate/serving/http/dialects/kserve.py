@@ -85,7 +85,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["KServe"], prefix="/v2", responses={**REFUSALS, **_ERRORS})
 
     def name() -> str:
-        return service.gate.batcher.gate.model.bundle
+        return service.engine.batcher.gate.model.bundle
 
     def known(model: str) -> Response | None:
         if model == name():

@@ -50,7 +50,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/check", summary="Verdicts on a text, several texts or a conversation")
     async def check(body: CheckRequest, request: Request) -> CheckResponse:
-        bundle = service.gate.batcher.gate.bundle
+        bundle = service.engine.batcher.gate.bundle
         messages = None
         if body.messages is not None:
             messages = parse_messages(body.messages)

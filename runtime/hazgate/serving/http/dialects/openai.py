@@ -66,7 +66,7 @@ def router(service: Service) -> APIRouter:
         verdicts = await service.check(
             _texts(body.input), route="moderations", caller=request.state.caller
         )
-        model = service.gate.batcher.gate.model
+        model = service.engine.batcher.gate.model
         return ModerationResponse(
             id=f"modr-{uuid.uuid4().hex}",
             model=f"{model.bundle}@{model.digest[:12]}",

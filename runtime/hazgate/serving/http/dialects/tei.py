@@ -71,8 +71,8 @@ def router(service: Service) -> APIRouter:
             verdicts = await service.check(texts, route="predict", caller=request.state.caller)
         except HazgateError as error:
             return _failure(error)
-        gate = service.gate.batcher.gate
-        labels, positive = gate.gate.labels, gate.bundle.manifest.cascade.positive_label
+        gate = service.engine.batcher.gate
+        labels, positive = gate.level1.labels, gate.bundle.manifest.cascade.positive_label
         answers = [
             sorted(label_scores(v, labels, positive), key=lambda item: -item.score)
             for v in verdicts

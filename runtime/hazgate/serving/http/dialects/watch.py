@@ -40,7 +40,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.websocket("/v1/watch")
     async def watch(socket: WebSocket, tenant: str | None = None) -> None:
-        batcher = service.gate.batcher
+        batcher = service.engine.batcher
         start_s = time.monotonic()
         growing = batcher.gate.watch(
             tenant=tenant,
