@@ -1,5 +1,5 @@
-// Every kernel that this processor has, against double precision, without ONNX Runtime: for
-// processors that are only emulated, and for sanitizers.
+// Check every kernel of this processor against double precision, without ONNX Runtime: under
+// emulation and under sanitizers.
 //
 //   cmake -S . -B build -DHAZGATE_CHECK=ON && cmake --build build && build/hazgate_kernels_check
 #include <algorithm>
@@ -82,7 +82,7 @@ void CheckLinear(const Kernels& k, int rows, int depth, const std::vector<int>& 
   const int out = activation == Activation::kGatedGelu ? total / 2 : total;
   const std::vector<float> residual = Floats(static_cast<int64_t>(rows) * out);
   std::vector<float> y(residual.size());
-  // Panels and rows in four tasks, as an operator would share them.
+  // Four tasks share panels and rows as in the operator.
   std::vector<std::thread> threads;
   std::vector<Product> tasks;
   for (int half = 0; half < 2; ++half) {
@@ -178,7 +178,7 @@ void CheckAttention(const Kernels& k, int64_t n, int heads, int width, int64_t w
     a.scale = 0.3f;
     int64_t first, last;
     KeyRange(a, &first, &last);
-    // Exactly what is asked for, so that a sanitizer sees one float beyond it.
+    // Exactly the size asked for, so a sanitizer reports a float beyond it.
     const size_t floats = k.attention_scratch(last - first, width);
     std::unique_ptr<float, decltype(&std::free)> scratch(
         static_cast<float*>(std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64)), &std::free);
@@ -250,7 +250,7 @@ void CheckAll(const Kernels& k) {
     CheckAttention(k, n, 1, 20, 8, false);
     CheckAttention(k, n, 1, 32, 64, true);
   }
-  // Beyond the keys that are taken at once, under windows that lie across their border.
+  // More keys than one block holds, with windows across the border of blocks.
   CheckAttention(k, 1050, 1, 8, 64, true);
   CheckAttention(k, 1100, 1, 8, -1, false);
   CheckFloats(k, 3, 50, 70);

@@ -1,8 +1,8 @@
-"""Fused int8 operators for CPUs: a library for ONNX Runtime, and where it lies.
+"""Fused int8 operators for CPUs, in a library that ONNX Runtime loads.
 
     options.register_custom_ops_library(str(hazgate_kernels.library_path()))
 
-`hazgate` does that by itself. The operators are in README.md.
+`hazgate` does this automatically. README.md describes the operators.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ __all__ = ["instruction_set", "library_path"]
 
 
 def library_path() -> Path:
-    """The library that `SessionOptions.register_custom_ops_library` loads.
+    """Return the path for `SessionOptions.register_custom_ops_library`.
 
     Raises:
         FileNotFoundError: this distribution was not built for this system.
@@ -21,18 +21,22 @@ def library_path() -> Path:
         path = Path(__file__).with_name(name)
         if path.is_file():
             return path
-    raise FileNotFoundError("hazgate-kernels has no library in it: build it with a C++ compiler")
+    raise FileNotFoundError(
+        "hazgate-kernels was installed without its library; reinstall it with a C++ compiler"
+    )
 
 
 def instruction_set() -> str:
-    """The kernels that run on this processor: avx512vnni, avxvnni, avx2, neon or portable.
+    """Return the kernels in use: amx, avx512vnni, avxvnni, avx2, i8mm, neon or portable.
 
     Raises:
-        RuntimeError: HAZGATE_KERNELS_ISA names one that it does not have.
+        RuntimeError: HAZGATE_KERNELS_ISA names one that this processor does not have.
     """
     function = ctypes.CDLL(str(library_path())).hazgate_kernels_isa
     function.restype = ctypes.c_char_p
     name = function()
     if name is None:
-        raise RuntimeError("HAZGATE_KERNELS_ISA names an instruction set that is not here")
+        raise RuntimeError(
+            "HAZGATE_KERNELS_ISA names an instruction set that this processor lacks; unset it"
+        )
     return bytes(name).decode()

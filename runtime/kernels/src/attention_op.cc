@@ -1,5 +1,5 @@
-// hazgate.Attention: softmax(Q K^T) V of texts that lie one behind another, without padding, with
-// rotary positions and a window of tokens to each side.
+// hazgate.Attention: softmax(Q K^T) V within each text of a batch without padding, with rotary
+// positions and a window of tokens on each side.
 #include <algorithm>
 #include <mutex>
 
@@ -10,14 +10,14 @@ namespace {
 
 enum InputIndex {
   kQkv,   // float [tokens, 3 x hidden]
-  kEnds,  // int64 [texts]: where each text ends
+  kEnds,  // int64 [texts], the end of each text
   kCos,   // float [positions, width / 2], optional
-  kSin,   // as cos
+  kSin,   // like cos
 };
-// Multiplications and additions that a task should not have fewer of.
+// Smallest task worth handing to a thread, in multiplications and additions.
 constexpr double kOperationsPerTask = 4e5;
 
-// Some heads of some queries of one text.
+// A range of heads for a range of queries of one text.
 struct Task {
   int64_t text_begin, text_end;
   int64_t query_begin, query_end;
@@ -26,10 +26,10 @@ struct Task {
 
 class Buffers {
  public:
-  Buffers(const Runtime& runtime, const ort::KernelContext* context, size_t floats)
+  Buffers(const Runtime& runtime, const OrtKernelContext* context, size_t floats)
       : scratch_(runtime, context), floats_(floats) {}
 
-  // One that nobody uses; null if there is no memory.
+  // Return a free buffer, or null if memory ran out.
   float* Take() {
     const std::lock_guard<std::mutex> hold(lock_);
     if (!free_.empty()) {
@@ -57,7 +57,7 @@ class Buffers {
 
 class AttentionKernel {
  public:
-  AttentionKernel(const Runtime& runtime, const Kernels& kernels, const ort::KernelInfo* info)
+  AttentionKernel(const Runtime& runtime, const Kernels& kernels, const OrtKernelInfo* info)
       : runtime_(runtime),
         kernels_(kernels),
         n_heads_(runtime.IntAttribute(info, "num_heads")),
@@ -66,11 +66,11 @@ class AttentionKernel {
     if (n_heads_ < 1) throw OpError("Attention: num_heads must be at least 1");
   }
 
-  void Compute(ort::KernelContext* context) const {
-    const Tensor qkv = runtime_.Input(context, kQkv, ort::kFloat, "Attention: qkv");
-    const Tensor ends = runtime_.Input(context, kEnds, ort::kInt64, "Attention: ends");
-    const Tensor cos = runtime_.Input(context, kCos, ort::kFloat, "Attention: cos");
-    const Tensor sin = runtime_.Input(context, kSin, ort::kFloat, "Attention: sin");
+  void Compute(OrtKernelContext* context) const {
+    const Tensor qkv = runtime_.Input(context, kQkv, kFloat, "Attention: qkv");
+    const Tensor ends = runtime_.Input(context, kEnds, kInt64, "Attention: ends");
+    const Tensor cos = runtime_.Input(context, kCos, kFloat, "Attention: cos");
+    const Tensor sin = runtime_.Input(context, kSin, kFloat, "Attention: sin");
     if (qkv.shape.size() != 2 || qkv.width() % (3 * n_heads_) != 0) {
       throw OpError("Attention: qkv must be [tokens, 3 x " + std::to_string(n_heads_) +
                     " x width]");
@@ -133,7 +133,7 @@ class AttentionKernel {
     return a;
   }
 
-  // Tokens of the longest text.
+  // Return the number of tokens of the longest text.
   int64_t Longest(const int64_t* end, int64_t n, int64_t tokens) const {
     int64_t longest = 0, before = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -182,13 +182,13 @@ struct AttentionDescription {
   static constexpr const char* kName = "Attention";
   static constexpr size_t kInputs = 4;
   static constexpr size_t kOutputs = 1;
-  static ort::ElementType InputType(size_t i) { return i == kEnds ? ort::kInt64 : ort::kFloat; }
+  static ONNXTensorElementDataType InputType(size_t i) { return i == kEnds ? kInt64 : kFloat; }
   static bool IsOptionalInput(size_t i) { return i >= kCos; }
   static bool IsOptionalOutput(size_t) { return false; }
 };
 
 }  // namespace
 
-const ort::CustomOp* AttentionOp() { return DescribeOp<AttentionKernel, AttentionDescription>(); }
+const OrtCustomOp* AttentionOp() { return DescribeOp<AttentionKernel, AttentionDescription>(); }
 
 }  // namespace hazgate

@@ -1,4 +1,4 @@
-// Which instruction set runs: the best that the processor and its operating system have.
+// Choose the instruction set: the best that the processor and its operating system support.
 #include <cstring>
 
 #include "kernels.h"
@@ -50,7 +50,7 @@ unsigned Register(unsigned leaf, unsigned subleaf, char which) {
   return which == 'a' ? a : which == 'b' ? b : which == 'c' ? c : d;
 }
 
-// Registers that the operating system saves: bits of XCR0.
+// Check that the operating system saves these registers (bits of XCR0).
 bool Saves(unsigned bits) {
   if (!HasBit(Register(1, 0, 'c'), 27)) return false;
   unsigned low, high;
@@ -69,7 +69,7 @@ bool HasAvx512Vnni() {
          HasBit(b, 31) && HasBit(Register(7, 0, 'c'), 11);
 }
 
-// Linux gives the tiles' registers only to processes that ask.
+// Linux gives the tile registers only to processes that ask for them.
 bool HasAmx() {
 #if defined(HAZGATE_AMX_IN_SOFTWARE)
   return HasAvx512Vnni();
@@ -87,7 +87,7 @@ bool HasAmx() {
 bool HasDotProducts() { return getauxval(AT_HWCAP) >> 20 & 1; }
 bool HasMatrixProducts() { return HasDotProducts() && getauxval(AT_HWCAP2) >> 13 & 1; }
 #else
-bool HasDotProducts() { return true; }  // every Apple processor that runs macOS on ARM
+bool HasDotProducts() { return true; }  // all Apple processors that run macOS on ARM have them
 bool HasMatrixProducts() { return false; }
 #endif
 #endif
@@ -97,7 +97,7 @@ bool Always() { return true; }
 struct Candidate {
   const Kernels* kernels;
   bool (*is_here)();
-  // Never chosen unless it is named: it was not run on a processor yet.
+  // Chosen only by name: it has not yet run on a real processor.
   bool is_untried = false;
 };
 

@@ -1,5 +1,5 @@
-// hazgate.Mean and hazgate.Dense: what is behind the layers, in float32, a row at a time, so that
-// no text's result depends on how many others there are.
+// hazgate.Mean and hazgate.Dense: the head behind the layers, in float32 and row by row, so a
+// text's result does not depend on the other texts of its batch.
 #include <algorithm>
 
 #include "op.h"
@@ -7,24 +7,24 @@
 namespace hazgate {
 namespace {
 
-// Tokens whose sum is taken by itself: a text's mean is the same on any number of threads.
+// Tokens per partial sum. Fixed, so a text's mean is the same on any number of threads.
 constexpr int64_t kTokensPerSum = 256;
-// Columns of a task; a multiple of every instruction set's widest step.
+// Columns per task; a multiple of the widest step of any instruction set.
 constexpr int64_t kColumnsPerTask = 128;
 
 class Mean {
  public:
   enum InputIndex { kX, kEnds, kNormWeight };
 
-  Mean(const Runtime& runtime, const Kernels& kernels, const ort::KernelInfo* info)
+  Mean(const Runtime& runtime, const Kernels& kernels, const OrtKernelInfo* info)
       : runtime_(runtime), kernels_(kernels), epsilon_(runtime.FloatAttribute(info, "epsilon")) {
-    const Tensor weight = runtime.Constant(info, kNormWeight, ort::kFloat, "Mean: norm weight");
+    const Tensor weight = runtime.Constant(info, kNormWeight, kFloat, "Mean: norm weight");
     if (weight) weight_.assign(weight.floats(), weight.floats() + weight.size());
   }
 
-  void Compute(ort::KernelContext* context) const {
-    const Tensor x = runtime_.Input(context, kX, ort::kFloat, "Mean: x");
-    const Tensor ends = runtime_.Input(context, kEnds, ort::kInt64, "Mean: ends");
+  void Compute(OrtKernelContext* context) const {
+    const Tensor x = runtime_.Input(context, kX, kFloat, "Mean: x");
+    const Tensor ends = runtime_.Input(context, kEnds, kInt64, "Mean: ends");
     if (x.shape.size() != 2) throw OpError("Mean: x must be [tokens, width]");
     const int64_t width = x.shape[1], n = ends.size();
     if (!weight_.empty() && static_cast<int64_t>(weight_.size()) != width) {
@@ -79,8 +79,8 @@ struct MeanDescription {
   static constexpr const char* kName = "Mean";
   static constexpr size_t kInputs = 3;
   static constexpr size_t kOutputs = 1;
-  static ort::ElementType InputType(size_t i) {
-    return i == Mean::kEnds ? ort::kInt64 : ort::kFloat;
+  static ONNXTensorElementDataType InputType(size_t i) {
+    return i == Mean::kEnds ? kInt64 : kFloat;
   }
   static bool IsOptionalInput(size_t i) { return i == Mean::kNormWeight; }
   static bool IsOptionalOutput(size_t) { return false; }
@@ -90,17 +90,17 @@ class Dense {
  public:
   enum InputIndex { kX, kWeight, kBias };
 
-  Dense(const Runtime& runtime, const Kernels& kernels, const ort::KernelInfo* info)
+  Dense(const Runtime& runtime, const Kernels& kernels, const OrtKernelInfo* info)
       : runtime_(runtime), kernels_(kernels) {
     const int64_t kind = runtime.IntAttribute(info, "activation");
     if (kind != 0 && kind != 1) throw OpError("Dense: activation must be 0 or 1");
     activation_ = static_cast<Activation>(kind);
   }
 
-  void Compute(ort::KernelContext* context) const {
-    const Tensor x = runtime_.Input(context, kX, ort::kFloat, "Dense: x");
-    const Tensor weight = runtime_.Input(context, kWeight, ort::kFloat, "Dense: weight");
-    const Tensor bias = runtime_.Input(context, kBias, ort::kFloat, "Dense: bias");
+  void Compute(OrtKernelContext* context) const {
+    const Tensor x = runtime_.Input(context, kX, kFloat, "Dense: x");
+    const Tensor weight = runtime_.Input(context, kWeight, kFloat, "Dense: weight");
+    const Tensor bias = runtime_.Input(context, kBias, kFloat, "Dense: bias");
     if (x.shape.size() != 2 || weight.shape.size() != 2 || x.shape[1] != weight.shape[0]) {
       throw OpError("Dense: x must be [rows, depth], its weight [depth, columns]");
     }
@@ -135,14 +135,14 @@ struct DenseDescription {
   static constexpr const char* kName = "Dense";
   static constexpr size_t kInputs = 3;
   static constexpr size_t kOutputs = 1;
-  static ort::ElementType InputType(size_t) { return ort::kFloat; }
+  static ONNXTensorElementDataType InputType(size_t) { return kFloat; }
   static bool IsOptionalInput(size_t i) { return i == Dense::kBias; }
   static bool IsOptionalOutput(size_t) { return false; }
 };
 
 }  // namespace
 
-const ort::CustomOp* MeanOp() { return DescribeOp<Mean, MeanDescription>(); }
-const ort::CustomOp* DenseOp() { return DescribeOp<Dense, DenseDescription>(); }
+const OrtCustomOp* MeanOp() { return DescribeOp<Mean, MeanDescription>(); }
+const OrtCustomOp* DenseOp() { return DescribeOp<Dense, DenseDescription>(); }
 
 }  // namespace hazgate

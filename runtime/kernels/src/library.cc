@@ -1,17 +1,17 @@
-// What ONNX Runtime calls when it loads the library.
+// Entry points of the library: ONNX Runtime calls the first when it loads it.
 #include <string>
 
 #include "op.h"
 #include "packed.h"
 
+using hazgate::kApiVersion;
 using hazgate::Runtime;
-namespace ort = hazgate::ort;
 
-extern "C" __attribute__((visibility("default"))) ort::Status* RegisterCustomOps(
-    ort::SessionOptions* options, const ort::ApiBase* base) {
-  ort::Api* api = base->GetApi(ort::kApiVersion);
+extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(
+    OrtSessionOptions* options, const OrtApiBase* base) {
+  const OrtApi* api = base->GetApi(kApiVersion);
   if (api == nullptr) {
-    // The first version has what makes an error.
+    // Version 1 can already make an error.
     return Runtime(base->GetApi(1))
         .Error("hazgate-kernels needs ONNX Runtime 1.17 or later, this is " +
                std::string(base->GetVersionString()));
@@ -19,8 +19,8 @@ extern "C" __attribute__((visibility("default"))) ort::Status* RegisterCustomOps
   const Runtime runtime(api);
   try {
     hazgate::TheKernels();
-    // Sessions refer to it as long as they live; so it is never released.
-    static ort::CustomOpDomain* const domain = runtime.Domain(
+    // Never released: sessions refer to it until the process ends.
+    static OrtCustomOpDomain* const domain = runtime.Domain(
         "hazgate",
         {hazgate::LinearOp(), hazgate::AttentionOp(), hazgate::MeanOp(), hazgate::DenseOp()});
     runtime.Register(options, domain);
@@ -30,7 +30,7 @@ extern "C" __attribute__((visibility("default"))) ort::Status* RegisterCustomOps
   }
 }
 
-// The instruction set that runs here; null if the environment asks for one that is not there.
+// Return the instruction set in use, or null if HAZGATE_KERNELS_ISA names one that is missing.
 extern "C" __attribute__((visibility("default"))) const char* hazgate_kernels_isa() {
   try {
     return hazgate::TheKernels().name;
@@ -39,8 +39,8 @@ extern "C" __attribute__((visibility("default"))) const char* hazgate_kernels_is
   }
 }
 
-// For benchmarks: what the processor does at most. `kind` 0 multiplies int8, 1 float32, 2 reads
-// `values`; returns the operations, or the bytes.
+// Run the processor at its limit, for benchmarks: `kind` 0 multiplies int8, 1 float32, 2 reads
+// `values`. Return the number of operations, or of bytes.
 extern "C" __attribute__((visibility("default"))) int64_t
 hazgate_kernels_peak(int kind, int64_t n, const float* values) {
   const hazgate::Kernels* kernels = hazgate::ChooseKernels(nullptr);
@@ -55,11 +55,11 @@ hazgate_kernels_peak(int kind, int64_t n, const float* values) {
     floats = kernels->read(values, n);
     done = n * static_cast<int64_t>(sizeof(float));
   }
-  // Never so, which compilers do not know: nothing of the work may be left out.
+  // Never true, but compilers cannot know that and so cannot drop the work.
   return floats == 1e38f && integers == -1 ? 0 : done;
 }
 
-// How many weight matrices are packed in this process, for all sessions together.
+// Return the number of packed weight matrices in this process, over all sessions.
 extern "C" __attribute__((visibility("default"))) int64_t hazgate_kernels_packed() {
   return hazgate::PackedMatrices();
 }

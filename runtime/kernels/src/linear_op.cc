@@ -14,17 +14,17 @@ enum InputIndex {
   kResidual,     // float [..., columns out], optional
   kNormWeight,   // float [depth], optional
   kNormBias,     // float [depth], optional
-  kBalance,      // float [depth], optional; multiplied into what is quantised
+  kBalance,      // float [depth], optional; multiplied in before quantising
   kBias,         // float [columns], optional
   kFirstWeight,  // int8 [depth, n], then float [n]; up to three pairs
 };
 constexpr int64_t kMaxDepth = 32768;
-// Rows whose quantisation is not worth another thread.
+// Up to this many rows one thread quantises faster than several.
 constexpr int64_t kSerialRows = 32;
 constexpr int64_t kRowsPerQuantisation = 16;
-// Quantised rows that stay in a core's own cache while panels of weights pass.
+// Quantised rows that stay in a core's cache while it reads panels of weights.
 constexpr int64_t kRowsPerBlock = 192;
-// Multiplications and additions that a task should not have fewer of.
+// Smallest task worth handing to a thread, in multiplications and additions.
 constexpr double kOperationsPerTask = 2e6;
 constexpr int64_t kMaxTasks = 64;
 
@@ -43,16 +43,15 @@ const float* OrNull(const std::vector<float>& values) {
 
 class Linear {
  public:
-  Linear(const Runtime& runtime, const Kernels& kernels, const ort::KernelInfo* info)
+  Linear(const Runtime& runtime, const Kernels& kernels, const OrtKernelInfo* info)
       : runtime_(runtime), kernels_(kernels) {
     std::vector<StoredMatrix> matrices;
     int64_t columns = 0, depth = 0;
     for (int i = 0; i < kMaxMatrices; ++i) {
-      const Tensor weight =
-          runtime.Constant(info, kFirstWeight + 2 * i, ort::kInt8, "Linear: weight");
+      const Tensor weight = runtime.Constant(info, kFirstWeight + 2 * i, kInt8, "Linear: weight");
       if (!weight) break;
       const Tensor scale =
-          runtime.Constant(info, kFirstWeight + 2 * i + 1, ort::kFloat, "Linear: scale");
+          runtime.Constant(info, kFirstWeight + 2 * i + 1, kFloat, "Linear: scale");
       if (weight.shape.size() != 2 || weight.size() == 0) {
         throw OpError("Linear: a weight must be a matrix that is not empty");
       }
@@ -78,12 +77,11 @@ class Linear {
       throw OpError("Linear: a gated activation takes two weights of one shape");
     }
     norm_weight_ =
-        Copy(runtime.Constant(info, kNormWeight, ort::kFloat, "norm weight"), depth, "norm weight");
-    norm_bias_ =
-        Copy(runtime.Constant(info, kNormBias, ort::kFloat, "norm bias"), depth, "norm bias");
-    balance_ = Copy(runtime.Constant(info, kBalance, ort::kFloat, "balance"), depth, "balance");
+        Copy(runtime.Constant(info, kNormWeight, kFloat, "norm weight"), depth, "norm weight");
+    norm_bias_ = Copy(runtime.Constant(info, kNormBias, kFloat, "norm bias"), depth, "norm bias");
+    balance_ = Copy(runtime.Constant(info, kBalance, kFloat, "balance"), depth, "balance");
     const std::vector<float> bias =
-        Copy(runtime.Constant(info, kBias, ort::kFloat, "bias"), columns, "bias");
+        Copy(runtime.Constant(info, kBias, kFloat, "bias"), columns, "bias");
     norm_ = {OrNull(norm_weight_), OrNull(norm_bias_), OrNull(balance_),
              runtime.FloatAttribute(info, "epsilon")};
     matrix_ = Pack(kernels, matrices, OrNull(bias), activation);
@@ -96,10 +94,10 @@ class Linear {
     out_columns_ = activation == Activation::kGatedGelu ? columns / 2 : columns;
   }
 
-  void Compute(ort::KernelContext* context) const {
+  void Compute(OrtKernelContext* context) const {
     const PackedMatrix& m = *matrix_;
-    const Tensor x = runtime_.Input(context, kX, ort::kFloat, "Linear: x");
-    const Tensor residual = runtime_.Input(context, kResidual, ort::kFloat, "Linear: residual");
+    const Tensor x = runtime_.Input(context, kX, kFloat, "Linear: x");
+    const Tensor residual = runtime_.Input(context, kResidual, kFloat, "Linear: residual");
     if (x.shape.empty() || x.width() != m.depth) {
       throw OpError("Linear: x is " + std::to_string(x.width()) + " wide, its weights are " +
                     std::to_string(m.depth) + " deep");
@@ -137,8 +135,8 @@ class Linear {
       });
     }
 
-    // Blocks of rows times ranges of panels. The grid depends on the shape alone, and a result on
-    // neither: sums of integers are exact.
+    // A task is a block of rows times a range of panels. The grid cannot change a result: integer
+    // sums are exact.
     const int64_t row_blocks = (rows + kRowsPerBlock - 1) / kRowsPerBlock;
     const double operations = 2.0 * rows * m.depth * m.columns;
     const int64_t wanted =
@@ -182,8 +180,8 @@ struct LinearDescription {
   static constexpr const char* kName = "Linear";
   static constexpr size_t kInputs = kFirstWeight + 2 * kMaxMatrices;
   static constexpr size_t kOutputs = 2;
-  static ort::ElementType InputType(size_t i) {
-    return i >= kFirstWeight && (i - kFirstWeight) % 2 == 0 ? ort::kInt8 : ort::kFloat;
+  static ONNXTensorElementDataType InputType(size_t i) {
+    return i >= kFirstWeight && (i - kFirstWeight) % 2 == 0 ? kInt8 : kFloat;
   }
   static bool IsOptionalInput(size_t i) {
     return i != kX && i != kFirstWeight && i != kFirstWeight + 1;
@@ -193,6 +191,6 @@ struct LinearDescription {
 
 }  // namespace
 
-const ort::CustomOp* LinearOp() { return DescribeOp<Linear, LinearDescription>(); }
+const OrtCustomOp* LinearOp() { return DescribeOp<Linear, LinearDescription>(); }
 
 }  // namespace hazgate

@@ -1,4 +1,4 @@
-// What ONNX Runtime asks of an operator, made from a kernel class and a description.
+// Build ONNX Runtime's description of an operator from a kernel class and a description class.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,7 @@
 
 namespace hazgate {
 
-// The kernels of this process, chosen once: by HAZGATE_KERNELS_ISA where it is set.
+// Return the kernels of this process, chosen once; HAZGATE_KERNELS_ISA overrides the choice.
 inline const Kernels& TheKernels() {
   static const Kernels* const chosen = ChooseKernels(std::getenv("HAZGATE_KERNELS_ISA"));
   if (chosen == nullptr) {
@@ -24,30 +24,30 @@ template <typename Kernel>
 struct Instance {
   Runtime runtime;
   Kernel kernel;
-  Instance(ort::Api* api, const ort::KernelInfo* info)
+  Instance(const OrtApi* api, const OrtKernelInfo* info)
       : runtime(api), kernel(runtime, TheKernels(), info) {}
 };
 
 template <typename Kernel, typename Description>
-const ort::CustomOp* DescribeOp() {
-  static const ort::CustomOp op = [] {
-    ort::CustomOp o{};
-    o.version = ort::kApiVersion;
-    o.GetName = [](const ort::CustomOp*) { return Description::kName; };
-    o.GetExecutionProviderType = [](const ort::CustomOp*) -> const char* { return nullptr; };
-    o.GetInputType = [](const ort::CustomOp*, size_t i) { return Description::InputType(i); };
-    o.GetInputTypeCount = [](const ort::CustomOp*) { return Description::kInputs; };
-    o.GetOutputType = [](const ort::CustomOp*, size_t) { return ort::kFloat; };
-    o.GetOutputTypeCount = [](const ort::CustomOp*) { return Description::kOutputs; };
-    o.GetInputCharacteristic = [](const ort::CustomOp*, size_t i) {
-      return Description::IsOptionalInput(i) ? ort::kOptional : ort::kRequired;
+const OrtCustomOp* DescribeOp() {
+  static const OrtCustomOp op = [] {
+    OrtCustomOp o{};
+    o.version = kApiVersion;
+    o.GetName = [](const OrtCustomOp*) { return Description::kName; };
+    o.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
+    o.GetInputType = [](const OrtCustomOp*, size_t i) { return Description::InputType(i); };
+    o.GetInputTypeCount = [](const OrtCustomOp*) { return Description::kInputs; };
+    o.GetOutputType = [](const OrtCustomOp*, size_t) { return kFloat; };
+    o.GetOutputTypeCount = [](const OrtCustomOp*) { return Description::kOutputs; };
+    o.GetInputCharacteristic = [](const OrtCustomOp*, size_t i) {
+      return Description::IsOptionalInput(i) ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
     };
-    o.GetOutputCharacteristic = [](const ort::CustomOp*, size_t i) {
-      return Description::IsOptionalOutput(i) ? ort::kOptional : ort::kRequired;
+    o.GetOutputCharacteristic = [](const OrtCustomOp*, size_t i) {
+      return Description::IsOptionalOutput(i) ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
     };
-    o.GetInputMemoryType = [](const ort::CustomOp*, size_t) { return ort::kDefaultMemory; };
-    o.CreateKernelV2 = [](const ort::CustomOp*, ort::Api* api, const ort::KernelInfo* info,
-                          void** kernel) -> ort::Status* {
+    o.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return OrtMemTypeDefault; };
+    o.CreateKernelV2 = [](const OrtCustomOp*, const OrtApi* api, const OrtKernelInfo* info,
+                          void** kernel) -> OrtStatus* {
       try {
         *kernel = new Instance<Kernel>(api, info);
         return nullptr;
@@ -55,7 +55,7 @@ const ort::CustomOp* DescribeOp() {
         return Runtime(api).Error(error.what());
       }
     };
-    o.KernelComputeV2 = [](void* kernel, ort::KernelContext* context) -> ort::Status* {
+    o.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) -> OrtStatus* {
       auto* instance = static_cast<Instance<Kernel>*>(kernel);
       try {
         instance->kernel.Compute(context);
@@ -70,9 +70,9 @@ const ort::CustomOp* DescribeOp() {
   return &op;
 }
 
-const ort::CustomOp* LinearOp();
-const ort::CustomOp* AttentionOp();
-const ort::CustomOp* MeanOp();
-const ort::CustomOp* DenseOp();
+const OrtCustomOp* LinearOp();
+const OrtCustomOp* AttentionOp();
+const OrtCustomOp* MeanOp();
+const OrtCustomOp* DenseOp();
 
 }  // namespace hazgate

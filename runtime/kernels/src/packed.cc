@@ -17,8 +17,8 @@
 namespace hazgate {
 namespace {
 
-// 128 bits that tell contents apart; nobody who chooses weights has anything to gain by a
-// collision.
+// 128-bit digest of contents. It need not resist attacks: the author of the weights already
+// decides the answers.
 struct Digest {
   uint64_t a = 0x9e3779b97f4a7c15, b = 0xc2b2ae3d27d4eb4f;
 
@@ -67,7 +67,8 @@ std::mutex& Lock() {
   return lock;
 }
 
-// One content; whoever packs it holds its lock, and whoever wants the same waits for that alone.
+// One packed matrix. The thread that packs it holds `packing`; threads that want the same matrix
+// wait for that lock and for no other.
 struct Entry {
   std::mutex packing;
   std::weak_ptr<const PackedMatrix> matrix;
@@ -79,7 +80,7 @@ std::map<Digest, std::shared_ptr<Entry>>& Known() {
 }
 
 #if defined(__linux__)
-// Whether every resident page there is the file's own, which nobody has written to.
+// Check that every resident page in the range still belongs to a file and was never written to.
 bool IsUnwrittenFile(uintptr_t begin, uintptr_t end, uintptr_t page) {
   std::FILE* pages = std::fopen("/proc/self/pagemap", "re");
   if (pages == nullptr) return false;
@@ -94,12 +95,12 @@ bool IsUnwrittenFile(uintptr_t begin, uintptr_t end, uintptr_t page) {
     n_present += (entry & kPresent) != 0;
   }
   std::fclose(pages);
-  // They have just been read.
+  // The weights have just been read, so no page at all means that pagemap cannot be trusted.
   return is_file && n_present > 0;
 }
 
-// Gives the pages of a mapped file back, if that is what lies there: what was packed is not read
-// again, and what is not resident is still in the file.
+// Release the pages of a mapped file: packed weights are not read from it again, and a page that
+// is needed after all comes back from the file. Leave any other memory alone.
 void ReleasePages(const void* data, size_t n) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
@@ -111,7 +112,7 @@ void ReleasePages(const void* data, size_t n) {
 void ReleasePages(const void*, size_t) {}
 #endif
 
-// Drops what nobody holds or packs any more.
+// Drop the entries that no thread holds or packs.
 void Forget() {
   auto& known = Known();
   for (auto it = known.begin(); it != known.end();) {
@@ -203,7 +204,7 @@ std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
     if (!known) known = std::make_shared<Entry>();
     entry = known;
   }
-  // The levels of a gate are opened side by side, and each packs its own.
+  // Both levels of a gate open at the same time and pack in parallel.
   const std::lock_guard<std::mutex> hold(entry->packing);
   std::shared_ptr<const PackedMatrix> packed = entry->matrix.lock();
   if (!packed) {

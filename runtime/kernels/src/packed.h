@@ -1,4 +1,4 @@
-// Weights in the layout of the kernels that run here, made once in a process for all its sessions.
+// Weights in the layout of the chosen kernels, packed once per process for all its sessions.
 #pragma once
 
 #include <memory>
@@ -8,20 +8,20 @@
 
 namespace hazgate {
 
-// One matrix of int8 with a scale per column, as a graph stores it.
+// An int8 matrix with a scale per column, as a graph stores it.
 struct StoredMatrix {
   const int8_t* weights;  // [depth, columns]
   const float* scales;    // [columns]
   int depth, columns;
 };
 
-// Matrices that one activation is multiplied with, side by side; `bias` is null or has a value for
-// each of their columns. Equal contents give the same object while anybody holds it.
+// Pack matrices that share an activation, side by side. `bias` is null or has one value per column
+// of all of them. Equal contents give the same object while any caller holds it.
 std::shared_ptr<const PackedMatrix> Pack(const Kernels& kernels,
                                          const std::vector<StoredMatrix>& matrices,
                                          const float* bias, Activation activation);
 
-// How many of them are held in this process.
+// Return the number of packed matrices held in this process.
 int64_t PackedMatrices();
 
 }  // namespace hazgate

@@ -1,5 +1,7 @@
-// ONNX Runtime's C API as the operators see it: typed calls, errors as exceptions.
+// ONNX Runtime's C API for the operators: its tensors, its threads, its errors as exceptions.
 #pragma once
+
+#include <onnxruntime_c_api.h>
 
 #include <cstdint>
 #include <functional>
@@ -7,16 +9,22 @@
 #include <string>
 #include <vector>
 
-#include "ort_api.h"
-
 namespace hazgate {
 
-// Anything that an operator refuses; ONNX Runtime's own failures are one, too.
+// Version 17 of the table is that of ONNX Runtime 1.17. The header is newer: use no entry that it
+// marks with a later version, or the library crashes in the releases in between.
+constexpr uint32_t kApiVersion = 17;
+
+constexpr ONNXTensorElementDataType kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+constexpr ONNXTensorElementDataType kInt8 = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8;
+constexpr ONNXTensorElementDataType kInt64 = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+
+// An operator's refusal, or a failure that ONNX Runtime reported.
 struct OpError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A tensor of which nothing is owned; `data` is null where an optional one is missing.
+// A tensor that ONNX Runtime owns; `data` is null if an optional one is missing.
 struct Tensor {
   void* data = nullptr;
   std::vector<int64_t> shape;
@@ -36,50 +44,40 @@ struct Tensor {
 
 class Runtime {
  public:
-  explicit Runtime(ort::Api* api) : api_(api) {}
+  explicit Runtime(const OrtApi* api) : api_(api) {}
 
-  ort::Status* Error(const std::string& message) const;
+  OrtStatus* Error(const std::string& message) const;
 
-  // Of a kernel that is made.
-  float FloatAttribute(const ort::KernelInfo* info, const char* name) const;
-  int64_t IntAttribute(const ort::KernelInfo* info, const char* name) const;
-  // An input that must be a constant of that type; missing ones have no data.
-  Tensor Constant(const ort::KernelInfo* info, size_t index, ort::ElementType type,
+  // For constructors of kernels.
+  float FloatAttribute(const OrtKernelInfo* info, const char* name) const;
+  int64_t IntAttribute(const OrtKernelInfo* info, const char* name) const;
+  // Return a constant input of that type; a missing one has no data.
+  Tensor Constant(const OrtKernelInfo* info, size_t index, ONNXTensorElementDataType type,
                   const char* name) const;
 
-  // Of a kernel that runs.
-  Tensor Input(const ort::KernelContext* context, size_t index, ort::ElementType type,
+  // For kernels that run.
+  Tensor Input(const OrtKernelContext* context, size_t index, ONNXTensorElementDataType type,
                const char* name) const;
-  Tensor Output(ort::KernelContext* context, size_t index, const std::vector<int64_t>& shape) const;
-  // Runs `task(0)` to `task(n - 1)` on the session's threads; none of them may throw.
-  void ParallelFor(const ort::KernelContext* context, size_t n,
+  Tensor Output(OrtKernelContext* context, size_t index, const std::vector<int64_t>& shape) const;
+  // Run `task(0)` to `task(n - 1)` on the session's threads; no task may throw.
+  void ParallelFor(const OrtKernelContext* context, size_t n,
                    const std::function<void(size_t)>& task) const;
 
-  void Register(ort::SessionOptions* options, ort::CustomOpDomain* domain) const;
-  ort::CustomOpDomain* Domain(const char* name, const std::vector<const ort::CustomOp*>& ops) const;
+  void Register(OrtSessionOptions* options, OrtCustomOpDomain* domain) const;
+  OrtCustomOpDomain* Domain(const char* name, const std::vector<const OrtCustomOp*>& ops) const;
 
  private:
   friend class Scratch;
-  template <typename... Arguments>
-  void Call(ort::Slot slot, Arguments... arguments) const {
-    using Function = ort::Status* (*)(Arguments...);
-    Check(reinterpret_cast<Function>(api_[slot])(arguments...));
-  }
-  template <typename Result, typename... Arguments>
-  Result Plain(ort::Slot slot, Arguments... arguments) const {
-    using Function = Result (*)(Arguments...);
-    return reinterpret_cast<Function>(api_[slot])(arguments...);
-  }
-  void Check(ort::Status* status) const;
-  Tensor Read(const ort::Value* value, ort::ElementType type, const char* name) const;
+  void Check(OrtStatus* status) const;
+  Tensor Read(const OrtValue* value, ONNXTensorElementDataType type, const char* name) const;
 
-  ort::Api* api_;
+  const OrtApi* api_;
 };
 
-// Memory of ONNX Runtime's arena for one run, aligned to 64 bytes. Safe to make in any thread.
+// Memory from ONNX Runtime's arena for one run, aligned to 64 bytes.
 class Scratch {
  public:
-  Scratch(const Runtime& runtime, const ort::KernelContext* context);
+  Scratch(const Runtime& runtime, const OrtKernelContext* context);
   ~Scratch();
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -89,7 +87,7 @@ class Scratch {
 
  private:
   const Runtime& runtime_;
-  ort::Allocator* allocator_ = nullptr;
+  OrtAllocator* allocator_ = nullptr;
   std::vector<void*> held_;
 };
 

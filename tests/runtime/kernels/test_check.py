@@ -1,4 +1,4 @@
-"""The kernels without ONNX Runtime: under sanitizers, and on a processor that is only emulated."""
+"""The kernels without ONNX Runtime: under sanitizers and under emulation."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def _build(folder: Path, *options: str) -> Path:
-    """The check program, built with CMake's `options`."""
+    """Build the check program with CMake's `options`."""
     target = ["--target", "hazgate_kernels_check", "--parallel", "2"]
     for command in (
         ["cmake", "-S", str(SOURCE), "-B", str(folder), "-DHAZGATE_CHECK=ON", *options],
@@ -62,7 +62,7 @@ def test_arm_computes_the_same_under_emulation(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     "avx512_vnni" not in Path("/proc/cpuinfo").read_text(), reason="needs AVX-512 with VNNI"
 )
-def test_what_is_made_of_amx_instructions_computes_the_same(tmp_path: Path) -> None:
-    """The instructions themselves are replaced by loops: no emulator knows them."""
+def test_amx_kernels_compute_the_same_with_loops_for_their_instructions(tmp_path: Path) -> None:
+    """No emulator knows AMX, so loops replace its instructions."""
     check = _build(tmp_path, "-DHAZGATE_AMX_IN_SOFTWARE=ON")
     assert "amx: checked" in _run(str(check))

@@ -1,4 +1,4 @@
-"""Each operator of hazgate-kernels on each instruction set that is here, against float64."""
+"""Each operator of hazgate-kernels on each instruction set of this processor, against float64."""
 
 import ctypes
 import gc
@@ -25,7 +25,7 @@ from tests.support.kernels import (
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
 
-# Of a product's greatest result: float32's own rounding, and that of erf and 2^x.
+# Relative to a product's greatest result: rounding of float32, of erf and of 2^x.
 TOLERANCE = 2e-6
 # Some shapes fill whole tiles and panels of some instruction set, others do not.
 DEPTHS = st.sampled_from([1, 3, 4, 7, 8, 16, 30, 64, 96, 384])
@@ -58,7 +58,7 @@ def linear_cases(draw: st.DrawFn) -> tuple[LinearCase, int, np.random.Generator]
         return _some(random, *shape) if when and draw(st.booleans()) else None
 
     case = LinearCase(
-        # Beyond 16 bits in pairs, too: what saturates on AVX2 must not.
+        # Some pairs exceed 16 bits: AVX2's instruction would saturate there.
         weights=[random.integers(-127, 128, (depth, n)).astype(np.int8) for n in columns],
         scales=[
             random.uniform(0.5, 1, n).astype(np.float32) / np.float32(127 * np.sqrt(depth))
@@ -91,7 +91,7 @@ def _feeds(
 
 @settings(max_examples=40, deadline=None)
 @given(drawn=linear_cases())
-def test_linear_is_what_it_says(
+def test_linear_computes_its_formula(
     kernels: Path, drawn: tuple[LinearCase, int, np.random.Generator]
 ) -> None:
     case, n_rows, random = drawn
@@ -102,9 +102,9 @@ def test_linear_is_what_it_says(
         rows, case.normed(feeds["x"]), rtol=0, atol=2e-4 * np.abs(rows).max()
     )
     expected = case.expected(rows, feeds.get("residual"))
-    # 16 bits are held against none: two steps of 1 / 255 leave that of each row's own magnitude.
+    # 16 bits are compared with no rounding: they leave two steps of 1 / 255 of a row's magnitude.
     relative = TOLERANCE if case.activation_bits == 8 else 2e-4
-    # GELU near zero is as exact as what goes into it, and a gate multiplies that.
+    # GELU near zero is as exact as its input, and the second half multiplies its error.
     before = float(np.abs(case.products(rows)).max())
     magnitude = before * max(before, 1.0) if case.activation == 2 else before
     tolerance = relative * max(np.abs(expected).max(), magnitude, 1e-30)
@@ -125,7 +125,7 @@ LENGTHS = st.lists(
     has_rotary=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_attention_is_what_it_says(
+def test_attention_computes_its_formula(
     kernels: Path,
     lengths: list[int],
     n_heads: int,
@@ -157,7 +157,7 @@ def test_texts_of_several_chunks_are_whole(kernels: Path, n_tokens: int, window:
 
 @settings(max_examples=15, deadline=None)
 @given(drawn=linear_cases(), data=st.data())
-def test_a_row_is_the_same_to_the_last_bit_alone_reordered_and_on_any_threads(
+def test_a_row_is_bit_identical_alone_reordered_and_on_any_threads(
     kernels: Path, drawn: tuple[LinearCase, int, np.random.Generator], data: st.DataObject
 ) -> None:
     case, n_rows, random = drawn
@@ -172,7 +172,7 @@ def test_a_row_is_the_same_to_the_last_bit_alone_reordered_and_on_any_threads(
 
 @settings(max_examples=15, deadline=None)
 @given(lengths=LENGTHS, window=st.sampled_from([-1, 5, 64]), data=st.data())
-def test_a_text_attends_the_same_to_the_last_bit_alone_reordered_and_on_any_threads(
+def test_attention_is_bit_identical_alone_reordered_and_on_any_threads(
     kernels: Path, lengths: list[int], window: int, data: st.DataObject
 ) -> None:
     random = np.random.default_rng(sum(lengths))
@@ -191,7 +191,7 @@ def test_a_text_attends_the_same_to_the_last_bit_alone_reordered_and_on_any_thre
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_does_not_come_out_as_a_number(kernels: Path, bad: float) -> None:
+def test_values_that_are_not_finite_give_nan_for_their_row_only(kernels: Path, bad: float) -> None:
     random = np.random.default_rng(0)
     case = LinearCase(
         weights=[random.integers(-127, 128, (30, 20)).astype(np.int8)],
@@ -209,7 +209,7 @@ def test_what_is_not_finite_does_not_come_out_as_a_number(kernels: Path, bad: fl
     assert not np.isfinite(y[7]).any()
 
 
-def test_texts_without_a_token_and_batches_without_a_text_are_nothing(kernels: Path) -> None:
+def test_empty_texts_and_empty_batches_give_empty_results(kernels: Path) -> None:
     case = AttentionCase(n_heads=2)
     assert case.run(kernels, np.zeros((0, 3 * 32), dtype=np.float32), []).shape == (0, 32)
     one = np.ones((1, 3 * 32), dtype=np.float32)
@@ -268,9 +268,7 @@ def _case(depth: int = 8, **changes: object) -> LinearCase:
         ),
     ],
 )
-def test_weights_that_fit_nothing_are_errors_of_linear(
-    kernels: Path, case: LinearCase, words: str
-) -> None:
+def test_wrong_weights_are_errors_of_linear(kernels: Path, case: LinearCase, words: str) -> None:
     with pytest.raises(Exception, match=words):
         case.session(kernels)
 
@@ -305,11 +303,11 @@ def _float_session(
 
 @settings(max_examples=15, deadline=None)
 @given(lengths=LENGTHS, width=st.sampled_from([1, 7, 16, 50, 64]), has_norm=st.booleans())
-def test_mean_is_what_it_says_and_the_same_to_the_last_bit_alone(
+def test_mean_computes_its_formula_and_is_bit_identical_alone(
     kernels: Path, lengths: list[int], width: int, has_norm: bool
 ) -> None:
     random = np.random.default_rng(width)
-    # A text of several parts, too, which threads share.
+    # The last text has several parts, which threads share.
     texts = [_some(random, n, width) for n in [*lengths, 600]]
     weight = _some(random, width)
     types = {"x": TensorProto.FLOAT, "ends": TensorProto.INT64}
@@ -345,7 +343,7 @@ def test_mean_is_what_it_says_and_the_same_to_the_last_bit_alone(
     has_bias=st.booleans(),
     activation=st.sampled_from([0, 1]),
 )
-def test_dense_is_what_it_says_and_the_same_to_the_last_bit_alone(
+def test_dense_computes_its_formula_and_is_bit_identical_alone(
     kernels: Path, n_rows: int, depth: int, columns: int, has_bias: bool, activation: int
 ) -> None:
     random = np.random.default_rng(n_rows)
@@ -392,7 +390,7 @@ def test_hostile_shapes_are_errors_of_mean_and_dense(kernels: Path) -> None:
         dense.run(None, {"x": x})
 
 
-def test_an_instruction_set_that_is_not_here_is_refused() -> None:
+def test_an_unknown_instruction_set_is_refused() -> None:
     assert library("abacus") is None
 
 

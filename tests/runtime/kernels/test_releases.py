@@ -1,4 +1,4 @@
-"""The library under other releases of ONNX Runtime than the locked one: in their own wheels."""
+"""The library under releases of ONNX Runtime other than the locked one, from their own wheels."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-// AMX for int8: Sapphire Rapids and later; everything but the products is AVX-512's.
+// AMX int8 products, for Sapphire Rapids and later; everything else is AVX-512.
 #include <immintrin.h>
 
 #include <utility>
@@ -11,13 +11,13 @@ namespace {
 constexpr char kName[] = "amx";
 #include "avx512.inl"
 constexpr int kGroup = 4;
-// A tile of sums is 16 rows of 16 columns; a panel is as many tiles wide as it has vectors.
+// A tile of sums has 16 rows and 16 columns; a panel has one tile per vector.
 constexpr int kVectors = 3, kRows = 16;
 constexpr int kGatedVectors = 4, kGatedRows = 16;
 constexpr int kTileDepth = 64;
 static_assert(kDepthStep % kTileDepth == 0);
 
-// Of each tile its rows and the bytes of a row, as LDTILECFG reads them.
+// The rows of each tile and the bytes of a row, in LDTILECFG's layout.
 struct alignas(64) TileShapes {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};
@@ -38,7 +38,8 @@ TileShapes ShapesOf(int rows) {
 }
 
 #ifdef HAZGATE_AMX_IN_SOFTWARE
-// What the instructions do, for processors that have none: Intel's manual, chapter "Intel AMX".
+// The instructions as plain loops, for processors without AMX. Source: Intel's manual, chapter
+// "Intel AMX".
 thread_local TileShapes t_shapes;
 thread_local uint8_t t_tiles[8][16][64];
 
@@ -78,7 +79,7 @@ inline void DotTiles() {
 #else
 inline void Configure(const TileShapes& shapes) { _tile_loadconfig(&shapes); }
 inline void Release() { _tile_release(); }
-// GCC's intrinsics of these are macros that take a number and no name of one.
+// GCC's intrinsics for these are macros that accept literal numbers only.
 template <int kTile>
 inline void LoadTile(const void* from, int64_t stride) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "n"(kTile) : "memory");
@@ -94,7 +95,7 @@ inline void DotTiles() {
 }
 #endif
 
-// As of dot.inl, with lines for every four of depth.
+// See dot.inl; prefetches are per four values of depth.
 template <int kR, int kPrefetch, int... kV>
 inline void AddTiles(const uint8_t* a, int depth, const int8_t* b, const int8_t* next, I* c,
                      std::integer_sequence<int, kV...>) {

@@ -1,5 +1,6 @@
-// AVX2 with FMA: Haswell and later, Zen and later. u8 x s8 products are added in pairs that
-// saturate at 16 bits; where a weight matrix could make them, products are taken in two parts.
+// AVX2 with FMA: Haswell and later, Zen and later. The instruction adds pairs of u8 x s8 products
+// with saturation at 16 bits; if a weight matrix could saturate, products are computed in two
+// parts.
 #include <immintrin.h>
 
 #include <utility>

@@ -1,4 +1,4 @@
-// What AVX2 and AVX-VNNI have in common; Dot is the including file's.
+// The vectors of AVX2 and AVX-VNNI; the including file defines Dot.
 constexpr int kLanes = 8;
 using F = __m256;
 using I = __m256i;
@@ -16,7 +16,7 @@ inline F Abs(F a) { return _mm256_andnot_ps(All(-0.f), a); }
 inline I LoadI(const void* p) { return _mm256_loadu_si256(static_cast<const I*>(p)); }
 inline I Times(I a, int32_t b) { return _mm256_mullo_epi32(a, _mm256_set1_epi32(b)); }
 inline F ToFloat(I a) { return _mm256_cvtepi32_ps(a); }
-// Of a < b, x; else y.
+// Return x where a < b, else y.
 inline F Below(F a, F b, F x, F y) {
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
@@ -41,9 +41,9 @@ inline float Largest(F a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// 2^x to 2e-7 of itself; 0 below 2^-126.
+// Return 2^x with a relative error of 2e-7; 0 below 2^-126.
 inline F Exp2(F x) {
-  // In this order what is no number stays none.
+  // In this order NaN stays NaN.
   const F inside = Max(All(-126.f), x);
   const F n = _mm256_round_ps(inside, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const F f = inside - n;
@@ -65,7 +65,7 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
   }
 }
 
-// Rounds to the nearest, ties to even, and adds the zero point.
+// Round to nearest, ties to even, and add the zero point.
 inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
   const I moved = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(zero_point));
   const __m128i two =

@@ -1,4 +1,5 @@
-// What AVX-512 does for its dot products and for AMX; the products are the including file's.
+// The vectors of AVX-512, for its own dot products and for AMX; the including file has the
+// products.
 constexpr int kLanes = 16;
 using F = __m512;
 using I = __m512i;
@@ -19,16 +20,15 @@ inline float Largest(F a) { return _mm512_reduce_max_ps(a); }
 inline I LoadI(const void* p) { return _mm512_loadu_si512(p); }
 inline I Times(I a, int32_t b) { return _mm512_mullo_epi32(a, _mm512_set1_epi32(b)); }
 inline F ToFloat(I a) { return _mm512_cvtepi32_ps(a); }
-// Of a < b, x; else y.
+// Return x where a < b, else y.
 inline F Below(F a, F b, F x, F y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
 
-// Compilers copy and spill sums around the intrinsic; operands tied to registers keep them where
-// they are.
+// Compilers copy and spill sums around the intrinsic; operands tied to registers prevent that.
 inline void Fma(F& c, F a, F b) { asm("vfmadd231ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b)); }
 
-// 2^x to 2e-7 of itself; 0 far below.
+// Return 2^x with a relative error of 2e-7; 0 for very negative x.
 inline F Exp2(F x) {
   const F n = _mm512_roundscale_ps(x, 8), f = x - n;
   F p = All(1.535336188319500e-4f);
@@ -59,7 +59,7 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
       a[i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
     }
   }
-  // a[4 g + c] has column 4 q + c of rows 4 g to 4 g + 3 in its quarter q.
+  // Quarter q of a[4 g + c] holds column 4 q + c of rows 4 g to 4 g + 3.
 #pragma GCC unroll 16
   for (int c = 0; c < 4; ++c) {
     const F even01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88);
@@ -73,7 +73,7 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
   }
 }
 
-// Rounds to the nearest, ties to even, and adds the zero point.
+// Round to nearest, ties to even, and add the zero point.
 inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
   const I moved = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(zero_point));
   const I positive = _mm512_max_epi32(moved, _mm512_setzero_si512());

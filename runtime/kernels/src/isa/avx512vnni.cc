@@ -14,7 +14,7 @@ constexpr char kName[] = "avx512vnni";
 constexpr int kVectors = 3, kRows = 9;
 constexpr int kGatedVectors = 4, kGatedRows = 6;
 
-// As of Fma.
+// In assembly for the same reason as Fma.
 template <bool>
 inline void Dot(I& c, I a, I b) {
   asm("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));

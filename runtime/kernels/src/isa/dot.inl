@@ -1,8 +1,8 @@
-// Products by an instruction that adds four of them: Broadcast4 and Dot are the including file's.
+// Products by an instruction that adds four of them; the including file defines Broadcast4 and Dot.
 constexpr int kGroup = 4;
 
-// Adds to `c` the products of kR rows of `depth` bytes with `b` [depth / 4][kV vectors][4], and
-// asks for kPrefetch lines behind `next` for every four of depth.
+// Add to `c` the products of kR rows of `depth` bytes with `b` [depth / 4][kV vectors][4], and
+// prefetch kPrefetch lines from `next` per four values of depth.
 template <int kR, int kV, int kPrefetch, bool kExactPairs>
 inline void AddProducts(const uint8_t* a, int depth, const int8_t* b, const int8_t* next,
                         I (&c)[kR][kV]) {

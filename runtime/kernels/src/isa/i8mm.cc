@@ -1,4 +1,4 @@
-// ARMv8.6 with products of matrices of int8: Graviton3 and later, Neoverse V1, Apple M2 and later.
+// ARMv8.6 with int8 matrix products: Graviton3 and later, Neoverse V1, Apple M2 and later.
 #include <arm_neon.h>
 
 #include <utility>
@@ -10,14 +10,14 @@ namespace {
 
 constexpr char kName[] = "i8mm";
 #include "neon.inl"
-// 24 sums of two rows and two columns each, 4 pairs of rows and one of columns.
+// Registers hold 24 sums of two rows by two columns, 4 pairs of rows and one pair of columns.
 constexpr int kVectors = 3, kRows = 8;
 constexpr int kGatedVectors = 4, kGatedRows = 6;
 
-// An instruction takes eight values of two rows and of two columns.
+// An instruction takes eight values each of two rows and of two columns.
 constexpr int kGroup = 8;
 
-// As of dot.inl, with `b` [depth / 8][kV vectors][8] and lines for every four of depth.
+// See dot.inl; `b` is [depth / 8][kV vectors][8], and prefetches are per four values of depth.
 template <int kR, int kV, int kPrefetch, bool>
 inline void AddProducts(const uint8_t* a, int depth, const int8_t* b, const int8_t* next,
                         I (&c)[kR][kV]) {
@@ -34,7 +34,7 @@ inline void AddProducts(const uint8_t* a, int depth, const int8_t* b, const int8
 #pragma GCC unroll 16
     for (int p = 0; p < kRowPairs; ++p) {
       const int8_t* even = rows + 2 * p * static_cast<int64_t>(depth) + k;
-      // A last row without another is taken twice.
+      // An odd last row is paired with itself.
       const int8_t* odd = 2 * p + 1 < kR ? even + depth : even;
       activations[p] = vcombine_s8(vld1_s8(even), vld1_s8(odd));
     }
@@ -49,7 +49,7 @@ inline void AddProducts(const uint8_t* a, int depth, const int8_t* b, const int8
       }
     }
   }
-  // Each has its even row's two columns, then its odd row's.
+  // Each sum holds two columns of the even row, then two of the odd row.
 #pragma GCC unroll 16
   for (int r = 0; r < kR; ++r) {
 #pragma GCC unroll 16

@@ -1,16 +1,16 @@
-// The kernels, written once over vectors of kLanes floats; an instruction set includes this into a
-// namespace of its own, after it has defined
+// The kernels, written once over vectors of kLanes floats. Each instruction set includes this file
+// into its own namespace after it has defined
 //   kLanes, F, I: floats and int32 in one vector;
 //   kVectors, kRows: a product's tile is kRows rows x kVectors vectors;
-//   kGatedVectors, kGatedRows: the same where a panel holds two halves;
+//   kGatedVectors, kGatedRows: the same for panels that hold two halves;
 //   kScoreRows, kScoreVectors: a tile of attention's scores;
 //   Load, Store, All, Fma, Min, Max, Abs, Sum, Least, Largest, LoadI, Times, ToFloat, Below, Exp2;
-//   StoreQuantised, kLowest: rounded, moved and bounded to the 8 bits that Dot takes;
+//   StoreQuantised, kLowest: rounding, shifting and clamping to the 8 bits that Dot takes;
 //   Transpose: kLanes rows of kLanes floats to columns;
-//   kGroup: how many values of a column of weights lie side by side;
+//   kGroup: values of one column of weights that are stored side by side;
 //   AddProducts: a tile of sums of products, kR rows of 8 bits times kV vectors of columns of s8;
-//   DotLoop: as many products as the processor can do.
-// dot.inl has the last three of them for who has a dot product of four.
+//   DotLoop: products at the processor's limit.
+// dot.inl defines the last three for instruction sets with a dot product of four.
 
 namespace {
 
@@ -45,8 +45,8 @@ inline float GeluOne(float x) {
 
 // ---------------------------------------------------------------- quantising
 
-// One row to 8 bits. A row with anything that is not finite gets a scale that is not a number, and
-// with it every product.
+// Quantise one row to 8 bits. A row with a value that is not finite gets NaN as its scale, so every
+// product of it is NaN.
 inline void QuantiseRow(const float* x, int depth, uint8_t* values, int32_t* zero_point,
                         float* scale) {
   F least = All(0.f), largest = All(0.f), poison = All(0.f);
@@ -66,7 +66,7 @@ inline void QuantiseRow(const float* x, int depth, uint8_t* values, int32_t* zer
   constexpr float kSteps = 255.f;
   const float range = high - low, inverse = range > 0.f ? kSteps / range : 0.f;
   *scale = range / kSteps + bad;
-  // -low x inverse lies in [0, 255].
+  // -low x inverse is in [0, 255].
   const int moved = bad == 0.f ? static_cast<int>(__builtin_nearbyintf(-low * inverse)) : 0;
   *zero_point = moved + kLowest;
   const F factor = All(inverse);
@@ -80,11 +80,11 @@ inline void QuantiseRow(const float* x, int depth, uint8_t* values, int32_t* zer
     StoreQuantised(bytes, Load(rest) * factor, *zero_point);
     for (int i = 0; k + i < depth; ++i) values[k + i] = bytes[i];
   }
-  // Meets weights of zero.
+  // The weights behind `depth` are zero.
   for (k = depth; k < RoundUp(depth, kDepthStep); ++k) values[k] = 0;
 }
 
-// Layer norm of one row; `out` may be `x`.
+// Apply layer norm to one row; `out` may be `x`.
 inline void NormRow(const float* x, int depth, const Norm& norm, float* out) {
   F total = All(0.f);
   int k = 0;
@@ -142,15 +142,15 @@ void Quantise(const float* x, int64_t rows, int depth, const Norm& norm, float* 
 
 // ---------------------------------------------------------------- packing
 
-// Columns that lie side by side in a matrix and in a panel.
+// Columns that are adjacent both in a matrix and in a panel.
 struct PackedRun {
   const int8_t* from;
   int64_t stride;
   int at, columns;
 };
 
-// kGroup rows of a run, the values of a column side by side; returns the greatest sum of the pairs
-// that an instruction adds in 16 bits, without its sign.
+// Pack kGroup rows of a run so that a column's values are adjacent. Return the greatest absolute
+// sum of the pairs that the instruction adds in 16 bits.
 int PackRows(const int8_t* const* rows, int columns, int8_t* to, int32_t* sums) {
   int widest = 0;
   for (int c = 0; c < columns; ++c) {
@@ -169,13 +169,13 @@ int PackRows(const int8_t* const* rows, int columns, int8_t* to, int32_t* sums) 
   return widest;
 }
 
-// The runs of one panel.
+// Return the runs of one panel.
 int RunsOf(const int8_t* const* weights, const int* columns, int n_weights, const PackedMatrix& m,
            int panel, PackedRun* runs) {
   int n = 0;
   const bool gated = m.activation == Activation::kGatedGelu;
   const int width = gated ? m.panel / 2 : m.panel;
-  // The columns of the panel from `at` on are those of one matrix from `first` on.
+  // The panel's columns from `at` on are one matrix's columns from `first` on.
   const auto add = [&](int w, int first, int at, int limit) {
     const int left = columns[w] - first, count = left < limit ? left : limit;
     runs[n++] = {weights[w] + first, columns[w], at, count};
@@ -223,7 +223,7 @@ void Pack(const int8_t* const* weights, const int* columns, int n_weights, Packe
       }
     }
   }
-  // 255 x 128 fits into 16 bits, and so does its negative.
+  // 255 x 128 and its negative fit into 16 bits.
   m->pairs_fit = widest <= 128;
 }
 
@@ -295,8 +295,8 @@ void MultiplyTiles(const Product& p) {
     const int8_t* b = m.weights + panel * panel_bytes;
     const int first = panel * out_panel;
     const int valid = out_columns - first < out_panel ? out_columns - first : out_panel;
-    // A tile reads a panel faster than memory gives the next one: the first tiles ask for it, one
-    // or two lines for every four of depth.
+    // A tile reads a panel faster than memory delivers the next, so the first tiles prefetch it:
+    // one or two lines per four values of depth.
     const int lines = n_tiles <= 2 ? 2 : 1;
     const int64_t asked = static_cast<int64_t>(m.padded_depth) / 4 * 64 * lines;
     for (int64_t t = 0; t < n_tiles; ++t) {
@@ -312,7 +312,7 @@ void MultiplyTiles(const Product& p) {
         tile(a, b, m, panel * m.panel, p.bias, residual, out, out_columns, next);
         continue;
       }
-      // The last panel is wider than the matrix.
+      // The last panel may be wider than the matrix.
       alignas(64) float whole[kMaxRows * kV * kLanes] = {};
       alignas(64) float added[kMaxRows * kV * kLanes] = {};
       for (int r = 0; residual && r < n; ++r) {
@@ -410,10 +410,10 @@ struct Prepared {
   int64_t score_stride;
 };
 
-// An odd number of lines, so that rows of scores do not fall on one another in the cache.
+// An odd number of cache lines, so that rows of scores do not share cache sets.
 inline int64_t KeyStride(int64_t keys) { return RoundUp(keys, kLanes) / 16 * 16 + 16 + 16; }
 
-// Keys that meet all queries of a chunk before the next are taken; blocks begin at its multiples.
+// Keys per block: all queries of a chunk read one block before the next. Blocks start at multiples.
 constexpr int64_t kKeysAtOnce = 1024;
 
 inline int64_t ScoreStride(int64_t keys) {
@@ -423,7 +423,7 @@ inline int64_t ScoreStride(int64_t keys) {
 inline int PaddedWidth(int width) { return static_cast<int>(RoundUp(width, kLanes)); }
 
 size_t AttentionScratch(int64_t n_keys, int width) {
-  // Some lanes for keys before the first that is seen, some behind the last.
+  // Room for some keys before the first visible one and after the last.
   const int64_t keys = KeyStride(n_keys + kLanes);
   const int64_t w = PaddedWidth(width);
   return static_cast<size_t>((2 * keys + kQueryChunk + kLanes) * w +
@@ -456,7 +456,7 @@ inline void Scores(const float* q, const float* keys, int width, float* out, int
   }
 }
 
-// Adds the values that the weights mix to `keep` times what `out` holds, or writes them.
+// Write the weighted sum of values to `out`, or add it to `keep` times the contents of `out`.
 template <int kR, int kV>
 inline void Mix(const float* weights, int64_t stride, const float* values, int width, int64_t keys,
                 const float* keep, float* out, int64_t out_stride, int valid) {
@@ -552,12 +552,12 @@ inline void Rotate(const float* __restrict x, const Attention& a, int64_t positi
   }
 }
 
-// Queries, keys and values of one head, from key `base` on; what lies behind the text is zero.
+// Prepare queries, keys and values of one head, from key `base` on; zeros follow the text's end.
 void Prepare(const Attention& a, int head, int64_t base, int64_t end, const Prepared& z) {
   const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
   const float* qkv = a.qkv + head * a.width;
   const int w = z.width;
-  // Softmax is taken to base 2.
+  // Softmax is computed with base 2.
   const float factor = a.scale * 1.44269504088896341f;
   for (int64_t i = a.query_begin; i < a.query_end; ++i) {
     float* q = z.queries + (i - a.query_begin) * w;
@@ -586,13 +586,13 @@ inline int64_t Between(int64_t x, int64_t low, int64_t high) {
   return x < low ? low : x > high ? high : x;
 }
 
-// What is known of a query's softmax: the greatest score so far, and the sum of the powers of two
-// of all scores less that.
+// The running softmax of a query: the greatest score so far, and the sum of two to the power of
+// (score - greatest) over all scores.
 struct Seen {
   float largest[kQueryChunk], sum[kQueryChunk];
 };
 
-// Some queries against the keys from `low` to `high`, the first of them or others after those.
+// Attend from some queries to the keys from `low` to `high`: the first keys, or later ones.
 void AttendTile(const Attention& a, const Prepared& z, int64_t base, int64_t first, int rows,
                 int64_t low, int64_t high, bool is_first, float* out, Seen* seen) {
   const int64_t hidden = static_cast<int64_t>(a.n_heads) * a.width;
@@ -611,7 +611,7 @@ void AttendTile(const Attention& a, const Prepared& z, int64_t base, int64_t fir
   for (int r = 0; r < rows; ++r) {
     float* p = z.scores + r * z.score_stride;
     const int64_t i = first + r, at = i - a.query_begin;
-    // Of these keys a query may see none.
+    // A query may see none of these keys.
     const int64_t begin = windowed ? Between(i - a.window - low, 0, n) : 0;
     const int64_t end = windowed ? Between(i + a.window + 1 - low, 0, n) : n;
     for (int64_t j = 0; j < begin; ++j) p[j] = kNever;
@@ -643,7 +643,7 @@ void AttendTile(const Attention& a, const Prepared& z, int64_t base, int64_t fir
 void Attend(const Attention& a) {
   int64_t begin, end;
   KeyRange(a, &begin, &end);
-  // Lanes hold the same keys of a text whichever queries are asked for.
+  // A lane holds the same keys of a text for every range of queries, so results do not change.
   const int64_t base = begin / kLanes * kLanes;
   const int width = PaddedWidth(a.width);
   const int64_t keys = KeyStride(end - base);
@@ -661,7 +661,7 @@ void Attend(const Attention& a) {
   for (int head = a.head_begin; head < a.head_end; ++head) {
     Prepare(a, head, base, end, z);
     float* out = a.output + a.query_begin * hidden + head * a.width;
-    // Keys and values of a block stay in the core's cache while all queries pass.
+    // Keys and values of a block stay in the core's cache while all queries read them.
     for (int64_t block = begin / kKeysAtOnce; block * kKeysAtOnce < end; ++block) {
       for (int64_t t = 0; t < n_tiles; ++t) {
         const int64_t at = n * t / n_tiles, first = a.query_begin + at;

@@ -1,4 +1,5 @@
-// ARM's Advanced SIMD; activations are signed here. The products are the including file's.
+// The vectors of ARM's Advanced SIMD. Activations are signed here. The including file has the
+// products.
 constexpr int kLanes = 4;
 using F = float32x4_t;
 using I = int32x4_t;
@@ -20,9 +21,9 @@ inline float Largest(F a) { return vmaxvq_f32(a); }
 inline I LoadI(const void* p) { return vld1q_s32(static_cast<const int32_t*>(p)); }
 inline I Times(I a, int32_t b) { return vmulq_n_s32(a, b); }
 inline F ToFloat(I a) { return vcvtq_f32_s32(a); }
-// Of a < b, x; else y.
+// Return x where a < b, else y.
 inline F Below(F a, F b, F x, F y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
-// 2^x to 2e-7 of itself; 0 below 2^-126.
+// Return 2^x with a relative error of 2e-7; 0 below 2^-126.
 inline F Exp2(F x) {
   const F inside = Max(All(-126.f), x);
   const F n = vrndnq_f32(inside), f = inside - n;
@@ -43,7 +44,7 @@ inline void Transpose(const float* from, int64_t stride, float* to) {
   }
 }
 
-// Rounds to the nearest, ties to even, and adds the zero point.
+// Round to nearest, ties to even, and add the zero point.
 inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
   const int32x4_t moved = vaddq_s32(vcvtnq_s32_f32(x), vdupq_n_s32(zero_point));
   const int16x4_t two = vqmovn_s32(moved);

@@ -1,5 +1,4 @@
-// Plain C++ for any processor: what is there if nothing better is, and what the others are tested
-// against.
+// Plain C++ for any processor: the fallback, and the reference for tests of the others.
 #include <cmath>
 #include <utility>
 
@@ -34,7 +33,7 @@ inline F ToFloat(I a) { return static_cast<float>(a); }
 inline F Below(F a, F b, F x, F y) { return a < b ? x : y; }
 inline F Exp2(F x) { return x < -126.f ? 0.f : std::exp2(x); }
 
-// Four bytes as they lie in memory, of sums as of weights.
+// Four bytes in memory order, for sums and weights alike.
 inline I LoadI(const void* p) {
   int32_t four;
   __builtin_memcpy(&four, p, 4);
@@ -53,7 +52,7 @@ inline void Dot(I& c, I a, I b) {
 inline void Transpose(const float* from, int64_t, float* to) { *to = *from; }
 
 inline void StoreQuantised(uint8_t* p, F x, int zero_point) {
-  // Not a number is not between them either.
+  // Written so that NaN is out of range, too.
   const float bounded = x > -256.f ? (x < 256.f ? x : 256.f) : -256.f;
   const int moved = static_cast<int>(std::nearbyint(bounded)) + zero_point;
   *p = static_cast<uint8_t>(moved < 0 ? 0 : moved > 255 ? 255 : moved);
