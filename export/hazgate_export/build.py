@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
-from hazgate.bundle.bundle import Bundle, sha256
+from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import MANIFEST_FILE, GraphKind, TokenizerSpec
 from hazgate.cli.progress import step
-from hazgate.documents.files import json_bytes
+from hazgate.documents.files import json_bytes, sha256
 from hazgate.documents.folders import partial_folder
 from hazgate.engine.canaries import Canaries
 from hazgate.engine.kernels import instruction_set

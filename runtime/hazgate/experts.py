@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.documents.decode import decode, encode
-from hazgate.documents.files import write_atomically
+from hazgate.documents.files import read_bytes, write_atomically
+from hazgate.documents.jsonl import parse_json
+from hazgate.documents.problems import list_problems, wrong_version
 from hazgate.errors import BundleError, InputError
 from hazgate.gate import Gate
 from hazgate.judging.hedge import squared_losses, weights_of
@@ -198,7 +200,7 @@ def _check_gates(gates: Sequence[Gate]) -> None:
         if gate.model in [each.model for each in gates[:i]]:
             problems.append(f"gate {i} is the same variant of the same bundle as one before it")
     if problems:
-        raise BundleError("these gates do not go together: " + "; ".join(problems))
+        raise BundleError(f"these gates do not go together:{list_problems(problems)}")
 
 
 def _names(models: Sequence[ModelIdentity]) -> str:
@@ -210,12 +212,7 @@ def _digest(body: Mapping[str, object]) -> str:
 
 
 def _read(path: Path) -> _State:
-    try:
-        data = json.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not a state of experts: {error}") from error
+    data = parse_json(read_bytes(path, error=BundleError), source=str(path), error=BundleError)
     if not isinstance(data, dict):
         raise BundleError(f"{path} is not a state of experts: it is no table")
     digest = data.pop("sha256", None)
@@ -224,8 +221,7 @@ def _read(path: Path) -> _State:
     problems: list[str] = []
     state = decode(_State, data, problems)
     if state is not None:
-        if state.schema_version != SCHEMA_VERSION:
-            problems.append(f"$.schema_version: expected {SCHEMA_VERSION}")
+        problems.extend(wrong_version(state.schema_version, SCHEMA_VERSION))
         if len(state.losses) != len(state.experts):
             problems.append("$.losses: expected one of each expert")
         if not all(math.isfinite(loss) and loss >= 0 for loss in state.losses):
@@ -233,5 +229,5 @@ def _read(path: Path) -> _State:
         if state.n_outcomes < 0:
             problems.append("$.n_outcomes: must not be negative")
     if state is None or problems:
-        raise BundleError(f"{path} is not a state of experts: " + "; ".join(problems))
+        raise BundleError(f"{path} is not a state of experts:{list_problems(problems)}")
     return state

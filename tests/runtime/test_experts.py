@@ -98,9 +98,9 @@ def _change(field: str, value: object) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda text: text[: len(text) // 2], "is not a state of experts"),
+        (lambda text: text[: len(text) // 2], "is not a JSON document"),
         (lambda text: b"[]", "it is no table"),
-        (lambda text: b"\xff", "is not a state of experts"),
+        (lambda text: b"\xff", "is not a JSON document"),
         (_change("losses", [0.0, 5.0]), "its digest differs"),
         (_change("sha256", None), "its digest differs"),
     ],

@@ -106,10 +106,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "threshold 0": (_put("cascade", "threshold", 0), "$.cascade.threshold: must be between"),
     "threshold 1": (_put("cascade", "threshold", 1), "$.cascade.threshold: must be between"),
     "negative threshold": (_put("cascade", "threshold", -0.1), "$.cascade.threshold: must be"),
-    "threshold NaN": (_put("cascade", "threshold", float("nan")), "$.cascade.threshold: must be"),
+    "threshold NaN": (_put("cascade", "threshold", float("nan")), "NaN is not JSON"),
     "threshold Infinity": (
         _put("cascade", "threshold", float("inf")),
-        "$.cascade.threshold: must be",
+        "Infinity is not JSON",
     ),
     "threshold beyond any float": (_put("cascade", "threshold", 10**400), "$.cascade.threshold: "),
     "short sha256": (

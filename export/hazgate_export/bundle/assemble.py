@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hazgate.bundle.bundle import Bundle, sha256
+from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
+from hazgate.documents.files import sha256
 from hazgate.documents.folders import sync
 
 PARITY_FILE = "parity.json"

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hazgate.bundle.bundle import sha256
+from hazgate.documents.files import sha256
 from hazgate_export.errors import SourceError
 from hazgate_export.recipe import HubSource, PackageSource, Source
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
+from hazgate.documents.files import sha256
+from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, IntegrityError
 
 # A manifest is some kilobytes; whatever is larger is not one, and is not read into memory.
 _MAX_MANIFEST_BYTES = 4 << 20
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +76,8 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
         for found in pool.map(check, manifest.files.items()):
             problems.extend(found)
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
         raise IntegrityError(
-            f"{path} is not the bundle that was exported:\n{listed}\n"
+            f"{path} is not the bundle that was exported:{list_problems(problems)}\n"
             "Copy or export it again; do not serve it."
         )
     return Bundle(root=root, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
@@ -129,12 +129,3 @@ def _check(root: Path, name: str, expected: FileSpec, *, read_through: bool) -> 
     except RuntimeError:  # how pathlib before Python 3.13 says it
         return [f"{name}: is a link to itself"]
     return []
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -15,6 +15,8 @@ from string import Formatter
 from typing import Literal
 
 from hazgate.documents.decode import decode, encode, spelt
+from hazgate.documents.jsonl import parse_json
+from hazgate.documents.problems import list_problems, refuse_newer, wrong_version
 from hazgate.errors import ManifestError
 from hazgate.judging.scores import Activation
 
@@ -172,22 +174,16 @@ class Manifest:
         Raises:
             ManifestError: not JSON, another schema, or any number of wrong fields, all named.
         """
-        try:
-            data = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys)
-        except (ValueError, RecursionError) as error:
-            raise ManifestError(f"{MANIFEST_FILE} is not a JSON document: {error}") from error
-        version = data.get("schema_version") if isinstance(data, dict) else None
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise ManifestError(
-                f"{MANIFEST_FILE} has schema version {version}; this hazgate reads up to "
-                f"{SCHEMA_VERSION}. Upgrade hazgate, or export the bundle with this version."
-            )
+        data = parse_json(text, source=MANIFEST_FILE, error=ManifestError)
+        cure = "export the bundle with this version"
+        refuse_newer(data, SCHEMA_VERSION, source=MANIFEST_FILE, cure=cure, error=ManifestError)
         problems: list[str] = []
         manifest = decode(cls, data, problems)
         if manifest is not None:
             problems.extend(_contradictions(manifest))
         if manifest is None or problems:
-            raise ManifestError(_list(f"{MANIFEST_FILE} is not a valid manifest", problems))
+            listed = list_problems(problems)
+            raise ManifestError(f"{MANIFEST_FILE} is not a valid manifest:{listed}")
         return manifest
 
     def files_of(self, variant: str) -> set[str]:
@@ -204,23 +200,9 @@ class Manifest:
         return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _list(subject: str, problems: list[str]) -> str:
-    return f"{subject}:\n" + "\n".join(f"  - {problem}" for problem in problems)
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table: dict[str, object] = {}
-    for key, value in pairs:
-        if key in table:
-            raise ValueError(f"the field {key!r} is given twice in one table")
-        table[key] = value
-    return table
-
-
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """What is wrong although every field has the right type."""
-    if manifest.schema_version != SCHEMA_VERSION:
-        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {manifest.schema_version}"
+    yield from wrong_version(manifest.schema_version, SCHEMA_VERSION)
     for path, file in manifest.files.items():
         if not is_inside(path):
             yield f"$.files.{path}: must be a relative path inside the bundle"

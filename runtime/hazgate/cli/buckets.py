@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from hazgate.documents.jsonl import LineError, checked_rows, parse_value
 from hazgate.engine.buckets import plan_buckets
-from hazgate.errors import InputError
 
 
 @click.command(epilog="Example: hazgate buckets --from lengths.jsonl --count 5 --max-tokens 512")
@@ -28,27 +28,18 @@ def buckets(source: Path, count: int, max_tokens: int) -> None:
 
 
 def read_lengths(file: Path) -> list[int]:
-    """Tokens of each text in a file.
+    """Return the number of tokens of each text in a file.
 
     Raises:
         InputError: lines are something else; the first of them are named.
     """
-    lengths, problems = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, dict):
-            value = value.get("tokens")
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            lengths.append(value)
-        else:
-            problems.append(f"line {number}: expected a positive number of tokens")
-    if problems:
-        shown = problems[:20]
-        more = f"; and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
-        raise InputError("; ".join(shown) + more)
-    return lengths
+    return list(checked_rows(file, _tokens))
+
+
+def _tokens(_number: int, line: bytes) -> int:
+    value = parse_value(line)
+    if isinstance(value, dict):
+        value = value.get("tokens")
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise LineError("expected a positive number of tokens")

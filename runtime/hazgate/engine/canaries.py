@@ -1,6 +1,5 @@
 """Texts whose logits are known: whether what was opened here computes what was proven there."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,9 @@ import numpy as np
 
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.documents.decode import decode
+from hazgate.documents.files import read_bytes
+from hazgate.documents.jsonl import parse_json
+from hazgate.documents.problems import list_problems
 from hazgate.engine.session import Session
 from hazgate.errors import BundleError, ProviderError
 
@@ -38,14 +40,10 @@ class Canaries:
             BundleError: it is not such a file.
         """
         problems: list[str] = []
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{file.name} cannot be read as canaries: {error}") from error
+        data = parse_json(read_bytes(file, error=BundleError), source=file.name, error=BundleError)
         canaries = decode(cls, data, problems)
         if canaries is None:
-            listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise BundleError(f"{file.name} is not a file of canaries:\n{listed}")
+            raise BundleError(f"{file.name} is not a file of canaries:{list_problems(problems)}")
         return canaries
 
 

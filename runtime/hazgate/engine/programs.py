@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hazgate.bundle.bundle import sha256
 from hazgate.documents.decode import encode
-from hazgate.documents.files import json_bytes, write_atomically
+from hazgate.documents.files import json_bytes, sha256, write_atomically
 from hazgate.engine.buckets import Bucket
 
 _LIST = "programs.json"

@@ -5,13 +5,15 @@ A TOML file, parsed strictly: everything that is wrong with it is reported at on
 """
 
 import hashlib
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hazgate.documents.decode import decode, spelt
+from hazgate.documents.files import read_bytes
+from hazgate.documents.problems import list_problems, refuse_newer
+from hazgate.documents.toml import parse_toml
 from hazgate.errors import InputError, PolicyError
 from hazgate.judging.decision import Action, HazardRule, Level1Thresholds, Mode, Rules, Temperature
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
@@ -84,11 +86,7 @@ class Policy:
         Raises:
             PolicyError: the file cannot be read, or does not spell a policy.
         """
-        try:
-            text = Path(path).read_bytes()
-        except OSError as error:
-            raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
-        return cls.parse(text, source=str(path))
+        return cls.parse(read_bytes(path, error=PolicyError), source=str(path))
 
     @classmethod
     def parse(cls, text: bytes, *, source: str = "the policy") -> "Policy":
@@ -102,19 +100,14 @@ class Policy:
             PolicyError: not TOML in UTF-8, another schema, or any number of wrong fields, all
                 named.
         """
-        data = _read_toml(text, source)
-        version = data.get("schema_version")
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise PolicyError(
-                f"{source} has schema version {version}; this hazgate reads up to "
-                f"{SCHEMA_VERSION}. Upgrade hazgate, or write the policy for this version."
-            )
+        data = parse_toml(text, source=source, error=PolicyError)
+        cure = "write the policy for this version"
+        refuse_newer(data, SCHEMA_VERSION, source=source, cure=cure, error=PolicyError)
         problems: list[str] = []
         file = decode(_File, data, problems)
         problems.extend(contradictions(data))
         if file is None or problems:
-            listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise PolicyError(f"{source} is not a valid policy:\n{listed}")
+            raise PolicyError(f"{source} is not a valid policy:{list_problems(problems)}")
         tenants = file.tenants or {}
         return cls(
             name=file.name,
@@ -154,25 +147,11 @@ class Policy:
             own = [hazard for hazard in rules.hazards if hazard not in self.base.hazards]
             named += [f"$.tenants.{tenant}.hazards.{name}" for name in own if name not in known]
         if named:
-            listed = "\n".join(f"  - {path}: no such hazard" for path in named)
+            listed = list_problems([f"{path}: no such hazard" for path in named])
             raise PolicyError(
-                f"policy {self.name!r} does not fit this bundle:\n{listed}\n"
+                f"policy {self.name!r} does not fit this bundle:{listed}\n"
                 f"the bundle's hazards are {', '.join(known)}"
             )
-
-
-def _read_toml(text: bytes, source: str) -> dict[str, Any]:
-    # Imported here: a gateway without a policy has no use for it.
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        data: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
-    # Also what the parser lets through: integers of too many digits, tables nested too deep.
-    except (ValueError, RecursionError) as error:
-        raise PolicyError(f"{source} is not a TOML document in UTF-8: {error}") from error
-    return data
 
 
 def _merge(file: _File, tenant: _TenantTable) -> Rules:

@@ -7,6 +7,8 @@ types and wrong values can be reported together.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hazgate.documents.problems import wrong_version
+
 SCHEMA_VERSION = 1
 # The entry of `hazards` for every hazard that has none.
 DEFAULT = "default"
@@ -23,8 +25,8 @@ def contradictions(data: Mapping[str, Any]) -> Iterator[str]:
         data: a parsed policy file, its types not yet checked.
     """
     version = data.get("schema_version")
-    if type(version) is int and version < SCHEMA_VERSION:
-        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {version}"
+    if type(version) is int:
+        yield from wrong_version(version, SCHEMA_VERSION)
     if data.get("name") == "":
         yield "$.name: must not be empty, it is how a verdict names its policy"
     hazards = data.get("hazards")

@@ -5,13 +5,14 @@ categories that it corresponds to. What a hazard means is what the classifier wa
 its name alone: S3_sex_crimes, for one, includes sexual content and everything about children.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 from hazgate.documents.decode import decode
+from hazgate.documents.jsonl import parse_json
+from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.scores import check_probabilities
 
@@ -119,17 +120,13 @@ def parse_taxonomy(text: bytes) -> Taxonomy:
     Raises:
         BundleError: not JSON, or any number of wrong fields, all named.
     """
-    try:
-        data = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"the taxonomy is not a JSON document: {error}") from error
+    data = parse_json(text, source="the taxonomy", error=BundleError)
     problems: list[str] = []
     taxonomy = decode(Taxonomy, data, problems)
     if taxonomy is not None:
         problems.extend(_contradictions(taxonomy))
     if taxonomy is None or problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise BundleError(f"this is not a valid taxonomy:\n{listed}")
+        raise BundleError(f"this is not a valid taxonomy:{list_problems(problems)}")
     return taxonomy
 
 

@@ -1,12 +1,14 @@
 """How a server is set up: one TOML file, strictly parsed, every problem at once."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hazgate.documents.decode import decode
+from hazgate.documents.files import read_bytes
+from hazgate.documents.problems import list_problems, wrong_version
+from hazgate.documents.toml import parse_toml
 from hazgate.engine.buckets import parse_bucket
 from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
@@ -103,12 +105,9 @@ class ServeSettings:
         Raises:
             BundleError: the file cannot be read, or any number of fields are wrong, all named.
         """
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{file} cannot be read: {error.strerror}") from error
         problems: list[str] = []
-        data = _read_toml(text, file)
+        text = read_bytes(file, error=BundleError)
+        data = parse_toml(text, source=str(file), error=BundleError)
         # Limits refuses by itself, one field at a time; here everything is told at once.
         too_small = _small_limits(data.get("queue"))
         problems += [
@@ -120,21 +119,9 @@ class ServeSettings:
         if settings is not None:
             problems += _contradictions(settings)
         if settings is None or problems:
-            listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise BundleError(f"{file} is not a valid server configuration:\n{listed}")
+            listed = list_problems(problems)
+            raise BundleError(f"{file} is not a valid server configuration:{listed}")
         return _with_whole_paths(settings, file.parent)
-
-
-def _read_toml(text: bytes, file: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        data: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file} is not a TOML document in UTF-8: {error}") from error
-    return data
 
 
 def _with_whole_paths(settings: ServeSettings, folder: Path) -> ServeSettings:
@@ -162,8 +149,7 @@ def _small_limits(queue: object) -> dict[str, int]:
 
 
 def _contradictions(settings: ServeSettings) -> Iterator[str]:
-    if settings.schema_version != SCHEMA_VERSION:
-        yield f"$.schema_version: expected {SCHEMA_VERSION}, got {settings.schema_version}"
+    yield from wrong_version(settings.schema_version, SCHEMA_VERSION)
     for name, port in {"port": settings.port, "grpc_port": settings.grpc_port}.items():
         if port is not None and not 0 <= port <= 65_535:
             yield f"$.{name}: must be from 0 to 65535, got {port}"
