@@ -35,6 +35,7 @@ from benchmarks.quality.thresholds import (
     streams_table,
     thresholds_table,
 )
+from benchmarks.speed.first_screen import first_screen
 from benchmarks.speed.tables import parity_summary, speed_summary
 from hazgate_export.bundle.report import parity_table
 
@@ -44,6 +45,7 @@ _MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")
 def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
     """For each region's name, what makes its contents from the results in `folder`."""
     return {
+        "first-screen": lambda: first_screen(load(Comparison, folder / "mini.json")),
         "speed-mini": lambda: speed_summary(load(Comparison, folder / "mini.json")),
         "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
         "agreement-mini": lambda: agreement_text(

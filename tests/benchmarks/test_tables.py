@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.harness.errors import ResultsError
 from benchmarks.harness.store import Comparison, load, save
+from benchmarks.speed.first_screen import first_screen
 from benchmarks.speed.plot import draw_latency
 from benchmarks.speed.tables import full_table, parity_summary, rows_of, speed_summary
 from hazgate_export.bundle.report import parity_table
@@ -49,6 +50,12 @@ def test_summary_states_conditions_and_caveat(comparison: Comparison) -> None:
     assert comparison.command in summary
     assert "| hazgate int8 | 1.00 (4.00×) | 4.00 (2.00×) |" in summary
     assert summary.endswith("with the command above.")
+
+
+def test_the_first_screen_has_a_row_per_system(comparison: Comparison) -> None:
+    lines = first_screen(comparison).splitlines()
+    assert len(lines) == 2 + len(comparison.systems)
+    assert lines[-1] == "| hazgate int8 | 2.0 | 5.0× | 10 | 180 | 1 of 10 |"
 
 
 def test_parity_is_the_exporters_own_table(comparison: Comparison) -> None:
