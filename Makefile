@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
+.PHONY: help install export test test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -47,10 +47,13 @@ export: install  ## build the bundle of MODEL (mini, mlcommons) or RECIPE=path.t
 	$(BIN)/hazgate-export build $(RECIPE)
 
 test: install  ## the whole fast suite
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow and not results'
 
 test-slow: install  ## tests of real components at full size
 	$(BIN)/pytest -m slow
+
+check-results: install  ## do the committed results keep their promises, and the pages show them?
+	$(BIN)/pytest -m results tests/benchmarks
 
 lint: install  ## style, types and the boundaries between packages
 	$(BIN)/ruff check .

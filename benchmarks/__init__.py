@@ -1,1 +1,1 @@
-"""How fast and how exact hazgate is beside PyTorch; `benchmarks/README.md` says how."""
+"""Speed and exactness of hazgate compared with PyTorch and others; see README.md."""

@@ -1,98 +1,68 @@
-"""`python -m benchmarks.readme`: fills a README's marked regions from results files.
+"""`python -m benchmarks.readme`: fills the marked regions of pages from results files.
 
 A region is everything between `<!-- begin:NAME -->` and `<!-- end:NAME -->`, each on a line of
-its own. What stands there is replaced; nothing else is touched.
+its own. Its text is replaced; nothing else is touched.
 """
 
+import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 
-from benchmarks.corpus.run import CorpusResults, corpus_table
-from benchmarks.engines.long import LongComparison, long_table
-from benchmarks.engines.operators import OperatorProfile, operator_table
-from benchmarks.engines.report import headline, summary
-from benchmarks.engines.results import EngineComparison
-from benchmarks.engines.roofline.report import ceiling_table, roofline_table
-from benchmarks.engines.roofline.results import Roofline
-from benchmarks.engines.session_options import OptionComparison, option_table
+from benchmarks.harness.command import refusals
 from benchmarks.harness.errors import BenchmarkError, RegionError
-from benchmarks.harness.store import RESULTS, Comparison, Rehearsal, load
-from benchmarks.load.report import load_table
-from benchmarks.load.results import LoadResults
-from benchmarks.load.soak import SoakResults, soak_table
-from benchmarks.memory.footprint import Footprint, footprint_table
-from benchmarks.plan.plots import FleetPlots, plots_table
-from benchmarks.plan.results import FleetResults, fleet_table
-from benchmarks.quality.agreement import AgreementResults, agreement_text
-from benchmarks.quality.gpu_report import merged_report
-from benchmarks.quality.thresholds import (
-    ThresholdResults,
-    calibration_table,
-    streams_table,
-    thresholds_table,
+from benchmarks.harness.regions import Regions
+from benchmarks.harness.store import RESULTS
+
+# The modules whose `REGIONS` are filled.
+MODULES = (
+    "benchmarks.speed.first_screen",
+    "benchmarks.speed.tables",
+    "benchmarks.engines.report",
+    "benchmarks.engines.long",
+    "benchmarks.engines.operators",
+    "benchmarks.engines.roofline.report",
+    "benchmarks.engines.session_options",
+    "benchmarks.memory.footprint",
+    "benchmarks.load.report",
+    "benchmarks.load.soak",
+    "benchmarks.corpus.run",
+    "benchmarks.plan.results",
+    "benchmarks.plan.plots",
+    "benchmarks.quality.agreement",
+    "benchmarks.quality.thresholds",
+    "benchmarks.quality.gpu_report",
+    "benchmarks.rehearse",
 )
-from benchmarks.speed.first_screen import first_screen
-from benchmarks.speed.tables import parity_summary, speed_summary
-from hazgate_export.bundle.report import parity_table
 
 _MARKER = re.compile(r"<!-- (begin|end):([a-z0-9-]+) -->")
 
 
 def regions(folder: Path) -> Mapping[str, Callable[[], str]]:
-    """For each region's name, what makes its contents from the results in `folder`."""
-    return {
-        "first-screen": lambda: first_screen(load(Comparison, folder / "mini.json")),
-        "speed-mini": lambda: speed_summary(load(Comparison, folder / "mini.json")),
-        "parity-mini": lambda: parity_summary(load(Comparison, folder / "mini.json")),
-        "agreement-mini": lambda: agreement_text(
-            load(AgreementResults, folder / "agreement-mini.json")
-        ),
-        "engines-mini": lambda: summary(load(EngineComparison, folder / "engines-mini.json")),
-        "headline-full": lambda: headline(load(EngineComparison, folder / "engines-full.json")),
-        "engines-full": lambda: summary(load(EngineComparison, folder / "engines-full.json")),
-        "engines-long": lambda: long_table(load(LongComparison, folder / "engines-long.json")),
-        "footprint-mini": lambda: footprint_table(load(Footprint, folder / "footprint-mini.json")),
-        "footprint-full": lambda: footprint_table(load(Footprint, folder / "footprint-full.json")),
-        "session-options-mini": lambda: option_table(
-            load(OptionComparison, folder / "session-options-mini.json")
-        ),
-        "load-mini": lambda: load_table(load(LoadResults, folder / "load-mini.json")),
-        "corpus": lambda: corpus_table(load(CorpusResults, folder / "corpus-mini.json")),
-        "soak-mini": lambda: soak_table(load(SoakResults, folder / "soak-mini.json")),
-        "fleet": lambda: fleet_table(load(FleetResults, folder / "fleet-mini.json")),
-        "fleet-plots": lambda: plots_table(load(FleetPlots, folder / "fleet-plots.json")),
-        "operators-full": lambda: operator_table(
-            load(OperatorProfile, folder / "operators-full.json")
-        ),
-        "thresholds-mini": lambda: thresholds_table(
-            load(ThresholdResults, folder / "thresholds-mini.json")
-        ),
-        "streams-mini": lambda: streams_table(
-            load(ThresholdResults, folder / "thresholds-mini.json")
-        ),
-        "calibration-mini": lambda: calibration_table(
-            load(ThresholdResults, folder / "thresholds-mini.json")
-        ),
-        "roofline": lambda: roofline_table(load(Roofline, folder / "roofline.json")),
-        "ceiling-full": lambda: ceiling_table(
-            load(Roofline, folder / "roofline.json"),
-            load(EngineComparison, folder / "engines-full.json"),
-        ),
-        "amd-report": lambda: merged_report(folder / "amd-report.json"),
-        "parity-rehearsal": lambda: parity_table(load(Rehearsal, folder / "rehearsal.json").parity),
-    }
+    """Return a function per region that makes its contents from the results in `folder`.
+
+    Raises:
+        RegionError: two modules fill the same region.
+    """
+    found: dict[str, Callable[[], str]] = {}
+    for module in MODULES:
+        own: Regions = importlib.import_module(module).REGIONS
+        if twice := found.keys() & own.keys():
+            raise RegionError(f"{module} fills {sorted(twice)}, which another module fills")
+        found |= {name: partial(fill_region, folder) for name, fill_region in own.items()}
+    return found
 
 
 def fill(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
-    """`text` with each of its regions holding what `contents` gives for its name.
+    """Return `text` with each of its regions filled from `contents`.
 
     Raises:
         RegionError: there is no region, or one is unknown, nested, given twice, or only begun or
-            only ended; says the line.
+            only ended; the message names the line.
     """
     lines: list[str] = []
     begun: str | None = None
@@ -108,7 +78,7 @@ def fill(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
             _check_begin(name, number, begun, seen, contents)
             begun = name
             seen.add(name)
-            # Blank lines, because not every Markdown ends an HTML block or a table without one.
+            # Not every Markdown ends an HTML block or a table without a blank line.
             lines.extend([line, "", contents[name](), ""])
         elif name != begun:
             raise RegionError(f"line {number}: end:{name} without its beginning")
@@ -150,10 +120,11 @@ def _check_begin(
     "--results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=RESULTS,
-    help="The folder of the results files.  [default: benchmarks/results]",
+    help="Folder of the results files.  [default: benchmarks/results]",
 )
+@refusals(exit_code=2)
 def readme(files: tuple[Path, ...], check: bool, results: Path) -> None:
-    """Fill the marked regions of each FILE with tables; all are filled, or none.
+    """Fill the marked regions of each FILE with tables; fill all files or none.
 
     Exit codes: 0 ok, 1 a FILE differs (--check), 2 a region or a results file is wrong.
     """
@@ -163,8 +134,7 @@ def readme(files: tuple[Path, ...], check: bool, results: Path) -> None:
         try:
             filled = fill(text, regions(results))
         except BenchmarkError as error:
-            click.echo(f"error: {file}: {error}", err=True)
-            sys.exit(2)
+            raise BenchmarkError(f"{file}: {error}") from error
         if filled != text:
             stale[file] = filled
     for file, filled in stale.items():

@@ -1,8 +1,8 @@
 """`python -m benchmarks.rehearse`: the production recipe on a full-size stand-in.
 
-The production weights may not be had where this project is developed or tested. Random weights
-of their very shape take the same way through the exporter and cost the same memory and time; only
-their answers mean nothing.
+The production weights may be unavailable where this project is developed or tested. Random
+weights of the same shape take the same way through the exporter and cost the same memory and
+time; only their answers mean nothing.
 """
 
 import os
@@ -21,58 +21,98 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import tomlkit
 
-from benchmarks.harness.errors import BenchmarkError, RehearsalFailed
-from benchmarks.harness.machine import describe_machine, today
+from benchmarks.harness.command import fail, publish, refusals
+from benchmarks.harness.errors import RehearsalFailed
 from benchmarks.harness.process import REPOSITORY
-from benchmarks.harness.store import (
-    DISTRIBUTIONS,
-    RESULTS,
-    SCHEMA_VERSION,
-    BuildStep,
-    Limits,
-    ParameterCount,
-    Rehearsal,
-    parity_of,
-    save,
-)
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.stopwatch import seconds_of
+from benchmarks.harness.store import RESULTS, ResultHeader, header, parity_of
+from benchmarks.harness.texts import proof_texts
 from hazgate.cli.progress import step
 from hazgate.documents.folders import partial_folder
-from hazgate.errors import HazgateError
+from hazgate.engine.session import default_threads
 from hazgate.gate import Gate
 from hazgate_export.bundle.report import parity_table
-from hazgate_export.errors import ExportError
+from hazgate_export.parity import Parity
 from hazgate_export.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-# What the project promises of the production recipe on two processors.
-LIMITS = Limits(peak_rss_bytes=12_000_000_000, build_s=600.0)
-# As PEFT counts the published adapters on mmBERT-base. It has the base's untrained head beside
-# the trained copy, so the merged model is smaller.
-EXPECTED = {
-    "level1": ParameterCount(total=314_291_716, trainable=6_759_938),
-    "level2": ParameterCount(total=314_302_482, trainable=6_765_321),
-}
 _RECIPE = REPOSITORY / "export" / "recipes" / "mlcommons.toml"
 _LORA_RANK = 32
 _TEXT = "Could you tell me how vaccines work?"
 _BAR = re.compile(r"\s*[━╸╺]+\s*")
-# A library's warning names its file; results name nothing of the machine.
+# A library's warning names its file; results must not name a machine's paths.
 _ABSOLUTE_PATH = re.compile(r"(^|\s)/\w")
 _ERROR_LINES = 15
-_LIMITS = re.compile(r"^parity = .*$", flags=re.MULTILINE)
-_INT8_SECTION = re.compile(r"^\[variants\.int8.*?(?=^\[)", flags=re.MULTILINE | re.DOTALL)
-_NO_LIMITS = (
-    "parity = { max_abs_logit_diff = 2.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }"
-)
-_CALIBRATION_FILE = re.compile(r'"([^"\n]+\.jsonl)"')
+_WIDE_LIMITS = {
+    "max_abs_logit_diff": 2.0,
+    "max_changed_share": 0.99,
+    "max_invariance_diff": 1e-6,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
-    """What a stand-in is made like; `make_config` is importable, to be called in a child."""
+class ParameterCount:
+    """A level's parameters as PEFT counts them: all, and those that training would change."""
+
+    total: int
+    trainable: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildLimits:
+    """Limits of the rehearsal's build."""
+
+    peak_rss_bytes: int
+    build_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildStep:
+    """A line of progress that the exporter printed, and its time in seconds from the start."""
+
+    at_s: float
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsal:
+    """All that one run measured.
+
+    `standin_s` is None if the stand-in existed already. `bundle_bytes` is the whole bundle's
+    size, `open_s` the time to open it and load both levels, `answer_s` that of the first verdict.
+    """
+
+    header: ResultHeader
+    limits: BuildLimits
+    peak_rss_bytes: int
+    standin_s: float | None
+    build_s: float
+    open_s: float
+    answer_s: float
+    bundle_bytes: int
+    parameters: Mapping[str, ParameterCount]
+    steps: tuple[BuildStep, ...]
+    parity: tuple[Parity, ...]
+
+
+# The project's promise for the production recipe on two processors.
+LIMITS = BuildLimits(peak_rss_bytes=12_000_000_000, build_s=600.0)
+# As PEFT counts the published adapters on mmBERT-base. It counts the base's untrained head and
+# its trained copy, so the merged model is smaller.
+EXPECTED = {
+    "level1": ParameterCount(total=314_291_716, trainable=6_759_938),
+    "level2": ParameterCount(total=314_302_482, trainable=6_765_321),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandinShape:
+    """The shape of a stand-in; `make_config` is importable, to be called in a child."""
 
     make_config: "Callable[[], PretrainedConfig]"
     lora_targets: Sequence[str]
@@ -82,18 +122,18 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Build:
-    """What the exporter's process took."""
+    """Figures of the exporter's process."""
 
     seconds: float
     peak_rss_bytes: int
     steps: tuple[BuildStep, ...]
 
 
-def full_size() -> Shape:
-    """The production models' shape."""
+def full_size() -> StandinShape:
+    """Return the production models' shape."""
     from hazgate_export.model.standin import MMBERT_LORA_TARGETS, mmbert_config
 
-    return Shape(
+    return StandinShape(
         make_config=mmbert_config,
         lora_targets=MMBERT_LORA_TARGETS,
         lora_rank=_LORA_RANK,
@@ -101,19 +141,21 @@ def full_size() -> Shape:
     )
 
 
-def rehearse(folder: Path, recipe: Path, shape: Shape, limits: Limits, command: str) -> Rehearsal:
-    """Builds `recipe` from a stand-in, opens the bundle and takes a verdict of it.
+def rehearse(
+    folder: Path, recipe: Path, shape: StandinShape, limits: BuildLimits, command: str
+) -> Rehearsal:
+    """Build `recipe` from a stand-in, open the bundle and take a verdict.
 
     Args:
-        folder: receives `standin/`, which is used again if it is there, and `bundle/`.
-        recipe: what to build; its base and adapters are replaced by the stand-in's.
-        shape: of the stand-in.
+        folder: receives `standin/`, which is used again if it exists, and `bundle/`.
+        recipe: the recipe to build; the stand-in's base and adapters replace its own.
+        shape: the stand-in's.
         limits: recorded; see `excesses`.
         command: recorded.
 
     Raises:
         RehearsalFailed: the stand-in has other parameters than expected, or its build failed.
-        HazgateError: the bundle that was built cannot be opened or gives no verdict.
+        HazgateError: the bundle cannot be opened or gives no verdict.
     """
     loaded = load_recipe(recipe).recipe
     standin, bundle = folder / "standin", folder / "bundle"
@@ -124,29 +166,23 @@ def rehearse(folder: Path, recipe: Path, shape: Shape, limits: Limits, command: 
             f"{standin} has {_counts(parameters)}, expected {_counts(shape.expected)}; remove it "
             "if it is an older one"
         )
-    ungated = folder / "recipe.toml"
-    ungated.write_text(_for_random_weights(recipe), encoding="utf-8")
-    built = _build(ungated, standin, bundle, tuple(loaded.levels))
+    widened = folder / "recipe.toml"
+    widened.write_text(for_random_weights(recipe), encoding="utf-8")
+    built = _build(widened, standin, bundle, tuple(loaded.levels))
     step("open the bundle and take a verdict")
     start = time.perf_counter()
     gate = Gate.open(bundle)
-    opened = time.perf_counter()
-    gate.check(_TEXT, all_levels=True)
-    answered = time.perf_counter()
+    open_s = time.perf_counter() - start
+    answer_s = seconds_of(lambda: gate.check(_TEXT, all_levels=True))
     manifest = gate.bundle.manifest
     return Rehearsal(
-        schema_version=SCHEMA_VERSION,
-        name=manifest.name,
-        bundle_digest=gate.bundle.digest,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
+        header=header(manifest.name, command, digest=gate.bundle.digest, threads=default_threads()),
         limits=limits,
         peak_rss_bytes=built.peak_rss_bytes,
         standin_s=standin_s,
         build_s=built.seconds,
-        open_s=opened - start,
-        answer_s=answered - opened,
+        open_s=open_s,
+        answer_s=answer_s,
         bundle_bytes=sum(file.size_bytes for file in manifest.files.values()),
         parameters=parameters,
         steps=built.steps,
@@ -154,38 +190,44 @@ def rehearse(folder: Path, recipe: Path, shape: Shape, limits: Limits, command: 
     )
 
 
-def _for_random_weights(recipe: Path) -> str:
-    """The recipe's text with int8's gates opened: random weights have no decisions to keep.
+def for_random_weights(recipe: Path) -> str:
+    """Return the recipe's text with int8's parity limits widened.
 
-    Their layers amplify rounding more than trained ones do, so what int8 does to them is reported
-    and not judged; float32 keeps its gate. Paths become absolute, for the text moves.
+    Random weights have no decisions to keep, and their layers amplify rounding more than trained
+    ones do, so int8's differences are reported and not judged; float32 keeps its limits. Paths
+    become absolute, because the text is written into another folder.
     """
-    text = recipe.read_text(encoding="utf-8")
-    text = _INT8_SECTION.sub(lambda section: _LIMITS.sub(_NO_LIMITS, section[0]), text)
-    folder = recipe.resolve().parent
-    return _CALIBRATION_FILE.sub(lambda m: f'"{(folder / m[1]).resolve()}"', text)
+    document = tomlkit.parse(recipe.read_text(encoding="utf-8")).unwrap()
+    for variant in document["variants"].values():
+        if variant["precision"] == "int8":
+            variant["parity"] = _WIDE_LIMITS
+    activations = document.get("int8_activations", {})
+    if "files" in activations:
+        folder = recipe.resolve().parent
+        activations["files"] = [str((folder / file).resolve()) for file in activations["files"]]
+    return tomlkit.dumps(document)
 
 
 def excesses(rehearsal: Rehearsal) -> list[str]:
-    """What went over its limit, in words; nothing if all is well."""
+    """Return each limit that was exceeded, in words."""
     limits = rehearsal.limits
     found = []
     if rehearsal.peak_rss_bytes > limits.peak_rss_bytes:
         found.append(
-            f"the build held {rehearsal.peak_rss_bytes / 1e9:.1f} GB, "
+            f"the build held {rehearsal.peak_rss_bytes / 1e9:.1f} GB; "
             f"at most {limits.peak_rss_bytes / 1e9:.1f} GB are promised"
         )
     if rehearsal.build_s > limits.build_s:
         found.append(
-            f"the build took {rehearsal.build_s:.0f} s, at most {limits.build_s:.0f} s are promised"
+            f"the build took {rehearsal.build_s:.0f} s; at most {limits.build_s:.0f} s are promised"
         )
     return found
 
 
 def count_parameters(standin: Path, recipe: Recipe) -> dict[str, ParameterCount]:
-    """Parameters of each level as PEFT counts them, from the written configurations.
+    """Count parameters of each level as PEFT does, from the written configurations.
 
-    No weight is read: that the files hold what their configurations say is the exporter's check.
+    No weight is read; the exporter checks that the files match their configurations.
     """
     import torch
     from peft import PeftConfig, get_peft_model
@@ -196,7 +238,7 @@ def count_parameters(standin: Path, recipe: Recipe) -> dict[str, ParameterCount]
         config = AutoConfig.from_pretrained(standin / "base", num_labels=len(level.labels))
         adapter = PeftConfig.from_pretrained(str(standin / name))
         adapter.inference_mode = False
-        # The configuration alone has no name that PEFT could compare with the published one.
+        # PEFT would compare this name with the published one, and the configuration has none.
         adapter.base_model_name_or_path = None
         with torch.device("meta"):
             model = AutoModelForSequenceClassification.from_config(config)
@@ -212,8 +254,8 @@ def _counts(parameters: Mapping[str, ParameterCount]) -> str:
     )
 
 
-def _write_standin(standin: Path, recipe: Recipe, shape: Shape) -> float:
-    """Writes the stand-in, or nothing, in a child that gives its memory back; returns seconds."""
+def _write_standin(standin: Path, recipe: Recipe, shape: StandinShape) -> float:
+    """Write the stand-in, or nothing, in a child that gives its memory back; return seconds."""
     step("write the stand-in")
     start = time.perf_counter()
     with (
@@ -226,14 +268,13 @@ def _write_standin(standin: Path, recipe: Recipe, shape: Shape) -> float:
     return time.perf_counter() - start
 
 
-def _write_in_child(folder: Path, recipe: Recipe, shape: Shape) -> None:
+def _write_in_child(folder: Path, recipe: Recipe, shape: StandinShape) -> None:
     from hazgate_export.model.standin import write_standin
-    from hazgate_export.proof.texts import load_proof_texts
 
     write_standin(
         folder,
         shape.make_config(),
-        texts=[text.text for text in load_proof_texts()],
+        texts=proof_texts(),
         base_id=recipe.base.id,
         levels={name: level.labels for name, level in recipe.levels.items()},
         lora_targets=shape.lora_targets,
@@ -255,7 +296,7 @@ def _build(recipe: Path, standin: Path, bundle: Path, levels: Sequence[str]) -> 
             stdout=printed,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            # Nothing may come from the Hub, and no line of progress is to be folded.
+            # Nothing may come from the Hub, and no line of progress may be wrapped.
             env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
         ) as process,
     ):
@@ -264,7 +305,7 @@ def _build(recipe: Path, standin: Path, bundle: Path, levels: Sequence[str]) -> 
             at_s = time.perf_counter() - start
             click.echo(f"{at_s:7.1f} s  {line}", nl=False, err=True)
             steps.append(BuildStep(at_s=round(at_s, 1), line=_BAR.sub(" · ", line.rstrip())))
-        # The only way to a single child's peak; Popen must then be told how it ended.
+        # Nothing else reads one child's peak; Popen cannot learn then how the child ended.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - start
@@ -292,29 +333,37 @@ def _build(recipe: Path, standin: Path, bundle: Path, levels: Sequence[str]) -> 
     default=RESULTS / "rehearsal.json",
     help="[default: benchmarks/results/rehearsal.json]",
 )
+@refusals()
 def main(folder: Path, out: Path) -> None:
-    """Build the production recipe on a full-size stand-in in FOLDER and write what it took.
+    """Build the production recipe on a full-size stand-in in FOLDER and write the figures.
 
-    Takes some ten minutes and 8 GB of disk. Exits 1 if the build fails, or took more memory or
+    Takes some ten minutes and 8 GB of disk. Exits 1 if the build fails, or takes more memory or
     time than is promised.
     """
     command = "python -m benchmarks.rehearse build/rehearsal"
-    try:
-        rehearsal = rehearse(folder.resolve(), _RECIPE, full_size(), LIMITS, command)
-    except (BenchmarkError, ExportError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    save(rehearsal, out)
-    click.echo(parity_table(rehearsal.parity))
-    click.echo(
-        f"\nbuild {rehearsal.build_s:.0f} s, peak {rehearsal.peak_rss_bytes / 1e9:.1f} GB; "
-        f"bundle {rehearsal.bundle_bytes / 1e9:.2f} GB, opened in {rehearsal.open_s:.1f} s, "
-        f"first verdict in {rehearsal.answer_s:.2f} s\n{_counts(rehearsal.parameters)}\n{out}"
-    )
+    rehearsal = rehearse(folder.resolve(), _RECIPE, full_size(), LIMITS, command)
+    publish(rehearsal, out, rehearsal_text)
     problems = excesses(rehearsal)
     if problems:
-        click.echo(f"error: {'; '.join(problems)}", err=True)
-        sys.exit(1)
+        fail("; ".join(problems))
+
+
+def rehearsal_text(rehearsal: Rehearsal) -> str:
+    """Return the parity table, and the build's figures in two lines."""
+    return (
+        f"{rehearsal_parity(rehearsal)}\n\n"
+        f"build {rehearsal.build_s:.0f} s, peak {rehearsal.peak_rss_bytes / 1e9:.1f} GB; "
+        f"bundle {rehearsal.bundle_bytes / 1e9:.2f} GB, opened in {rehearsal.open_s:.1f} s, "
+        f"first verdict in {rehearsal.answer_s:.2f} s\n{_counts(rehearsal.parameters)}"
+    )
+
+
+def rehearsal_parity(rehearsal: Rehearsal) -> str:
+    """Return the exporter's parity table."""
+    return parity_table(rehearsal.parity)
+
+
+REGIONS: Regions = {"parity-rehearsal": region("rehearsal.json", Rehearsal, rehearsal_parity)}
 
 
 if __name__ == "__main__":

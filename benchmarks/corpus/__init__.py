@@ -1,1 +1,1 @@
-"""Corpora beside the engine's own peak."""
+"""Bulk jobs, compared with the engine's own peak."""

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.corpus.run`: `hazgate corpus` beside the engine's own peak in process.
+"""`python -m benchmarks.corpus.run`: `hazgate corpus` and the engine's own peak in process.
 
-Rounds in turn: the peak, a run over the whole corpus with an actor a processor, then the peak
-again; after them, runs over a part of the corpus on a Ray of one node and of two, each with one
-processor, in turn. A run's rate is that between the commits of its parts, its start left out.
+Each round measures the peak, then a run over the whole corpus with one actor per processor, then
+the peak again. After all rounds come runs over a part of the corpus on Ray clusters of one node
+and of two, in turn, each node with one processor. A run's rate is taken between the commits of
+its parts, without its start.
 """
 
 import json
@@ -20,17 +21,17 @@ import click
 import psutil
 import pyarrow.parquet as pq
 
-from benchmarks.corpus.ray_nodes import Cluster, cluster_of
-from benchmarks.harness.errors import BenchmarkError, WorkerFailed
-from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.command import publish, refusals
+from benchmarks.harness.errors import WorkerFailed
 from benchmarks.harness.markdown import spread_text, table
 from benchmarks.harness.process import REPOSITORY, run_once
+from benchmarks.harness.ray_nodes import RayCluster, cluster_of
+from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.statistics import spread
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.store import RESULTS, ResultHeader, header
+from benchmarks.harness.texts import proof_texts
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.session import default_threads
-from hazgate.errors import HazgateError
-from hazgate_export.proof.texts import load_proof_texts
 
 _N_PEAK_TEXTS = 20_000
 _MAX_CHARACTERS = 120
@@ -39,13 +40,12 @@ _TEMPLATES = ("Question {n}: {text}", "{text} (no. {n})", "In my case, {n}: {tex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class CorpusRun:
     """One `hazgate corpus`.
 
-    `rows_per_s` is the rate while every actor works: of what is committed after the first part of
-    each and before the last of each. `first_part_s` and `total_s` are from the command's start.
-    Peaks of resident sets are of one process each; `ray_rss_bytes` sums what is neither driver
-    nor actor.
+    `rows_per_s` is the rate while every actor works: after each actor's first commit and before
+    its last. `first_part_s` and `total_s` are from the command's start. Resident sets are peaks
+    of one process; `ray_rss_bytes` is the sum of all but driver and actors.
     """
 
     n_rows: int
@@ -58,16 +58,16 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
-    """A run between two measurements of the peak, in texts a second."""
+class CorpusRound:
+    """A run between two measurements of the peak, in texts per second."""
 
     peak_before: float
     peak_after: float
-    run: Run
+    run: CorpusRun
 
     @property
     def share(self) -> float:
-        """The run's rate as a share of the peak around it."""
+        """The run's rate, as a share of the peak around it."""
         return 2 * self.run.rows_per_s / (self.peak_before + self.peak_after)
 
 
@@ -75,36 +75,31 @@ class Round:
 class Scaling:
     """The same rows on one node and on two, each of one processor."""
 
-    one: Run
-    two: Run
+    one: CorpusRun
+    two: CorpusRun
 
     @property
     def speedup(self) -> float:
-        """How many times faster two nodes are."""
+        """Rate of two nodes over that of one."""
         return self.two.rows_per_s / self.one.rows_per_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusResults:
-    """Everything that one run measured."""
+    """All that one run measured."""
 
-    schema_version: int
-    name: str
-    bundle_digest: str
+    header: ResultHeader
     variant: str
-    date: str
-    command: str
-    machine: Machine
     n_actors: int
     n_rows: int
     n_bytes: int
-    rounds: tuple[Round, ...]
+    rounds: tuple[CorpusRound, ...]
     scaling: tuple[Scaling, ...]
 
 
 def write_corpus(file: Path, n_rows: int) -> None:
-    """Short texts as JSON Lines: the project's own, no two of them alike; the same every time."""
-    short = [text.text for text in load_proof_texts() if len(text.text) <= _MAX_CHARACTERS]
+    """Write short proof texts as JSON Lines, no two alike, the same every time."""
+    short = [text for text in proof_texts() if len(text) <= _MAX_CHARACTERS]
     with file.open("w", encoding="utf-8") as lines:
         for n in range(n_rows):
             template = _TEMPLATES[n // len(short) % len(_TEMPLATES)]
@@ -113,14 +108,14 @@ def write_corpus(file: Path, n_rows: int) -> None:
 
 
 def rate_of(commits: Sequence[tuple[float, int]], n_actors: int) -> float:
-    """Rows a second while every actor works.
+    """Return rows per second while every actor works.
 
     Args:
-        commits: when each part was there, in seconds, and its rows.
-        n_actors: how many work at a time.
+        commits: the time of each part's commit, in seconds, and its rows.
+        n_actors: actors that work at a time.
 
     Raises:
-        WorkerFailed: there are too few parts to tell.
+        WorkerFailed: there are too few parts for a rate.
     """
     ordered = sorted(commits)
     steady = ordered[n_actors - 1 : len(ordered) - n_actors + 1]
@@ -132,10 +127,10 @@ def rate_of(commits: Sequence[tuple[float, int]], n_actors: int) -> float:
 def measure_corpus(
     bundle: Path, *, rows: int, rounds: int, scaling_rows: int, command: str
 ) -> CorpusResults:
-    """Measures the peak, runs on this machine, and runs on one node and two.
+    """Measure the peak, runs on this machine, and runs on one node and two.
 
     Raises:
-        WorkerFailed: a run or a cluster did not do what it was to do.
+        WorkerFailed: a run or a cluster failed.
         HazgateError: the bundle cannot be opened.
     """
     opened = Bundle.open(bundle)
@@ -144,24 +139,25 @@ def measure_corpus(
         file, part = Path(scratch) / "all.jsonl", Path(scratch) / "some.jsonl"
         write_corpus(file, rows)
         write_corpus(part, scaling_rows)
-        measured: list[Round] = []
+        measured: list[CorpusRound] = []
         peak = _peak(bundle, file, n_actors)
         variant = ""
         for n in range(rounds):
             click.echo(f"round {n + 1} of {rounds}: {rows} rows", err=True)
             run, variant = _run(bundle, file, Path(scratch) / f"out-{n}", n_actors)
             after = _peak(bundle, file, n_actors)
-            measured.append(Round(peak_before=peak, peak_after=after, run=run))
+            measured.append(CorpusRound(peak_before=peak, peak_after=after, run=run))
             peak = after
         scaling = [_scale(bundle, part, Path(scratch) / f"scaled-{n}") for n in range(rounds)]
         return CorpusResults(
-            schema_version=SCHEMA_VERSION,
-            name=opened.manifest.name,
-            bundle_digest=opened.digest,
+            header=header(
+                opened.manifest.name,
+                command,
+                digest=opened.digest,
+                threads=1,
+                distributions=("ray", "pyarrow"),
+            ),
             variant=variant,
-            date=today(),
-            command=command,
-            machine=describe_machine((*DISTRIBUTIONS, "ray", "pyarrow")),
             n_actors=n_actors,
             n_rows=rows,
             n_bytes=file.stat().st_size,
@@ -171,7 +167,7 @@ def measure_corpus(
 
 
 def corpus_table(results: CorpusResults) -> str:
-    """What was measured, in two tables: this machine, and a second node."""
+    """Return two tables: this machine, and a second node."""
     runs = [each.run for each in results.rounds]
     head = (
         "engine's peak in process, texts/s",
@@ -200,11 +196,12 @@ def corpus_table(results: CorpusResults) -> str:
         spread_text(spread([each.two.rows_per_s for each in results.scaling]), 1, 0),
         spread_text(spread([each.speedup for each in results.scaling]), 1, 2) + "×",
     )
+    run = results.header
     return (
-        f"`{results.name}` {results.variant} on {results.machine.summary}: {results.n_rows} short "
+        f"`{run.name}` {results.variant} on {run.host.summary}: {results.n_rows} short "
         f"texts, {results.n_bytes / 1e6:.0f} MB of JSON Lines, {results.n_actors} actors of one "
         f"thread; median of {len(results.rounds)} rounds [least–greatest], peaks of resident sets. "
-        f"{results.date}, `{results.command}`.\n\n{table(head, [row])}\n\n"
+        f"{run.origin}\n\n{table(head, [row])}\n\n"
         "On a Ray of nodes with one processor each:\n\n"
         f"{table(('rows', 'one node, rows/s', 'two nodes, rows/s', 'speedup'), [nodes])}"
     )
@@ -233,9 +230,9 @@ def _scale(bundle: Path, file: Path, output: Path) -> Scaling:
 
 
 def _run(
-    bundle: Path, file: Path, output: Path, n_actors: int, nodes: Cluster | None = None
-) -> tuple[Run, str]:
-    """One run, and the variant that it took."""
+    bundle: Path, file: Path, output: Path, n_actors: int, nodes: RayCluster | None = None
+) -> tuple[CorpusRun, str]:
+    """Make one run; return it and the variant that it chose."""
     command = [sys.executable, "-m", "hazgate", "corpus", str(bundle), "--input", str(file)]
     command += ["--output", str(output), "--actors", str(n_actors)]
     if nodes is not None:
@@ -257,7 +254,7 @@ def _run(
                 actor = max([actor, *(size for kind, size in sizes if kind == "actor")])
                 others = max(others, sum(size for kind, size in sizes if kind == "ray"))
         finally:
-            # Its Ray ends with it; of a benchmark that is interrupted nothing is to go on.
+            # Its Ray ends with it, also when the benchmark is interrupted.
             process.kill()
         total_s = time.time() - began
         if process.returncode:
@@ -266,7 +263,7 @@ def _run(
     summary = json.loads((output / "summary.json").read_text())
     parts = sorted((output / "parts").iterdir())
     commits = [(part.stat().st_mtime, pq.read_metadata(part).num_rows) for part in parts]
-    run = Run(
+    run = CorpusRun(
         n_rows=summary["tally"]["rows_out"],
         rows_per_s=rate_of(commits, n_actors),
         first_part_s=min(at for at, _ in commits) - began,
@@ -279,7 +276,7 @@ def _run(
 
 
 def _resident(pid: int) -> Iterator[tuple[str, int]]:
-    """The resident sets of a command and of all that it started, by what they are."""
+    """Yield the resident sets of a command and of all that it started, by their kind."""
     try:
         children = psutil.Process(pid).children(recursive=True)
         yield "driver", psutil.Process(pid).memory_info().rss
@@ -299,25 +296,24 @@ def _resident(pid: int) -> Iterator[tuple[str, int]]:
     "--results",
     type=click.Path(path_type=Path),
     default=RESULTS / "corpus-mini.json",
-    help="The file of results.  [default: benchmarks/results/corpus-mini.json]",
+    help="Results file.  [default: benchmarks/results/corpus-mini.json]",
 )
+@refusals()
 def main(rows: int, rounds: int, scaling_rows: int, results: Path) -> None:
     """Measure `hazgate corpus` on build/mini, write the results and print the tables."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        found = measure_corpus(
-            REPOSITORY / "build" / "mini",
-            rows=rows,
-            rounds=rounds,
-            scaling_rows=scaling_rows,
-            command=f"python -m benchmarks.corpus.run --rows {rows} --rounds {rounds} "
-            f"--scaling-rows {scaling_rows}",
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    save(found, results)
-    click.echo(f"{corpus_table(load(CorpusResults, results))}\n\n{results}")
+    found = measure_corpus(
+        REPOSITORY / "build" / "mini",
+        rows=rows,
+        rounds=rounds,
+        scaling_rows=scaling_rows,
+        command=f"python -m benchmarks.corpus.run --rows {rows} --rounds {rounds} "
+        f"--scaling-rows {scaling_rows}",
+    )
+    publish(found, results, corpus_table)
+
+
+REGIONS: Regions = {"corpus": region("corpus-mini.json", CorpusResults, corpus_table)}
 
 
 if __name__ == "__main__":

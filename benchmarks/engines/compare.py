@@ -1,9 +1,6 @@
-"""The comparison of engines: one process each, rounds interleaved, figures collected."""
+"""The comparison of engines: forms, turns and figures."""
 
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +10,7 @@ import numpy as np
 from transformers import AutoConfig, PretrainedConfig
 
 from benchmarks.engines import forms
-from benchmarks.engines.messages import Memory, Ready, Request, Setup
+from benchmarks.engines.peak import measure_peak
 from benchmarks.engines.results import (
     EngineComparison,
     EngineFigures,
@@ -22,33 +19,36 @@ from benchmarks.engines.results import (
     ModelShape,
     WorkloadOfEngines,
 )
-from benchmarks.engines.systems import REFERENCE, EngineSpec
-from benchmarks.engines.workloads import SEED, Workload, padded_share
+from benchmarks.engines.systems import REFERENCE, EngineSetup, EngineSpec
+from benchmarks.engines.workloads import SEED, EngineWorkload, padded_share
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.harness.machine import describe_machine, today
-from benchmarks.harness.messages import Logits, Timed
-from benchmarks.harness.process import REPOSITORY, Worker, run_once, start_worker
-from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION
-from benchmarks.harness.turns import plan_turns
+from benchmarks.harness.runner import Case, RunningSystem, run_turns, start_system
+from benchmarks.harness.store import header
+from benchmarks.harness.texts import proof_rows
+from benchmarks.harness.turns import Turn
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.cli.progress import step, track
-from hazgate.text.tokenization import Tokenizer
-from hazgate_export.proof.texts import load_proof_texts
 
 PEERS = ("openvino", "nncf", "optimum-onnx")
-# Calls of a turn: as many as fit in so many seconds.
+WORKER = "benchmarks.engines.worker"
+MAX_REASON = 600
+# A turn has as many calls as fit into half a second.
 _TURN_S = 0.5
 _MAX_CALLS = 20
+_N_WARM_UP = 3
 # A portable graph's attention takes memory quadratic in the length.
 _MAX_PORTABLE_TOKENS = 2048
-# Tracing every length anew, a compiled module would be measured compiling.
+# torch.compile traces every new length; longer ones would be measured compiling.
 _MAX_COMPILED_TOKENS = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
-    """One level in two forms: a merged model's directory and the bundle made of it."""
+class EngineSubject:
+    """One level in two forms: a merged model's folder and the bundle made of it.
+
+    `forms` is the folder of the peers' forms.
+    """
 
     name: str
     level: str
@@ -57,75 +57,67 @@ class Subject:
     forms: Path
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Loaded:
-    worker: Worker
-    ready: Ready
-
-
 def compare_engines(
-    subject: Subject,
-    workloads: Sequence[Workload],
+    subject: EngineSubject,
+    workloads: Sequence[EngineWorkload],
     *,
     rounds: int,
     threads: int,
     compile_too: bool,
     command: str,
 ) -> EngineComparison:
-    """Measures every engine on the same ids.
+    """Measure every engine on the same ids.
 
-    An engine that cannot be loaded, or dies, is recorded as failed; the others go on.
+    An engine that cannot be loaded is recorded as failed; the others go on.
 
     Args:
-        subject: what they run.
-        workloads: what they are given.
+        subject: the model.
+        workloads: what each engine runs.
         rounds: how often each engine runs each workload.
         threads: what each engine may use.
         compile_too: also measure torch.compile, which needs a C++ compiler and minutes.
         command: what a reader types to repeat it; recorded.
+
+    Raises:
+        WorkerFailed: a form could not be written, or a loaded engine's process ended.
     """
-    cases = _cases(subject)
-    _write_forms(subject, cases)
+    rows = proof_rows(subject.bundle, subject.level)
+    forms.write_forms(subject.merged, subject.forms, rows)
     specs = engines_of(subject, threads=threads, compile_too=compile_too)
     config = AutoConfig.from_pretrained(subject.merged, local_files_only=True)
     step("measure the peak of the machine's matrix kernels")
-    peaks = [_peak(threads)]
+    peaks = [measure_peak(threads)]
     failures: dict[str, str] = {}
     with ExitStack() as stack:
-        loaded: dict[str, _Loaded] = {}
+        systems: dict[str, RunningSystem] = {}
         for spec in track(specs, "load engines"):
-            setup = Setup(
+            setup = EngineSetup(
                 engine=spec,
                 threads=threads,
                 vocab_size=config.vocab_size,
                 workloads=tuple(workloads),
-                cases=cases,
+                rows=rows,
             )
             try:
-                worker = stack.enter_context(
-                    start_worker(spec.name, ["-m", "benchmarks.engines.worker"], threads=threads)
-                )
-                loaded[spec.name] = _Loaded(worker=worker, ready=worker.ask(setup, Ready))
+                systems[spec.name] = start_system(stack, spec.name, WORKER, setup, threads=threads)
             except WorkerFailed as error:
-                failures[spec.name] = str(error)[:600]
+                failures[spec.name] = str(error)[:MAX_REASON]
         logits = {
-            name: np.array(item.worker.ask(Request(action="logits"), Logits).rows, dtype=np.float32)
-            for name, item in track(list(loaded.items()), "compare answers")
+            name: system.logits()
+            for name, system in track(list(systems.items()), "compare answers")
         }
-        measured = _run(loaded, specs, workloads, rounds)
-        memory = {
-            name: item.worker.ask(Request(action="memory"), Memory) for name, item in loaded.items()
-        }
-    peaks.append(_peak(threads))
+        measured = _run(systems, specs, workloads, rounds)
+        memory = {name: system.memory() for name, system in systems.items()}
+    peaks.append(measure_peak(threads))
     return EngineComparison(
-        schema_version=SCHEMA_VERSION,
-        name=subject.name,
+        header=header(
+            subject.name,
+            command,
+            digest=subject.bundle.digest,
+            threads=threads,
+            distributions=PEERS,
+        ),
         level=subject.level,
-        bundle_digest=subject.bundle.digest,
-        date=today(),
-        command=command,
-        machine=describe_machine((*DISTRIBUTIONS, *PEERS)),
-        threads=threads,
         shape=shape_of(config),
         peak={kind: max(peak[kind] for peak in peaks) for kind in peaks[0]},
         workloads=tuple(
@@ -144,8 +136,10 @@ def compare_engines(
                 title=spec.title,
                 is_int8=spec.is_int8,
                 size_bytes=spec.size_bytes,
-                load_s=loaded[spec.name].ready.load_s if spec.name in loaded else None,
-                loaded_rss_bytes=loaded[spec.name].ready.rss_bytes if spec.name in loaded else None,
+                load_s=systems[spec.name].loaded.load_s if spec.name in systems else None,
+                loaded_rss_bytes=systems[spec.name].loaded.rss_bytes
+                if spec.name in systems
+                else None,
                 peak_rss_bytes=memory[spec.name].peak_bytes if spec.name in memory else None,
                 quality=_quality(logits, spec.name),
                 failure=failures.get(spec.name),
@@ -156,10 +150,10 @@ def compare_engines(
     )
 
 
-def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[EngineSpec]:
-    """PyTorch first, then its peers, then the authored variants of the bundle.
+def engines_of(subject: EngineSubject, *, threads: int, compile_too: bool) -> list[EngineSpec]:
+    """Return PyTorch, then its peers, then the authored variants of the bundle.
 
-    The latter once with all threads for each text, and once with a worker for each thread.
+    The latter run once with all threads for each text and once with a worker per thread.
     """
     folder = subject.forms
 
@@ -232,10 +226,10 @@ def engines_of(subject: Subject, *, threads: int, compile_too: bool) -> list[Eng
 
 
 def shape_of(config: PretrainedConfig) -> ModelShape:
-    """What a text costs in a model of this configuration.
+    """Return the cost of a text in a model of this configuration.
 
     Raises:
-        ValueError: a family that is not benchmarked.
+        ValueError: the model's family is not benchmarked.
     """
     hidden, inner, n_layers = (
         config.hidden_size,
@@ -259,39 +253,14 @@ def shape_of(config: PretrainedConfig) -> ModelShape:
             n_local=0,
             reach=0,
         )
-    raise ValueError(f"no cost is known of {config.model_type}")
+    raise ValueError(
+        f"model_type {config.model_type!r} has no cost here; expected modernbert or bert"
+    )
 
 
 def _parts(file: Path) -> list[Path]:
-    beside = [file.with_name(file.name + ".data"), file.with_suffix(".bin")]
-    return [file, *(part for part in beside if part.is_file())]
-
-
-def _cases(subject: Subject) -> tuple[tuple[int, ...], ...]:
-    spec = subject.bundle.manifest.levels[subject.level].tokenizer
-    tokenizer = Tokenizer(subject.bundle.file(spec.file), spec)
-    tokens = tokenizer.encode([text.text for text in load_proof_texts()])
-    return tuple(token.windows[0].input_ids for token in tokens)
-
-
-def _write_forms(subject: Subject, cases: Sequence[Sequence[int]]) -> None:
-    """Converts in a child that gives its memory back."""
-    subject.forms.mkdir(parents=True, exist_ok=True)
-    calibration = subject.forms / "calibration.json"
-    calibration.write_text(json.dumps([list(case) for case in cases]), encoding="utf-8")
-    arguments = [str(path) for path in (subject.merged, subject.forms, calibration)]
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "benchmarks.engines.forms", *arguments],
-        cwd=REPOSITORY,
-        check=False,
-        stdout=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        raise WorkerFailed("the model could not be written for every engine, see above")
-
-
-def _peak(threads: int) -> Mapping[str, float]:
-    return run_once("peak", ["-m", "benchmarks.engines.peak", "--threads", str(threads)])
+    weights = [file.with_name(file.name + ".data"), file.with_suffix(".bin")]
+    return [file, *(part for part in weights if part.is_file())]
 
 
 def _limit(spec: EngineSpec) -> int | None:
@@ -300,17 +269,17 @@ def _limit(spec: EngineSpec) -> int | None:
     return _MAX_COMPILED_TOKENS if spec.kind == "pytorch-compile" else None
 
 
-def _takes(spec: EngineSpec, workload: Workload) -> bool:
+def _takes(spec: EngineSpec, workload: EngineWorkload) -> bool:
     if workload.kind == "planned":
-        # Only ours has a planner; the others would be measured on it without having it.
+        # Only ours chooses batches; the others would be measured with what they lack.
         return spec.kind == "hazgate"
     if workload.kind == "packed":
         return spec.kind == "hazgate-fused"
     if spec.workers > 1:
-        # There is nothing to share in one batch.
+        # One batch cannot be shared among workers.
         return False
     if workload.kind == "padded":
-        # What planning is held against: the same graph without it, and PyTorch.
+        # The baselines of chosen batches: the same graph without them, and PyTorch.
         return spec.kind in ("hazgate", "hazgate-fused", "pytorch")
     limit = _limit(spec)
     tokens = (workload.tokens or 0) * workload.n_texts
@@ -318,51 +287,40 @@ def _takes(spec: EngineSpec, workload: Workload) -> bool:
 
 
 def _run(
-    loaded: Mapping[str, _Loaded],
+    systems: Mapping[str, RunningSystem],
     specs: Sequence[EngineSpec],
-    workloads: Sequence[Workload],
+    workloads: Sequence[EngineWorkload],
     rounds: int,
 ) -> tuple[EngineRound, ...]:
     taken = {
         (spec.name, workload.name)
         for spec in specs
         for workload in workloads
-        if spec.name in loaded and _takes(spec, workload)
+        if spec.name in systems and _takes(spec, workload)
     }
     names = [workload.name for workload in workloads]
-    calls: dict[tuple[str, str], int] = {}
-    for turn in track(plan_turns(list(loaded), names, rounds=1, seed=SEED), "warm up"):
-        key = (turn.system, turn.workload)
-        if key in taken:
-            request = Request(action="time", name=turn.workload, n_calls=1)
-            (first,) = loaded[turn.system].worker.ask(request, Timed).seconds
-            if first < _TURN_S:
-                request = Request(action="time", name=turn.workload, n_calls=3)
-                warm = loaded[turn.system].worker.ask(request, Timed).seconds
-                first = statistics.median(warm)
-            calls[key] = max(1, min(_MAX_CALLS, int(_TURN_S / first)))
-    turns = [
-        turn
-        for turn in plan_turns(list(loaded), names, rounds=rounds, seed=SEED)
-        if (turn.system, turn.workload) in taken
-    ]
+    n_calls: dict[tuple[str, str], int] = {}
+
+    def first_call(turn: Turn) -> Case | None:
+        is_taken = (turn.system, turn.workload) in taken
+        return Case(workload=turn.workload, n_calls=1) if is_taken else None
+
+    def timed(turn: Turn) -> Case | None:
+        n = n_calls.get((turn.system, turn.workload))
+        return None if n is None else Case(workload=turn.workload, n_calls=n)
+
+    for turn, (seconds,) in run_turns(
+        systems, names, first_call, rounds=1, seed=SEED, title="warm up"
+    ):
+        if seconds < _TURN_S:
+            warm = Case(workload=turn.workload, n_calls=_N_WARM_UP)
+            seconds = statistics.median(systems[turn.system].time(warm))
+        n_calls[turn.system, turn.workload] = max(1, min(_MAX_CALLS, int(_TURN_S / seconds)))
     return tuple(
-        EngineRound(
-            round=turn.round,
-            workload=turn.workload,
-            engine=turn.system,
-            seconds=loaded[turn.system]
-            .worker.ask(
-                Request(
-                    action="time",
-                    name=turn.workload,
-                    n_calls=calls[turn.system, turn.workload],
-                ),
-                Timed,
-            )
-            .seconds,
+        EngineRound(round=turn.round, workload=turn.workload, engine=turn.system, seconds=seconds)
+        for turn, seconds in run_turns(
+            systems, names, timed, rounds=rounds, seed=SEED, title=f"measure, {rounds} rounds"
         )
-        for turn in track(turns, f"measure, {rounds} rounds")
     )
 
 

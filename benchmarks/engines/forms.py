@@ -1,19 +1,21 @@
 """Writes one merged model in the form that each engine wants.
 
-    python -m benchmarks.engines.forms MERGED FOLDER CALIBRATION
+    python -m benchmarks.engines.forms MERGED FOLDER ROWS
 
 Conversion holds several copies of the model and the libraries of every engine, so it must not
-happen in a process that is measured. Forms that are there already are used again.
+happen in a process that is measured. Existing forms are used again.
 """
 
 import json
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness.process import run_module
 from hazgate.cli.progress import step
 
 PORTABLE = "portable.onnx"
@@ -23,18 +25,35 @@ OPENVINO_WEIGHTS = "openvino-int8-weights.xml"
 OPENVINO_STATIC = "openvino-static-int8.xml"
 
 _OPSET = 18
-_CALIBRATION_RUNS = 48
+_INT8_RUNS = 48
 _SEED = 20263
+
+
+def write_forms(merged: Path, folder: Path, rows: Sequence[Sequence[int]]) -> None:
+    """Write the model in `merged` into `folder`, in a child that gives its memory back.
+
+    Args:
+        merged: a merged model's folder.
+        folder: receives each form that it lacks.
+        rows: token ids that int8's activations are measured on.
+
+    Raises:
+        WorkerFailed: a conversion failed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "rows.json"
+        file.write_text(json.dumps([list(row) for row in rows]), encoding="utf-8")
+        run_module("benchmarks.engines.forms", [str(merged), str(folder), str(file)])
 
 
 @click.command()
 @click.argument("merged", type=click.Path(path_type=Path, exists=True))
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("calibration", type=click.Path(path_type=Path, exists=True))
-def write_forms(merged: Path, folder: Path, calibration: Path) -> None:
-    """Write the model in MERGED into FOLDER; CALIBRATION is a JSON file of rows of ids."""
+@click.argument("rows_file", metavar="ROWS", type=click.Path(path_type=Path, exists=True))
+def main(merged: Path, folder: Path, rows_file: Path) -> None:
+    """Write the model in MERGED into FOLDER; ROWS is a JSON file of rows of token ids."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [np.array(row, dtype=np.int64) for row in json.loads(calibration.read_text())]
+    rows = [np.array(row, dtype=np.int64) for row in json.loads(rows_file.read_text())]
     writers: dict[str, Callable[[Path], None]] = {
         PORTABLE: lambda file: _write_portable(merged, file),
         DYNAMIC: lambda file: _write_dynamic(folder / PORTABLE, file, reduce_range=False),
@@ -60,7 +79,7 @@ def _write_portable(merged: Path, file: Path) -> None:
 
 
 def _write_dynamic(portable: Path, file: Path, *, reduce_range: bool) -> None:
-    """ONNX Runtime's dynamic quantisation, as its users call it."""
+    """Quantise with ONNX Runtime's dynamic quantisation, as its users call it."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
@@ -75,7 +94,7 @@ def _write_dynamic(portable: Path, file: Path, *, reduce_range: bool) -> None:
 
 
 def _write_compressed(portable: Path, file: Path) -> None:
-    """NNCF's weight compression: int8 weights, symmetric, a scale for each output."""
+    """Compress weights with NNCF: int8, symmetric, a scale per output."""
     import nncf
     import openvino
 
@@ -85,12 +104,12 @@ def _write_compressed(portable: Path, file: Path) -> None:
 
 
 def _write_static(portable: Path, file: Path, rows: list[NDArray[np.int64]]) -> None:
-    """NNCF's post-training quantisation with its settings for transformers."""
+    """Quantise with NNCF's post-training quantisation and its settings for transformers."""
     import nncf
     import openvino
 
     def inputs() -> Iterator[dict[str, NDArray[np.int64]]]:
-        order = np.random.default_rng(_SEED).permutation(len(rows))[:_CALIBRATION_RUNS]
+        order = np.random.default_rng(_SEED).permutation(len(rows))[:_INT8_RUNS]
         for i in order:
             yield {"input_ids": rows[i][None], "attention_mask": np.ones_like(rows[i][None])}
 
@@ -106,4 +125,4 @@ def _write_static(portable: Path, file: Path, rows: list[NDArray[np.int64]]) -> 
 
 
 if __name__ == "__main__":
-    write_forms()
+    main()

@@ -1,32 +1,31 @@
-"""`python -m benchmarks.engines.long`: one text as long as the model's positions, in every engine.
+"""`python -m benchmarks.engines.long`: one text as long as the model's positions, in each engine.
 
-Side by side these engines would not fit into memory with it, so each is started for its turn and
-ended behind it; turns of a round follow one another, rounds repeat.
+The engines would not fit into memory together with it, so each is started for its turn and ended
+after it. Turns of a round follow one another, rounds repeat.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from transformers import AutoConfig
 
-from benchmarks.engines.compare import Subject, engines_of
-from benchmarks.engines.messages import Memory, Ready, Request, Setup
-from benchmarks.engines.systems import REFERENCE, EngineSpec
-from benchmarks.engines.workloads import Workload, grid
+from benchmarks.engines.compare import MAX_REASON, WORKER, EngineSubject, engines_of
+from benchmarks.engines.systems import REFERENCE, EngineSetup, EngineSpec
+from benchmarks.engines.workloads import EngineWorkload, grid
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.errors import BenchmarkError, WorkerFailed
-from benchmarks.harness.machine import Machine, describe_machine, today
 from benchmarks.harness.markdown import spread_text, table
-from benchmarks.harness.messages import Timed
-from benchmarks.harness.process import REPOSITORY, start_worker
-from benchmarks.harness.statistics import Spread, speedup, spread
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.runner import Case, start_system
+from benchmarks.harness.statistics import RoundSpread, speedup, spread
+from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate.engine.session import default_threads
-from hazgate.errors import HazgateError
 
 # A plain session on the portable graph takes memory quadratic in the length: tens of gigabytes.
 _LEFT_OUT = ("optimum", "ort-dynamic", "ort-dynamic-reduced")
@@ -34,48 +33,44 @@ _LEFT_OUT = ("optimum", "ort-dynamic", "ort-dynamic-reduced")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LongFigures:
-    """One engine; seconds of one text, and its process's greatest resident set."""
+    """One engine: seconds of one text, and its process's greatest resident set."""
 
     name: str
     title: str
-    seconds: Spread | None
-    vs_pytorch: Spread | None
+    seconds: RoundSpread | None
+    vs_pytorch: RoundSpread | None
     peak_rss_bytes: int | None
     failure: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LongComparison:
-    """Everything that one run measured."""
+    """All that one run measured."""
 
-    schema_version: int
-    name: str
-    bundle_digest: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
+    header: ResultHeader
     tokens: int
     rounds: int
     engines: tuple[LongFigures, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Turn:
+class LongTurn:
+    """One engine's turn: seconds of its timed call, and its greatest resident set."""
+
     seconds: float
     peak_bytes: int
 
 
 def measure_long(
-    subject: Subject, *, tokens: int, rounds: int, threads: int, command: str
+    subject: EngineSubject, *, tokens: int, rounds: int, threads: int, command: str
 ) -> LongComparison:
-    """Gives every engine the same text of `tokens`, `rounds` times, each after an untimed call.
+    """Give every engine the same text of `tokens`, `rounds` times, each after an untimed call.
 
-    The engines' forms must have been written, see benchmarks.engines.compare. One that fails is
-    recorded so and left out of later rounds.
+    The engines' forms must exist, see benchmarks.engines.compare. An engine that fails is
+    recorded as failed and left out of later rounds.
 
     Raises:
-        BenchmarkError: the forms are not there.
+        BenchmarkError: the forms do not exist.
     """
     if not subject.merged.is_dir():
         raise BenchmarkError(
@@ -89,7 +84,7 @@ def measure_long(
         for spec in engines_of(subject, threads=threads, compile_too=False)
         if spec.name not in _LEFT_OUT and spec.workers == 1
     ]
-    taken: dict[str, list[_Turn]] = {spec.name: [] for spec in specs}
+    taken: dict[str, list[LongTurn]] = {spec.name: [] for spec in specs}
     failures: dict[str, str] = {}
     turns = [spec for _ in range(rounds) for spec in specs]
     for spec in track(turns, f"{tokens} tokens, {rounds} rounds"):
@@ -98,42 +93,34 @@ def measure_long(
         try:
             taken[spec.name].append(_turn(spec, workload, vocab_size, threads))
         except WorkerFailed as error:
-            failures[spec.name] = str(error)[:600]
+            failures[spec.name] = str(error)[:MAX_REASON]
     return LongComparison(
-        schema_version=SCHEMA_VERSION,
-        name=subject.name,
-        bundle_digest=subject.bundle.digest,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
-        threads=threads,
+        header=header(subject.name, command, digest=subject.bundle.digest, threads=threads),
         tokens=tokens,
         rounds=rounds,
-        engines=tuple(_figures(spec, taken, failures) for spec in specs),
+        engines=tuple(long_figures(spec, taken, failures) for spec in specs),
     )
 
 
-def _turn(spec: EngineSpec, workload: Workload, vocab_size: int, threads: int) -> _Turn:
-    setup = Setup(
+def _turn(spec: EngineSpec, workload: EngineWorkload, vocab_size: int, threads: int) -> LongTurn:
+    setup = EngineSetup(
         engine=spec,
         threads=threads,
         vocab_size=vocab_size,
         workloads=(workload,),
-        cases=((1, 2, 3),),
+        rows=((1, 2, 3),),
     )
-    arguments = ["-m", "benchmarks.engines.worker"]
-    with start_worker(spec.name, arguments, threads=threads) as worker:
-        worker.ask(setup, Ready)
-        request = Request(action="time", name=workload.name, n_calls=2)
-        # The first call of a shape allocates what the second finds.
-        (_, seconds) = worker.ask(request, Timed).seconds
-        memory = worker.ask(Request(action="memory"), Memory)
-    return _Turn(seconds=seconds, peak_bytes=memory.peak_bytes)
+    with ExitStack() as stack:
+        system = start_system(stack, spec.name, WORKER, setup, threads=threads)
+        # The first call of a shape allocates what the second uses again.
+        (seconds,) = system.time(Case(workload=workload.name, n_warm=1, n_calls=1))
+        return LongTurn(seconds=seconds, peak_bytes=system.memory().peak_bytes)
 
 
-def _figures(
-    spec: EngineSpec, taken: Mapping[str, Sequence[_Turn]], failures: Mapping[str, str]
+def long_figures(
+    spec: EngineSpec, taken: Mapping[str, Sequence[LongTurn]], failures: Mapping[str, str]
 ) -> LongFigures:
+    """Return an engine's figures from the turns of all engines; ratios are within rounds."""
     seconds = [turn.seconds for turn in taken[spec.name]]
     reference = [turn.seconds for turn in taken[REFERENCE]]
     whole = spec.name not in failures
@@ -148,7 +135,7 @@ def _figures(
 
 
 def long_table(results: LongComparison) -> str:
-    """The engines in Markdown."""
+    """Return the engines in Markdown."""
     head = (f"one text of {results.tokens} tokens", "s", "vs PyTorch", "peak resident GB")
     body = [
         (
@@ -159,10 +146,10 @@ def long_table(results: LongComparison) -> str:
         )
         for engine in results.engines
     ]
+    run = results.header
     return (
-        f"{results.name}, one level, {results.threads} threads on {results.machine.summary}; one "
-        f"engine in memory at a time, {results.rounds} rounds. {results.date}, "
-        f"`{results.command}`.\n\n{table(head, body)}"
+        f"{run.name}, one level, {run.threads} threads on {run.host.summary}; one "
+        f"engine in memory at a time, {results.rounds} rounds. {run.origin}\n\n{table(head, body)}"
     )
 
 
@@ -176,34 +163,32 @@ def long_table(results: LongComparison) -> str:
     default=RESULTS / "engines-long.json",
     help="[default: benchmarks/results/engines-long.json]",
 )
+@refusals()
 def run(rounds: int, tokens: int, level: str, out: Path) -> None:
     """Time one long text on the stand-in of `make rehearse`.
 
-    The engines' forms are those that `python -m benchmarks.engines.run --size full` has written.
+    Uses the engines' forms that `python -m benchmarks.engines.run --size full` has written.
     """
     build = REPOSITORY / "build"
-    threads = default_threads()
-    try:
-        bundle = Bundle.open(build / "rehearsal" / "bundle")
-        place = build / "engines" / "full" / bundle.digest[:16]
-        results = measure_long(
-            Subject(
-                name="full-size stand-in",
-                level=level,
-                merged=place / "merged" / level,
-                bundle=bundle,
-                forms=place / level,
-            ),
-            tokens=tokens,
-            rounds=rounds,
-            threads=threads,
-            command=f"python -m benchmarks.engines.long --rounds {rounds} --tokens {tokens}",
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    save(results, out)
-    click.echo(f"{long_table(load(LongComparison, out))}\n\n{out}")
+    bundle = Bundle.open(build / "rehearsal" / "bundle")
+    place = build / "engines" / "full" / bundle.digest[:16]
+    results = measure_long(
+        EngineSubject(
+            name="full-size stand-in",
+            level=level,
+            merged=place / "merged" / level,
+            bundle=bundle,
+            forms=place / level,
+        ),
+        tokens=tokens,
+        rounds=rounds,
+        threads=default_threads(),
+        command=f"python -m benchmarks.engines.long --rounds {rounds} --tokens {tokens}",
+    )
+    publish(results, out, long_table)
+
+
+REGIONS: Regions = {"engines-long": region("engines-long.json", LongComparison, long_table)}
 
 
 if __name__ == "__main__":

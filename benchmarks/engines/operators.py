@@ -1,12 +1,11 @@
-"""`python -m benchmarks.engines.operators`: in which operators a graph spends the time of one text.
+"""`python -m benchmarks.engines.operators`: the time of one text, by operator.
 
 ONNX Runtime's own profiler times every node of every run, in the session that the runtime opens.
-Beside it stands what the text's multiplications alone would take at the best that the machine's
-matrix kernels reach in the same run: what no arrangement of these kernels can undercut.
+The table also has the time that the text's multiplications alone would take at the best rate of
+the machine's matrix kernels: no arrangement of these kernels can be faster.
 """
 
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +15,22 @@ import click
 import numpy as np
 
 from benchmarks.engines.compare import shape_of
+from benchmarks.engines.peak import measure_peak
 from benchmarks.engines.results import ModelShape
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import Machine, describe_machine, today
 from benchmarks.harness.markdown import table
-from benchmarks.harness.process import REPOSITORY, run_once
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.process import REPOSITORY
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads, session_options
-from hazgate.errors import HazgateError
 
 _LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}
-# Names of operators by what a reader knows them as; what is not named here is "the rest".
+# Operators by the group that a reader knows; all others are "the rest".
 _GROUPS = {
     "products of weights": ("MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat", "Linear"),
     "products of weights, scales a run": ("DynamicQuantizeMatMul", "MatMulNBits"),
@@ -58,7 +58,7 @@ _REST = "the rest"
 class LengthProfile:
     """One variant at one length: milliseconds of a text by group of operators, medians of runs.
 
-    `products_at_peak_ms` is what its multiplications take at the peak of its own precision.
+    `products_at_peak_ms` is the time of its multiplications at the peak of its own precision.
     """
 
     variant: str
@@ -70,30 +70,25 @@ class LengthProfile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperatorProfile:
-    """Everything that one run measured."""
+    """All that one run measured."""
 
-    schema_version: int
-    name: str
+    header: ResultHeader
     level: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
     shape: ModelShape
     peak: Mapping[str, float]
     profiles: tuple[LengthProfile, ...]
 
 
 def group_of(operator: str) -> str:
-    """What a reader knows an operator as."""
+    """Return the group that a reader knows an operator by."""
     return next((name for name, found in _GROUPS.items() if operator in found), _REST)
 
 
 def times_by_group(events: Sequence[Mapping[str, object]]) -> list[dict[str, float]]:
-    """Milliseconds of each run by group, of the profiler's events in the order of the file.
+    """Return milliseconds of each run by group, from the profiler's events in file order.
 
-    A run ends with its `model_run` event. An `If` is left out, for the nodes of its branch have
-    events of their own.
+    A run ends with its `model_run` event. An `If` is left out, because the nodes of its branch
+    have events of their own.
     """
     runs: list[dict[str, float]] = [{}]
     for event in events:
@@ -110,7 +105,7 @@ def times_by_group(events: Sequence[Mapping[str, object]]) -> list[dict[str, flo
 
 
 def profile_level(path: Path, level: str, size: str, command: str) -> OperatorProfile:
-    """Profiles every variant of one level that was written for the CPU.
+    """Profile every variant of one level that was written for the CPU.
 
     Raises:
         HazgateError: the bundle cannot be opened.
@@ -120,11 +115,12 @@ def profile_level(path: Path, level: str, size: str, command: str) -> OperatorPr
 
     bundle = Bundle.open(path)
     threads = default_threads()
-    peak = run_once("peak", ["-m", "benchmarks.engines.peak", "--threads", str(threads)])
+    peak = measure_peak(threads)
     merged = REPOSITORY / "build" / "engines" / size / bundle.digest[:16] / "merged" / level
     if not merged.is_dir():
         raise BenchmarkError(
-            f"no merged model of this bundle: run benchmarks.engines --size {size}"
+            "no merged model of this bundle: run python -m benchmarks.engines.run "
+            f"--size {size} first"
         )
     config = AutoConfig.from_pretrained(merged)
     shape = shape_of(config)
@@ -153,13 +149,8 @@ def profile_level(path: Path, level: str, size: str, command: str) -> OperatorPr
             )
         )
     return OperatorProfile(
-        schema_version=SCHEMA_VERSION,
-        name=bundle.manifest.name,
+        header=header(bundle.manifest.name, command, digest=bundle.digest, threads=threads),
         level=level,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
-        threads=threads,
         shape=shape,
         peak=peak,
         profiles=tuple(profiles),
@@ -167,7 +158,7 @@ def profile_level(path: Path, level: str, size: str, command: str) -> OperatorPr
 
 
 def operator_table(results: OperatorProfile) -> str:
-    """Share of each group in the time of a text, in Markdown."""
+    """Return each group's share in the time of a text, in Markdown."""
     groups = [*_GROUPS, _REST]
     shown = [g for g in groups if any(p.operators_ms.get(g, 0) > 0 for p in results.profiles)]
     body = []
@@ -183,10 +174,10 @@ def operator_table(results: OperatorProfile) -> str:
         )
     head = ("", "ms in operators", "ms of products at peak", *shown)
     peak = ", ".join(f"{kind} {value / 1e9:.0f} G/s" for kind, value in results.peak.items())
+    run = results.header
     return (
-        f"`{results.name}`, {results.level}, {results.threads} threads on "
-        f"{results.machine.summary}; matrix kernels reach {peak} there. {results.date}, "
-        f"`{results.command}`.\n\n{table(head, body)}"
+        f"`{run.name}`, {results.level}, {run.threads} threads on {run.host.summary}; matrix "
+        f"kernels reach {peak} there. {run.origin}\n\n{table(head, body)}"
     )
 
 
@@ -206,29 +197,29 @@ def _profile(
         for _ in range(max(5, min(30, 4096 // tokens))):
             session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    # The first run allocates what the others find.
+    # The first run allocates what the others use again.
     return times_by_group(events)[1:]
 
 
 @click.command(epilog="Example: python -m benchmarks.engines.operators --size full")
 @click.option("--size", type=click.Choice(["mini", "full"]), default="mini", show_default=True)
 @click.option("--level", default="level2", show_default=True)
+@refusals()
 def operators(size: str, level: str) -> None:
     """Profile `build/mini`, or with `full` the bundle of `make rehearse`, and print the table.
 
-    The engines must have run: their merged model says what the shape is.
+    Run the engines' benchmark first: the shape is read from its merged model.
     """
     path = REPOSITORY / "build" / ("rehearsal/bundle" if size == "full" else "mini")
-    target = RESULTS / f"operators-{size}.json"
-    try:
-        results = profile_level(
-            path.resolve(), level, size, f"python -m benchmarks.engines.operators --size {size}"
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    save(results, target)
-    click.echo(f"{operator_table(load(OperatorProfile, target))}\n\n{target}")
+    results = profile_level(
+        path.resolve(), level, size, f"python -m benchmarks.engines.operators --size {size}"
+    )
+    publish(results, RESULTS / f"operators-{size}.json", operator_table)
+
+
+REGIONS: Regions = {
+    "operators-full": region("operators-full.json", OperatorProfile, operator_table)
+}
 
 
 if __name__ == "__main__":

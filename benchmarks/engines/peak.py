@@ -1,28 +1,39 @@
-"""What this machine's matrix kernels reach at their best, through ONNX Runtime.
+"""The best rate of this machine's matrix kernels, measured through ONNX Runtime.
 
     python -m benchmarks.engines.peak --threads 2
 
-The yardstick of every row: no graph that runs on these kernels can be faster.
+No graph that runs on these kernels can be faster.
 """
 
 import json
-import statistics
-import time
+from collections.abc import Mapping
 
 import click
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.harness.process import run_once
+from benchmarks.harness.stopwatch import median_seconds
+
 # A layer's largest product at 1,024 tokens.
 _SHAPE = (1024, 768, 2304)
 _CALLS = 25
 
 
+def measure_peak(threads: int) -> Mapping[str, float]:
+    """Return operations per second of one large product by precision, from a child process.
+
+    Raises:
+        WorkerFailed: the child failed.
+    """
+    return run_once("peak", ["-m", "benchmarks.engines.peak", "--threads", str(threads)])
+
+
 @click.command()
 @click.option("--threads", type=click.IntRange(min=1), required=True)
 def peak(threads: int) -> None:
-    """Print operations a second of one large product in fp32 and in int8, as JSON."""
+    """Print operations per second of one large product in fp32 and in int8, as JSON."""
     click.echo(json.dumps({"fp32": _measure("MatMul", threads), "int8": _measure("int8", threads)}))
 
 
@@ -56,12 +67,7 @@ def _measure(kind: str, threads: int) -> float:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    seconds = []
-    for _ in range(_CALLS):
-        start = time.perf_counter()
-        session.run(None, {"x": x})
-        seconds.append(time.perf_counter() - start)
-    return 2 * m * k * n / statistics.median(seconds)
+    return 2 * m * k * n / median_seconds(lambda: session.run(None, {"x": x}), _CALLS)
 
 
 if __name__ == "__main__":

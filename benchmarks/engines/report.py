@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from benchmarks.engines.results import EngineComparison, EngineFigures, WorkloadOfEngines
 from benchmarks.engines.systems import REFERENCE
 from benchmarks.harness.markdown import table
-from benchmarks.harness.statistics import Percentiles, Spread, percentiles, speedup
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.statistics import Percentiles, RoundSpread, percentiles, speedup
 
 OURS = "hazgate-"
 _STREAMS = {
@@ -18,35 +19,35 @@ _STREAMS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
+class EngineCell:
     """One engine on one workload.
 
-    `p50_ms` and the others are medians over the rounds of that round's percentile.
-    `vs_pytorch` and the others say how many times faster it is, median of the ratios within each
-    round; the best peer is the int8 one with the least median latency here, the best equal peer
-    that among those which change no more labels than this engine.
+    `latency` has medians over the rounds of each round's percentiles.
+    `vs_pytorch` and the others say how many times faster it is, as the median of the ratios
+    within each round. The best peer is the int8 one with the least median latency here; the best
+    equal peer is the best of those that change no more labels than this engine.
     `share_of_peak` is the operations that the texts need, without padding, over those that the
-    machine's kernels do in that time, of the engine's own precision.
+    machine's kernels do in that time at the engine's own precision.
     """
 
     engine: EngineFigures
     workload: WorkloadOfEngines
     latency: Percentiles
     texts_per_s: float
-    vs_pytorch: Spread | None
-    vs_best_int8_peer: Spread | None
-    vs_best_equal_int8_peer: Spread | None
+    vs_pytorch: RoundSpread | None
+    vs_best_int8_peer: RoundSpread | None
+    vs_best_equal_int8_peer: RoundSpread | None
     share_of_peak: float | None
 
 
 def summary(results: EngineComparison) -> str:
-    """Every table of a results file, in the order in which people ask."""
+    """Return every table of a results file, in the order in which people ask."""
     parts = (setting, latency_table, ratio_table, batch_table, stream_table, failures)
     return "\n\n".join(text for part in parts if (text := part(results)))
 
 
 def headline(results: EngineComparison) -> str:
-    """Where it was measured, and one text at a time: what a first reader wants to know."""
+    """Return a first reader's table: where it was measured, and one text at a time."""
     workloads = [w for w in results.workloads if w.kind == "grid" and w.n_texts == 1]
     cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
     body = []
@@ -67,8 +68,8 @@ def headline(results: EngineComparison) -> str:
     return f"{setting(results)}\n\n{table(head, body)}"
 
 
-def cells_of(results: EngineComparison) -> list[Cell]:
-    """Every engine on every workload that it was given, in the order of the results."""
+def cells_of(results: EngineComparison) -> list[EngineCell]:
+    """Return every engine on each of its workloads, in the order of the results."""
     return [
         cell
         for workload in results.workloads
@@ -83,9 +84,9 @@ def best_int8_peer(
     *,
     as_exact_as: EngineFigures | None = None,
 ) -> str | None:
-    """The int8 engine that is not ours with the least median latency.
+    """Return the int8 engine with the least median latency that is not ours.
 
-    With `as_exact_as`, only engines count that change no more labels than that one.
+    With `as_exact_as`, only engines that change no more labels than that one count.
     """
     medians = {
         engine.name: statistics.median(_medians(results, engine.name, workload.name))
@@ -105,7 +106,7 @@ def _no_less_exact(engine: EngineFigures, than: EngineFigures) -> bool:
 
 
 def latency_table(results: EngineComparison) -> str:
-    """Median milliseconds of one text, with size, memory, load time and distance in the row."""
+    """Return median milliseconds of one text, with size, memory, load time and distance."""
     workloads = [w for w in results.workloads if w.kind == "grid" and w.n_texts == 1]
     cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
     head = [
@@ -127,7 +128,7 @@ def latency_table(results: EngineComparison) -> str:
 
 
 def ratio_table(results: EngineComparison) -> str:
-    """How many times faster ours is, per workload, with the round's range in brackets."""
+    """Return how many times faster ours is, per workload, with the rounds' range."""
     body = []
     for cell in cells_of(results):
         if cell.workload.kind != "grid" or not cell.engine.name.startswith(OURS):
@@ -161,7 +162,7 @@ def ratio_table(results: EngineComparison) -> str:
 
 
 def batch_table(results: EngineComparison) -> str:
-    """Texts a second in batches of equal lengths."""
+    """Return texts per second in batches of equal lengths."""
     workloads = [w for w in results.workloads if w.kind == "grid" and w.n_texts > 1]
     cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
     body = []
@@ -173,7 +174,7 @@ def batch_table(results: EngineComparison) -> str:
 
 
 def stream_table(results: EngineComparison) -> str:
-    """The stream of mixed lengths: what planning and workers make of the same graph."""
+    """Return the stream of mixed lengths: effects of batching and workers on one graph."""
     padded = {
         c.engine.title: c.latency.p50_ms for c in cells_of(results) if c.workload.kind == "padded"
     }
@@ -197,7 +198,7 @@ def stream_table(results: EngineComparison) -> str:
 
 
 def failures(results: EngineComparison) -> str:
-    """The engines that could not be measured, and why."""
+    """Return the engines that could not be measured, and why."""
     return "\n".join(
         f"- {engine.title}: {engine.failure.splitlines()[0]}"
         for engine in results.engines
@@ -206,19 +207,20 @@ def failures(results: EngineComparison) -> str:
 
 
 def setting(results: EngineComparison) -> str:
-    """Where the numbers come from, in a sentence."""
-    isa = ", ".join(results.machine.isa)
+    """Return where the numbers come from, in a sentence."""
+    run = results.header
+    isa = ", ".join(run.host.isa)
     peak = ", ".join(f"{kind} {value / 1e9:.0f} G/s" for kind, value in results.peak.items())
     return (
-        f"`{results.name}`, {results.level}, {results.threads} threads on "
-        f"{results.machine.summary} ({isa}); ONNX Runtime's own matrix kernels reach {peak} there. "
-        f"{results.date}, `{results.command}`."
+        f"`{run.name}`, {results.level}, {run.threads} threads on "
+        f"{run.host.summary} ({isa}); ONNX Runtime's own matrix kernels reach {peak} there. "
+        f"{run.origin}"
     )
 
 
 def _cell(
     results: EngineComparison, engine: EngineFigures, workload: WorkloadOfEngines
-) -> Cell | None:
+) -> EngineCell | None:
     rounds = _rounds(results, engine.name, workload.name)
     if not rounds:
         return None
@@ -236,7 +238,7 @@ def _cell(
     if workload.tokens is not None:
         operations = workload.n_texts * results.shape.operations(workload.tokens)
     peak = results.peak["int8" if engine.is_int8 else "fp32"]
-    return Cell(
+    return EngineCell(
         engine=engine,
         workload=workload,
         latency=latency,
@@ -259,7 +261,7 @@ def _medians(results: EngineComparison, engine: str, workload: str) -> list[floa
     return [percentiles(seconds).p50_ms for seconds in rounds]
 
 
-def _speedup(baseline: Sequence[float], own: Sequence[float]) -> Spread | None:
+def _speedup(baseline: Sequence[float], own: Sequence[float]) -> RoundSpread | None:
     return speedup(baseline, own) if len(baseline) == len(own) and own else None
 
 
@@ -287,12 +289,19 @@ def _time(ms: float) -> str:
     return f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
 
 
-def _time_and_speedup(cell: Cell) -> str:
+def _time_and_speedup(cell: EngineCell) -> str:
     time = _time(cell.latency.p50_ms)
     return f"{time} ({cell.vs_pytorch.median:.2f}×)" if cell.vs_pytorch else time
 
 
-def _ratio(value: Spread | None) -> str:
+def _ratio(value: RoundSpread | None) -> str:
     if value is None:
         return "–"
     return f"{value.median:.2f} ({value.least:.2f}–{value.greatest:.2f})"
+
+
+REGIONS: Regions = {
+    "engines-mini": region("engines-mini.json", EngineComparison, summary),
+    "headline-full": region("engines-full.json", EngineComparison, headline),
+    "engines-full": region("engines-full.json", EngineComparison, summary),
+}

@@ -1,16 +1,16 @@
-"""The committed numbers of the engines: one JSON document a run."""
+"""Results of the engines' benchmark: one JSON document per run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.harness.machine import Machine
+from benchmarks.harness.store import ResultHeader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelShape:
-    """What a text costs: multiplications of weights a token, and attention's width and layers.
+    """The cost of a text: multiplications of weights per token, attention's width and layers.
 
-    `reach` is the window's to each side, 0 where every layer is global.
+    `reach` is the window's length to each side, 0 where every layer is global.
     """
 
     macs_per_token: int
@@ -20,11 +20,11 @@ class ModelShape:
     reach: int
 
     def operations(self, tokens: int) -> float:
-        """Additions and multiplications that one text of `tokens` needs, and no padding."""
+        """Count additions and multiplications of one text of `tokens`, without padding."""
         return 2.0 * tokens * self.macs_per_token + self.attention_operations(tokens)
 
     def attention_operations(self, tokens: int) -> float:
-        """Those of them that are attention's."""
+        """Count those of attention."""
         local = min(tokens, 2 * self.reach + 1)
         keys = self.n_global * tokens + self.n_local * local
         return 4.0 * tokens * self.hidden * keys
@@ -32,7 +32,7 @@ class ModelShape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineQuality:
-    """Distance from PyTorch over the corpus: logits, and how many texts get another label."""
+    """Distance from PyTorch over the proof texts: logits, and texts with another label."""
 
     p50_abs_logit_diff: float
     p99_abs_logit_diff: float
@@ -43,10 +43,10 @@ class EngineQuality:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineFigures:
-    """What is measured of an engine once; `failure` says why there is nothing more of it.
+    """Figures of an engine that are taken once; `failure` says why the others are missing.
 
-    `load_s` is from the start of loading to the first answer; resident sets include mapped
-    weights as far as they were touched.
+    `load_s` is from the start of loading to the first answer. Resident sets include the parts of
+    mapped weights that were touched.
     """
 
     name: str
@@ -62,7 +62,7 @@ class EngineFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkloadOfEngines:
-    """A workload as it was; `padded_share` of the positions computed were padding."""
+    """A workload as it was run; `padded_share` of the computed positions were padding."""
 
     name: str
     kind: str
@@ -73,7 +73,7 @@ class WorkloadOfEngines:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineRound:
-    """The seconds of one engine's calls of one workload in one round."""
+    """Seconds of one engine's calls of one workload in one round."""
 
     round: int
     workload: str
@@ -83,19 +83,13 @@ class EngineRound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineComparison:
-    """Everything that one run of `benchmarks.engines.run` measured.
+    """All that one run of `benchmarks.engines.run` measured.
 
-    `peak` has the operations a second of the machine's matrix kernels, by precision.
+    `peak` has operations per second of the machine's matrix kernels, by precision.
     """
 
-    schema_version: int
-    name: str
+    header: ResultHeader
     level: str
-    bundle_digest: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
     shape: ModelShape
     peak: Mapping[str, float]
     workloads: tuple[WorkloadOfEngines, ...]

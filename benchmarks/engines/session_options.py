@@ -1,13 +1,11 @@
 """`python -m benchmarks.engines.session_options`: costs of ONNX Runtime's session options.
 
-The runtime's own options are the first row; every other row changes one of them. Each row runs in
-a fresh process, rows in turn.
+The first row has the runtime's own options; every other row changes one of them. Each row runs in
+a fresh process; rows take turns.
 """
 
 import json
 import random
-import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,18 +15,18 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.markdown import table
 from benchmarks.harness.process import REPOSITORY, run_once
-from benchmarks.harness.statistics import Spread, speedup, spread
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
-from benchmarks.speed.worker import status_bytes
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.statistics import RoundSpread, speedup, spread
+from benchmarks.harness.stopwatch import median_seconds
+from benchmarks.harness.store import RESULTS, ResultHeader, header
+from benchmarks.harness.worker import status_bytes
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads, session_options
-from hazgate.errors import HazgateError
 
 _SHORT_TOKENS, _LONG_TOKENS = 16, 128
 _N_CALLS = 40
@@ -88,35 +86,30 @@ CHANGES: Mapping[str, Callable[[Any], None]] = {
 class OptionFigures:
     """One row: medians over the rounds.
 
-    Times are of one run of so many tokens; `cpu_per_wall` is processor seconds a second of wall
-    time while short texts come with pauses between them, `rss_bytes` the resident set after a
+    Times are of one run of short and long texts. `cpu_per_wall` is processor seconds per second
+    of wall time while short texts arrive with pauses; `rss_bytes` is the resident set after a
     stream of mixed lengths.
     """
 
     name: str
-    short_ms: Spread
-    long_ms: Spread
-    speedup_short: Spread
-    cpu_per_wall: Spread
-    rss_bytes: Spread
+    short_ms: RoundSpread
+    long_ms: RoundSpread
+    speedup_short: RoundSpread
+    cpu_per_wall: RoundSpread
+    rss_bytes: RoundSpread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptionComparison:
-    """Everything that one run measured."""
+    """All that one run measured."""
 
-    schema_version: int
-    name: str
+    header: ResultHeader
     graph: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
     rows: tuple[OptionFigures, ...]
 
 
 def option_table(results: OptionComparison) -> str:
-    """The rows in Markdown."""
+    """Return the rows in Markdown."""
     head = (
         "session options",
         f"{_SHORT_TOKENS} tokens, ms",
@@ -136,19 +129,20 @@ def option_table(results: OptionComparison) -> str:
         )
         for row in results.rows
     ]
+    run = results.header
     return (
-        f"`{results.graph}` of `{results.name}`, {results.threads} threads on "
-        f"{results.machine.summary}. {results.date}, `{results.command}`.\n\n{table(head, body)}"
+        f"`{results.graph}` of `{run.name}`, {run.threads} threads on "
+        f"{run.host.summary}. {run.origin}\n\n{table(head, body)}"
     )
 
 
 def compare_options(
     bundle: Bundle, graph: str, *, rounds: int, threads: int, command: str
 ) -> OptionComparison:
-    """Runs every row `rounds` times.
+    """Run every row `rounds` times.
 
     Raises:
-        WorkerFailed: a row's process did not end well.
+        WorkerFailed: a row's process failed.
     """
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in CHANGES}
     for _, name in track([(n, name) for n in range(rounds) for name in CHANGES], "session options"):
@@ -159,13 +153,8 @@ def compare_options(
 
     first = next(iter(CHANGES))
     return OptionComparison(
-        schema_version=SCHEMA_VERSION,
-        name=bundle.manifest.name,
+        header=header(bundle.manifest.name, command, digest=bundle.digest, threads=threads),
         graph=graph,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
-        threads=threads,
         rows=tuple(
             OptionFigures(
                 name=name,
@@ -188,23 +177,21 @@ def _run_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:
 
 
 def measure_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:
-    """One row, in this process; keys as the fields of `OptionFigures`."""
+    """Measure one row in this process; keys are the fields of `OptionFigures`."""
     import onnxruntime
 
     options = session_options(onnxruntime, "authored", threads)
     CHANGES[name](options)
     session = onnxruntime.InferenceSession(str(graph), options, providers=[CPU])
 
-    def run(tokens: int) -> float:
+    def run(tokens: int) -> None:
         ids = np.arange(5, 5 + tokens, dtype=np.int64)[None]
-        start = time.perf_counter()
         session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        return 1e3 * (time.perf_counter() - start)
 
     def median_ms(tokens: int) -> float:
         for _ in range(5):
             run(tokens)
-        return statistics.median(run(tokens) for _ in range(_N_CALLS))
+        return 1e3 * median_seconds(lambda: run(tokens), _N_CALLS)
 
     short_ms, long_ms = median_ms(_SHORT_TOKENS), median_ms(_LONG_TOKENS)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -229,6 +216,7 @@ def measure_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every processor]")
 @click.option("--row", type=click.Choice(list(CHANGES)), hidden=True)
 @click.option("--graph", type=click.Path(path_type=Path), hidden=True)
+@refusals()
 def run(size: str, rounds: int, threads: int | None, row: str | None, graph: Path | None) -> None:
     """Measure the int8 graph of Level 2 in `build/mini`, or in the bundle of `make rehearse`."""
     budget = threads or default_threads()
@@ -236,20 +224,19 @@ def run(size: str, rounds: int, threads: int | None, row: str | None, graph: Pat
         click.echo(json.dumps(measure_row(graph, row, budget)))
         return
     path = REPOSITORY / "build" / ("rehearsal/bundle" if size == "full" else "mini")
-    target = RESULTS / f"session-options-{size}.json"
-    try:
-        results = compare_options(
-            Bundle.open(path),
-            "level2-int8.onnx",
-            rounds=rounds,
-            threads=budget,
-            command=f"python -m benchmarks.engines.session_options --size {size} --rounds {rounds}",
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    save(results, target)
-    click.echo(f"{option_table(load(OptionComparison, target))}\n\n{target}")
+    results = compare_options(
+        Bundle.open(path),
+        "level2-int8.onnx",
+        rounds=rounds,
+        threads=budget,
+        command=f"python -m benchmarks.engines.session_options --size {size} --rounds {rounds}",
+    )
+    publish(results, RESULTS / f"session-options-{size}.json", option_table)
+
+
+REGIONS: Regions = {
+    "session-options-mini": region("session-options-mini.json", OptionComparison, option_table)
+}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The engines, and what a benchmark needs of each of them."""
+"""The engines, and what the benchmark needs of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,41 +8,60 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["pytorch", "pytorch-compile", "onnxruntime", "openvino", "hazgate", "hazgate-fused"]
+from benchmarks.engines.workloads import EngineWorkload
+
+EngineKind = Literal[
+    "pytorch", "pytorch-compile", "onnxruntime", "openvino", "hazgate", "hazgate-fused"
+]
 
 REFERENCE = "pytorch"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSpec:
-    """One engine; `file` is the model in its form, `precision` what it computes in.
+    """One engine; `file` is the model in its form.
 
-    `is_int8` engines are compared with one another. `size_bytes` is what it has on disk. With
-    several `workers` it runs so many batches at a time, and its threads are divided among them.
+    `is_int8` engines are compared with one another. `size_bytes` is the model's size on disk.
+    An engine with several `workers` runs as many batches at a time and divides its threads among
+    them.
     """
 
     name: str
     title: str
-    kind: Kind
+    kind: EngineKind
     file: str
     is_int8: bool
     size_bytes: int
     workers: int
 
 
-class Engine(Protocol):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSetup:
+    """A worker's first request: the engine, and all that it will be asked about.
+
+    `rows` are the tokenised texts on which answers are compared.
+    """
+
+    engine: EngineSpec
+    threads: int
+    vocab_size: int
+    workloads: tuple[EngineWorkload, ...]
+    rows: tuple[tuple[int, ...], ...]
+
+
+class EngineRun(Protocol):
     """A loaded model."""
 
     def __call__(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Logits [batch, n_labels] of arrays [batch, sequence]."""
+        """Return logits [batch, n_labels] of arrays [batch, sequence]."""
         ...
 
 
-def open_engine(spec: EngineSpec, threads: int) -> Engine:
-    """Loads an engine that uses at most `threads` threads; to be called once in a process."""
-    openers: dict[Kind, Callable[[EngineSpec, int], Engine]] = {
+def open_engine(spec: EngineSpec, threads: int) -> EngineRun:
+    """Load an engine that uses at most `threads` threads; call once per process."""
+    openers: dict[EngineKind, Callable[[EngineSpec, int], EngineRun]] = {
         "pytorch": _pytorch,
         "pytorch-compile": _pytorch_compiled,
         "onnxruntime": _onnxruntime,
@@ -53,30 +72,31 @@ def open_engine(spec: EngineSpec, threads: int) -> Engine:
     return openers[spec.kind](spec, max(1, threads // spec.workers))
 
 
-def _pytorch(spec: EngineSpec, threads: int) -> Engine:
+def _pytorch(spec: EngineSpec, threads: int) -> EngineRun:
     import torch
-    from transformers import AutoModelForSequenceClassification
 
-    torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        spec.file, attn_implementation="sdpa", dtype=torch.float32, local_files_only=True
-    ).eval()
-    return _module_runner(model)
+    return _module_runner(_module(spec, threads))
 
 
-def _pytorch_compiled(spec: EngineSpec, threads: int) -> Engine:
+def _pytorch_compiled(spec: EngineSpec, threads: int) -> EngineRun:
+    import torch
+
+    return _module_runner(torch.compile(_module(spec, threads), dynamic=True))
+
+
+def _module(spec: EngineSpec, threads: int) -> Callable[..., object]:
     import torch
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model: Callable[..., object] = AutoModelForSequenceClassification.from_pretrained(
         spec.file, attn_implementation="sdpa", dtype=torch.float32, local_files_only=True
     ).eval()
-    return _module_runner(torch.compile(model, dynamic=True))
+    return model
 
 
-def _module_runner(module: Callable[..., object]) -> Engine:
+def _module_runner(module: Callable[..., object]) -> EngineRun:
     import torch
 
     def run(input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -91,8 +111,8 @@ def _module_runner(module: Callable[..., object]) -> Engine:
     return run
 
 
-def _onnxruntime(spec: EngineSpec, threads: int) -> Engine:
-    """A plain session, as Optimum's ORTModel holds one."""
+def _onnxruntime(spec: EngineSpec, threads: int) -> EngineRun:
+    """Open a plain session, as Optimum's ORTModel does."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -107,7 +127,7 @@ def _onnxruntime(spec: EngineSpec, threads: int) -> Engine:
     return run
 
 
-def _openvino(spec: EngineSpec, threads: int) -> Engine:
+def _openvino(spec: EngineSpec, threads: int) -> EngineRun:
     import openvino
 
     model = openvino.Core().compile_model(
@@ -116,7 +136,7 @@ def _openvino(spec: EngineSpec, threads: int) -> Engine:
         {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
-            # On processors that have it OpenVINO would compute in bfloat16 without being asked.
+            # OpenVINO would use bfloat16 without being asked, on processors that have it.
             "INFERENCE_PRECISION_HINT": "f32",
         },
     )
@@ -129,8 +149,8 @@ def _openvino(spec: EngineSpec, threads: int) -> Engine:
     return run
 
 
-def _hazgate(spec: EngineSpec, threads: int) -> Engine:
-    """The runtime's own session, with its own options and checks."""
+def _hazgate(spec: EngineSpec, threads: int) -> EngineRun:
+    """Open the runtime's own session, with its own options and checks."""
     import onnx
 
     from hazgate.engine.session import OrtSession

@@ -1,68 +1,72 @@
-"""One engine in a process of its own: loads it, then runs what the parent asks for.
+"""One engine in a process of its own; see `benchmarks.harness.worker`.
 
 python -m benchmarks.engines.worker
 """
 
-import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.engines.messages import Memory, Ready, Request, Setup
-from benchmarks.engines.systems import Engine, open_engine
-from benchmarks.engines.workloads import Batch, batches_of
-from benchmarks.harness.messages import Logits, Timed, parse
-from benchmarks.speed.worker import answer, status_bytes
-from hazgate.documents.decode import encode
+from benchmarks.engines.systems import EngineRun, EngineSetup, open_engine
+from benchmarks.engines.workloads import EngineWorkload, batches_of
+from benchmarks.harness import worker
 
 
-def serve(requests: Iterator[str], reply: Callable[[object], None]) -> None:
-    """Answers requests until there are no more."""
-    setup = parse(Setup, json.loads(next(requests)))
-    start = time.perf_counter()
-    engine = open_engine(setup.engine, setup.threads)
-    _logits(engine, setup.cases[:1])
-    load_s = time.perf_counter() - start
-    reply(Ready(load_s=load_s, rss_bytes=status_bytes("VmRSS")))
-    workloads = {workload.name: workload for workload in setup.workloads}
-    for line in requests:
-        request = parse(Request, json.loads(line))
-        if request.action == "memory":
-            reply(Memory(rss_bytes=status_bytes("VmRSS"), peak_bytes=status_bytes("VmHWM")))
-        elif request.action == "logits":
-            rows = _logits(engine, setup.cases)
-            reply(Logits(rows=tuple(tuple(map(float, row)) for row in rows)))
-        else:
-            batches = batches_of(workloads[request.name], setup.vocab_size)
-            reply(Timed(seconds=_time(engine, batches, request.n_calls, setup.engine.workers)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """An engine with its workers, and all that it will be asked about."""
+
+    engine: EngineRun
+    pool: ThreadPoolExecutor
+    workers: int
+    size_bytes: int
+    vocab_size: int
+    workloads: Mapping[str, EngineWorkload]
+    rows: Sequence[tuple[int, ...]]
+
+    def calls(self, case: str) -> list[Callable[[], object]]:
+        """Return one call: all batches of the workload, several at a time with workers."""
+        # The longest first, as the runtime takes them.
+        batches = batches_of(self.workloads[case], self.vocab_size)[::-1]
+        run = self.pool.map if self.workers > 1 else map
+        return [lambda: list(run(lambda batch: self.engine(*batch), batches))]
+
+    def logits(self, level: str) -> NDArray[np.float32]:  # noqa: ARG002 - an engine has one level
+        """Return logits of every row, each alone and unpadded."""
+        return self.first_logits(len(self.rows))
+
+    def first_logits(self, n_rows: int) -> NDArray[np.float32]:
+        """Return logits of the first rows, each alone and unpadded."""
+        found = []
+        for row in self.rows[:n_rows]:
+            ids = np.array([row], dtype=np.int64)
+            found.append(self.engine(ids, np.ones_like(ids))[0])
+        return np.stack(found)
 
 
-def _time(engine: Engine, batches: list[Batch], n_calls: int, workers: int) -> tuple[float, ...]:
-    """Seconds of each of `n_calls` passes over `batches`, `workers` of them at a time."""
-    seconds = []
-    with ThreadPoolExecutor(workers) as pool:
-        run = pool.map if workers > 1 else map
-        for _ in range(n_calls):
-            start = time.perf_counter()
-            # The longest first, as the runtime takes them.
-            list(run(lambda batch: engine(*batch), batches[::-1]))
-            seconds.append(time.perf_counter() - start)
-    return tuple(seconds)
+def serve(requests: Iterator[str], reply: worker.Reply) -> None:
+    """Answer requests until there are no more."""
+    worker.serve(EngineSetup, _open, requests, reply)
 
 
-def _logits(engine: Engine, cases: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    """Every case alone and unpadded."""
-    rows = []
-    for case in cases:
-        ids = np.array([case], dtype=np.int64)
-        rows.append(engine(ids, np.ones_like(ids))[0])
-    return np.stack(rows)
+def _open(setup: EngineSetup) -> _Measured:
+    measured = _Measured(
+        engine=open_engine(setup.engine, setup.threads),
+        pool=ThreadPoolExecutor(setup.engine.workers),
+        workers=setup.engine.workers,
+        size_bytes=setup.engine.size_bytes,
+        vocab_size=setup.vocab_size,
+        workloads={workload.name: workload for workload in setup.workloads},
+        rows=setup.rows,
+    )
+    # Loading lasts until the first answer.
+    measured.first_logits(1)
+    return measured
 
 
 if __name__ == "__main__":
-    answer(
-        lambda requests, send: serve(requests, lambda body: send({"body": encode(body)})), sys.stdin
-    )
+    worker.answer(serve, sys.stdin)

@@ -1,4 +1,4 @@
-"""What the engines are given: grids of equal lengths, and a stream of mixed ones."""
+"""The engines' workloads: grids of equal lengths, and a stream of mixed ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _STREAM_BUDGET = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class EngineWorkload:
     """One call of equal rows, or a stream of `n_texts`.
 
-    "grid" is one run of `n_texts` rows of `tokens`. "padded" takes the stream in the order in
-    which it comes, each 32 texts padded to the longest; "planned" and "packed" as the runtime
-    groups it for graphs that compute positions and for those that compute tokens.
+    "grid" is one run of `n_texts` rows of `tokens`. "padded" takes the stream in order of
+    arrival, 32 texts at a time padded to the longest; "planned" and "packed" group it as the
+    runtime does for graphs that compute positions and for graphs that compute tokens.
     """
 
     name: str
@@ -33,29 +33,29 @@ class Workload:
     tokens: int | None = None
 
 
-def grid(lengths: Sequence[int], batches: Sequence[tuple[int, int]]) -> tuple[Workload, ...]:
-    """Batch 1 at every one of `lengths`, then each (rows, tokens) of `batches`."""
+def grid(lengths: Sequence[int], batches: Sequence[tuple[int, int]]) -> tuple[EngineWorkload, ...]:
+    """Return batch 1 at each of `lengths`, then each (rows, tokens) of `batches`."""
     shapes = [*((1, length) for length in lengths), *batches]
     return tuple(
-        Workload(name=f"{rows}x{tokens}", kind="grid", n_texts=rows, tokens=tokens)
+        EngineWorkload(name=f"{rows}x{tokens}", kind="grid", n_texts=rows, tokens=tokens)
         for rows, tokens in shapes
     )
 
 
-def stream(n_texts: int) -> tuple[Workload, ...]:
-    """The stream of mixed lengths, in all ways to batch it."""
+def stream(n_texts: int) -> tuple[EngineWorkload, ...]:
+    """Return the stream of mixed lengths, batched in each way."""
     return (
-        Workload(name="stream-padded", kind="padded", n_texts=n_texts),
-        Workload(name="stream-planned", kind="planned", n_texts=n_texts),
-        Workload(name="stream-packed", kind="packed", n_texts=n_texts),
+        EngineWorkload(name="stream-padded", kind="padded", n_texts=n_texts),
+        EngineWorkload(name="stream-planned", kind="planned", n_texts=n_texts),
+        EngineWorkload(name="stream-packed", kind="packed", n_texts=n_texts),
     )
 
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def batches_of(workload: Workload, vocab_size: int) -> list[Batch]:
-    """`input_ids` and `attention_mask` of every run that the workload takes."""
+def batches_of(workload: EngineWorkload, vocab_size: int) -> list[Batch]:
+    """Return `input_ids` and `attention_mask` of every run that the workload takes."""
     random = np.random.default_rng(SEED)
     if workload.kind == "grid":
         shape = (workload.n_texts, workload.tokens or 1)
@@ -66,13 +66,13 @@ def batches_of(workload: Workload, vocab_size: int) -> list[Batch]:
     return [pad([rows[i] for i in group], 0) for group in groups]
 
 
-def padded_share(workload: Workload) -> float:
-    """Which share of the positions that are computed is padding."""
+def padded_share(workload: EngineWorkload) -> float:
+    """Return the share of computed positions that are padding."""
     return 0.0 if workload.kind in ("grid", "packed") else padding_share(*_stream(workload))
 
 
-def _stream(workload: Workload) -> tuple[list[int], list[list[int]]]:
-    """Lengths of the stream's texts, and which of them share a run."""
+def _stream(workload: EngineWorkload) -> tuple[list[int], list[list[int]]]:
+    """Return lengths of the stream's texts, and the groups of texts that share a run."""
     random = np.random.default_rng(SEED)
     drawn = random.lognormal(np.log(_STREAM_MEDIAN_TOKENS), _STREAM_SIGMA, size=workload.n_texts)
     lengths = [int(n) for n in np.clip(drawn, *_STREAM_LIMITS)]

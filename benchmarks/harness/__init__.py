@@ -1,1 +1,1 @@
-"""What every benchmark is made of: processes, turns, statistics, results, errors."""
+"""Parts that every benchmark is made of: runner, processes, statistics, results, commands."""

@@ -1,4 +1,4 @@
-"""The machine that numbers come from, without anything that names it or its owner."""
+"""The machine that figures come from, without anything that identifies it or its owner."""
 
 import datetime
 import importlib.metadata
@@ -11,7 +11,7 @@ import psutil
 
 from hazgate.engine.session import default_threads
 
-# What the matrix products of PyTorch and ONNX Runtime choose their kernels by.
+# PyTorch and ONNX Runtime choose their matrix kernels by these.
 _ISA = (
     "avx2",
     "avx_vnni",
@@ -31,16 +31,16 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def today() -> str:
-    """The date of a measurement, ISO 8601, UTC."""
+    """Return the date of a measurement, ISO 8601, UTC."""
     return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What a reader needs to judge a number: processor, memory, system, versions.
+    """The facts that a reader needs to judge a figure: processor, memory, system, versions.
 
-    `processors` are those that this process may use. `isa` lists the instruction sets of
-    interest that the processor has. `is_virtual` says that a hypervisor lies below.
+    `processors` counts those that this process may use. `isa` lists the processor's instruction
+    sets of interest. `is_virtual` is true under a hypervisor.
     """
 
     cpu: str
@@ -59,7 +59,7 @@ class Machine:
 
 
 def describe_machine(distributions: Sequence[str]) -> Machine:
-    """This machine, with the installed versions of Python and of `distributions`."""
+    """Describe this machine, with the versions of Python and of `distributions`."""
     cpuinfo = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.is_file() else ""
     fields = _first_processor(cpuinfo.splitlines())
     # x86 calls them flags, ARM features.

@@ -1,4 +1,4 @@
-"""The parent's side of a worker: starting it, asking it, and saying how it ended."""
+"""The parent's side of child processes: start them, ask them, and report how they ended."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from hazgate.documents.decode import encode
 
 T = TypeVar("T")
 
-# Workers import `benchmarks` from where this file lies, whatever the parent's directory is.
+# Workers import `benchmarks` from this file's repository, whatever the parent's directory is.
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _STDERR_LINES = 12
@@ -34,7 +34,7 @@ class Worker:
     stderr: IO[str]
 
     def ask(self, request: object, kind: type[T]) -> T:
-        """Sends a message and waits for the answer, of type `kind`.
+        """Send a message and wait for the answer, of type `kind`.
 
         Raises:
             WorkerFailed: the worker answered with an error, or its process ended.
@@ -66,8 +66,31 @@ class Worker:
         return "\n".join([f"{how}; the end of its standard error:", *lines]) if lines else how
 
 
+def run_module(module: str, arguments: Sequence[str] = (), request: str = "") -> None:
+    """Run a module in a child that gives its memory back; its standard error is shown.
+
+    Args:
+        module: of this repository.
+        arguments: of the module.
+        request: its standard input.
+
+    Raises:
+        WorkerFailed: it ended with an exit code other than 0.
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", module, *arguments],
+        input=request,
+        encoding="utf-8",
+        cwd=REPOSITORY,
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        raise WorkerFailed(f"{module} ended with exit code {done.returncode}, see above")
+
+
 def run_once(subject: str, arguments: Sequence[str], request: str = "") -> Mapping[str, float]:
-    """Runs `python` with `arguments` to its end and reads the numbers that it printed as JSON.
+    """Run `python` with `arguments` to its end and return the numbers that it printed as JSON.
 
     Args:
         subject: what is measured, for messages.
@@ -75,7 +98,7 @@ def run_once(subject: str, arguments: Sequence[str], request: str = "") -> Mappi
         request: its standard input.
 
     Raises:
-        WorkerFailed: it ended otherwise than with exit code 0.
+        WorkerFailed: it ended with an exit code other than 0.
     """
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
         [sys.executable, *arguments],
@@ -93,20 +116,13 @@ def run_once(subject: str, arguments: Sequence[str], request: str = "") -> Mappi
 
 @contextmanager
 def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterator[Worker]:
-    """Runs `python` with `arguments`, and ends that process when the block ends.
+    """Run `python` with `arguments`; end that process when the block ends.
 
     Args:
         name: the system's, for messages.
         arguments: of the interpreter.
-        threads: for the thread pools that are only set by the environment: OpenMP's, and that
-            of the tokenizers.
+        threads: of the pools that only the environment sets: OpenMP's and the tokenizers'.
     """
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "RAYON_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": "true",
-    }
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -116,7 +132,7 @@ def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterat
             stderr=stderr,
             encoding="utf-8",
             cwd=REPOSITORY,
-            env=environment,
+            env={**os.environ, **thread_pools(threads)},
         ) as process,
     ):
         try:
@@ -130,6 +146,15 @@ def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterat
             # A request that a dead worker never read must not hide why it died.
             with suppress(BrokenPipeError):
                 _open(process.stdin).close()
+
+
+def thread_pools(threads: int) -> Mapping[str, str]:
+    """Return the environment of thread pools that nothing else sets."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "RAYON_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
 
 
 def _open(pipe: IO[str] | None) -> IO[str]:

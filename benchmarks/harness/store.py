@@ -1,20 +1,19 @@
-"""The committed numbers: one JSON document a run, read back strictly."""
+"""Results on disk: one JSON document per run, under one header, read back strictly."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from benchmarks.harness.errors import ResultsError
-from benchmarks.harness.machine import Machine
-from benchmarks.harness.statistics import Percentiles
+from benchmarks.harness.machine import Machine, describe_machine, today
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import decode, encode
 from hazgate_export.bundle.assemble import PARITY_FILE, write_json
 from hazgate_export.parity import Parity
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS = Path(__file__).parents[1] / "results"
 DISTRIBUTIONS = (
     "hazgate",
@@ -31,143 +30,114 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WorkloadFigures:
-    """A workload as it was: `n_texts` answered in each turn, `tokens` of each if that is fixed."""
+class ResultHeader:
+    """The subject and circumstances of one run; every results type has one as `header`.
 
-    name: str
-    title: str
-    kind: str
-    n_texts: int
-    tokens: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quality:
-    """How far a system's answers lie from the reference's over the corpus.
-
-    The logit difference is the greatest of both levels. A text's decision is changed if either
-    level decides otherwise; no margin is granted.
+    Attributes:
+        schema_version: of the whole document.
+        name: the bundle's or model's name.
+        digest: the bundle's SHA-256, hexadecimal; None where no bundle was measured.
+        date: ISO 8601, UTC.
+        command: what a reader types to repeat the run, without this machine's paths.
+        machine: where it ran; None where the figures depend on no machine.
+        threads: processors that each system may use; None where the run does not set them.
     """
-
-    max_abs_logit_diff: float
-    decisions_changed: int
-    n_texts: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SystemFigures:
-    """What is measured of a system once; `quality` is None for the reference itself.
-
-    `load_s` is from the start of its process to both levels loaded. Resident sets include
-    mapped weight files as far as they were touched.
-    """
-
-    name: str
-    title: str
-    load_s: float
-    loaded_rss_bytes: int
-    peak_rss_bytes: int
-    size_bytes: int
-    quality: Quality | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundFigures:
-    """One turn: `latency` is None where all texts are one call."""
-
-    round: int
-    workload: str
-    system: str
-    total_s: float
-    latency: Percentiles | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """Everything that one run of `benchmarks.speed.run` measured."""
 
     schema_version: int
     name: str
-    bundle_digest: str
+    digest: str | None
     date: str
     command: str
-    machine: Machine
-    threads: int
-    seed: int
-    reference: str
-    baseline: str
-    workloads: tuple[WorkloadFigures, ...]
-    systems: tuple[SystemFigures, ...]
-    rounds: tuple[RoundFigures, ...]
-    parity: tuple[Parity, ...]
+    machine: Machine | None
+    threads: int | None
 
     @property
-    def setting(self) -> str:
-        """Machine and threads in one line, for a table's head or a plot's title."""
-        return f"{self.machine.summary}, {self.threads} thread{'s' * (self.threads > 1)}"
+    def host(self) -> Machine:
+        """The machine of a run that was timed.
+
+        Raises:
+            ResultsError: none was recorded.
+        """
+        if self.machine is None:
+            raise ResultsError(
+                f"results of {self.name}: expected the machine that they were measured on, found "
+                f"none; run `{self.command}`"
+            )
+        return self.machine
+
+    @property
+    def origin(self) -> str:
+        """Date and command, as the last words of a table's caption."""
+        return f"{self.date}, `{self.command}`."
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParameterCount:
-    """A level's parameters as PEFT counts them: in all, and those that training would move."""
+class Results(Protocol):
+    """The results of one kind of benchmark: a dataclass of a header and its figures."""
 
-    total: int
-    trainable: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What the rehearsal's build may take."""
-
-    peak_rss_bytes: int
-    build_s: float
+    @property
+    def header(self) -> ResultHeader:
+        """The subject and circumstances of the run."""
+        ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildStep:
-    """A line of progress that the exporter printed, and when, in seconds from its start."""
-
-    at_s: float
-    line: str
+R = TypeVar("R", bound=Results)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rehearsal:
-    """Everything that one run of `benchmarks.rehearse` measured.
+def header(
+    name: str,
+    command: str,
+    *,
+    digest: str | None = None,
+    threads: int | None = None,
+    distributions: Sequence[str] = (),
+) -> ResultHeader:
+    """Return the header of a run of today on this machine.
 
-    `standin_s` is None if the stand-in was there already. `bundle_bytes` is the whole bundle's;
-    `open_s` the time to open it and load both levels, `answer_s` that of the first verdict.
+    Args:
+        name: the bundle's or model's name.
+        command: what a reader types to repeat the run.
+        digest: the bundle's.
+        threads: processors that each system may use.
+        distributions: whose versions matter, besides `DISTRIBUTIONS`.
     """
-
-    schema_version: int
-    name: str
-    bundle_digest: str
-    date: str
-    command: str
-    machine: Machine
-    limits: Limits
-    peak_rss_bytes: int
-    standin_s: float | None
-    build_s: float
-    open_s: float
-    answer_s: float
-    bundle_bytes: int
-    parameters: Mapping[str, ParameterCount]
-    steps: tuple[BuildStep, ...]
-    parity: tuple[Parity, ...]
+    return ResultHeader(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        digest=digest,
+        date=today(),
+        command=command,
+        machine=describe_machine((*DISTRIBUTIONS, *distributions)),
+        threads=threads,
+    )
 
 
-def save(results: object, file: Path) -> None:
-    """Writes `results` as JSON, making the folder if need be."""
+def save(results: Results, file: Path) -> None:
+    """Write results as JSON; make the folder if it is missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, encode(results))
 
 
-def load(kind: type[T], file: Path) -> T:
-    """The results in `file`.
+def load(kind: type[R], file: Path) -> R:
+    """Return the results in `file`.
 
     Raises:
-        ResultsError: it is missing, is not JSON, or any number of fields are wrong, all named.
+        ResultsError: it is missing, not JSON, of another schema, or some fields are wrong; the
+            message lists every one.
+    """
+    results = read_document(kind, file)
+    if results.header.schema_version != SCHEMA_VERSION:
+        raise ResultsError(
+            f"{file}: expected schema_version {SCHEMA_VERSION}, found "
+            f"{results.header.schema_version}; measure again with this version"
+        )
+    return results
+
+
+def read_document(kind: type[T], file: Path) -> T:
+    """Return the value of type `kind` that a JSON file spells.
+
+    Raises:
+        ResultsError: it is missing, not JSON, or some fields are wrong; the message lists all.
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
@@ -178,17 +148,19 @@ def load(kind: type[T], file: Path) -> T:
     except ValueError as error:
         raise ResultsError(f"{file} is not a JSON document: {error}") from error
     problems: list[str] = []
-    results = decode(kind, data, problems)
-    if results is not None and data["schema_version"] != SCHEMA_VERSION:
-        problems.append(f"$.schema_version: expected {SCHEMA_VERSION}")
-    if results is None or problems:
+    found = decode(kind, data, problems)
+    if found is None:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise ResultsError(f"{file} is not of kind {kind.__name__}:\n{listed}")
-    return results
+    return found
 
 
 def parity_of(bundle: Bundle) -> tuple[Parity, ...]:
-    """The parity figures that a bundle brings along."""
+    """Return the parity figures that a bundle carries.
+
+    Raises:
+        ResultsError: the bundle's parity file is malformed.
+    """
     document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
     problems: list[str] = []
     found = [decode(Parity, item, problems) for item in document["results"]]

@@ -1,4 +1,4 @@
-"""Whose turn it is: rounds in which every system runs every workload once, in shuffled order."""
+"""The order of turns: rounds in which every system runs every workload once, shuffled."""
 
 import random
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """One system runs one workload, for the `round`-th time from 0."""
+    """One system's run of one workload; rounds count from 0."""
 
     round: int
     workload: str
@@ -17,10 +17,10 @@ class Turn:
 def plan_turns(
     systems: Sequence[str], workloads: Sequence[str], *, rounds: int, seed: int
 ) -> list[Turn]:
-    """All turns in the order in which they are taken.
+    """Return all turns in the order in which they are taken.
 
     Systems that are compared run right after one another, in another order each time, so that
-    neither a slow minute of the machine nor a predecessor's heat falls on one of them alone.
+    neither a slow minute of the machine nor a predecessor's heat hits the same one always.
 
     Returns:
         For each round and each workload, in order, one turn of every system in random order.

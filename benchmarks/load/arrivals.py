@@ -1,4 +1,4 @@
-"""When requests come, and what becomes of each. Knows no system: whoever asks is handed in."""
+"""Arrival times of requests, and the fate of each. Knows no system: callers hand one in."""
 
 import asyncio
 import math
@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
-# A request's: ten times what the longest text of the corpus takes on a slow machine.
+# Ten times what the longest proof text takes on a slow machine.
 DEADLINE_S = 0.5
 
-# How long who was refused waits before it asks again, in `saturate`.
+# A refused asker waits this long before it asks again, in `saturate`.
 _BACK_OFF_S = 0.05
 
 Ask = Callable[[str], Awaitable[bool]]
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
-    """Times of a Poisson process of `rate` events a second, from 0 to `seconds`."""
+    """Return times of a Poisson process of `rate` events per second, from 0 to `seconds`."""
     random = np.random.default_rng(seed)
     gaps = random.exponential(1 / rate, size=int(2 * rate * seconds) + 50)
     times = np.cumsum(gaps)
@@ -25,11 +25,11 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 async def offer(ask: Ask, texts: Sequence[str], times: Sequence[float]) -> list[float | None]:
-    """Asks at the given times, whatever came back by then.
+    """Ask at the given times, without waiting for earlier answers.
 
     Returns:
-        Seconds to each answer from the time at which it should have been asked; NaN where it was
-        refused, None where it was too late.
+        Seconds from each planned time to its answer; NaN where it was refused, None where it was
+        too late.
     """
     found: list[float | None] = [None] * len(times)
     begin = time.perf_counter()
@@ -42,7 +42,7 @@ async def offer(ask: Ask, texts: Sequence[str], times: Sequence[float]) -> list[
     tasks = []
     for i, at in enumerate(times):
         delay = begin + at - time.perf_counter()
-        # Even if it is late already, the loop must get its turn.
+        # The event loop must get its turn even if this request is late already.
         await asyncio.sleep(max(0.0, delay))
         tasks.append(asyncio.create_task(one(i)))
     await asyncio.gather(*tasks)
@@ -52,7 +52,7 @@ async def offer(ask: Ask, texts: Sequence[str], times: Sequence[float]) -> list[
 def call_in_turn(
     check: Callable[[str], object], texts: Sequence[str], times: Sequence[float]
 ) -> list[float | None]:
-    """What `offer` finds of a caller with one thread and no event loop, one call after another."""
+    """Ask as a caller without an event loop, one call after another; return as `offer` does."""
     found: list[float | None] = []
     begin = time.perf_counter()
     for i, at in enumerate(times):
@@ -64,9 +64,9 @@ def call_in_turn(
 
 
 async def saturate(ask: Ask, texts: Sequence[str], n_askers: int, seconds: float) -> float:
-    """Answers a second while each of `n_askers` asks again as soon as it has its answer.
+    """Return answers per second while each of `n_askers` asks again once it is answered.
 
-    Who is refused backs off, as any client does: it would keep the processors busy with refusals.
+    A refused asker backs off, as clients do; else refusals would keep the processors busy.
     """
     n_answered = 0
     begin = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Whoever asks, in a process of its own.
+"""The asker, in a process of its own.
 
     python -m benchmarks.load.asker
 
 Requests come on standard input and replies go to standard output, one line of JSON each; see
-`benchmarks.load.messages`. An asker over HTTP holds no engine: what it takes of the processors is
-its own work and nothing else.
+`benchmarks.load.messages`. An asker over HTTP holds no engine, so its processor time is its own
+work and nothing else.
 """
 
 import asyncio
@@ -19,36 +19,43 @@ from typing import TypeVar
 
 from benchmarks.harness.errors import WorkerFailed
 from benchmarks.harness.messages import parse
+from benchmarks.harness.worker import Reply, answer
 from benchmarks.load.arrivals import DEADLINE_S, Ask, call_in_turn, offer, saturate
 from benchmarks.load.client import Client
-from benchmarks.load.messages import Found, InProcess, OverHttp, Rate, Ready, Request, Setup
-from benchmarks.speed.worker import answer
-from hazgate.documents.decode import encode
+from benchmarks.load.messages import (
+    AskerReady,
+    AskerRequest,
+    AskerSetup,
+    AskResults,
+    InProcess,
+    OverHttp,
+    Rate,
+)
 
 T = TypeVar("T")
 
-# A client hangs up some time after the deadline; so no flood of connections outlives its turn.
+# A client hangs up some time after the deadline, so no flood of connections outlives its turn.
 _PATIENCE_S = 3 * DEADLINE_S
 _OK = 200
 
 Opener = Callable[[], AbstractAsyncContextManager[Ask]]
 
 
-def serve(requests: Iterator[str], reply: Callable[[object], None]) -> None:
-    """Answers requests until there are no more."""
-    setup = parse(Setup, json.loads(next(requests)))
+def serve(requests: Iterator[str], reply: Reply) -> None:
+    """Answer requests until there are no more."""
+    setup = parse(AskerSetup, json.loads(next(requests)))
     opened, check = _open(setup)
-    reply(Ready(pid=os.getpid()))
+    reply(AskerReady(pid=os.getpid()))
     for line in requests:
-        reply(_do(parse(Request, json.loads(line)), setup.texts, opened, check))
+        reply(_do(parse(AskerRequest, json.loads(line)), setup.texts, opened, check))
 
 
 def _do(
-    request: Request,
+    request: AskerRequest,
     texts: Sequence[str],
     opened: Opener,
     check: Callable[[str], object] | None,
-) -> Found | Rate:
+) -> AskResults | Rate:
     own = [*texts[request.first :], *texts[: request.first]]
     cpu_s = time.process_time()
     if request.action == "saturate":
@@ -58,11 +65,11 @@ def _do(
         return Rate(answers_per_s=rate)
     if request.action == "call":
         if check is None:
-            raise WorkerFailed("only a gate in this process can be called")
+            raise WorkerFailed("expected a gate in this process to call; this asker asks over HTTP")
         taken = call_in_turn(check, own, request.times)
     else:
         taken = asyncio.run(_with(opened, lambda ask: offer(ask, own, request.times)))
-    return Found(taken_s=tuple(taken), cpu_s=time.process_time() - cpu_s)
+    return AskResults(taken_s=tuple(taken), cpu_s=time.process_time() - cpu_s)
 
 
 async def _with(opened: Opener, use: Callable[[Ask], Awaitable[T]]) -> T:
@@ -70,13 +77,13 @@ async def _with(opened: Opener, use: Callable[[Ask], Awaitable[T]]) -> T:
         return await use(ask)
 
 
-def _open(setup: Setup) -> tuple[Opener, Callable[[str], object] | None]:
-    """How to ask from an event loop, and from without where that can be done."""
+def _open(setup: AskerSetup) -> tuple[Opener, Callable[[str], object] | None]:
+    """Return how to ask from an event loop, and without one for a gate in this process."""
     if setup.http is not None:
         http = setup.http
         return lambda: _over_http(http), None
     if setup.gate is None:
-        raise WorkerFailed("neither a gate nor a server to ask")
+        raise WorkerFailed("expected a gate or a server to ask, got neither")
     return _in_process(setup.gate)
 
 
@@ -88,7 +95,7 @@ async def _over_http(target: OverHttp) -> AsyncIterator[Ask]:
         try:
             return await client.post(target.path, body_of(target, text)) == _OK
         except TimeoutError:
-            # Too late by itself.
+            # Counted as late, because it took longer than the deadline.
             return True
         except (OSError, ValueError):
             return False
@@ -98,13 +105,13 @@ async def _over_http(target: OverHttp) -> AsyncIterator[Ask]:
 
 
 def body_of(target: OverHttp, text: str) -> bytes:
-    """The JSON that asks about one text."""
+    """Return the JSON that asks about one text."""
     asked = [text] if target.is_list else text
     return json.dumps({**target.fields, target.text_field: asked}).encode()
 
 
 def _in_process(target: InProcess) -> tuple[Opener, Callable[[str], object]]:
-    # An asker over HTTP does without.
+    # An asker over HTTP must not load it.
     from hazgate import DeadlineExceeded, Gate, Overloaded
     from hazgate.serving.queue.async_gate import AsyncGate
 
@@ -139,13 +146,5 @@ def _in_process(target: InProcess) -> tuple[Opener, Callable[[str], object]]:
     return (batched if target.way == "async" else locked), gate.check
 
 
-def main() -> None:
-    """Serves the parent."""
-    answer(
-        lambda requests, send: serve(requests, lambda body: send({"body": encode(body)})),
-        sys.stdin,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    answer(serve, sys.stdin)

@@ -1,7 +1,7 @@
-"""A light HTTP client: it shares the processors with what it measures.
+"""A light HTTP client, because it shares the processors with the server that it measures.
 
 It writes a request in one piece, reads a status and a body of stated length, and keeps connections
-open. Nothing more of HTTP/1.1 is understood here.
+open. It understands nothing else of HTTP/1.1.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Client:
-    """A client of one port of the loopback; for one event loop.
+    """A client of one port of the loopback, for one event loop.
 
-    A request that has no answer after `patience_s` is hung up on.
+    It hangs up on a request that has no answer after `patience_s`.
     """
 
     port: int
@@ -22,12 +22,12 @@ class Client:
     _idle: list[_Connection] = field(default_factory=list)
 
     async def post(self, path: str, body: bytes) -> int:
-        """The status of a POST of JSON; its answer is read and dropped.
+        """Post JSON, drop the answer's body, and return the status.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: no answer came in time.
             OSError: the connection failed.
-            ValueError: what came is no answer with a length.
+            ValueError: the answer is malformed or states no length.
         """
         connection = await self._connect()
         reader, writer = connection
@@ -58,7 +58,7 @@ class Client:
         return status
 
     async def close(self) -> None:
-        """Closes what is kept open."""
+        """Close all idle connections."""
         while self._idle:
             _, writer = self._idle.pop()
             writer.close()
@@ -68,7 +68,7 @@ class Client:
                 continue
 
     async def _connect(self) -> _Connection:
-        # The one used last is the least likely to have been closed by the server for idleness.
+        # The server is least likely to have closed the connection that was used last.
         while self._idle:
             reader, writer = self._idle.pop()
             if not reader.at_eof() and not writer.is_closing():
@@ -78,7 +78,7 @@ class Client:
 
 
 def request_bytes(path: str, body: bytes) -> bytes:
-    """A POST of JSON as it goes over the wire."""
+    """Return a POST of JSON as it goes over the wire."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
@@ -87,10 +87,10 @@ def request_bytes(path: str, body: bytes) -> bytes:
 
 
 def parse_head(head: bytes) -> tuple[int, int]:
-    """Status and body length of an answer's head.
+    """Return status and body length of an answer's head.
 
     Raises:
-        ValueError: it is none, or states no length.
+        ValueError: the head is malformed or states no length.
     """
     first, *lines = head.split(b"\r\n")
     if not first.startswith(b"HTTP/1."):

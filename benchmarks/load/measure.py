@@ -1,4 +1,4 @@
-"""Every system at every load, systems in turn, then what asyncio and HTTP add to a call."""
+"""Measures each system at each load, in turns, then the cost of asyncio and HTTP per call."""
 
 import tempfile
 import time
@@ -10,11 +10,12 @@ import numpy as np
 import psutil
 
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.harness.machine import describe_machine, today
 from benchmarks.harness.process import REPOSITORY
-from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION
+from benchmarks.harness.stopwatch import seconds_of
+from benchmarks.harness.store import header
+from benchmarks.harness.texts import shuffled_texts, token_counts
 from benchmarks.load.arrivals import DEADLINE_S, arrivals
-from benchmarks.load.messages import Found, Rate, Request
+from benchmarks.load.messages import AskerRequest, AskResults, Rate
 from benchmarks.load.peers.models import write_peer_models
 from benchmarks.load.results import (
     LOADS,
@@ -26,17 +27,15 @@ from benchmarks.load.results import (
     next_rate,
     overhead_of,
 )
-from benchmarks.load.systems import Running, Surroundings, SystemSpec, absent_reason, started
+from benchmarks.load.systems import LoadSpec, Running, Surroundings, absent_reason, started
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
-from hazgate.text.tokenization import Tokenizer
-from hazgate_export.proof.texts import load_proof_texts
 
 _SEED = 20264
-# So many wait for answers while a system's rate is found; more would be late by themselves.
+# Askers that wait for answers while a system's rate is measured; more would be late already.
 _ASKERS = 8
-# Where the search for saturation starts, as a share of the rate that those askers found, and how
-# many rates it tries at most.
+# The search for saturation starts at this share of the rate that those askers got, and tries at
+# most this many rates.
 _SEARCH_START = 0.8
 _SEARCH_TURNS = 10
 _OVERHEAD_LOAD = 0.3
@@ -53,7 +52,7 @@ _PEERS = ("optimum-onnx", "fastapi", "uvicorn")
 def measure_load(
     bundle: Path,
     recipe: Path,
-    specs: Sequence[SystemSpec],
+    specs: Sequence[LoadSpec],
     *,
     variant: str,
     seconds: float,
@@ -61,16 +60,16 @@ def measure_load(
     overhead_rounds: int,
     command: str,
 ) -> LoadResults:
-    """Measures every system that is to be had here; the others are recorded as absent.
+    """Measure every system that is installed here; record the others as absent.
 
     Args:
-        bundle: what hazgate serves.
-        recipe: what it was made of, for the peers.
+        bundle: the bundle that hazgate serves.
+        recipe: the bundle's recipe, for the peers.
         specs: the systems.
-        variant: the bundle's, of the rows that read both levels.
-        seconds: of one turn.
-        threads: what each engine may use for a run.
-        overhead_rounds: how often each text is asked each way; 0 leaves overhead out.
+        variant: the bundle's variant in rows that read both levels.
+        seconds: length of one turn.
+        threads: what each engine may use.
+        overhead_rounds: how often each text is asked in each way; 0 leaves overhead out.
         command: what a reader types to repeat it; recorded.
 
     Raises:
@@ -78,7 +77,7 @@ def measure_load(
         BenchmarkError: a model could not be converted.
     """
     opened = Bundle.open(bundle)
-    texts = corpus_texts()
+    texts = shuffled_texts()
     lengths = token_counts(opened, texts)
     peers = write_peer_models(opened, recipe, REPOSITORY / "build" / "peers")
     absent = {spec.name: reason for spec in specs if (reason := absent_reason(spec))}
@@ -105,14 +104,14 @@ def measure_load(
         rate = _OVERHEAD_LOAD * _rate_in_turn(running.get("lock"), len(texts))
         overhead = _measure_overhead(running, len(texts), rate, overhead_rounds)
     return LoadResults(
-        schema_version=SCHEMA_VERSION,
-        name=opened.manifest.name,
-        bundle_digest=opened.digest,
+        header=header(
+            opened.manifest.name,
+            command,
+            digest=opened.digest,
+            threads=threads,
+            distributions=_PEERS,
+        ),
         variant=variant,
-        date=today(),
-        command=command,
-        machine=describe_machine((*DISTRIBUTIONS, *_PEERS)),
-        threads=threads,
         deadline_s=DEADLINE_S,
         median_tokens=int(np.median(lengths)),
         longest_tokens=max(lengths),
@@ -124,33 +123,21 @@ def measure_load(
     )
 
 
-def _start(stack: ExitStack, spec: SystemSpec, around: Surroundings) -> Running | str:
-    """A system that runs until `stack` ends, or why it does not."""
+def _start(stack: ExitStack, spec: LoadSpec, around: Surroundings) -> Running | str:
+    """Start a system that runs until `stack` ends; return it, or why it does not start."""
     try:
         return stack.enter_context(started(spec, around))
     except WorkerFailed as error:
         return str(error)[:_MAX_REASON]
 
 
-def corpus_texts() -> list[str]:
-    """The corpus in one random order."""
-    texts = [text.text for text in load_proof_texts()]
-    return [texts[i] for i in np.random.default_rng(_SEED).permutation(len(texts)).tolist()]
-
-
-def token_counts(bundle: Bundle, texts: Sequence[str]) -> list[int]:
-    """How many tokens Level 1 makes of each text, special ones left out."""
-    spec = bundle.manifest.levels[bundle.manifest.cascade.level1].tokenizer
-    return [text.n_total for text in Tokenizer(bundle.file(spec.file), spec).encode(texts)]
-
-
 def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[LoadedSystem, ...]:
     rates: dict[str, float] = {}
     for name, system in track(list(running.items()), "rate without arrivals"):
-        # Every length's first run allocates what later ones find.
-        warm_up = Request(action="saturate", n_askers=1, seconds=seconds / 3)
+        # The first run of each length allocates what later ones use again.
+        warm_up = AskerRequest(action="saturate", n_askers=1, seconds=seconds / 3)
         system.worker.ask(warm_up, Rate)
-        request = Request(action="saturate", n_askers=_ASKERS, seconds=seconds / 2)
+        request = AskerRequest(action="saturate", n_askers=_ASKERS, seconds=seconds / 2)
         rates[name] = system.worker.ask(request, Rate).answers_per_s
     best = {
         name: _peak(system, _SEARCH_START * rates[name], seconds)
@@ -169,7 +156,7 @@ def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[Lo
 
 
 def _peak(system: Running, rate: float, seconds: float) -> float:
-    """The greatest goodput on the way from `rate` to where a system has too much, or enough."""
+    """Return the greatest goodput while the search for saturation goes on from `rate`."""
     tried: list[tuple[float, float]] = []
     best = 0.0
     following: float | None = rate
@@ -178,7 +165,7 @@ def _peak(system: Running, rate: float, seconds: float) -> float:
         best = max(best, figures.goodput)
         tried.append((following, figures.goodput))
         following = next_rate(tried)
-    # Who answers nothing in time is loaded all the same.
+    # A system that answers nothing in time is loaded all the same.
     return best or rate
 
 
@@ -186,11 +173,11 @@ def _turn(system: Running, load: float, rate: float, seconds: float) -> LoadFigu
     times = arrivals(rate, seconds, _SEED + int(100 * load))
     _wait_until_idle(system.pids)
     before = None if system.server_pid is None else _cpu_s(system.server_pid)
-    found = system.worker.ask(Request(action="offer", times=tuple(times)), Found)
+    found = system.worker.ask(AskerRequest(action="offer", times=tuple(times)), AskResults)
     server_cpu_s = (
         None if system.server_pid is None or before is None else _cpu_s(system.server_pid) - before
     )
-    # What was given up is still worked on; whoever is next shall not pay for it.
+    # The system still works on requests that were given up; the next must not pay for it.
     _wait_until_idle(system.pids)
     return figures_of(
         system.spec.name,
@@ -203,18 +190,17 @@ def _turn(system: Running, load: float, rate: float, seconds: float) -> LoadFigu
 
 
 def _rate_in_turn(system: Running | None, n_texts: int) -> float:
-    """Texts a second of a caller who asks about every text, one after another; 0 without one."""
+    """Return texts per second of a caller that asks about each text in turn; 0 without one."""
     if system is None:
         return 0.0
-    begin = time.perf_counter()
-    system.worker.ask(Request(action="call", times=(0.0,) * n_texts), Found)
-    return n_texts / (time.perf_counter() - begin)
+    request = AskerRequest(action="call", times=(0.0,) * n_texts)
+    return n_texts / seconds_of(lambda: system.worker.ask(request, AskResults))
 
 
 def _measure_overhead(
     running: Mapping[str, Running], n_texts: int, rate: float, rounds: int
 ) -> tuple[Overhead, ...]:
-    """The same texts at the same times, each way in turn and by itself, block after block."""
+    """Ask about the same texts at the same times, in each way in turn, block after block."""
     ways = {"direct": "lock", "embedded": "embedded", "http": "http"}
     if not rounds or any(name not in running for name in ways.values()):
         return ()
@@ -226,17 +212,17 @@ def _measure_overhead(
         order = list(ways)[n % 3 :] + list(ways)[: n % 3]
         for way in order:
             system = running[ways[way]]
-            request = Request(
+            request = AskerRequest(
                 action="call" if way == "direct" else "offer", times=times, first=first
             )
-            found[way] += system.worker.ask(request, Found).taken_s
+            found[way] += system.worker.ask(request, AskResults).taken_s
             _wait_until_idle(system.pids)
     added = [overhead_of(way, found["direct"], found[way]) for way in ("embedded", "http")]
     return tuple(one for one in added if one is not None)
 
 
 def _wait_until_idle(pids: Sequence[int]) -> None:
-    """Until the processes do next to nothing: engines' threads spin, servers finish late work."""
+    """Wait until the processes idle: engines' threads spin, servers finish late work."""
     until = time.monotonic() + _IDLE_LIMIT_S
     while time.monotonic() < until:
         before = sum(map(_cpu_s, pids))
@@ -246,7 +232,7 @@ def _wait_until_idle(pids: Sequence[int]) -> None:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor seconds of a process and its children so far."""
+    """Return processor seconds of a process and its children so far."""
     process = psutil.Process(pid)
     spent = [one.cpu_times() for one in (process, *process.children(recursive=True))]
     return float(sum(each.user + each.system for each in spent))

@@ -1,4 +1,4 @@
-"""What an asker and its parent say to each other; see `benchmarks.harness.messages`."""
+"""Messages between an asker and its parent; see `benchmarks.harness.messages`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ class InProcess:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OverHttp:
-    """A server on the loopback, and how a text is put to it.
+    """A server on the loopback, and the JSON that asks it about a text.
 
-    The text is the value of `text_field`, in an array of one with `is_list`, beside `fields`.
+    The text is the value of `text_field`, in an array of one with `is_list`; `fields` are added.
     """
 
     port: int
@@ -30,8 +30,8 @@ class OverHttp:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
-    """The first request: whom to ask, by exactly one of two ways, and about what."""
+class AskerSetup:
+    """The first request: the texts, and exactly one of a gate and a server to ask."""
 
     texts: tuple[str, ...]
     gate: InProcess | None = None
@@ -39,18 +39,18 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ready:
-    """The reply to it."""
+class AskerReady:
+    """The reply to the setup."""
 
     pid: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """Every later request.
+class AskerRequest:
+    """A request after the setup.
 
-    "offer" asks at `times`, from the `first` text on; "call" does so as a caller without an event
-    loop; "saturate" keeps `n_askers` waiting for `seconds`.
+    "offer" asks at `times`, from the text with index `first` on; "call" does so as a caller
+    without an event loop; "saturate" keeps `n_askers` waiting for `seconds`.
     """
 
     action: Literal["offer", "call", "saturate"]
@@ -61,10 +61,10 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class AskResults:
     """The reply to "offer" and "call".
 
-    `taken_s` is as `offer` returns it; `cpu_s` the processor seconds of the asker's process.
+    `taken_s` is as `offer` returns it, `cpu_s` the processor seconds of the asker's process.
     """
 
     taken_s: tuple[float | None, ...]

@@ -1,12 +1,15 @@
-"""Tables and the figure of the load benchmark, made from results alone."""
+"""Tables and figure of the load benchmark, made from results and nothing else."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.harness.markdown import table
+from benchmarks.harness.plots import save_figure
+from benchmarks.harness.regions import Regions, region
 from benchmarks.load.results import (
     LOADS,
     OVERLOAD,
@@ -23,7 +26,7 @@ _WAYS = {"embedded": "AsyncGate, embedded", "http": "hazgate serve, over HTTP"}
 
 
 def load_table(results: LoadResults) -> str:
-    """Each system at its own saturation and past it, then what each way adds to a call."""
+    """Return each system at its own saturation and past it, then the cost of each way to ask."""
     head = (
         "reads",
         "",
@@ -40,13 +43,14 @@ def load_table(results: LoadResults) -> str:
     )
     body = [_row(system, results.figures) for system in results.systems]
     absent = "".join(f"\n\nNot measured: {name}, {why}." for name, why in results.absent.items())
+    run = results.header
     return (
-        f"`{results.name}` on {results.machine.summary}, {results.threads} threads. Poisson "
+        f"`{run.name}` on {run.host.summary}, {run.threads} threads. Poisson "
         f"arrivals of corpus texts (median {results.median_tokens} tokens, longest "
         f"{results.longest_tokens}); deadline "
         f"{1e3 * results.deadline_s:.0f} ms; loads are multiples of each system's own saturation; "
-        f"whoever asks is a process on the same processors. {results.date}, "
-        f"`{results.command}`.\n\n{table(head, body)}{absent}\n\n{_overhead_text(results)}"
+        f"the asker is a process on the same processors. {run.origin}\n\n"
+        f"{table(head, body)}{absent}\n\n{_overhead_text(results)}"
     )
 
 
@@ -66,7 +70,7 @@ def _row(system: LoadedSystem, figures: Sequence[LoadFigures]) -> tuple[str, ...
         _share(over.shed, over.offered),
         _share(over.late, over.offered),
         _ms(over.p99_ms),
-        # In one process with the engine, it cannot be told apart.
+        # An asker in the engine's process has no processor time of its own.
         "–" if over.server_cpu_s is None else f"{over.asker_cpu_s / over.seconds:.2f}",
     )
 
@@ -97,7 +101,7 @@ def _overhead_row(one: Overhead) -> tuple[str, ...]:
 
 
 def load_figure(results: LoadResults) -> Figure:
-    """Goodput and latency over the offered load; a column for each amount of work a text."""
+    """Draw goodput and latency over the offered load; a column per amount of work per text."""
     kinds = list(dict.fromkeys(system.reads for system in results.systems))
     with style():
         figure = Figure(figsize=(5.2 * len(kinds), 7.2), dpi=150, layout="constrained")
@@ -131,6 +135,11 @@ def load_figure(results: LoadResults) -> Figure:
         return figure
 
 
+def draw_load(results: LoadResults, file: Path) -> None:
+    """Write the figure as a PNG."""
+    save_figure(load_figure(results), file)
+
+
 def _draw(
     goodput: Axes,
     latency: Axes,
@@ -143,7 +152,7 @@ def _draw(
     shares = [f.goodput / system.saturation_rate for f in figures]
     label = f"{system.title} ({system.saturation_rate:.0f}/s)"
     goodput.plot(loads, shares, color=colour, marker=marker, label=label)
-    # Where nothing was in time there is no latency.
+    # A load at which nothing was in time has no latency.
     nan = float("nan")
     p99 = [nan if f.p99_ms is None else f.p99_ms for f in figures]
     p50 = [nan if f.p50_ms is None else f.p50_ms for f in figures]
@@ -157,3 +166,6 @@ def _ms(value: float | None) -> str:
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}" if whole else "–"
+
+
+REGIONS: Regions = {"load-mini": region("load-mini.json", LoadResults, load_table)}

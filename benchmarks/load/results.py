@@ -1,4 +1,4 @@
-"""What one run of the load benchmark found, and what follows from it. No input or output."""
+"""Results of the load benchmark, and the figures that follow. No input or output."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.harness.machine import Machine
+from benchmarks.harness.store import ResultHeader
 
-# Multiples of a system's own saturation. At the last its goodput must stand.
+# Multiples of a system's own saturation; at the last its goodput must not fall.
 LOADS = (0.3, 0.6, 0.9, 1.2, 2.0)
 OVERLOAD = LOADS[-1]
 
-# A rate of which less is answered in time is past saturation.
+# A rate is past saturation if a smaller share of it is answered in time.
 _SHARE_IN_TIME = 0.9
 _RATE_STEP = 1.5
 _RISE = 1.05
@@ -22,9 +22,9 @@ _RISE = 1.05
 class LoadFigures:
     """One system at one load; `load` is a multiple of its own saturation.
 
-    `answered` came within the deadline, `shed` were refused, dropped or failed, `late` are
-    neither; latencies in milliseconds are of what was answered. Processor seconds are those of
-    whoever asked and, if that was a process of its own, of the server.
+    `answered` counts answers within the deadline, `shed` refused, dropped or failed requests,
+    `late` the others. Latencies in milliseconds are of answered requests. Processor seconds are
+    those of the asker and, where it is a process of its own, of the server.
     """
 
     system: str
@@ -41,16 +41,16 @@ class LoadFigures:
 
     @property
     def goodput(self) -> float:
-        """Answers in time, a second."""
+        """Answers in time per second."""
         return self.answered / self.seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedSystem:
-    """One system; `reads` says what it does with a text.
+    """One system; `reads` says how much of a text it reads.
 
-    `unpaced_rate` is texts a second of a few askers who wait for their answers,
-    `saturation_rate` the greatest goodput under random arrivals around it.
+    `unpaced_rate` is texts per second of a few askers that wait for their answers,
+    `saturation_rate` the greatest goodput under random arrivals around that rate.
     """
 
     name: str
@@ -62,7 +62,7 @@ class LoadedSystem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overhead:
-    """What a way of asking adds to a plain call, milliseconds, over pairs of the same text.
+    """The cost of a way to ask over a plain call, milliseconds, over pairs of the same text.
 
     `added_ms` is the median of the paired differences, between their quartiles.
     """
@@ -78,19 +78,13 @@ class Overhead:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadResults:
-    """Everything that one run measured; `absent` says of peers why they were left out.
+    """All that one run measured; `absent` has each missing peer and the reason.
 
     Token counts are of the texts that were asked about, in Level 1's own tokens.
     """
 
-    schema_version: int
-    name: str
-    bundle_digest: str
+    header: ResultHeader
     variant: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
     deadline_s: float
     median_tokens: int
     longest_tokens: int
@@ -110,7 +104,7 @@ def figures_of(
     asker_cpu_s: float = 0.0,
     server_cpu_s: float | None = None,
 ) -> LoadFigures:
-    """What became of the requests; `found` as `offer` returns it, offered over `s` seconds."""
+    """Count the requests' fates; `found` is as `offer` returns it, offered over `s` seconds."""
     answered = [1e3 * taken for taken in found if taken is not None and not math.isnan(taken)]
     return LoadFigures(
         system=system,
@@ -128,9 +122,10 @@ def figures_of(
 
 
 def next_rate(tried: Sequence[tuple[float, float]]) -> float | None:
-    """The rate to try next in looking for saturation; None once there is no more to be had.
+    """Return the rate to try next in the search for saturation; None ends it.
 
-    Up while goodput rises, whatever else is refused: who sheds long texts answers more of them.
+    The rate rises while goodput does, even if some requests are refused: a server that sheds
+    long texts answers more short ones.
 
     Args:
         tried: each rate so far with its goodput, at least one.
@@ -145,7 +140,7 @@ def next_rate(tried: Sequence[tuple[float, float]]) -> float | None:
 
 
 def peak_goodput(system: LoadedSystem, figures: Sequence[LoadFigures]) -> float:
-    """The most answers in time a second that the system gave at any load."""
+    """Return the system's greatest goodput at any load."""
     own = [f.goodput for f in figures if f.system == system.name]
     return max([system.saturation_rate, *own])
 
@@ -153,12 +148,12 @@ def peak_goodput(system: LoadedSystem, figures: Sequence[LoadFigures]) -> float:
 def overhead_of(
     way: str, direct: Sequence[float | None], other: Sequence[float | None]
 ) -> Overhead | None:
-    """What `other` adds to `direct`, request by request; None if no request has both.
+    """Return the cost of `other` over `direct` per request; None if no request has both.
 
     Args:
         way: the name of `other`.
         direct: seconds as `offer` returns them.
-        other: those of the same texts at the same times.
+        other: seconds of the same texts at the same times.
     """
     pairs = [
         (1e3 * a, 1e3 * b)

@@ -1,42 +1,46 @@
-"""`python -m benchmarks.load.soak`: whether a server's memory grows while it answers for long.
+"""`python -m benchmarks.load.soak`: growth of a server's memory over half an hour.
 
-Texts of many lengths come to `hazgate serve` at a moderate rate, from a process of its own. The
+A process of its own sends texts of many lengths to `hazgate serve` at a moderate rate. The
 server's resident set is read every ten seconds.
 """
 
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 import numpy as np
 import psutil
 from matplotlib.figure import Figure
 
-from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.markdown import table
+from benchmarks.harness.plots import save_figure
 from benchmarks.harness.process import REPOSITORY, Worker, start_worker
+from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.server import serving
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.store import RESULTS, ResultHeader, header
+from benchmarks.harness.texts import proof_texts, token_counts
 from benchmarks.load.arrivals import DEADLINE_S, arrivals
-from benchmarks.load.measure import token_counts
-from benchmarks.load.messages import Found, OverHttp, Rate, Ready, Request, Setup
+from benchmarks.load.messages import (
+    AskerReady,
+    AskerRequest,
+    AskerSetup,
+    AskResults,
+    OverHttp,
+    Rate,
+)
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate.engine.session import default_threads
-from hazgate.errors import HazgateError
 from hazgate_evaluation.plots import STYLES, style
-from hazgate_export.proof.texts import load_proof_texts
 
 SAMPLE_S = 10.0
-# By its end every buffer has been as large as it gets; growth is counted from there.
+# By then every buffer has reached its full size; growth is counted from there.
 _SETTLED_S = 60.0
 _LOAD = 0.5
 _SEED = 20266
@@ -46,8 +50,8 @@ _RATE_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """The state `at_s` seconds after the first request, and what was asked since the last one."""
+class SoakSample:
+    """The state `at_s` seconds after the first request, and requests since the last sample."""
 
     at_s: float
     rss_bytes: int
@@ -58,22 +62,16 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SoakResults:
-    """Everything that one run measured; token counts are of the texts that were asked about."""
+    """All that one run measured; token counts are of the texts that were asked about."""
 
-    schema_version: int
-    name: str
-    bundle_digest: str
+    header: ResultHeader
     variant: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
     deadline_s: float
     rate: float
     load: float
     median_tokens: int
     longest_tokens: int
-    samples: tuple[Sample, ...]
+    samples: tuple[SoakSample, ...]
 
     @property
     def growth(self) -> float | None:
@@ -81,8 +79,8 @@ class SoakResults:
         return growth_of(self.samples)
 
 
-def growth_of(samples: Sequence[Sample]) -> float | None:
-    """Growth of the resident set after the first minute, as a share; None of a shorter run."""
+def growth_of(samples: Sequence[SoakSample]) -> float | None:
+    """Return the resident set's growth after the first minute, a share; None if too short."""
     settled = [sample for sample in samples if sample.at_s >= _SETTLED_S]
     if len(settled) < 2:
         return None
@@ -90,7 +88,7 @@ def growth_of(samples: Sequence[Sample]) -> float | None:
 
 
 def mixed_texts(texts: Sequence[str], n: int, seed: int) -> list[str]:
-    """Texts of many lengths: each is one of `texts` or several of them, few much more often."""
+    """Return texts of many lengths: each joins one or several of `texts`, mostly few."""
     random = np.random.default_rng(seed)
     n_joined = np.minimum(random.geometric(0.4, size=n) ** 2, _MAX_JOINED)
     return [
@@ -98,11 +96,11 @@ def mixed_texts(texts: Sequence[str], n: int, seed: int) -> list[str]:
     ]
 
 
-def sample_of(found: Sequence[float | None], at_s: float, rss_bytes: int) -> Sample:
-    """One sample; `found` as `offer` returns it."""
+def sample_of(found: Sequence[float | None], at_s: float, rss_bytes: int) -> SoakSample:
+    """Return one sample; `found` is as `offer` returns it."""
     late = sum(taken is None for taken in found)
     failed = sum(taken is not None and math.isnan(taken) for taken in found)
-    return Sample(
+    return SoakSample(
         at_s=at_s,
         rss_bytes=rss_bytes,
         answered=len(found) - late - failed,
@@ -114,28 +112,22 @@ def sample_of(found: Sequence[float | None], at_s: float, rss_bytes: int) -> Sam
 def measure_soak(
     bundle: Path, variant: str, *, minutes: float, threads: int, command: str
 ) -> SoakResults:
-    """Keeps a server busy for so many minutes.
+    """Keep a server busy for some minutes.
 
     Raises:
         HazgateError: the bundle cannot be served.
         WorkerFailed: the server did not start, or the asker ended.
     """
     opened = Bundle.open(bundle)
-    texts = mixed_texts([text.text for text in load_proof_texts()], _N_TEXTS, _SEED)
+    texts = mixed_texts(proof_texts(), _N_TEXTS, _SEED)
     lengths = token_counts(opened, texts)
     with _asked_server(bundle, variant, texts, threads) as (worker, rss_bytes):
-        request = Request(action="saturate", n_askers=1, seconds=_RATE_S)
+        request = AskerRequest(action="saturate", n_askers=1, seconds=_RATE_S)
         rate = _LOAD * worker.ask(request, Rate).answers_per_s
         samples = tuple(_sample(worker, rss_bytes, rate, math.ceil(60 * minutes / SAMPLE_S)))
     return SoakResults(
-        schema_version=SCHEMA_VERSION,
-        name=opened.manifest.name,
-        bundle_digest=opened.digest,
+        header=header(opened.manifest.name, command, digest=opened.digest, threads=threads),
         variant=variant,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
-        threads=threads,
         deadline_s=DEADLINE_S,
         rate=rate,
         load=_LOAD,
@@ -149,7 +141,7 @@ def measure_soak(
 def _asked_server(
     bundle: Path, variant: str, texts: Sequence[str], threads: int
 ) -> Iterator[tuple[Worker, Callable[[], int]]]:
-    """An asker of a running server, and what reads the server's resident set."""
+    """Yield an asker of a running server, and a function that reads its resident set."""
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "serve.toml"
         config.write_text(
@@ -159,29 +151,29 @@ def _asked_server(
             serving(bundle, "--config", config) as server,
             start_worker("asker", ["-m", "benchmarks.load.asker"], threads=threads) as worker,
         ):
-            port = urlsplit(server.url).port or 0
-            http = OverHttp(port=port, path="/v1/check", text_field="text")
-            worker.ask(Setup(texts=tuple(texts), http=http), Ready)
+            http = OverHttp(port=server.port, path="/v1/check", text_field="text")
+            worker.ask(AskerSetup(texts=tuple(texts), http=http), AskerReady)
             process = psutil.Process(server.process.pid)
             yield worker, lambda: int(process.memory_info().rss)
 
 
 def _sample(
     worker: Worker, rss_bytes: Callable[[], int], rate: float, n_samples: int
-) -> Iterator[Sample]:
+) -> Iterator[SoakSample]:
     begin = time.monotonic()
     n_asked = 0
     for n in track(list(range(n_samples)), f"{rate:.0f} texts a second"):
         times = tuple(arrivals(rate, SAMPLE_S, _SEED + n))
-        found = worker.ask(Request(action="offer", times=times, first=n_asked % _N_TEXTS), Found)
+        request = AskerRequest(action="offer", times=times, first=n_asked % _N_TEXTS)
+        found = worker.ask(request, AskResults)
         n_asked += len(times)
-        # The last arrival is some time before the end of its ten seconds.
+        # The last arrival comes some time before the end of the ten seconds.
         time.sleep(max(0.0, begin + (n + 1) * SAMPLE_S - time.monotonic()))
         yield sample_of(found.taken_s, time.monotonic() - begin, rss_bytes())
 
 
 def soak_table(results: SoakResults) -> str:
-    """The run in one row."""
+    """Return the run in one row."""
     head = (
         "minutes",
         "texts asked",
@@ -208,17 +200,18 @@ def soak_table(results: SoakResults) -> str:
         f"{settled[-1].rss_bytes / 1e6:.1f}",
         "–" if growth is None else f"{growth:+.1%}",
     )
+    run = results.header
     return (
-        f"`hazgate serve` of `{results.name}` {results.variant} on {results.machine.summary}, "
-        f"{results.threads} threads: {results.rate:.0f} texts a second, {results.load:g} of what "
+        f"`hazgate serve` of `{run.name}` {results.variant} on {run.host.summary}, "
+        f"{run.threads} threads: {results.rate:.0f} texts a second, {results.load:g} of what "
         f"one caller gets, median {results.median_tokens} tokens, longest "
         f"{results.longest_tokens}; in time is within {1e3 * results.deadline_s:.0f} ms. "
-        f"{results.date}, `{results.command}`.\n\n{table(head, [row])}"
+        f"{run.origin}\n\n{table(head, [row])}"
     )
 
 
 def soak_figure(results: SoakResults) -> Figure:
-    """The resident set over time."""
+    """Draw the resident set over time."""
     with style():
         figure = Figure(figsize=(7.2, 3.2), dpi=150, layout="constrained")
         axes = figure.subplots()
@@ -233,28 +226,29 @@ def soak_figure(results: SoakResults) -> Figure:
         return figure
 
 
+def draw_soak(results: SoakResults, file: Path) -> None:
+    """Write the figure as a PNG."""
+    save_figure(soak_figure(results), file)
+
+
 @click.command(epilog="Example: python -m benchmarks.load.soak --minutes 30")
 @click.option("--minutes", type=click.FloatRange(min=0.5), default=30, show_default=True)
 @click.option("--variant", default="int8-fused", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="[default: every processor]")
+@refusals()
 def main(minutes: float, variant: str, threads: int | None) -> None:
     """Keep `hazgate serve build/mini` busy, write the results, print the table, draw the figure."""
-    try:
-        results = measure_soak(
-            REPOSITORY / "build" / "mini",
-            variant,
-            minutes=minutes,
-            threads=threads or default_threads(),
-            command=f"python -m benchmarks.load.soak --minutes {minutes:g} --variant {variant}",
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    file = RESULTS / "soak-mini.json"
-    save(results, file)
-    results = load(SoakResults, file)
-    soak_figure(results).savefig(file.with_suffix(".png"), metadata={"Software": None})
-    click.echo(f"{soak_table(results)}\n\n{file}")
+    results = measure_soak(
+        REPOSITORY / "build" / "mini",
+        variant,
+        minutes=minutes,
+        threads=threads or default_threads(),
+        command=f"python -m benchmarks.load.soak --minutes {minutes:g} --variant {variant}",
+    )
+    publish(results, RESULTS / "soak-mini.json", soak_table, draw_soak)
+
+
+REGIONS: Regions = {"soak-mini": region("soak-mini.json", SoakResults, soak_table)}
 
 
 if __name__ == "__main__":

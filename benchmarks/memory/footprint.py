@@ -1,11 +1,10 @@
 """`python -m benchmarks.memory.footprint`: size on disk, first verdict, resident memory.
 
-What a gateway pays before it answers and while it runs, for every variant of a bundle, each start
-in a fresh process, variants in turn.
+It measures each variant of a bundle before its first answer and while it runs. Each start has a
+fresh process; variants take turns.
 """
 
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +12,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.markdown import spread_text, table
 from benchmarks.harness.process import REPOSITORY, run_once
-from benchmarks.harness.statistics import Spread, spread
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.statistics import RoundSpread, spread
+from benchmarks.harness.store import RESULTS, ResultHeader, header
+from benchmarks.harness.texts import proof_texts
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import default_threads
-from hazgate.errors import HazgateError
-from hazgate_export.proof.texts import load_proof_texts
 
 _N_TEXTS = 100
 _FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak_rss_bytes")
@@ -34,32 +32,25 @@ _FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak
 class VariantFootprint:
     """One variant, both levels.
 
-    `size_bytes` are the files that it reads, what the levels share counted once. `rss_bytes` is
-    the resident set after the first verdict and `n_texts` more, `anonymous_bytes` the part of it
-    that no other process can share. Times are in seconds, `first_verdict_s` from the start of
-    the process.
+    `size_bytes` is the size of its files; files that both levels share count once. `rss_bytes` is
+    the resident set after the first verdict and `n_texts` more, `anonymous_bytes` the part that
+    no other process can share. `first_verdict_s` is from the start of the process.
     """
 
     variant: str
     size_bytes: int
-    import_s: Spread
-    first_verdict_s: Spread
-    rss_bytes: Spread
-    anonymous_bytes: Spread
-    peak_rss_bytes: Spread
+    import_s: RoundSpread
+    first_verdict_s: RoundSpread
+    rss_bytes: RoundSpread
+    anonymous_bytes: RoundSpread
+    peak_rss_bytes: RoundSpread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Footprint:
-    """Everything that one run measured."""
+    """All that one run measured."""
 
-    schema_version: int
-    name: str
-    bundle_digest: str
-    date: str
-    command: str
-    machine: Machine
-    threads: int
+    header: ResultHeader
     n_starts: int
     n_texts: int
     variants: tuple[VariantFootprint, ...]
@@ -68,29 +59,23 @@ class Footprint:
 def measure_footprint(
     path: Path, variants: Sequence[str], *, starts: int, threads: int, command: str
 ) -> Footprint:
-    """Starts every variant `starts` times, in turn.
+    """Start every variant `starts` times, in turn.
 
     Raises:
-        WorkerFailed: a start did not end well.
+        WorkerFailed: a start failed.
         BundleError: the bundle cannot be opened, or lacks a variant.
     """
     bundle = Bundle.open(path)
-    texts = [text.text for text in load_proof_texts()][:_N_TEXTS]
+    texts = proof_texts()[:_N_TEXTS]
     found: dict[str, list[Mapping[str, float]]] = {variant: [] for variant in variants}
-    # The first start of each reads the files into the page cache and is not counted.
+    # The first start of each fills the page cache and is not counted.
     turns = [(n, variant) for n in range(starts + 1) for variant in variants]
     for n, variant in track(turns, f"start {bundle.manifest.name}, {starts} times a variant"):
         figures = _start(path, variant, texts, threads)
         if n:
             found[variant].append(figures)
     return Footprint(
-        schema_version=SCHEMA_VERSION,
-        name=bundle.manifest.name,
-        bundle_digest=bundle.digest,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
-        threads=threads,
+        header=header(bundle.manifest.name, command, digest=bundle.digest, threads=threads),
         n_starts=starts,
         n_texts=len(texts),
         variants=tuple(
@@ -108,7 +93,7 @@ def measure_footprint(
 
 
 def footprint_table(results: Footprint) -> str:
-    """The variants in Markdown: medians over the starts, with the least and the greatest."""
+    """Return the variants in Markdown: medians over the starts, with least and greatest."""
     head = (
         "both levels",
         "disk MB",
@@ -128,10 +113,10 @@ def footprint_table(results: Footprint) -> str:
         )
         for v in results.variants
     ]
+    run = results.header
     return (
-        f"`{results.name}`, {results.threads} threads on {results.machine.summary}; median of "
-        f"{results.n_starts} starts, files in the page cache. {results.date}, "
-        f"`{results.command}`.\n\n{table(head, body)}"
+        f"`{run.name}`, {run.threads} threads on {run.host.summary}; median of {results.n_starts} "
+        f"starts, files in the page cache. {run.origin}\n\n{table(head, body)}"
     )
 
 
@@ -144,25 +129,26 @@ def _start(path: Path, variant: str, texts: Sequence[str], threads: int) -> Mapp
 @click.command(epilog="Example: python -m benchmarks.memory.footprint --size mini")
 @click.option("--size", type=click.Choice(["mini", "full"]), default="mini", show_default=True)
 @click.option("--starts", type=click.IntRange(min=1), default=5, show_default=True)
+@refusals()
 def footprint(size: str, starts: int) -> None:
     """Measure `build/mini`, or with `full` the bundle of `make rehearse`, and print the table."""
     path = REPOSITORY / "build" / ("rehearsal/bundle" if size == "full" else "mini")
-    target = RESULTS / f"footprint-{size}.json"
-    try:
-        level = next(iter(Bundle.open(path).manifest.levels.values()))
-        variants = [n for n, v in level.variants.items() if CPU in v.execution_providers]
-        results = measure_footprint(
-            path.resolve(),
-            variants,
-            starts=starts,
-            threads=default_threads(),
-            command=f"python -m benchmarks.memory.footprint --size {size} --starts {starts}",
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    save(results, target)
-    click.echo(f"{footprint_table(load(Footprint, target))}\n\n{target}")
+    level = next(iter(Bundle.open(path).manifest.levels.values()))
+    variants = [n for n, v in level.variants.items() if CPU in v.execution_providers]
+    results = measure_footprint(
+        path.resolve(),
+        variants,
+        starts=starts,
+        threads=default_threads(),
+        command=f"python -m benchmarks.memory.footprint --size {size} --starts {starts}",
+    )
+    publish(results, RESULTS / f"footprint-{size}.json", footprint_table)
+
+
+REGIONS: Regions = {
+    f"footprint-{size}": region(f"footprint-{size}.json", Footprint, footprint_table)
+    for size in ("mini", "full")
+}
 
 
 if __name__ == "__main__":

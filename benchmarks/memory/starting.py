@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory.starting < REQUEST
 
-The parent's clock began before this process did; times are of the same clock.
+The request has the time at which the parent started this process, by the same clock.
 """
 
 import json
@@ -11,13 +11,13 @@ import time
 
 
 def start() -> None:
-    """Serves one request of `benchmarks.memory.footprint` and prints what it took, as JSON."""
+    """Serve one request of `benchmarks.memory.footprint` and print its figures as JSON."""
     import_began = time.perf_counter()
     import hazgate
 
     import_s = time.perf_counter() - import_began
-    # It would have imported part of the package beforehand.
-    from benchmarks.speed.worker import status_bytes
+    # Earlier, it would have imported part of the package.
+    from benchmarks.harness.worker import status_bytes
 
     request = json.load(sys.stdin)
     gate = hazgate.Gate.open(

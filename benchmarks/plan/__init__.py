@@ -1,1 +1,1 @@
-"""The capacity plan held against measurements."""
+"""The capacity plan, compared with measurements."""

@@ -1,15 +1,13 @@
-"""`python -m benchmarks.plan.check`: is what `hazgate plan` predicts of this machine so?
+"""`python -m benchmarks.plan.check`: predictions of `hazgate plan`, checked on this machine.
 
 Service times are measured as `hazgate plan --measure` does. Then engines of one thread, each a
-process pinned to a processor, are asked about corpus texts at random times; the simulation gets
-the same texts at the same times. Each worker has arrivals of its own, which is what random routing
-to several of them is.
+process pinned to a processor, are asked about proof texts at random times; the simulation gets the
+same texts at the same times. Each worker has arrivals of its own, as under random routing.
 """
 
 import math
 import os
 import statistics
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,26 +17,32 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import describe_machine, today
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.process import REPOSITORY, Worker, start_worker
-from benchmarks.harness.store import DISTRIBUTIONS, RESULTS, SCHEMA_VERSION, Comparison, load, save
+from benchmarks.harness.store import RESULTS, header, load
+from benchmarks.harness.texts import shuffled_texts
 from benchmarks.load.arrivals import DEADLINE_S, arrivals
-from benchmarks.load.measure import corpus_texts
-from benchmarks.load.messages import Found, InProcess, Rate, Ready, Request, Setup
+from benchmarks.load.messages import (
+    AskerReady,
+    AskerRequest,
+    AskerSetup,
+    AskResults,
+    InProcess,
+    Rate,
+)
 from benchmarks.plan.results import (
     BenchCheck,
     FleetResults,
     LoadedFleet,
     Pair,
     SaturatedFleet,
-    fleet_figure,
+    draw_fleet,
     fleet_table,
 )
+from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.workloads import BULK, TEXT
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.cli.progress import track
-from hazgate.errors import HazgateError
 from hazgate.gate import Gate
 from hazgate.serving.queue.backlog import Limits
 from hazgate.text.batching import plan_batches
@@ -50,19 +54,19 @@ from hazgate_scale.capacity.traffic import Traffic
 
 LOADS = (0.3, 0.5, 0.7, 0.85)
 _SEED = 20267
-# So many wait for answers that batches are as large as they get.
+# Enough askers that batches reach their full size.
 _N_ASKERS = 32
 _WARM_UP_S = 1.0
-# The corpus has one text of 1,508 tokens, which takes one thread about as long as the deadline is:
-# whether it is answered or dropped unread would decide every figure.
+# One proof text has 1,508 tokens and takes one thread about as long as the deadline: whether it
+# is answered or dropped unread would decide every figure.
 _MAX_TOKENS = 512
-# Texts of the simulation of a fleet that always has something to do.
+# Texts in the simulation of a fleet that is always busy.
 _N_SATURATED = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Texts:
-    """What is asked about: lengths with special tokens, and whether each is flagged."""
+class CheckedTexts:
+    """Texts to ask about: lengths with special tokens, and whether each is flagged."""
 
     texts: tuple[str, ...]
     lengths: tuple[int, ...]
@@ -72,22 +76,22 @@ class Texts:
 def check_fleet(
     bundle: Path, variant: str, worker_counts: Sequence[int], *, seconds: float, command: str
 ) -> FleetResults:
-    """Measures service times, asks fleets of each size, and predicts the same.
+    """Measure service times, ask fleets of each size, and predict the same.
 
     Args:
-        bundle: what is served.
+        bundle: the bundle that is served.
         variant: its variant.
-        worker_counts: processes at a time; more than there are processors share them.
-        seconds: of a load.
+        worker_counts: processes at a time; more than the processors share them.
+        seconds: length of one load.
         command: what a reader types to repeat it; recorded.
 
     Raises:
         HazgateError: the bundle cannot be served.
-        BenchmarkError: a worker did not start, or `make bench` has left no results.
+        BenchmarkError: a worker did not start, or there are no results of `make bench`.
     """
     processors = sorted(os.sched_getaffinity(0))
     gate = Gate.open(bundle, variant=variant, threads=1)
-    every_text = read_texts(gate, corpus_texts())
+    every_text = read_texts(gate, shuffled_texts())
     texts = shorter(every_text, _MAX_TOKENS)
     times = _measure(bundle, variant, processors[0])
     costs = costs_of(texts.lengths, times.variants[variant], times.windows)
@@ -104,7 +108,7 @@ def check_fleet(
                     n_workers=n_workers, texts_per_s=Pair(predicted=predicted, measured=measured)
                 )
             )
-            # Engines that take turns on a processor are no queues of their own.
+            # Engines that share a processor are not independent queues.
             if n_workers <= len(processors):
                 loaded += [
                     _load(workers, costs, texts, share, share * predicted, seconds)
@@ -113,13 +117,14 @@ def check_fleet(
     after = _measure(bundle, variant, processors[0])
     costs_after = costs_of(texts.lengths, after.variants[variant], after.windows)
     return FleetResults(
-        schema_version=SCHEMA_VERSION,
-        name=gate.bundle.manifest.name,
-        bundle_digest=gate.bundle.digest,
+        header=header(
+            gate.bundle.manifest.name,
+            command,
+            digest=gate.bundle.digest,
+            threads=1,
+            distributions=("simpy",),
+        ),
         variant=variant,
-        date=today(),
-        command=command,
-        machine=describe_machine((*DISTRIBUTIONS, "simpy")),
         seconds=seconds,
         deadline_s=DEADLINE_S,
         median_tokens=int(np.median(texts.lengths)),
@@ -129,33 +134,33 @@ def check_fleet(
         drift=capacity / saturated_rate(costs_after, texts) - 1,
         saturated=tuple(saturated),
         loaded=tuple(loaded),
-        bench=bench_checks(load(Comparison, RESULTS / "mini.json"), every_text),
+        bench=bench_checks(load(SpeedResults, RESULTS / "mini.json"), every_text),
     )
 
 
-def read_texts(gate: Gate, texts: Sequence[str]) -> Texts:
-    """Lengths and verdicts of texts."""
+def read_texts(gate: Gate, texts: Sequence[str]) -> CheckedTexts:
+    """Read lengths and verdicts of texts."""
     n_special = gate.level1.spec.tokenizer.window_tokens - gate.level1.tokenizer.window_tokens
     verdicts = gate.check_many(texts)
-    return Texts(
+    return CheckedTexts(
         texts=tuple(texts),
         lengths=tuple(verdict.tokens.total + n_special for verdict in verdicts),
         flagged=tuple(verdict.flagged for verdict in verdicts),
     )
 
 
-def shorter(texts: Texts, max_tokens: int) -> Texts:
-    """Those of at most so many tokens."""
+def shorter(texts: CheckedTexts, max_tokens: int) -> CheckedTexts:
+    """Keep texts of at most `max_tokens`."""
     kept = [i for i, n in enumerate(texts.lengths) if n <= max_tokens]
-    return Texts(
+    return CheckedTexts(
         texts=tuple(texts.texts[i] for i in kept),
         lengths=tuple(texts.lengths[i] for i in kept),
         flagged=tuple(texts.flagged[i] for i in kept),
     )
 
 
-def saturated_rate(costs: Costs, texts: Texts) -> float:
-    """Texts a second of one worker that always has something to do, by simulation."""
+def saturated_rate(costs: Costs, texts: CheckedTexts) -> float:
+    """Simulate one worker that is always busy; return its texts per second."""
     order = np.arange(_N_SATURATED) % len(texts.texts)
     traffic = Traffic(
         arrivals_s=np.zeros(_N_SATURATED),
@@ -167,10 +172,10 @@ def saturated_rate(costs: Costs, texts: Texts) -> float:
     return _N_SATURATED / float(outcome.latency_s.max())
 
 
-def bench_checks(results: Comparison, texts: Texts) -> tuple[BenchCheck, ...]:
-    """What `make bench` measured of each variant, beside what hazgate's wheel predicts of it.
+def bench_checks(results: SpeedResults, texts: CheckedTexts) -> tuple[BenchCheck, ...]:
+    """Compare `make bench`'s figures of each variant with the packaged service times.
 
-    There, only the first window of a text is read: one by one by Level 1, in bulk by both levels.
+    The benchmark reads the first window of a text: one by one with Level 1, in bulk with both.
     """
     times = ServiceTimes.of_model("mini")
     lengths = [min(n, times.windows.window_tokens) for n in texts.lengths]
@@ -209,7 +214,7 @@ def _measure(bundle: Path, variant: str, processor: int) -> ServiceTimes:
 
 @contextmanager
 def pinned(processor: int) -> Iterator[None]:
-    """What this thread starts meanwhile, threads and processes, runs on that processor only."""
+    """Pin this thread, and all that it starts in the block, to one processor."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {processor})
     try:
@@ -230,17 +235,17 @@ def _workers(
                 workers.append(stack.enter_context(one))
         gate = InProcess(bundle=str(bundle), variant=variant, threads=1, way="async")
         for worker in workers:
-            worker.ask(Setup(texts=texts, gate=gate), Ready)
+            worker.ask(AskerSetup(texts=texts, gate=gate), AskerReady)
         yield workers
 
 
 def _saturate(workers: Sequence[Worker], seconds: float) -> float:
-    """Texts a second of all together."""
+    """Return texts per second of all workers together."""
 
     def ask(worker: Worker) -> Rate:
-        # Every length's first run allocates what later ones find.
+        # The first run of each length allocates what later ones use again.
         for length_s in (_WARM_UP_S, seconds):
-            request = Request(action="saturate", n_askers=_N_ASKERS, seconds=length_s)
+            request = AskerRequest(action="saturate", n_askers=_N_ASKERS, seconds=length_s)
             rate = worker.ask(request, Rate)
         return rate
 
@@ -251,7 +256,7 @@ def _saturate(workers: Sequence[Worker], seconds: float) -> float:
 def _load(
     workers: Sequence[Worker],
     costs: Costs,
-    texts: Texts,
+    texts: CheckedTexts,
     share: float,
     rate: float,
     seconds: float,
@@ -263,8 +268,8 @@ def _load(
     first = [i * len(texts.texts) // len(workers) for i in range(len(workers))]
 
     def ask(i: int) -> list[float]:
-        request = Request(action="offer", times=tuple(asked[i]), first=first[i])
-        return [_latency_s(taken) for taken in workers[i].ask(request, Found).taken_s]
+        request = AskerRequest(action="offer", times=tuple(asked[i]), first=first[i])
+        return [_latency_s(taken) for taken in workers[i].ask(request, AskResults).taken_s]
 
     with ThreadPoolExecutor(len(workers)) as pool:
         measured = np.concatenate(list(pool.map(ask, range(len(workers)))))
@@ -282,12 +287,12 @@ def _load(
 
 
 def _latency_s(taken: float | None) -> float:
-    """What is late or refused has no latency."""
+    """Return the seconds of an answer; infinite if it was late or refused."""
     return math.inf if taken is None or math.isnan(taken) else taken
 
 
 def _simulated_s(
-    costs: Costs, texts: Texts, asked: Sequence[float], first: int, worker: int
+    costs: Costs, texts: CheckedTexts, asked: Sequence[float], first: int, worker: int
 ) -> Floats:
     order = (first + np.arange(len(asked))) % len(texts.texts)
     traffic = Traffic(
@@ -296,7 +301,7 @@ def _simulated_s(
         costs=costs.take(order),
     )
     outcome = simulate(Fleet(n_workers=1, timeout_s=DEADLINE_S), traffic, seed=_SEED + worker)
-    assert outcome.count(Fate.PENDING) == 0, "the simulation ends when all have their fate"
+    assert outcome.count(Fate.PENDING) == 0, "the simulation ends when every request has its fate"
     return outcome.latency_s
 
 
@@ -319,24 +324,17 @@ def _percentile_ms(latency_s: Floats, percent: float) -> float | None:
     multiple=True,
     default=(1, 2, 3, 4),
     show_default=True,
-    help="Processes at a time; may be given several times.",
+    help="Processes at a time; repeatable.",
 )
+@refusals()
 def main(variant: str, seconds: float, worker_counts: tuple[int, ...]) -> None:
     """Check the plan against `build/mini` on this machine, write the results, draw the figure."""
     counts = "".join(f" --workers {n}" for n in worker_counts)
     command = f"python -m benchmarks.plan.check --variant {variant} --seconds {seconds:g}{counts}"
-    try:
-        results = check_fleet(
-            REPOSITORY / "build" / "mini", variant, worker_counts, seconds=seconds, command=command
-        )
-    except (BenchmarkError, HazgateError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    file = RESULTS / "fleet-mini.json"
-    save(results, file)
-    results = load(FleetResults, file)
-    fleet_figure(results).savefig(file.with_suffix(".png"), metadata={"Software": None})
-    click.echo(f"{fleet_table(results)}\n\n{file}")
+    results = check_fleet(
+        REPOSITORY / "build" / "mini", variant, worker_counts, seconds=seconds, command=command
+    )
+    publish(results, RESULTS / "fleet-mini.json", fleet_table, draw_fleet)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.plan.plots`: fleets that nobody here has, simulated, for the page.
+"""`python -m benchmarks.plan.plots`: simulations of large fleets, for the plan's page.
 
-Texts have a heavy tail of lengths; service times are the full-size stand-in's.
+Lengths of texts have a heavy tail; service times are the full-size stand-in's.
 """
 
 import math
@@ -13,8 +13,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.markdown import table
-from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
+from benchmarks.harness.plots import save_figure
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.cli.progress import track
 from hazgate_evaluation.plots import STYLES, style
 from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
@@ -34,7 +37,7 @@ FLAGGED_SHARE = 0.1
 
 _SEED = 20268
 _N_LENGTHS = 20_000
-# Lognormal: half of the texts have fewer than 30 tokens, one in a hundred more than 400.
+# Lognormal: half of the texts have fewer than 30 tokens, one in a hundred has more than 400.
 _MEDIAN_TOKENS = 30
 _SIGMA = 1.1
 _LIMITS_TOKENS = (3, 4096)
@@ -44,7 +47,7 @@ _LOSS_WORKERS = 2000
 _LOSS_LOAD = 0.7
 _LOSS_REQUESTS = 400_000
 _LOSS_AT_SHARE = 0.2
-# A worker of a bundle that is in the page cache, with deadlines of a strict gateway.
+# A worker whose bundle is in the page cache, and deadlines of a strict gateway.
 _RESTART_S = 1.5
 _DETECTION_S = 0.2
 _TIMEOUT_S = 0.25
@@ -55,7 +58,7 @@ _PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizing:
-    """Workers that a rate takes within a bound; bursts or none."""
+    """Workers that a rate needs within a bound, with or without bursts."""
 
     rate: float
     bound_ms: float
@@ -77,7 +80,7 @@ class Routed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lost:
-    """A fleet of which a share ends at once and starts again.
+    """A fleet that loses a share of its workers at once, until they have started again.
 
     `unanswered` is the share of requests without an answer in time, in equal parts of the run.
     """
@@ -92,14 +95,15 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetPlots:
-    """Everything that one run simulated; `mean_ms` is a text's time by itself."""
+    """All that one run simulated; `mean_ms` is the time of one text alone.
 
-    schema_version: int
-    model: str
+    `machine` is the one that the service times were measured on.
+    """
+
+    header: ResultHeader
     variant: str
     machine: str
     units_per_worker: int
-    command: str
     median_tokens: int
     longest_tokens: int
     mean_ms: float
@@ -114,13 +118,13 @@ class FleetPlots:
 
 
 def heavy_tailed_lengths() -> list[int]:
-    """Lengths of texts, special tokens included, most of them short."""
+    """Draw lengths of texts, special tokens included, most of them short."""
     drawn = np.random.default_rng(_SEED).lognormal(np.log(_MEDIAN_TOKENS), _SIGMA, _N_LENGTHS)
     return [int(n) for n in np.clip(np.round(drawn), *_LIMITS_TOKENS)]
 
 
 def simulate_fleets(command: str) -> FleetPlots:
-    """Every simulation of the page."""
+    """Make every simulation of the page."""
     times = ServiceTimes.of_model(MODEL)
     lengths = heavy_tailed_lengths()
     costs = costs_of(lengths, times.variants[VARIANT], times.windows)
@@ -131,12 +135,11 @@ def simulate_fleets(command: str) -> FleetPlots:
     loss_rate = _LOSS_LOAD * _LOSS_WORKERS / mean_s
     loss_s = _LOSS_REQUESTS / loss_rate
     return FleetPlots(
-        schema_version=SCHEMA_VERSION,
-        model=MODEL,
+        # Simulations give the same figures on every machine.
+        header=replace(header(MODEL, command), machine=None),
         variant=VARIANT,
         machine=times.machine,
         units_per_worker=times.units_per_worker,
-        command=command,
         median_tokens=int(np.median(lengths)),
         longest_tokens=max(lengths),
         mean_ms=1e3 * mean_s,
@@ -239,7 +242,7 @@ def _finite(ms: float) -> float | None:
 
 
 def workers_figure(results: FleetPlots) -> Figure:
-    """Workers over the rate."""
+    """Draw workers over the rate."""
     with style():
         figure = Figure(figsize=(6.4, 4), dpi=150, layout="constrained")
         axes = figure.subplots()
@@ -275,7 +278,7 @@ def workers_figure(results: FleetPlots) -> Figure:
 
 
 def routing_figure(results: FleetPlots) -> Figure:
-    """p99 over utilisation for each way of routing."""
+    """Draw p99 over utilisation for each way of routing."""
     with style():
         figure = Figure(figsize=(6.4, 4), dpi=150, layout="constrained")
         axes = figure.subplots()
@@ -295,7 +298,7 @@ def routing_figure(results: FleetPlots) -> Figure:
 
 
 def loss_figure(results: FleetPlots) -> Figure:
-    """What had no answer, over time, for each share of lost workers."""
+    """Draw unanswered requests over time for each share of lost workers."""
     with style():
         figure = Figure(figsize=(6.4, 4), dpi=150, layout="constrained")
         axes = figure.subplots()
@@ -326,7 +329,7 @@ def _or_nan(value: float | None) -> float:
 
 
 def plots_table(results: FleetPlots) -> str:
-    """Workers for rates, and what a loss does, in figures."""
+    """Return workers per rate, and the effects of a loss, as tables."""
     sizes: Sequence[tuple[str, ...]] = [
         (
             f"{rate:g}",
@@ -360,10 +363,10 @@ def plots_table(results: FleetPlots) -> str:
     ]
     lost_head = ("workers that end", "lost", "late", "shed", "p99 ms of all")
     return (
-        f"Simulated, seconds from `{results.model}` {results.variant} on {results.machine}, "
+        f"Simulated, seconds from `{results.header.name}` {results.variant} on {results.machine}, "
         f"{results.units_per_worker} cores a worker; lengths lognormal (median "
         f"{results.median_tokens} tokens, longest {results.longest_tokens}), a text by itself "
-        f"{results.mean_ms:.1f} ms on average. `{results.command}`.\n\n"
+        f"{results.mean_ms:.1f} ms on average. `{results.header.command}`.\n\n"
         + table(size_head, sizes)
         + f"\n\n{results.loss_workers} workers at {results.loss_rate:.0f} texts a second for "
         f"{results.loss_s:.1f} s; some end and are there again after {results.restart_s:g} s; "
@@ -373,7 +376,7 @@ def plots_table(results: FleetPlots) -> str:
 
 
 def draw(results: FleetPlots, folder: Path) -> list[Path]:
-    """Writes the figures."""
+    """Write the figures; return their files."""
     figures = {
         "fleet-workers": workers_figure(results),
         "fleet-routing": routing_figure(results),
@@ -382,18 +385,21 @@ def draw(results: FleetPlots, folder: Path) -> list[Path]:
     files = []
     for name, figure in figures.items():
         files.append(folder / f"{name}.png")
-        figure.savefig(files[-1], metadata={"Software": None})
+        save_figure(figure, files[-1])
     return files
 
 
 @click.command(epilog="Example: python -m benchmarks.plan.plots")
+@refusals()
 def main() -> None:
     """Simulate, write the results, print the tables and draw the figures."""
-    save(simulate_fleets("python -m benchmarks.plan.plots"), RESULTS / "fleet-plots.json")
-    results = load(FleetPlots, RESULTS / "fleet-plots.json")
-    click.echo(plots_table(results))
+    results = simulate_fleets("python -m benchmarks.plan.plots")
+    publish(results, RESULTS / "fleet-plots.json", plots_table)
     for file in draw(results, RESULTS):
         click.echo(str(file))
+
+
+REGIONS: Regions = {"fleet-plots": region("fleet-plots.json", FleetPlots, plots_table)}
 
 
 if __name__ == "__main__":

@@ -1,30 +1,33 @@
-"""What the check of the plan found: predictions beside measurements. No input or output."""
+"""Results of the plan's check: predictions and measurements, their tables and figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import table
+from benchmarks.harness.plots import save_figure
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.store import ResultHeader
 from hazgate_evaluation.plots import STYLES, style
 from hazgate_scale.capacity.times import ServiceTimes
 
-# What the plan promises of one machine.
+# The plan's promise for one machine.
 LIMIT = 0.20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A prediction and what was measured; None where fewer than the percentile were answered."""
+    """A prediction and a measurement; None where fewer than the percentile were answered."""
 
     predicted: float | None
     measured: float | None
 
     @property
     def error(self) -> float | None:
-        """How far the prediction lies from the measurement, as a share of that."""
+        """Distance of the prediction from the measurement, as a share of the measurement."""
         if self.predicted is None or self.measured is None:
             return None
         return self.predicted / self.measured - 1
@@ -32,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedFleet:
-    """Some workers under random arrivals: `load` is a share of the predicted saturation."""
+    """Workers under random arrivals; `load` is a share of the predicted saturation."""
 
     n_workers: int
     load: float
@@ -44,7 +47,7 @@ class LoadedFleet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SaturatedFleet:
-    """Texts a second of some workers that always have something to do."""
+    """Texts per second of workers that are always busy."""
 
     n_workers: int
     texts_per_s: Pair
@@ -61,20 +64,15 @@ class BenchCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetResults:
-    """Everything that one run found.
+    """All that one run found.
 
-    `drift` is by how much the same texts took longer by the service times measured at the end
-    than by those at the beginning, which the predictions are made of. `flagged_share` is of the
-    texts that were asked about.
+    `drift` is the share by which the same texts took longer by the service times of the end than
+    by those of the beginning, which the predictions use. `flagged_share` is of the texts that
+    were asked about.
     """
 
-    schema_version: int
-    name: str
-    bundle_digest: str
+    header: ResultHeader
     variant: str
-    date: str
-    command: str
-    machine: Machine
     seconds: float
     deadline_s: float
     median_tokens: int
@@ -88,13 +86,13 @@ class FleetResults:
 
     @property
     def bench_error(self) -> float:
-        """The greatest error of what `make bench` measured of the variant."""
+        """Greatest error of `make bench`'s figures of the variant."""
         return _greatest([one.texts_per_s for one in self.bench if one.variant == self.variant])
 
     @property
     def saturation_error(self) -> float:
-        """The greatest error of workers that are always busy, each on a processor of its own."""
-        n_processors = self.machine.processors
+        """Greatest error of workers that are always busy, each on a processor of its own."""
+        n_processors = self.header.host.processors
         own = [one for one in self.saturated if one.n_workers <= n_processors]
         return _greatest([one.texts_per_s for one in own])
 
@@ -104,7 +102,7 @@ def _greatest(pairs: Sequence[Pair]) -> float:
 
 
 def fleet_table(results: FleetResults) -> str:
-    """Throughputs, then latencies, each predicted and measured."""
+    """Return throughputs, then latencies, each predicted and measured."""
     throughput = [
         (f"{one.n_workers} workers, always busy", *_cells(one.texts_per_s, 0))
         for one in results.saturated
@@ -140,15 +138,16 @@ def fleet_table(results: FleetResults) -> str:
         "in time, predicted",
         "measured",
     )
+    run = results.header
     return (
-        f"`{results.name}` {results.variant} on {results.machine.summary}: engines of one thread, "
+        f"`{run.name}` {results.variant} on {run.host.summary}: engines of one thread, "
         "each pinned to a processor; those beyond the number of processors share them, and are "
         "predicted to add nothing. Corpus texts but the longest "
         f"(median {results.median_tokens} tokens, longest of these {results.longest_tokens}, "
         f"{results.flagged_share:.0%} flagged) at random times for {results.seconds:g} s a row, "
         f"within {1e3 * results.deadline_s:.0f} ms; percentiles are of all that was asked. Service "
-        f"times drifted by {results.drift:+.0%} from the beginning to the end. {results.date}, "
-        f"`{results.command}`.\n\n"
+        f"times drifted by {results.drift:+.0%} from the beginning to the end. "
+        f"{run.origin}\n\n"
         + table(("", "texts/s, predicted", "measured", "error"), throughput)
         + f"\n\nGreatest error of this one machine's throughput, {results.variant}: "
         + f"{results.bench_error:.0%} of what `make bench` measured, "
@@ -175,7 +174,7 @@ def _share(value: float | None) -> str:
 
 
 def fleet_figure(results: FleetResults) -> Figure:
-    """Latency over the load, predicted as lines and measured as points."""
+    """Draw latency over the load, predicted as lines and measured as points."""
     counts = sorted({one.n_workers for one in results.loaded})
     with style():
         figure = Figure(figsize=(4.6 * len(counts), 3.6), dpi=150, layout="constrained")
@@ -187,6 +186,11 @@ def fleet_figure(results: FleetResults) -> Figure:
         row[0].set_ylabel("ms")
         row[0].legend(frameon=False, fontsize=8)
         return figure
+
+
+def draw_fleet(results: FleetResults, file: Path) -> None:
+    """Write the figure as a PNG."""
+    save_figure(fleet_figure(results), file)
 
 
 def _draw(axes: Axes, own: Sequence[LoadedFleet]) -> None:
@@ -213,3 +217,6 @@ def _draw(axes: Axes, own: Sequence[LoadedFleet]) -> None:
 
 def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+REGIONS: Regions = {"fleet": region("fleet-mini.json", FleetResults, fleet_table)}

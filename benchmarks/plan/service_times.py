@@ -1,13 +1,13 @@
-"""`python -m benchmarks.plan.service_times`: what `hazgate plan` knows, from committed results.
+"""`python -m benchmarks.plan.service_times`: the plan's packaged times, from committed results.
 
-A level by itself comes from results that hold it: Level 1 of `mini` from `make bench`'s token
-counts, Level 2 from its comparison of engines; of the production model both are the full-size
-stand-in's one level, which have the same encoder. Start and memory are the footprint's.
+Times of one level come from results of that level alone: Level 1 of `mini` from `make bench`'s
+token counts, Level 2 from its comparison of engines. For the production model, both levels have
+the times of the full-size stand-in's one level, which has the same encoder. Start and memory are
+the footprint's.
 """
 
 import itertools
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,11 +16,13 @@ import numpy as np
 
 from benchmarks.engines.long import LongComparison
 from benchmarks.engines.results import EngineComparison
-from benchmarks.harness.errors import BenchmarkError, ResultsError
+from benchmarks.harness.command import refusals
+from benchmarks.harness.errors import ResultsError
 from benchmarks.harness.process import REPOSITORY
-from benchmarks.harness.store import RESULTS, Comparison, load
+from benchmarks.harness.store import RESULTS, ResultHeader, load
 from benchmarks.load.results import LoadResults
 from benchmarks.memory.footprint import Footprint
+from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.workloads import TEXT
 from hazgate.bundle.manifest import Batching
 from hazgate.documents.files import json_bytes, write_atomically
@@ -36,23 +38,23 @@ from hazgate_scale.capacity.times import (
     Windows,
 )
 
-# As the recipes' variants are exported; which is not among the results.
+# As the recipes export their variants; results do not have it.
 _BATCHING: Mapping[str, Batching] = {
     "fp32": "padded",
     "int8": "equal_length",
     "int8-fused": "packed",
 }
-# The tokenizers of both models put one before a text and one behind.
+# The tokenizers of both models add one before a text and one after it.
 _SPECIAL_TOKENS = 2
 
 
 def service_times(folder: Path) -> Mapping[str, ServiceTimes]:
-    """The service times of each model, made of the results in `folder`.
+    """Return the service times of each model, made of the results in `folder`.
 
     Raises:
-        ResultsError: results are missing or malformed, or fall with the number of tokens.
+        ResultsError: results are missing or malformed, or times fall as token counts rise.
     """
-    bench = load(Comparison, folder / "mini.json")
+    bench = load(SpeedResults, folder / "mini.json")
     engines = load(EngineComparison, folder / "engines-mini.json")
     full = load(EngineComparison, folder / "engines-full.json")
     longest = load(LongComparison, folder / "engines-long.json")
@@ -80,29 +82,31 @@ def service_times(folder: Path) -> Mapping[str, ServiceTimes]:
             gate=level,
             hazards=level,
             spread=_spread_of_engines(full, f"hazgate-{name}"),
-            # It is the host's and the tokenizer's, hardly the model's.
+            # It depends on the host and the tokenizer, hardly on the model.
             text_ms=text_ms,
         )
     return {
-        "mini": _times("mini", "mini", bench, mini),
-        "mlcommons-standin": _times("mlcommons-standin", "mlcommons", full, standin),
+        "mini": _times("mini", "mini", bench.header, mini),
+        "mlcommons-standin": _times("mlcommons-standin", "mlcommons", full.header, standin),
     }
 
 
 def _times(
     model: str,
     recipe: str,
-    results: Comparison | EngineComparison,
+    run: ResultHeader,
     variants: Mapping[str, VariantTimes],
 ) -> ServiceTimes:
+    if run.threads is None:
+        raise ResultsError(f"`{run.command}`: expected the number of threads, found none")
     tokenizer = load_recipe(REPOSITORY / "export" / "recipes" / f"{recipe}.toml").recipe.tokenizer
     return ServiceTimes(
         schema_version=SCHEMA_VERSION,
         model=model,
-        date=results.date,
-        machine=results.machine.summary,
+        date=run.date,
+        machine=run.host.summary,
         unit="core",
-        units_per_worker=results.threads,
+        units_per_worker=run.threads,
         windows=Windows(
             special_tokens=_SPECIAL_TOKENS,
             window_tokens=tokenizer.window,
@@ -137,8 +141,8 @@ def _variant(
     )
 
 
-def _of_bench(results: Comparison, system: str) -> LevelTimes:
-    """The gate level on given token counts: medians over the rounds of the rounds' medians."""
+def _of_bench(results: SpeedResults, system: str) -> LevelTimes:
+    """Return Level 1 on given token counts: medians over the rounds' medians."""
     medians = {
         workload.tokens: statistics.median(
             figures.latency.p50_ms
@@ -148,18 +152,18 @@ def _of_bench(results: Comparison, system: str) -> LevelTimes:
         for workload in results.workloads
         if workload.tokens is not None
     }
-    return _level(medians, results.command)
+    return _level(medians, results.header.command)
 
 
 def _of_engines(results: EngineComparison, engine: str) -> LevelTimes:
-    """One text at a time of each token count: medians over the rounds of the rounds' medians."""
+    """Return one text at a time of each token count: medians over the rounds' medians."""
     medians: dict[int, float] = {}
     for workload in results.workloads:
         if workload.kind == "grid" and workload.n_texts == 1 and workload.tokens is not None:
             rounds = _seconds(results, engine, workload.name)
             if rounds:
                 medians[workload.tokens] = 1e3 * statistics.median(map(statistics.median, rounds))
-    return _level(medians, results.command)
+    return _level(medians, results.header.command)
 
 
 def _with_longest(level: LevelTimes, results: LongComparison, engine: str) -> LevelTimes:
@@ -167,7 +171,7 @@ def _with_longest(level: LevelTimes, results: LongComparison, engine: str) -> Le
     medians = {point.tokens: point.ms for point in level.points}
     if found.seconds is not None:
         medians[results.tokens] = 1e3 * found.seconds.median
-    return _level(medians, f"{level.source}; {results.command}")
+    return _level(medians, f"{level.source}; {results.header.command}")
 
 
 def _level(medians: Mapping[int, float], command: str) -> LevelTimes:
@@ -175,13 +179,13 @@ def _level(medians: Mapping[int, float], command: str) -> LevelTimes:
     for before, point in itertools.pairwise(points):
         if point.ms < before.ms:
             raise ResultsError(
-                f"{command}: {point.tokens} tokens took {point.ms} ms, less than {before.tokens}; "
-                "measure again"
+                f"`{command}`: expected times that rise with tokens, found {point.tokens} tokens "
+                f"faster ({point.ms} ms) than {before.tokens}; measure again"
             )
     return LevelTimes(points=points, source=command)
 
 
-def _spread_of_bench(results: Comparison, system: str) -> Spread:
+def _spread_of_bench(results: SpeedResults, system: str) -> Spread:
     names = {workload.name for workload in results.workloads if workload.tokens is not None}
     found = [
         figures.latency
@@ -214,10 +218,10 @@ def _seconds(results: EngineComparison, engine: str, workload: str) -> list[Sequ
     ]
 
 
-def _beside_ms(results: Comparison, system: str, gate: LevelTimes, n_tokens: int) -> float:
-    """What a real text takes beside its run.
+def _beside_ms(results: SpeedResults, system: str, gate: LevelTimes, n_tokens: int) -> float:
+    """Return the milliseconds of a real text besides its run.
 
-    Times rise with lengths, so the median text's is that of the median length.
+    Times rise with lengths, so the median text has the time of the median length.
     """
     median_ms = statistics.median(
         figures.latency.p50_ms
@@ -230,18 +234,15 @@ def _beside_ms(results: Comparison, system: str, gate: LevelTimes, n_tokens: int
 
 
 def _rounded(value: float) -> float:
-    """Four significant digits: what follows is noise."""
+    """Round to four significant digits; more would be noise."""
     return float(f"{value:.4g}")
 
 
 @click.command(epilog="Example: python -m benchmarks.plan.service_times")
+@refusals()
 def main() -> None:
-    """Write the service times that come with hazgate's wheel."""
-    try:
-        made = service_times(RESULTS)
-    except BenchmarkError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    """Write the service times that hazgate-scale's wheel contains."""
+    made = service_times(RESULTS)
     PACKAGED.mkdir(exist_ok=True)
     for name, times in made.items():
         file = PACKAGED / f"{name}.json"

@@ -1,1 +1,1 @@
-"""What speed costs in decisions: agreement, thresholds, a GPU's report."""
+"""The cost of speed in decisions: agreement, thresholds, and a GPU's report."""

@@ -1,32 +1,33 @@
 """`python -m benchmarks.quality.gpu_report`: one report of a bundle on this host's GPU.
 
-For whoever has the hardware: the doctor, what compiling took, answers beside the CPU's, latency by
-shape and by how many ask at once. Writes JSON and Markdown to send back. It runs on any provider,
-the CPU among them.
+For users with the hardware: the doctor, compile times, answers compared with the CPU's, latency
+by shape and by callers at once. Writes JSON and Markdown to send back. It runs on any provider,
+also on the CPU.
 """
 
-import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.harness.machine import Machine, describe_machine, today
+from benchmarks.harness.command import refusals
 from benchmarks.harness.markdown import table
+from benchmarks.harness.regions import Regions
 from benchmarks.harness.statistics import Percentiles, percentiles
-from benchmarks.harness.store import DISTRIBUTIONS, SCHEMA_VERSION, load, save
-from hazgate import Gate, HazgateError
+from benchmarks.harness.stopwatch import seconds_of, seconds_of_each
+from benchmarks.harness.store import ResultHeader, header, load, save
+from benchmarks.harness.texts import proof_texts
+from hazgate import Gate
 from hazgate.cli.progress import track
 from hazgate.doctor import Diagnosis, diagnose
 from hazgate.engine.buckets import Bucket, parse_bucket
 from hazgate.engine.engine import Shapes
 from hazgate.engine.session import ort_host
 from hazgate.engine.static_shapes import OpenedBucket
-from hazgate_export.proof.texts import load_proof_texts
 
 _LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _ROWS = (1, 8)
@@ -37,7 +38,7 @@ _N_WARM_UP = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compiled:
-    """How long a level's bucket took to open and prove; the second time from kept programs."""
+    """Seconds that a level's bucket took to open and prove; `again_s` from kept programs."""
 
     level: str
     bucket: str
@@ -56,15 +57,15 @@ class ShapeLatency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Concurrency:
-    """So many threads that ask for corpus texts at once."""
+    """Throughput of threads that ask about proof texts at once."""
 
     callers: int
     texts_per_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BesideCpu:
-    """Answers of both levels beside the CPU's on the same variant of float32."""
+class CpuAgreement:
+    """Answers of both levels, compared with the CPU's in float32."""
 
     n_texts: int
     max_abs_probability_diff: float
@@ -73,22 +74,17 @@ class BesideCpu:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuReport:
-    """Everything that was found; `host` is without what names it."""
+    """All that was found; nothing in it identifies the host."""
 
-    schema_version: int
-    name: str
-    digest: str
+    header: ResultHeader
     variant: str
     provider: str
     gfx: tuple[str, ...]
     rocm: str | None
     distributions: dict[str, str]
-    date: str
-    command: str
-    machine: Machine
     diagnosis: Diagnosis
     compiled: tuple[Compiled, ...]
-    beside_cpu: BesideCpu
+    beside_cpu: CpuAgreement
     latencies: tuple[ShapeLatency, ...]
     concurrency: tuple[Concurrency, ...]
 
@@ -102,10 +98,10 @@ def measure_gpu(
     workers: int,
     command: str,
 ) -> GpuReport:
-    """All of it, in this process.
+    """Measure a bundle in this process.
 
     Raises:
-        HazgateError: the bundle cannot be served so; the doctor says more.
+        HazgateError: the bundle cannot be served so; `hazgate doctor` says more.
     """
     host = ort_host()
     opened: list[list[tuple[str, OpenedBucket]]] = []
@@ -129,21 +125,16 @@ def measure_gpu(
     if shapes.programs is not None:
         gate = open_gate()
     diagnosis = diagnose(bundle, providers=providers, variant=None, shapes=shapes)
-    texts = [text.text for text in load_proof_texts()]
+    texts = proof_texts()
     longest = gate.level1.tokenizer.window_tokens
     runs = [(rows, n) for rows in _ROWS for n in _LENGTHS if n <= longest]
     return GpuReport(
-        schema_version=SCHEMA_VERSION,
-        name=gate.model.bundle,
-        digest=gate.model.digest,
+        header=header(gate.model.bundle, command, digest=gate.model.digest),
         variant=gate.model.variant,
         provider=gate.model.provider,
         gfx=host.amd_gpus,
         rocm=host.rocm,
         distributions={**host.distributions, **host.plug_ins},
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
         diagnosis=diagnosis,
         compiled=_compiled(opened),
         beside_cpu=_beside_cpu(gate, bundle, texts),
@@ -157,15 +148,15 @@ def measure_gpu(
 
 
 def merged_report(file: Path) -> str:
-    """What a page says of the report in `file`, or that none has come in."""
+    """Return a page's section of the report in `file`, or that there is none yet."""
     if not file.is_file():
         return "_No report has come in yet._"
-    # Its title would be one of the page's.
+    # Its title would become a title of the page.
     return gpu_report(load(GpuReport, file)).partition("\n")[2].strip()
 
 
 def gpu_report(report: GpuReport) -> str:
-    """The report as a page of Markdown."""
+    """Return the report as a page of Markdown."""
     checks = [(c.name, c.status, c.found) for c in report.diagnosis.checks]
     compiled = [
         (c.level, c.bucket, f"{c.first_s:.1f}", "–" if c.again_s is None else f"{c.again_s:.1f}")
@@ -182,14 +173,14 @@ def gpu_report(report: GpuReport) -> str:
         for item in report.latencies
     ]
     callers = [(str(item.callers), f"{item.texts_per_s:.1f}") for item in report.concurrency]
-    beside = report.beside_cpu
+    agreed, run = report.beside_cpu, report.header
     parts = [
-        f"# {report.name} {report.variant} on {report.provider}",
-        f"{report.machine.summary}; GPUs {', '.join(report.gfx) or 'none'}; ROCm "
-        f"{report.rocm or 'none'}; bundle {report.digest[:12]}. {report.date}, `{report.command}`.",
+        f"# {run.name} {report.variant} on {report.provider}",
+        f"{run.host.summary}; GPUs {', '.join(report.gfx) or 'none'}; ROCm "
+        f"{report.rocm or 'none'}; bundle {(run.digest or 'unknown')[:12]}. {run.origin}",
         table(("check", "", "found"), checks),
-        f"Beside the CPU's float32 on {beside.n_texts} texts: probabilities differ by at most "
-        f"{beside.max_abs_probability_diff:.1e}, {beside.flags_changed} flags changed.",
+        f"Compared with the CPU's float32 on {agreed.n_texts} texts, probabilities differ by at "
+        f"most {agreed.max_abs_probability_diff:.1e}, {agreed.flags_changed} flags changed.",
         table(("rows × tokens", "p50 ms", "p95 ms", "p99 ms", "rows a second"), latencies),
         table(("callers at once", "texts a second"), callers),
     ]
@@ -212,7 +203,7 @@ def _compiled(opened: Sequence[Sequence[tuple[str, OpenedBucket]]]) -> tuple[Com
     )
 
 
-def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> BesideCpu:
+def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> CpuAgreement:
     variants = gate.bundle.manifest.levels[gate.level1.level].variants
     fp32 = next(name for name, variant in variants.items() if variant.precision == "fp32")
     cpu = Gate.open(bundle, variant=fp32, reading=gate.reading).check_many(texts, all_levels=True)
@@ -226,7 +217,7 @@ def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> BesideCpu:
             strict=True,
         )
     ]
-    return BesideCpu(
+    return CpuAgreement(
         n_texts=len(texts),
         max_abs_probability_diff=max(differences),
         flags_changed=sum(a.flagged != b.flagged for a, b in zip(own, cpu, strict=True)),
@@ -237,20 +228,16 @@ def _latency(gate: Gate, rows: int, tokens: int, calls: int) -> ShapeLatency:
     random = np.random.default_rng(tokens)
     ids = random.integers(_FIRST_ID, 1000, size=(rows, tokens), dtype=np.int64)
     mask = np.ones_like(ids)
-    taken = []
-    for _ in range(calls + _N_WARM_UP):
-        start = time.perf_counter()
-        gate.level1.session.run(ids, mask)
-        taken.append(time.perf_counter() - start)
+    run = repeat(lambda: gate.level1.session.run(ids, mask), calls + _N_WARM_UP)
+    taken = seconds_of_each(run)
     return ShapeLatency(rows=rows, tokens=tokens, latency=percentiles(taken[_N_WARM_UP:]))
 
 
 def _concurrency(gate: Gate, texts: Sequence[str], callers: int) -> Concurrency:
-    start = time.perf_counter()
     with ThreadPoolExecutor(max_workers=callers) as pool:
-        # Consumed, so that a failure of any caller is this run's failure.
-        list(pool.map(gate.check, texts))
-    return Concurrency(callers=callers, texts_per_s=len(texts) / (time.perf_counter() - start))
+        # The list makes a failure of any caller this run's failure.
+        seconds = seconds_of(lambda: list(pool.map(gate.check, texts)))
+    return Concurrency(callers=callers, texts_per_s=len(texts) / seconds)
 
 
 @click.command(
@@ -258,12 +245,17 @@ def _concurrency(gate: Gate, texts: Sequence[str], callers: int) -> Concurrency:
     "--programs build/programs --out build/amd-report"
 )
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--providers", multiple=True, help="In order of preference.  [default: auto]")
-@click.option("--bucket", "buckets", multiple=True, help="A shape as 8x512, several times.")
+@click.option(
+    "--providers",
+    multiple=True,
+    help="Preferred first; repeatable.  [default: auto]",
+)
+@click.option("--bucket", "buckets", multiple=True, help="A shape such as 8x512; repeatable.")
 @click.option("--programs", type=click.Path(path_type=Path), help="Folder of compiled programs.")
 @click.option("--calls", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/amd-report"))
+@refusals()
 def main(
     bundle: Path,
     providers: tuple[str, ...],
@@ -273,27 +265,26 @@ def main(
     workers: int,
     out: Path,
 ) -> None:
-    """Measure BUNDLE on this host's provider; writes OUT.json and OUT.md."""
+    """Measure BUNDLE on this host's provider; write OUT.json and OUT.md."""
     chosen: tuple[Bucket, ...] = tuple(map(parse_bucket, buckets))
     command = (
         f"python -m benchmarks.quality.gpu_report {bundle.name} --calls {calls} --workers {workers}"
     )
-    try:
-        report = measure_gpu(
-            bundle,
-            providers=providers or "auto",
-            shapes=Shapes(buckets=chosen or None, programs=programs),
-            calls=calls,
-            workers=workers,
-            command=command,
-        )
-    except HazgateError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    report = measure_gpu(
+        bundle,
+        providers=providers or "auto",
+        shapes=Shapes(buckets=chosen or None, programs=programs),
+        calls=calls,
+        workers=workers,
+        command=command,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     save(report, out.with_suffix(".json"))
     out.with_suffix(".md").write_text(gpu_report(report), encoding="utf-8")
     click.echo(gpu_report(report))
+
+
+REGIONS: Regions = {"amd-report": lambda folder: merged_report(folder / "amd-report.json")}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """`python -m benchmarks.quality.thresholds`: the figures of "Choosing thresholds", on unseen texts.
 
 Rows of a labelled file that neither of mini's adapters was trained on are divided in two. On the
-first part `hazgate-export calibrate` chooses a policy; on the second, which calibration never
-saw, a gate under that policy is compared with the same gate at its bundle's threshold, and its
-longer texts are fed word by word to a watch.
+first part `hazgate calibrate` chooses a policy. On the second, which calibration never saw, a gate
+under that policy is compared with the same gate at its bundle's threshold, and longer texts are
+fed word by word to a watch.
 """
 
 import io
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import today
 from benchmarks.harness.markdown import table
 from benchmarks.harness.process import REPOSITORY
-from benchmarks.harness.store import RESULTS, SCHEMA_VERSION, load, save
-from hazgate import Gate, HazgateError, Policy
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.store import RESULTS, ResultHeader, header, read_document
+from hazgate import Gate, Policy
 from hazgate.cli.progress import counted
 from hazgate.documents.files import write_atomically
 from hazgate.engine.session import default_threads
@@ -39,7 +39,6 @@ from hazgate_evaluation.rows import Dataset, LabelNames, read_labelled
 from hazgate_evaluation.scores import score
 from hazgate_evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
 from hazgate_evaluation.truth import Truth, truth_of
-from hazgate_export.errors import ExportError
 from hazgate_export.finetune.data import read_rows, select, split
 from hazgate_export.recipe import load_recipe
 
@@ -47,7 +46,7 @@ _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"
 _TRAINING = REPOSITORY / "export" / "training"
 _FOLDER = REPOSITORY / "build" / "thresholds"
 _LANGUAGE = "en"
-# Of one source at most so many rows of a label: else one set of tweets decides.
+# Most rows of one label from one source; else one set of tweets would decide.
 _SOURCE_CAP = 150
 _SEED = 20263
 _N_STREAM_TEXTS = 400
@@ -55,7 +54,7 @@ _N_STREAM_TEXTS = 400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operated:
-    """A gate on the second part, by some rule."""
+    """A gate on the second part, under one rule."""
 
     rule: str
     flags: FlagFigures
@@ -63,14 +62,12 @@ class Operated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ThresholdResults:
-    """Everything that one run measured; `sources` counts the rows of both parts.
+    """All that one run measured; `sources` counts the rows of both parts.
 
     `streams` are of the second part, at the bundle's threshold.
     """
 
-    schema_version: int
-    date: str
-    command: str
+    header: ResultHeader
     target: Target
     sources: Mapping[str, int]
     calibration: CalibrationReport
@@ -80,7 +77,7 @@ class ThresholdResults:
 
 
 def unseen_rows(data: Path) -> list[dict[str, object]]:
-    """English rows of groups and texts that neither adapter learned from, sources capped."""
+    """Return English rows of groups and texts that neither adapter learned from, capped."""
     recipe = load_recipe(_RECIPE).recipe
     files = {
         "level1": (data, _TRAINING / "contrast.jsonl"),
@@ -90,7 +87,10 @@ def unseen_rows(data: Path) -> list[dict[str, object]]:
     texts: set[str] = set()
     for name, level in recipe.levels.items():
         if level.finetune is None:
-            raise BenchmarkError(f"{name} has no table finetune: what it learned from is unknown")
+            raise BenchmarkError(
+                f"{_RECIPE.name}: level {name} has no table finetune, which says what it learned "
+                "from; add it"
+            )
         rules, seed = level.finetune.data, level.finetune.seed
         rows = select(read_rows(files[name], rules, level.labels), rules, seed=seed).rows
         trained = split(rows, rules, seed=seed, hold_out=False).train
@@ -111,7 +111,7 @@ def unseen_rows(data: Path) -> list[dict[str, object]]:
 
 
 def divide(rows: Sequence[dict[str, object]]) -> tuple[Path, Path]:
-    """Writes the rows as two files that share no group, under build/."""
+    """Write the rows as two files that share no group, under build/."""
     _, group = np.unique([str(row["group"]) for row in rows], return_inverse=True)
     first = fit_half(group.astype(np.int64), _SEED)
     _FOLDER.mkdir(parents=True, exist_ok=True)
@@ -126,13 +126,13 @@ def divide(rows: Sequence[dict[str, object]]) -> tuple[Path, Path]:
 def operate(
     gate: Gate, rule: str, dataset: Dataset, truth: Truth
 ) -> tuple[Operated, NDArray[np.float64]]:
-    """What the gate flags of the rows that count, and their P(unsafe), calibrated or not."""
+    """Return figures of the gate's flags on rows that count, and their P(unsafe)."""
     texts = [row.text for row in dataset.rows]
     flagged, unsafe = [], []
     with counted(len(texts), rule) as advance:
         for start in range(0, len(texts), 256):
             verdicts = gate.check_many(texts[start : start + 256])
-            # `flagged` is what a gateway acts on; a policy in loose mode passes controversial.
+            # A gateway acts on `flagged`; a policy in loose mode passes controversial texts.
             flagged += [verdict.flagged for verdict in verdicts]
             unsafe += [verdict.unsafe for verdict in verdicts]
             advance(len(verdicts))
@@ -148,7 +148,7 @@ def operate(
 def draw_curve(
     unsafe: NDArray[np.bool_], scores: NDArray[np.float64], target: Target, threshold: float
 ) -> bytes:
-    """Recall and false-positive rate over the threshold, the chosen one marked; a PNG."""
+    """Draw recall and false-positive rate over the threshold, the chosen one marked; PNG."""
     thresholds = np.linspace(0, 1, 401)
     with style():
         figure = Figure(figsize=(7.2, 4.0), dpi=150, layout="constrained")
@@ -171,7 +171,7 @@ def draw_curve(
 
 
 def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -> ThresholdResults:
-    """Chooses a policy on one part of the unseen rows, and holds it against the other.
+    """Choose a policy on one part of the unseen rows, and check it on the other.
 
     Raises:
         HazgateError: the bundle or the rows cannot be used.
@@ -180,7 +180,7 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
     calibrate_file, check_file = divide(rows)
     policy_file = _FOLDER / "policy.toml"
     write_policy(bundle, calibrate_file, policy_file, target, None)
-    calibration = load(CalibrationReport, policy_file.with_suffix(".json"))
+    calibration = read_document(CalibrationReport, policy_file.with_suffix(".json"))
     plain = Gate.open(bundle, workers=default_threads())
     dataset = read_labelled(check_file, LabelNames.of(plain.bundle.manifest))
     truth = truth_of(dataset.rows, LabelNames.of(plain.bundle.manifest))
@@ -189,7 +189,7 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
     after, calibrated = operate(policed, f"the policy, {target}", dataset, truth)
     threshold = calibration.unsafe.threshold
     if threshold is None:
-        raise BenchmarkError(f"no threshold keeps {target}")
+        raise BenchmarkError(f"expected a threshold that keeps {target}, found none in {data.name}")
     curve = draw_curve(truth.unsafe[truth.known], calibrated, target, threshold)
     write_atomically(RESULTS / "thresholds-curve.png", curve)
     write_atomically(
@@ -201,9 +201,7 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
     for row in rows:
         counts[str(row["source"])] = counts.get(str(row["source"]), 0) + 1
     return ThresholdResults(
-        schema_version=SCHEMA_VERSION,
-        date=today(),
-        command=command,
+        header=header(plain.bundle.manifest.name, command, digest=plain.bundle.digest),
         target=target,
         sources=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         calibration=calibration,
@@ -214,7 +212,7 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
 
 
 def watch_texts(gate: Gate, dataset: Dataset, truth: Truth) -> Streams:
-    """Feeds long texts of both classes to watches."""
+    """Feed long texts of both classes to watches."""
     texts = [row.text for row in dataset.rows]
     with counted(len(texts), "read as a whole") as advance:
         scores = score(gate, texts, np.zeros(len(texts), dtype=np.bool_), advance)
@@ -224,7 +222,7 @@ def watch_texts(gate: Gate, dataset: Dataset, truth: Truth) -> Streams:
 
 
 def thresholds_table(results: ThresholdResults) -> str:
-    """The rules beside each other, in Markdown."""
+    """Return the rules in Markdown, one per row."""
     head = ("on texts that neither training nor calibration saw", "false-positive rate", "recall")
     body = [
         (each.rule, _estimate(each.flags.false_positive_rate), _estimate(each.flags.recall))
@@ -234,13 +232,13 @@ def thresholds_table(results: ThresholdResults) -> str:
     return (
         f"`{results.calibration.bundle}` {results.calibration.variant}; "
         f"{check.n_level1} texts, {check.n_unsafe} of them unsafe, of "
-        f"{len(results.sources)} public sources; 95 % intervals over groups. {results.date}, "
-        f"`{results.command}`.\n\n{table(head, body)}"
+        f"{len(results.sources)} public sources; 95 % intervals over groups. "
+        f"{results.header.origin}\n\n{table(head, body)}"
     )
 
 
 def streams_table(results: ThresholdResults) -> str:
-    """Both classes of growing texts, in Markdown."""
+    """Return both classes of growing texts, in Markdown."""
     head = (
         f"texts of {MIN_TOKENS} tokens and more, fed word by word",
         "texts",
@@ -269,13 +267,13 @@ def streams_table(results: ThresholdResults) -> str:
             )
         )
     return (
-        f"A check every {streams.stride_tokens} tokens. {results.date}, `{results.command}`."
+        f"A check every {streams.stride_tokens} tokens. {results.header.origin}"
         f"\n\n{table(head, body)}"
     )
 
 
 def calibration_table(results: ThresholdResults) -> str:
-    """What `hazgate-export calibrate` printed."""
+    """Return what `hazgate calibrate` printed."""
     return markdown(results.calibration)
 
 
@@ -288,23 +286,28 @@ def _estimate(figure: Estimate | None) -> str:
     "--data",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="The labelled rows that mini's adapters were trained from.",
+    help="Labelled rows that mini's adapters were trained from.",
 )
 @click.option("--target-fpr", type=click.FloatRange(0, 1, min_open=True), default=0.05)
+@refusals()
 def thresholds(data: Path, target_fpr: float) -> None:
-    """Measure `build/mini` under a calibrated policy and write results and plots."""
+    """Measure `build/mini` under a calibrated policy; write results and plots."""
     target = Target(kind="fpr", value=target_fpr)
     command = (
         f"python -m benchmarks.quality.thresholds --data {data.name} --target-fpr {target_fpr:g}"
     )
-    try:
-        results = measure_thresholds(REPOSITORY / "build" / "mini", data, target, command)
-    except (BenchmarkError, HazgateError, ExportError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    file = RESULTS / "thresholds-mini.json"
-    save(results, file)
-    click.echo(f"{thresholds_table(load(ThresholdResults, file))}\n\n{file}")
+    results = measure_thresholds(REPOSITORY / "build" / "mini", data, target, command)
+    publish(results, RESULTS / "thresholds-mini.json", thresholds_table)
+
+
+REGIONS: Regions = {
+    name: region("thresholds-mini.json", ThresholdResults, show)
+    for name, show in (
+        ("thresholds-mini", thresholds_table),
+        ("streams-mini", streams_table),
+        ("calibration-mini", calibration_table),
+    )
+}
 
 
 if __name__ == "__main__":

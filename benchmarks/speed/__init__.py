@@ -1,1 +1,1 @@
-"""PyTorch and ONNX Runtime on the same texts, side by side."""
+"""PyTorch and hazgate on the same texts, side by side."""

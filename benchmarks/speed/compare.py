@@ -1,50 +1,49 @@
-"""The comparison itself: one process a system, rounds interleaved, figures collected."""
+"""The comparison of PyTorch and a bundle's variants: tasks, systems and figures."""
 
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.harness.errors import BenchmarkError, WorkerFailed
-from benchmarks.harness.machine import describe_machine, today
-from benchmarks.harness.messages import Logits, Timed
-from benchmarks.harness.process import REPOSITORY, Worker, start_worker
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.runner import Case, RunningSystem, run_turns, start_system
 from benchmarks.harness.statistics import percentiles
-from benchmarks.harness.store import (
-    DISTRIBUTIONS,
-    SCHEMA_VERSION,
-    Comparison,
+from benchmarks.harness.store import header, parity_of
+from benchmarks.harness.texts import proof_rows, proof_texts
+from benchmarks.harness.turns import Turn
+from benchmarks.speed.merge import write_merged
+from benchmarks.speed.quality import compare_answers
+from benchmarks.speed.results import (
     RoundFigures,
-    SystemFigures,
+    SpeedResults,
+    SpeedSystemFigures,
     WorkloadFigures,
-    parity_of,
 )
-from benchmarks.harness.turns import Turn, plan_turns
-from benchmarks.speed.messages import Peak, Ready, Request, Setup
-from benchmarks.speed.quality import LevelLogits, compare_answers
-from benchmarks.speed.systems import FAIR_BASELINE, REFERENCE, ModelFiles, SystemSpec, systems_of
-from benchmarks.speed.workloads import SEED, Workload, make_workloads
+from benchmarks.speed.systems import (
+    FAIR_BASELINE,
+    REFERENCE,
+    ModelFiles,
+    SpeedSetup,
+    speed_specs,
+)
+from benchmarks.speed.workloads import SEED, SpeedWorkload, make_workloads
 from hazgate.bundle.bundle import Bundle
-from hazgate.cli.progress import step, track
-from hazgate.documents.decode import encode
-from hazgate.text.tokenization import Tokenizer
+from hazgate.cli.progress import track
 from hazgate_export.build import LocalSources, fetch_level
 from hazgate_export.bundle.assemble import PARITY_FILE
-from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.recipe import load_recipe
+
+# Untimed calls of each workload before the first round, and at the start of each turn, when the
+# caches are still the previous system's.
+_WARM_CALLS = 10
+_WARM_CALLS_PER_TURN = 3
 
 
 def compare(
     recipe: Path, bundle: Bundle, *, rounds: int, threads: int, calls: int, command: str
-) -> Comparison:
-    """Measures PyTorch and every variant of `bundle` on the same tasks.
+) -> SpeedResults:
+    """Measure PyTorch and every variant of `bundle` on the same tasks.
 
     Args:
         recipe: the recipe that the bundle was built from; its sources are PyTorch's weights.
@@ -56,38 +55,37 @@ def compare(
 
     Raises:
         BenchmarkError: the bundle was built from other weights, or a system failed.
-        ExportError: the recipe or its sources cannot be had.
+        ExportError: the recipe or its sources are unavailable.
     """
-    cases, workloads = _tasks(bundle, calls)
+    manifest = bundle.manifest
+    rows = proof_rows(bundle, manifest.cascade.level1)
+    workloads = _workloads(bundle, calls)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hazgate-bench-"))
         files = _model_files(recipe, bundle, Path(folder))
-        step("merge the adapters for PyTorch")
-        _write_merged(files)
-        # One after another, so that nobody's start is slowed by a neighbour's.
-        loaded = {
-            spec.name: _load(
+        write_merged(files)
+        specs = {spec.name: spec for spec in speed_specs(manifest)}
+        # One after another, so that no start is slowed by a neighbour's.
+        systems = {
+            name: start_system(
                 stack,
-                Setup(system=spec, files=files, threads=threads, workloads=workloads, cases=cases),
+                name,
+                "benchmarks.speed.worker",
+                SpeedSetup(
+                    system=spec, files=files, threads=threads, workloads=workloads, rows=rows
+                ),
+                threads=threads,
             )
-            for spec in track(systems_of(bundle.manifest), "load systems")
+            for name, spec in track(list(specs.items()), "load systems")
         }
-        figures = _run(loaded, workloads, rounds)
-        peaks = {
-            name: item.worker.ask(Request(action="peak"), Peak) for name, item in loaded.items()
-        }
+        rounds_figures = _run(systems, workloads, rounds)
+        peaks = {name: system.memory().peak_bytes for name, system in systems.items()}
         logits = {
-            name: _logits(loaded[name].worker, bundle)
-            for name in track(list(loaded), "compare answers")
+            name: {level: systems[name].logits(level) for level in manifest.levels}
+            for name in track(list(systems), "compare answers")
         }
-    return Comparison(
-        schema_version=SCHEMA_VERSION,
-        name=bundle.manifest.name,
-        bundle_digest=bundle.digest,
-        date=today(),
-        command=command,
-        machine=describe_machine(DISTRIBUTIONS),
-        threads=threads,
+    return SpeedResults(
+        header=header(manifest.name, command, digest=bundle.digest, threads=threads),
         seed=SEED,
         reference=REFERENCE,
         baseline=FAIR_BASELINE,
@@ -98,48 +96,34 @@ def compare(
             for w in workloads
         ),
         systems=tuple(
-            SystemFigures(
+            SpeedSystemFigures(
                 name=name,
-                title=item.spec.title,
-                load_s=item.load_s,
-                loaded_rss_bytes=item.ready.rss_bytes,
-                peak_rss_bytes=peaks[name].rss_bytes,
-                size_bytes=item.ready.size_bytes,
+                title=specs[name].title,
+                load_s=system.start_s,
+                loaded_rss_bytes=system.loaded.rss_bytes,
+                peak_rss_bytes=peaks[name],
+                size_bytes=system.loaded.size_bytes,
                 quality=None
                 if name == REFERENCE
-                else compare_answers(bundle.manifest, logits[REFERENCE], logits[name]),
+                else compare_answers(manifest, logits[REFERENCE], logits[name]),
             )
-            for name, item in loaded.items()
+            for name, system in systems.items()
         ),
-        rounds=figures,
+        rounds=rounds_figures,
         parity=parity_of(bundle),
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Loaded:
-    """A system whose process is ready."""
-
-    spec: SystemSpec
-    worker: Worker
-    ready: Ready
-    load_s: float
-
-
-def _tasks(bundle: Bundle, calls: int) -> tuple[tuple[tuple[int, ...], ...], tuple[Workload, ...]]:
-    """The tokenised texts on which answers are compared, and the workloads."""
-    spec = bundle.manifest.levels[bundle.manifest.cascade.level1].tokenizer
+def _workloads(bundle: Bundle, calls: int) -> tuple[SpeedWorkload, ...]:
     document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
-    texts = [text.text for text in load_proof_texts()]
-    tokens = Tokenizer(bundle.file(spec.file), spec).encode(texts)
-    workloads = make_workloads(
-        texts, vocab_size=document["vocab_size"], max_tokens=spec.max_tokens, calls=calls
+    spec = bundle.manifest.levels[bundle.manifest.cascade.level1].tokenizer
+    return make_workloads(
+        proof_texts(), vocab_size=document["vocab_size"], max_tokens=spec.max_tokens, calls=calls
     )
-    return tuple(token.windows[0].input_ids for token in tokens), workloads
 
 
 def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
-    """The recipe's sources on this machine, proven to be what the bundle was made of."""
+    """Return the recipe's sources on this machine, proven to be what the bundle was made of."""
     loaded = load_recipe(recipe)
     levels = bundle.manifest.levels
     if set(levels) != set(loaded.recipe.levels):
@@ -168,60 +152,31 @@ def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
     )
 
 
-def _write_merged(files: ModelFiles) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.merged"],
-        input=json.dumps(encode(files)),
-        capture_output=True,
-        encoding="utf-8",
-        cwd=REPOSITORY,
-        check=False,
-    )
-    if done.returncode:
-        raise WorkerFailed(f"merging for {FAIR_BASELINE} failed:\n{done.stderr[-1000:]}")
-
-
-def _load(stack: ExitStack, setup: Setup) -> _Loaded:
-    """Starts a system's process, which ends with `stack`; times it until both levels are loaded."""
-    start = time.perf_counter()
-    worker = stack.enter_context(
-        start_worker(setup.system.name, ["-m", "benchmarks.speed.worker"], threads=setup.threads)
-    )
-    ready = worker.ask(setup, Ready)
-    load_s = time.perf_counter() - start
-    return _Loaded(spec=setup.system, worker=worker, ready=ready, load_s=load_s)
-
-
 def _run(
-    loaded: Mapping[str, _Loaded], workloads: Sequence[Workload], rounds: int
+    systems: Mapping[str, RunningSystem], workloads: Sequence[SpeedWorkload], rounds: int
 ) -> tuple[RoundFigures, ...]:
-    names = [workload.name for workload in workloads]
-    turns = plan_turns(list(loaded), names, rounds=1, seed=SEED)
-    for turn in track(turns, "warm up"):
-        loaded[turn.system].worker.ask(Request(action="warm", name=turn.workload), Timed)
-    kinds = {workload.name: workload.kind for workload in workloads}
-    turns = plan_turns(list(loaded), names, rounds=rounds, seed=SEED)
+    by_name = {workload.name: workload for workload in workloads}
+
+    def warm_up(turn: Turn) -> Case:
+        n_calls = min(_WARM_CALLS, by_name[turn.workload].n_calls)
+        return Case(workload=turn.workload, n_calls=n_calls)
+
+    def timed(turn: Turn) -> Case:
+        workload = by_name[turn.workload]
+        n_warm = 0 if workload.kind == "bulk" else min(_WARM_CALLS_PER_TURN, workload.n_calls)
+        return Case(workload=turn.workload, n_warm=n_warm, n_calls=workload.n_calls)
+
+    names = list(by_name)
+    for _ in run_turns(systems, names, warm_up, rounds=1, seed=SEED, title="warm up"):
+        pass
+    title = f"measure, {rounds} rounds"
     return tuple(
-        _figures(turn, loaded[turn.system].worker, is_one_call=kinds[turn.workload] == "bulk")
-        for turn in track(turns, f"measure, {rounds} rounds")
-    )
-
-
-def _figures(turn: Turn, worker: Worker, *, is_one_call: bool) -> RoundFigures:
-    seconds = worker.ask(Request(action="time", name=turn.workload), Timed).seconds
-    return RoundFigures(
-        round=turn.round,
-        workload=turn.workload,
-        system=turn.system,
-        total_s=sum(seconds),
-        latency=None if is_one_call else percentiles(seconds),
-    )
-
-
-def _logits(worker: Worker, bundle: Bundle) -> LevelLogits:
-    return {
-        level: np.array(
-            worker.ask(Request(action="logits", name=level), Logits).rows, dtype=np.float32
+        RoundFigures(
+            round=turn.round,
+            workload=turn.workload,
+            system=turn.system,
+            total_s=sum(seconds),
+            latency=None if by_name[turn.workload].kind == "bulk" else percentiles(seconds),
         )
-        for level in bundle.manifest.levels
-    }
+        for turn, seconds in run_turns(systems, names, timed, rounds=rounds, seed=SEED, title=title)
+    )

@@ -1,12 +1,13 @@
 """The README's first table: one row per system, five figures each."""
 
 from benchmarks.harness.markdown import table
-from benchmarks.harness.store import Comparison
+from benchmarks.harness.regions import Regions, region
+from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.tables import rows_of
 from benchmarks.speed.workloads import BULK, TEXT
 
 
-def first_screen(results: Comparison) -> str:
+def first_screen(results: SpeedResults) -> str:
     """Return latency, speed-up, throughput, memory and changed decisions of every system."""
     rows = {(row.workload.name, row.system.name): row for row in rows_of(results)}
     cells = []
@@ -32,3 +33,6 @@ def first_screen(results: Comparison) -> str:
         "decisions changed",
     ]
     return table(head, cells)
+
+
+REGIONS: Regions = {"first-screen": region("mini.json", SpeedResults, first_screen)}

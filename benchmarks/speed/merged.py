@@ -1,4 +1,6 @@
-"""Writes the merged models that the PyTorch baseline loads, in a process of its own.
+"""Writes merged models, in a process of its own.
+
+    python -m benchmarks.speed.merged < REQUEST
 
 Merging needs memory and libraries that serving a merged model does not, so it must not happen
 in the process that is measured. Reads `ModelFiles` as JSON from standard input.
@@ -17,8 +19,8 @@ from hazgate_export.model.merge import merge
 from hazgate_export.recipe import load_recipe
 
 
-def write_merged(files: ModelFiles) -> None:
-    """Writes each level's merged model and its tokenizer below `files.merged`."""
+def save_merged(files: ModelFiles) -> None:
+    """Save each level's merged model and its tokenizer below `files.merged`."""
     recipe = load_recipe(Path(files.recipe)).recipe
     for level, adapter in files.adapters.items():
         folder = Path(files.merged) / level
@@ -32,4 +34,4 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    write_merged(parse(ModelFiles, json.load(sys.stdin)))
+    save_merged(parse(ModelFiles, json.load(sys.stdin)))

@@ -1,9 +1,9 @@
-"""Load a system in the process that measures it."""
+"""Opens a system in the process that measures it."""
 
-from benchmarks.speed.systems import ModelFiles, System, SystemSpec
+from benchmarks.speed.systems import BothLevels, ModelFiles, SpeedSpec
 
 
-def open_system(spec: SystemSpec, files: ModelFiles, threads: int) -> System:
+def open_system(spec: SpeedSpec, files: ModelFiles, threads: int) -> BothLevels:
     """Load a system that uses at most `threads` threads; call once per process."""
     # A process that measures ONNX Runtime must not hold PyTorch, and vice versa.
     if spec.kind == "bundle":

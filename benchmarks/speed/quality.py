@@ -1,11 +1,11 @@
-"""How far each system's answers lie from the reference's."""
+"""The distance of each system's answers from the reference's."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.store import Quality
+from benchmarks.speed.results import Quality
 from hazgate.bundle.manifest import Manifest
 from hazgate_export.proof.verify import boundary_of
 
@@ -13,12 +13,12 @@ LevelLogits = Mapping[str, NDArray[np.float32]]
 
 
 def compare_answers(manifest: Manifest, reference: LevelLogits, got: LevelLogits) -> Quality:
-    """Differences over the same texts, for all levels.
+    """Compare answers to the same texts, for all levels.
 
     Args:
-        manifest: of the bundle, for where decisions change.
+        manifest: the bundle's; says where decisions change.
         reference: the reference's logits by level, shape [n_texts, n_labels] each.
-        got: those of the system.
+        got: the system's, of the same shapes.
     """
     n_texts = len(next(iter(reference.values())))
     changed = np.zeros(n_texts, dtype=bool)

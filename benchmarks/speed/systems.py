@@ -1,4 +1,4 @@
-"""What is compared, and what a benchmark needs of each of them."""
+"""The systems that are compared, and what the benchmark needs of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.speed.workloads import SpeedWorkload
 from hazgate.bundle.manifest import Manifest
 
-# As published: what "matches PyTorch" is measured against.
+# As published: "matches PyTorch" is measured against it.
 REFERENCE = "pytorch-adapter"
-# As one would deploy it: what speed is measured against.
+# As one would deploy it: speed is measured against it.
 FAIR_BASELINE = "pytorch-merged"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SystemSpec:
-    """One system; `variant` is the bundle's, for those that run one."""
+class SpeedSpec:
+    """One system; `variant` is the bundle's, for systems that run one."""
 
     name: str
     title: str
@@ -25,8 +26,8 @@ class SystemSpec:
     variant: str | None = None
 
 
-class System(Protocol):
-    """A loaded system; it answers for both levels of the cascade."""
+class BothLevels(Protocol):
+    """A loaded system that answers for both levels of the cascade."""
 
     @property
     def size_bytes(self) -> int:
@@ -34,27 +35,27 @@ class System(Protocol):
         ...
 
     def run_ids(self, input_ids: Sequence[int]) -> None:
-        """Runs the gate level on one text that was tokenised already."""
+        """Run Level 1 on one tokenised text."""
         ...
 
     def run_text(self, text: str) -> None:
-        """Tokenises one text and takes the gate level's probabilities of it."""
+        """Tokenise one text and compute Level 1's probabilities."""
         ...
 
     def run_bulk(self, texts: Sequence[str]) -> None:
-        """Tokenises the texts, runs the gate level, and the hazard level on what it flags."""
+        """Tokenise the texts, run Level 1 on all and Level 2 on what it flags."""
         ...
 
     def logits(self, level: str, rows: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
-        """Logits of tokenised texts, shape [len(rows), n_labels], as the system serves them."""
+        """Return logits [len(rows), n_labels] of tokenised texts, as the system serves them."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFiles:
-    """Where the same weights lie in each of their forms; all paths are absolute.
+    """Places of the same weights in each of their forms; all paths are absolute.
 
-    `merged` has one directory a level, with a plain model and its tokenizer.
+    `merged` has one folder per level, with a plain model and its tokenizer.
     """
 
     recipe: str
@@ -64,14 +65,28 @@ class ModelFiles:
     merged: str
 
 
-def systems_of(manifest: Manifest) -> tuple[SystemSpec, ...]:
-    """PyTorch twice, then ONNX Runtime with each variant of the bundle."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeedSetup:
+    """A worker's first request: the system, and all that it will be asked about.
+
+    `rows` are the tokenised texts on which answers are compared.
+    """
+
+    system: SpeedSpec
+    files: ModelFiles
+    threads: int
+    workloads: tuple[SpeedWorkload, ...]
+    rows: tuple[tuple[int, ...], ...]
+
+
+def speed_specs(manifest: Manifest) -> tuple[SpeedSpec, ...]:
+    """Return PyTorch twice, then hazgate with each variant of the bundle."""
     variants = manifest.levels[manifest.cascade.level1].variants
     return (
-        SystemSpec(name=REFERENCE, title="PyTorch, adapter applied", kind="adapter"),
-        SystemSpec(name=FAIR_BASELINE, title="PyTorch, merged", kind="merged"),
+        SpeedSpec(name=REFERENCE, title="PyTorch, adapter applied", kind="adapter"),
+        SpeedSpec(name=FAIR_BASELINE, title="PyTorch, merged", kind="merged"),
         *(
-            SystemSpec(name=f"onnx-{name}", title=f"hazgate {name}", kind="bundle", variant=name)
+            SpeedSpec(name=f"onnx-{name}", title=f"hazgate {name}", kind="bundle", variant=name)
             for name in variants
         ),
     )

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.harness.markdown import table
-from benchmarks.harness.statistics import Percentiles, Spread, speedup, spread
-from benchmarks.harness.store import (
-    Comparison,
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.statistics import Percentiles, RoundSpread, speedup, spread
+from benchmarks.speed.results import (
     Quality,
     RoundFigures,
-    SystemFigures,
+    SpeedResults,
+    SpeedSystemFigures,
     WorkloadFigures,
 )
 from benchmarks.speed.workloads import BULK, TEXT
@@ -22,28 +23,27 @@ CAVEAT = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class SpeedRow:
     """One system on one workload, over all rounds.
 
     The latencies are None where all texts are one call. `vs_baseline` and `vs_reference` say how
     many times faster the system is than the merged and the adapter-applied PyTorch model: the
-    median of the ratios within each round, of median latencies or, where there are none, of
-    times a text.
+    median of the ratios within each round, of median latencies or, without these, of times.
     """
 
     workload: WorkloadFigures
-    system: SystemFigures
-    p5_ms: Spread | None
-    p50_ms: Spread | None
-    p95_ms: Spread | None
-    p99_ms: Spread | None
-    texts_per_s: Spread
-    vs_baseline: Spread
-    vs_reference: Spread
+    system: SpeedSystemFigures
+    p5_ms: RoundSpread | None
+    p50_ms: RoundSpread | None
+    p95_ms: RoundSpread | None
+    p99_ms: RoundSpread | None
+    texts_per_s: RoundSpread
+    vs_baseline: RoundSpread
+    vs_reference: RoundSpread
 
 
-def rows_of(results: Comparison) -> list[Row]:
-    """Every system on every workload, in the order of the results."""
+def rows_of(results: SpeedResults) -> list[SpeedRow]:
+    """Return every system on every workload, in the order of the results."""
     return [
         _row(results, workload, system)
         for workload in results.workloads
@@ -51,8 +51,8 @@ def rows_of(results: Comparison) -> list[Row]:
     ]
 
 
-def full_table(results: Comparison) -> str:
-    """Everything that was measured, one row for each workload and system."""
+def full_table(results: SpeedResults) -> str:
+    """Return all that was measured, one row per workload and system."""
     head = [
         "workload",
         "system",
@@ -81,8 +81,8 @@ def full_table(results: Comparison) -> str:
     return f"{conditions(results)}\n\n{table(head, body)}\n\n{CAVEAT}"
 
 
-def speed_summary(results: Comparison) -> str:
-    """The tables of the README: real texts with everything of a system, then token counts."""
+def speed_summary(results: SpeedResults) -> str:
+    """Return the README's tables: real texts with all of a system, then token counts."""
     rows = {(row.workload.name, row.system.name): row for row in rows_of(results)}
     real = [
         [
@@ -132,27 +132,27 @@ def speed_summary(results: Comparison) -> str:
     )
 
 
-def conditions(results: Comparison) -> str:
-    """Where and how the numbers were taken, in the lines above a table."""
-    machine = results.machine
+def conditions(results: SpeedResults) -> str:
+    """Return where and how the numbers were taken, the lines above a table."""
+    machine = results.header.host
     n_rounds = 1 + max(figures.round for figures in results.rounds)
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     calls = max((w.n_texts for w in results.workloads if w.tokens is not None), default=0)
     return (
-        f"`{results.name}` on {results.setting}; "
-        f"{', '.join(machine.isa)}; {machine.os}; {versions}; {results.date}.\n"
+        f"`{results.header.name}` on {results.setting}; "
+        f"{', '.join(machine.isa)}; {machine.os}; {versions}; {results.header.date}.\n"
         f"Median over {n_rounds} interleaved rounds [least–greatest round], each of {calls} calls "
         "of every token count and one of every corpus text; warm-up and load time apart; one "
-        f"process a system.\nMade by `{results.command}`."
+        f"process a system.\nMade by `{results.header.command}`."
     )
 
 
-def parity_summary(results: Comparison) -> str:
-    """The exporter's parity table of the bundle that was measured."""
+def parity_summary(results: SpeedResults) -> str:
+    """Return the exporter's parity table of the bundle that was measured."""
     return parity_table(results.parity)
 
 
-def _row(results: Comparison, workload: WorkloadFigures, system: SystemFigures) -> Row:
+def _row(results: SpeedResults, workload: WorkloadFigures, system: SpeedSystemFigures) -> SpeedRow:
     def rounds(name: str) -> list[RoundFigures]:
         found = [f for f in results.rounds if (f.workload, f.system) == (workload.name, name)]
         return sorted(found, key=lambda figures: figures.round)
@@ -162,7 +162,7 @@ def _row(results: Comparison, workload: WorkloadFigures, system: SystemFigures) 
 
     own = rounds(system.name)
     latencies = [figures.latency for figures in own if figures.latency is not None]
-    return Row(
+    return SpeedRow(
         workload=workload,
         system=system,
         p5_ms=_spread_of(latencies, lambda latency: latency.p5_ms),
@@ -177,7 +177,7 @@ def _row(results: Comparison, workload: WorkloadFigures, system: SystemFigures) 
 
 def _spread_of(
     latencies: Sequence[Percentiles], figure: Callable[[Percentiles], float]
-) -> Spread | None:
+) -> RoundSpread | None:
     return spread([figure(latency) for latency in latencies]) if latencies else None
 
 
@@ -190,7 +190,7 @@ _SYSTEM_HEAD = (
 )
 
 
-def _system_cells(system: SystemFigures) -> list[str]:
+def _system_cells(system: SpeedSystemFigures) -> list[str]:
     return [
         f"{system.peak_rss_bytes / 1e6:.0f}",
         f"{system.size_bytes / 1e6:.0f}",
@@ -206,21 +206,27 @@ def _quality_cells(quality: Quality | None) -> tuple[str, str]:
     return f"{quality.max_abs_logit_diff:.1e}", changed
 
 
-def _range(value: Spread | None) -> str:
+def _range(value: RoundSpread | None) -> str:
     if value is None:
         return "–"
     return f"{_short(value.median)} [{_short(value.least)}–{_short(value.greatest)}]"
 
 
-def _median(value: Spread | None) -> str:
+def _median(value: RoundSpread | None) -> str:
     return "–" if value is None else _short(value.median)
 
 
 def _short(milliseconds: float) -> str:
-    """Three significant digits, never an exponent."""
+    """Return three significant digits, never an exponent."""
     digits = sum(milliseconds < limit for limit in (1, 10, 100))
     return f"{milliseconds:.{digits}f}"
 
 
-def _times(ratio: Spread) -> str:
+def _times(ratio: RoundSpread) -> str:
     return f"{ratio.median:.2f}×"
+
+
+REGIONS: Regions = {
+    "speed-mini": region("mini.json", SpeedResults, speed_summary),
+    "parity-mini": region("mini.json", SpeedResults, parity_summary),
+}

@@ -1,4 +1,4 @@
-"""The same model in PyTorch: base with its adapter applied, or merged into a plain model."""
+"""The same model in PyTorch: the base with its adapter, or merged into a plain model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class TorchSystem:
 
     @classmethod
     def open(cls, files: ModelFiles, threads: int, *, merged: bool) -> "TorchSystem":
-        """Loads both levels.
+        """Load both levels.
 
         Args:
-            files: where the weights lie.
-            threads: of one operator; operators run one after another.
-            merged: plain models with fused attention (`sdpa`), as one would deploy them. Else
-                the base with PEFT's adapter on it and eager attention, once a level: the
+            files: places of the weights.
+            threads: of one operator; operators run in sequence.
+            merged: load plain models with fused attention (`sdpa`), as one would deploy them;
+                else the base with PEFT's adapter and eager attention, once per level: the
                 reference of every parity figure.
         """
         torch.set_num_threads(threads)
@@ -70,17 +70,17 @@ class TorchSystem:
         )
 
     def run_ids(self, input_ids: Sequence[int]) -> None:
-        """Runs the gate level's module."""
+        """Run Level 1's module."""
         self._logits_of_row(self.recipe.cascade.level1, input_ids)
 
     def run_text(self, text: str) -> None:
-        """Takes the gate level's probabilities."""
+        """Compute Level 1's probabilities."""
         encoded = self._tokenize(text).convert_to_tensors("pt", prepend_batch_axis=True)
         with torch.inference_mode():
             self.models[self.recipe.cascade.level1](**encoded).logits.softmax(-1).numpy()
 
     def run_bulk(self, texts: Sequence[str]) -> None:
-        """Runs the cascade in batches of texts of similar length, planned as the runtime does."""
+        """Run the cascade in batches of texts of similar length, chosen as the runtime does."""
         cascade = self.recipe.cascade
         rows = self._tokenize(list(texts))["input_ids"]
         unsafe = self._logits_in_batches(cascade.level1, rows).softmax(-1)
@@ -91,7 +91,7 @@ class TorchSystem:
             self._logits_in_batches(cascade.level2, opened).softmax(-1).numpy()
 
     def logits(self, level: str, rows: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
-        """Logits of each text alone and unpadded, as the exporter's reference takes them."""
+        """Return logits of each text alone and unpadded, as the exporter's reference does."""
         return np.stack([self._logits_of_row(level, row) for row in rows])
 
     def _tokenize(self, text: str | list[str]) -> BatchEncoding:
@@ -127,10 +127,10 @@ class TorchSystem:
 
 
 def adapted_model(recipe: Recipe, level: str, files: ModelFiles) -> PeftModel:
-    """One level as published: the base with its adapter applied."""
+    """Load one level as published: the base with its adapter applied."""
 
     def fetched(directory: str, name: str) -> Fetched:
-        # The parent fetched them and compared their digests with the bundle's.
+        # The parent has fetched them and compared their digests with the bundle's.
         return Fetched(directory=Path(directory), id=name, revision=None, sha256="")
 
     settings = recipe.levels[level]

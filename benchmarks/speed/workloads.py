@@ -1,4 +1,4 @@
-"""What the systems are given: fixed token counts, real texts one by one, real texts in bulk."""
+"""The workloads: fixed token counts, real texts one by one, real texts in bulk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 LENGTHS = (8, 16, 32, 64, 128, 256)
-# Each of the token counts, in each round; the 99th percentile of so few is nearly the slowest.
+# Of each token count in each round; the 99th percentile of 40 is nearly the slowest.
 CALLS_PER_ROUND = 40
 SEED = 20262
 
@@ -16,13 +16,13 @@ BULK = "bulk"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class SpeedWorkload:
     """One task that every system gets in the same form.
 
-    Of kind "ids" each of `rows` is one timed call: the gate level on given token ids, batch 1.
-    Of kind "text" each of `texts` is one: tokenization, gate level, softmax, batch 1.
-    Of kind "bulk" all of `texts` together are one: tokenization and the whole cascade, batched
-    as the system does it.
+    Kind "ids": each of `rows` is one timed call of Level 1 on given token ids, batch 1.
+    Kind "text": each of `texts` is one: tokenization, Level 1, softmax, batch 1.
+    Kind "bulk": all of `texts` together are one: tokenization and the whole cascade, batched as
+    the system does it.
     """
 
     name: str
@@ -34,8 +34,13 @@ class Workload:
 
     @property
     def n_texts(self) -> int:
-        """How many texts one turn answers."""
+        """Number of texts that one turn answers."""
         return len(self.rows) + len(self.texts)
+
+    @property
+    def n_calls(self) -> int:
+        """Number of timed calls that make up one turn."""
+        return 1 if self.kind == "bulk" else self.n_texts
 
 
 def make_workloads(
@@ -45,19 +50,19 @@ def make_workloads(
     max_tokens: int,
     calls: int = CALLS_PER_ROUND,
     lengths: Sequence[int] = LENGTHS,
-) -> tuple[Workload, ...]:
-    """The workloads for a model, the same ones each time.
+) -> tuple[SpeedWorkload, ...]:
+    """Return the workloads of a model, the same ones each time.
 
     Args:
         texts: real texts.
-        vocab_size: ids are drawn below it.
+        vocab_size: ids are drawn below this.
         max_tokens: the model's limit; longer lengths are left out.
         calls: timed calls of each length in one round.
         lengths: token counts, special tokens included.
     """
     random = np.random.default_rng(SEED)
     by_length = tuple(
-        Workload(
+        SpeedWorkload(
             name=f"{length}-tokens",
             title=f"{length} tokens",
             kind="ids",
@@ -73,6 +78,6 @@ def make_workloads(
     in_bulk = [texts[int(i)] for i in random.permutation(len(texts))]
     return (
         *by_length,
-        Workload(name=TEXT, title="real texts", kind="text", texts=tuple(one_by_one)),
-        Workload(name=BULK, title="real texts in bulk", kind="bulk", texts=tuple(in_bulk)),
+        SpeedWorkload(name=TEXT, title="real texts", kind="text", texts=tuple(one_by_one)),
+        SpeedWorkload(name=BULK, title="real texts in bulk", kind="bulk", texts=tuple(in_bulk)),
     )

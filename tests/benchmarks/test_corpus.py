@@ -1,4 +1,4 @@
-"""The corpus benchmark counts rows between commits, and nothing of a run's start and end."""
+"""The corpus benchmark counts rows between commits, without a run's start and end."""
 
 import json
 from pathlib import Path
@@ -7,20 +7,20 @@ import pytest
 
 from benchmarks.corpus.run import (
     CorpusResults,
-    Round,
-    Run,
+    CorpusRound,
+    CorpusRun,
     Scaling,
     corpus_table,
     rate_of,
     write_corpus,
 )
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.harness.store import SCHEMA_VERSION, load, save
-from tests.support.machines import TOY
+from benchmarks.harness.store import load, save
+from tests.support.results import toy_header
 
 
-def run(rows_per_s: float) -> Run:
-    return Run(
+def run(rows_per_s: float) -> CorpusRun:
+    return CorpusRun(
         n_rows=1000,
         rows_per_s=rows_per_s,
         first_part_s=6.5,
@@ -33,26 +33,21 @@ def run(rows_per_s: float) -> Run:
 
 def results() -> CorpusResults:
     return CorpusResults(
-        schema_version=SCHEMA_VERSION,
-        name="mini",
-        bundle_digest="0" * 64,
+        header=toy_header(threads=1),
         variant="int8",
-        date="2026-01-01",
-        command="make toy",
-        machine=TOY,
         n_actors=2,
         n_rows=1000,
         n_bytes=50_000_000,
         rounds=(
-            Round(peak_before=100, peak_after=102, run=run(99)),
-            Round(peak_before=102, peak_after=98, run=run(97)),
+            CorpusRound(peak_before=100, peak_after=102, run=run(99)),
+            CorpusRound(peak_before=102, peak_after=98, run=run(97)),
         ),
         scaling=(Scaling(one=run(50), two=run(95)),),
     )
 
 
-def test_a_rate_leaves_out_the_start_and_what_only_some_actors_did() -> None:
-    # Ten rows a second, once both have begun and until one of them has nothing left.
+def test_a_rate_excludes_the_start_and_rows_of_some_actors_only() -> None:
+    # Ten rows per second while both actors work.
     commits = [(20.0, 7), (21.0, 5), (22.0, 10), (23.0, 10), (30.0, 99)]
     assert rate_of(list(reversed(commits)), 2) == 10.0
     assert rate_of([(20.0, 7), (22.0, 10), (24.0, 30)], 1) == 10.0
@@ -63,13 +58,13 @@ def test_too_few_parts_have_no_rate() -> None:
         rate_of([(1.0, 5), (2.0, 5)], 2)
 
 
-def test_the_share_of_the_peak_is_of_what_was_measured_around_the_run() -> None:
+def test_the_share_of_the_peak_uses_the_peaks_before_and_after_the_run() -> None:
     first, second = results().rounds
     assert first.share == pytest.approx(99 / 101)
     assert second.share == pytest.approx(0.97)
 
 
-def test_a_corpus_is_the_same_every_time_and_no_two_texts_are_alike(tmp_path: Path) -> None:
+def test_a_corpus_is_the_same_every_time_and_has_no_text_twice(tmp_path: Path) -> None:
     write_corpus(tmp_path / "a.jsonl", 1000)
     write_corpus(tmp_path / "b.jsonl", 1000)
     content = (tmp_path / "a.jsonl").read_text()
@@ -79,7 +74,7 @@ def test_a_corpus_is_the_same_every_time_and_no_two_texts_are_alike(tmp_path: Pa
     assert len({row["text"] for row in rows}) == 1000
 
 
-def test_results_come_back_as_they_were_and_make_a_table(tmp_path: Path) -> None:
+def test_results_survive_the_disk_and_make_a_table(tmp_path: Path) -> None:
     save(results(), tmp_path / "corpus.json")
     assert load(CorpusResults, tmp_path / "corpus.json") == results()
     shown = corpus_table(results())

@@ -1,4 +1,4 @@
-"""The engines' tables say what the rounds say; workloads and sizes are what they claim."""
+"""The engines' tables follow from the rounds; workloads have the sizes that they claim."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +26,8 @@ from benchmarks.engines.results import (
 )
 from benchmarks.engines.systems import EngineSpec, open_engine
 from benchmarks.engines.workloads import batches_of, grid, padded_share, stream
-from benchmarks.harness.machine import Machine
 from benchmarks.harness.store import load, save
+from tests.support.results import toy_header
 
 SHAPE = ModelShape(macs_per_token=100, hidden=4, n_global=1, n_local=2, reach=1)
 
@@ -65,24 +65,10 @@ def _rounds(workload: str, engine: str, *medians_s: float) -> list[EngineRound]:
 
 @pytest.fixture
 def results() -> EngineComparison:
-    """Ours is 4 times as fast as PyTorch and 1.5 times as the best int8 peer, median of rounds."""
+    """Return rounds in which ours is 4 times as fast as PyTorch, 1.5 times as the best peer."""
     return EngineComparison(
-        schema_version=1,
-        name="toy",
+        header=toy_header("toy"),
         level="level2",
-        bundle_digest="0" * 64,
-        date="2026-01-01",
-        command="make toy",
-        machine=Machine(
-            cpu="toy",
-            isa=("avx2",),
-            processors=2,
-            memory_gb=1.0,
-            is_virtual=False,
-            os="toy",
-            versions={},
-        ),
-        threads=2,
         shape=SHAPE,
         peak={"fp32": 1e6, "int8": 4e6},
         workloads=(
@@ -96,7 +82,7 @@ def results() -> EngineComparison:
             _engine("quick-int8", is_int8=True, changed=50),
             _engine("hazgate-int8", is_int8=True, title="hazgate int8", changed=2),
             _engine("hazgate-int8-workers", is_int8=True, title="hazgate int8, 2 workers"),
-            replace(_engine("absent", is_int8=False), failure="not to be had\nat all"),
+            replace(_engine("absent", is_int8=False), failure="not installed\nat all"),
         ),
         rounds=(
             *_rounds("1x8", "pytorch", 0.004, 0.008, 0.016),
@@ -126,7 +112,7 @@ def test_the_best_peer_is_the_quickest_int8_engine_that_is_not_ours(
     assert "quick-int8" in ratio_table(results)
 
 
-def test_a_peer_that_changes_more_labels_is_no_equal(results: EngineComparison) -> None:
+def test_a_peer_that_changes_more_labels_is_not_an_equal_peer(results: EngineComparison) -> None:
     ours = next(e for e in results.engines if e.name == "hazgate-int8")
     assert best_int8_peer(results, results.workloads[0], as_exact_as=ours) == "slow-int8"
     cells = {(c.engine.name, c.workload.name): c for c in cells_of(results)}
@@ -152,11 +138,11 @@ def test_the_headline_has_each_engines_time_speedup_and_changed_labels(
     lines = headline(results).splitlines()
     (ours,) = (line for line in lines if line.startswith("| hazgate int8 |"))
     assert ours == "| hazgate int8 | 1.0 (4.00×) | 1 | 3 | 2 of 100 |"
-    # What was never given one text stands in the other tables only.
+    # Engines that never ran one text alone are in the other tables only.
     assert not any("workers" in line or "absent" in line for line in lines)
 
 
-def test_a_stream_is_held_against_the_same_graph_unplanned(results: EngineComparison) -> None:
+def test_a_stream_is_compared_with_the_same_graph_padded(results: EngineComparison) -> None:
     lines = stream_table(results).splitlines()
     planned, workers = (line for line in lines if "equal lengths" in line)
     assert planned.endswith("| 20.0 | 2.00 |")
@@ -164,7 +150,7 @@ def test_a_stream_is_held_against_the_same_graph_unplanned(results: EngineCompar
 
 
 def test_an_engine_that_failed_is_named_with_its_reason(results: EngineComparison) -> None:
-    assert "- absent: not to be had" in summary(results)
+    assert "- absent: not installed" in summary(results)
 
 
 def test_results_and_their_figure_survive_the_disk(

@@ -1,4 +1,4 @@
-"""A start is measured in a process of its own; sizes count what a variant needs."""
+"""Each start is measured in a process of its own; sizes count a variant's own files."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_a_start_is_measured_and_shown(tiny_bundle: Path, tmp_path: Path) -> Non
     assert "| hazgate int8 |" in footprint_table(found)
 
 
-def test_a_variants_size_leaves_out_what_only_others_map(tiny_bundle: Path) -> None:
+def test_a_variants_size_excludes_files_of_other_variants(tiny_bundle: Path) -> None:
     files = Bundle.open(tiny_bundle).manifest.files
     found = measure_footprint(tiny_bundle, ["int8", "fp32"], starts=1, threads=1, command="")
     whole = sum(file.size_bytes for file in files.values())

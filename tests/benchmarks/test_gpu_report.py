@@ -1,4 +1,4 @@
-"""The report of a GPU host, run where there is none: on the CPU, with the real bundle's parts."""
+"""The report of a GPU host, made on the CPU with a real bundle."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def written(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-def test_every_question_is_answered(written: Path) -> None:
+def test_the_report_has_every_section(written: Path) -> None:
     report = load(GpuReport, written.with_suffix(".json"))
     assert report.provider == "CPUExecutionProvider"
     assert report.diagnosis.healthy
@@ -29,14 +29,14 @@ def test_every_question_is_answered(written: Path) -> None:
     assert report.beside_cpu.n_texts > 0
 
 
-def test_the_page_holds_the_same_and_names_no_path(written: Path, tiny_bundle: Path) -> None:
+def test_the_page_has_the_report_and_names_no_path(written: Path, tiny_bundle: Path) -> None:
     page = written.with_suffix(".md").read_text(encoding="utf-8")
     assert page.startswith("# tiny")
     assert "| level1 canaries | ok |" in page
     assert str(tiny_bundle.parent) not in page
 
 
-def test_a_report_that_has_come_in_is_merged_into_the_page(written: Path, tmp_path: Path) -> None:
+def test_a_received_report_is_merged_into_the_page(written: Path, tmp_path: Path) -> None:
     file = tmp_path / "amd-report.json"
     assert "No report" in merged_report(file)
     file.write_bytes(written.with_suffix(".json").read_bytes())
@@ -45,7 +45,7 @@ def test_a_report_that_has_come_in_is_merged_into_the_page(written: Path, tmp_pa
     assert "# tiny" not in merged
 
 
-def test_a_gpu_that_is_not_there_leaves_no_report(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_missing_gpu_leaves_no_report(tiny_bundle: Path, tmp_path: Path) -> None:
     arguments = [str(tiny_bundle), "--providers", "migraphx", "--out", str(tmp_path / "report")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1

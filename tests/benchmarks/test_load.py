@@ -1,4 +1,4 @@
-"""Open-loop load: requests come when they come, and each has one fate."""
+"""Open-loop load: requests arrive without waiting for answers, and each has one fate."""
 
 import asyncio
 import json
@@ -12,11 +12,19 @@ from hypothesis import strategies as st
 
 from benchmarks.harness.errors import WorkerFailed
 from benchmarks.harness.process import start_worker
-from benchmarks.harness.store import SCHEMA_VERSION, load, save
+from benchmarks.harness.store import load, save
 from benchmarks.load.arrivals import arrivals, call_in_turn, offer, saturate
 from benchmarks.load.asker import body_of
 from benchmarks.load.client import Client, parse_head, request_bytes
-from benchmarks.load.messages import Found, InProcess, OverHttp, Rate, Ready, Request, Setup
+from benchmarks.load.messages import (
+    AskerReady,
+    AskerRequest,
+    AskerSetup,
+    AskResults,
+    InProcess,
+    OverHttp,
+    Rate,
+)
 from benchmarks.load.peers.models import shorten
 from benchmarks.load.report import load_figure, load_table
 from benchmarks.load.results import (
@@ -29,16 +37,16 @@ from benchmarks.load.results import (
     overhead_of,
     peak_goodput,
 )
-from benchmarks.load.systems import serve_settings, systems_of
+from benchmarks.load.systems import PEERS, serve_settings
 from hazgate.serving.settings import ServeSettings
-from tests.support.machines import TOY
+from tests.support.results import toy_header
 
 ASKER = ["-m", "benchmarks.load.asker"]
 
 
 @given(rate=st.floats(1, 500), seconds=st.floats(0.5, 20), seed=st.integers(0, 99))
 @settings(deadline=None)
-def test_arrivals_are_ascending_within_the_time_and_about_as_many_as_asked(
+def test_arrivals_ascend_within_the_time_at_about_the_requested_rate(
     rate: float, seconds: float, seed: int
 ) -> None:
     times = arrivals(rate, seconds, seed)
@@ -47,7 +55,7 @@ def test_arrivals_are_ascending_within_the_time_and_about_as_many_as_asked(
     assert abs(len(times) - rate * seconds) <= 6 * math.sqrt(rate * seconds) + 6
 
 
-def test_a_request_is_asked_in_time_though_others_have_no_answer_yet() -> None:
+def test_a_request_does_not_wait_for_the_answers_to_earlier_ones() -> None:
     async def slow(text: str) -> bool:
         await asyncio.sleep(0.2)
         return text != "refused"
@@ -77,11 +85,11 @@ def test_saturation_counts_the_answers_of_every_asker() -> None:
     begin = time.perf_counter()
     rate = asyncio.run(saturate(ask, ["a"], n_askers=8, seconds=0.1))
     elapsed_s = time.perf_counter() - begin
-    # The rate's own time is a little shorter than what is taken around it.
+    # The rate's own time is a little shorter than the time around it.
     assert rate * elapsed_s >= n_asked
 
 
-def test_saturation_keeps_every_asker_waiting_and_shares_the_texts_among_them() -> None:
+def test_saturation_keeps_every_asker_busy_and_shares_the_texts() -> None:
     waiting, most, asked = 0, 0, set()
 
     async def ask(text: str) -> bool:
@@ -110,7 +118,7 @@ def test_without_answers_there_are_no_latencies() -> None:
     assert (figures.p50_ms, figures.p99_ms) == (None, None)
 
 
-def test_overhead_is_of_pairs_that_both_have_an_answer() -> None:
+def test_overhead_counts_pairs_with_two_answers() -> None:
     found = overhead_of("http", [0.010, 0.020, None, 0.030], [0.012, 0.021, 0.5, math.nan])
     assert found is not None
     assert found.n_pairs == 2
@@ -130,7 +138,7 @@ def test_the_peak_is_the_best_goodput_at_any_load() -> None:
     assert peak_goodput(system, []) == 10
 
 
-def test_saturation_is_looked_for_upwards_and_downwards_until_it_lies_between_two_rates() -> None:
+def test_the_search_for_saturation_goes_up_and_down_until_it_is_enclosed() -> None:
     assert next_rate([(10, 10.0)]) == 15
     assert next_rate([(10, 10.0), (15, 14.0)]) == 22.5
     assert next_rate([(10, 10.0), (15, 12.0), (22.5, 15.0)]) == 33.75
@@ -139,13 +147,13 @@ def test_saturation_is_looked_for_upwards_and_downwards_until_it_lies_between_tw
     assert next_rate([(12, 6.0), (8, 8.0)]) is None
 
 
-def test_an_answers_head_gives_status_and_length_however_fields_are_spelt() -> None:
+def test_an_answers_head_gives_status_and_length_in_any_spelling() -> None:
     assert parse_head(b"HTTP/1.1 503 Busy\r\nContent-Length: 12\r\n\r\n") == (503, 12)
     assert parse_head(b"HTTP/1.1 200\r\nx: y\r\ncontent-length:0\r\n\r\n") == (200, 0)
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"SMTP ready\r\n\r\n"])
-def test_what_is_no_answer_with_a_length_is_refused(head: bytes) -> None:
+def test_an_answer_without_a_length_is_refused(head: bytes) -> None:
     with pytest.raises(ValueError, match="answer"):
         parse_head(head)
 
@@ -157,13 +165,13 @@ def test_a_request_states_the_length_of_its_body_in_bytes() -> None:
     assert body == "ü".encode()
 
 
-def test_a_client_uses_a_connection_again_and_leaves_one_that_was_closed() -> None:
+def test_a_client_reuses_a_connection_and_drops_a_closed_one() -> None:
     n_connections = 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal n_connections
         n_connections += 1
-        # Two answers a connection, then it is closed for idleness.
+        # Two answers per connection, then it is closed for idleness.
         for _ in range(2):
             await reader.readuntil(b"{}")
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
@@ -197,7 +205,7 @@ def test_a_client_hangs_up_on_a_server_that_does_not_answer() -> None:
     asyncio.run(ask())
 
 
-def test_a_text_is_put_as_each_server_wants_it() -> None:
+def test_a_text_is_sent_in_each_servers_own_form() -> None:
     ours = OverHttp(port=1, path="/", text_field="text")
     theirs = OverHttp(port=1, path="/", text_field="input", is_list=True, fields={"model": "m"})
     assert json.loads(body_of(ours, "ü")) == {"text": "ü"}
@@ -208,29 +216,29 @@ def test_a_text_is_put_as_each_server_wants_it() -> None:
 def test_an_asker_asks_a_gate_in_its_own_process(tiny_bundle: Path, way: str) -> None:
     gate = InProcess(bundle=str(tiny_bundle), variant="fp32", threads=1, way=way)  # type: ignore[arg-type]
     with start_worker("asker", ASKER, threads=1) as worker:
-        ready = worker.ask(Setup(texts=("a", "b"), gate=gate), Ready)
+        ready = worker.ask(AskerSetup(texts=("a", "b"), gate=gate), AskerReady)
         assert ready.pid == worker.process.pid
         for action in ("offer", "call"):
-            request = Request(action=action, times=(0.0, 0.01, 0.02), first=1)
-            found = worker.ask(request, Found)
+            request = AskerRequest(action=action, times=(0.0, 0.01, 0.02), first=1)
+            found = worker.ask(request, AskResults)
             assert len(found.taken_s) == 3
             assert found.cpu_s > 0
-        request = Request(action="saturate", n_askers=2, seconds=0.1)
+        request = AskerRequest(action="saturate", n_askers=2, seconds=0.1)
         assert worker.ask(request, Rate).answers_per_s > 0
 
 
-def test_an_asker_counts_a_server_that_is_not_there_as_refusing() -> None:
+def test_an_asker_counts_a_missing_server_as_refusing() -> None:
     http = OverHttp(port=1, path="/", text_field="text")
     with start_worker("asker", ASKER, threads=1) as worker:
-        worker.ask(Setup(texts=("a",), http=http), Ready)
-        (taken,) = worker.ask(Request(action="offer", times=(0.0,)), Found).taken_s
+        worker.ask(AskerSetup(texts=("a",), http=http), AskerReady)
+        (taken,) = worker.ask(AskerRequest(action="offer", times=(0.0,)), AskResults).taken_s
         assert taken is not None
         assert math.isnan(taken)
         with pytest.raises(WorkerFailed, match="in this process"):
-            worker.ask(Request(action="call", times=(0.0,)), Found)
+            worker.ask(AskerRequest(action="call", times=(0.0,)), AskResults)
 
 
-def test_the_servers_settings_are_ones_that_it_takes(tmp_path: Path) -> None:
+def test_the_server_accepts_its_settings(tmp_path: Path) -> None:
     file = tmp_path / "serve.toml"
     file.write_text(serve_settings("int8", 2), encoding="utf-8")
     assert (ServeSettings.load(file).engine.variant, ServeSettings.load(file).engine.threads) == (
@@ -239,25 +247,26 @@ def test_the_servers_settings_are_ones_that_it_takes(tmp_path: Path) -> None:
     )
 
 
-def test_systems_have_names_of_their_own_and_say_what_they_read() -> None:
-    specs = systems_of("int8")
-    assert len({spec.name for spec in specs}) == len(specs)
-    assert {spec.kind: spec.reads for spec in specs}["optimum"] == "Level 1, first window"
+def test_the_peers_programs_are_where_they_are_started_from() -> None:
+    assert {file.name for file in PEERS.glob("*_server.py")} == {
+        "level1_server.py",
+        "optimum_server.py",
+    }
 
 
-def test_peers_cut_texts_where_they_are_told(tmp_path: Path) -> None:
+def test_peers_truncate_texts_at_the_given_length(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer_config.json"
     file.write_text('{"model_max_length": 512, "pad_token": "[PAD]"}', encoding="utf-8")
     shorten(file, 256)
     assert json.loads(file.read_text()) == {"model_max_length": 256, "pad_token": "[PAD]"}
 
 
-def test_results_come_back_as_they_were_and_make_the_tables(tmp_path: Path) -> None:
+def test_results_survive_the_disk_and_make_the_tables(tmp_path: Path) -> None:
     results = sample_results()
     save(results, tmp_path / "load.json")
     assert load(LoadResults, tmp_path / "load.json") == results
     text = load_table(results)
-    # Of ten texts a second, nine at twice as many; a fifth of a processor for the asker.
+    # Peak ten texts per second, nine at twice that load; the asker takes a fifth of a processor.
     assert "| Level 1 | the http | 10 | 100.0 | 100.0 | 100.0 | 90% | 45% | 0% | 55% |" in text
     assert "| 100.0 | 0.20 |" in text
     assert "Not measured: infinity, not installed." in text
@@ -282,14 +291,8 @@ def sample_results() -> LoadResults:
     overhead = overhead_of("http", [0.010], [0.013])
     assert overhead is not None
     return LoadResults(
-        schema_version=SCHEMA_VERSION,
-        name="mini",
-        bundle_digest="0" * 64,
+        header=toy_header(),
         variant="int8",
-        date="2026-01-01",
-        command="make toy",
-        machine=TOY,
-        threads=2,
         deadline_s=0.5,
         median_tokens=17,
         longest_tokens=99,

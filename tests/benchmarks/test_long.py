@@ -1,27 +1,23 @@
-"""One engine at a time: what fails is said, the rest is measured."""
+"""One engine at a time: failures are named, the others are measured."""
 
 from pathlib import Path
 
 import pytest
 
-from benchmarks.engines.compare import Subject
+from benchmarks.engines.compare import EngineSubject
 from benchmarks.engines.long import (
     LongComparison,
     LongFigures,
-    _figures,
-    _Turn,
+    LongTurn,
+    long_figures,
     long_table,
     measure_long,
 )
 from benchmarks.engines.systems import EngineSpec
 from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.machine import Machine
 from benchmarks.harness.store import load, save
 from hazgate.bundle.bundle import Bundle
-
-MACHINE = Machine(
-    cpu="toy", isa=(), processors=2, memory_gb=1.0, is_virtual=False, os="toy", versions={}
-)
+from tests.support.results import toy_header
 
 
 def _spec(name: str) -> EngineSpec:
@@ -33,13 +29,13 @@ def _spec(name: str) -> EngineSpec:
 def _engine(name: str) -> LongFigures:
     taken = {
         "pytorch": [
-            _Turn(seconds=8.0, peak_bytes=10**9),
-            _Turn(seconds=12.0, peak_bytes=3 * 10**9),
+            LongTurn(seconds=8.0, peak_bytes=10**9),
+            LongTurn(seconds=12.0, peak_bytes=3 * 10**9),
         ],
-        "quick": [_Turn(seconds=4.0, peak_bytes=10**9), _Turn(seconds=3.0, peak_bytes=10**9)],
+        "quick": [LongTurn(seconds=4.0, peak_bytes=10**9), LongTurn(seconds=3.0, peak_bytes=10**9)],
         "dead": [],
     }
-    return _figures(_spec(name), taken, {"dead": "out of memory"})
+    return long_figures(_spec(name), taken, {"dead": "out of memory"})
 
 
 def test_ratios_are_within_a_round_and_memory_is_the_greatest() -> None:
@@ -53,13 +49,7 @@ def test_an_engine_that_failed_has_no_figures_but_a_row_that_survives_the_disk(
     tmp_path: Path,
 ) -> None:
     results = LongComparison(
-        schema_version=1,
-        name="toy",
-        bundle_digest="0" * 64,
-        date="2026-01-01",
-        command="make toy",
-        machine=MACHINE,
-        threads=2,
+        header=toy_header("toy"),
         tokens=8192,
         rounds=2,
         engines=tuple(map(_engine, ("pytorch", "quick", "dead"))),
@@ -70,8 +60,8 @@ def test_an_engine_that_failed_has_no_figures_but_a_row_that_survives_the_disk(
     assert "| dead | failed | – | – |" in shown
 
 
-def test_forms_that_were_not_written_are_asked_for(tiny_bundle: Path, tmp_path: Path) -> None:
-    subject = Subject(
+def test_missing_forms_are_named_with_their_command(tiny_bundle: Path, tmp_path: Path) -> None:
+    subject = EngineSubject(
         name="toy",
         level="level2",
         merged=tmp_path / "none",

@@ -1,4 +1,4 @@
-"""A profile counts every node once, run by run."""
+"""A profile counts every node once per run."""
 
 from typing import Any
 

@@ -5,10 +5,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.harness.errors import RegionError
-from benchmarks.harness.store import RESULTS, Comparison, save
-from benchmarks.readme import fill, readme, regions
+from benchmarks.harness.store import save
+from benchmarks.readme import fill, readme
+from benchmarks.speed.results import SpeedResults
 
-ROOT = Path(__file__).parents[2]
 CONTENTS: dict[str, Callable[[], str]] = {"a": lambda: "| new |", "b": lambda: "more\nlines"}
 
 
@@ -53,8 +53,8 @@ def test_wrong_regions_are_refused(text: str, message: str) -> None:
         fill(text, CONTENTS)
 
 
-def test_check_tells_a_stale_readme_from_a_fresh_one(
-    comparison: Comparison, tmp_path: Path
+def test_check_distinguishes_a_stale_page_from_a_fresh_one(
+    comparison: SpeedResults, tmp_path: Path
 ) -> None:
     save(comparison, tmp_path / "mini.json")
     file = tmp_path / "README.md"
@@ -75,21 +75,3 @@ def test_missing_results_are_an_error_and_leave_the_file_alone(tmp_path: Path) -
     assert result.exit_code == 2
     assert "rehearsal.json is missing" in result.output
     assert file.read_text(encoding="utf-8") == marked("parity-rehearsal")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "README.md",
-        "benchmarks/README.md",
-        "runtime/evaluation/THRESHOLDS.md",
-        "runtime/SERVING.md",
-        "runtime/AMD.md",
-        "runtime/scale/capacity.md",
-        "runtime/scale/corpus.md",
-        "runtime/kernels/FAST.md",
-    ],
-)
-def test_the_projects_readmes_are_up_to_date(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    assert fill(text, regions(RESULTS)) == text

@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.store import Comparison
 from benchmarks.speed.compare import compare
+from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.run import command_line, run
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import encode
@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_recipe: Path, tiny_bundle: Path) -> Comparison:
+def measured(tiny_recipe: Path, tiny_bundle: Path) -> SpeedResults:
     return compare(tiny_recipe, Bundle.open(tiny_bundle), rounds=1, threads=1, calls=3, command="x")
 
 
-def test_every_system_is_measured_on_every_workload(measured: Comparison) -> None:
+def test_every_system_is_measured_on_every_workload(measured: SpeedResults) -> None:
     systems = [system.name for system in measured.systems]
     assert systems == ["pytorch-adapter", "pytorch-merged", "onnx-fp32", "onnx-int8"]
     assert [w.tokens for w in measured.workloads] == [8, 16, 32, MAX_TOKENS, None, None]
@@ -29,7 +29,7 @@ def test_every_system_is_measured_on_every_workload(measured: Comparison) -> Non
     assert all((f.latency is None) == (f.workload == "bulk") for f in measured.rounds)
 
 
-def test_every_system_answers_as_the_reference(measured: Comparison) -> None:
+def test_every_system_answers_as_the_reference(measured: SpeedResults) -> None:
     quality = {system.name: system.quality for system in measured.systems}
     assert quality["pytorch-adapter"] is None
     for name in ("pytorch-merged", "onnx-fp32"):
@@ -39,7 +39,7 @@ def test_every_system_answers_as_the_reference(measured: Comparison) -> None:
         assert found.decisions_changed == 0
 
 
-def test_memory_size_and_load_time_are_taken_of_each_process(measured: Comparison) -> None:
+def test_each_process_has_memory_size_and_load_time(measured: SpeedResults) -> None:
     for system in measured.systems:
         assert system.peak_rss_bytes >= system.loaded_rss_bytes > 10_000_000
         assert system.size_bytes > 0
@@ -49,7 +49,7 @@ def test_memory_size_and_load_time_are_taken_of_each_process(measured: Compariso
 
 
 def test_results_name_no_path_of_the_machine(
-    measured: Comparison, tiny_recipe: Path, tiny_bundle: Path
+    measured: SpeedResults, tiny_recipe: Path, tiny_bundle: Path
 ) -> None:
     text = json.dumps(encode(measured))
     for path in (tiny_recipe.parent, tiny_bundle.parent, ROOT, Path.home()):
@@ -79,7 +79,7 @@ def test_a_bundle_of_other_weights_is_refused(
         compare(swapped, Bundle.open(tiny_bundle), rounds=1, threads=1, calls=1, command="x")
 
 
-def test_a_missing_bundle_is_said_and_nothing_is_written(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_named_and_writes_nothing(tiny_recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     arguments = ["--recipe", str(tiny_recipe), "--bundle", str(tmp_path), "--out", str(out)]
     result = CliRunner().invoke(run, arguments)

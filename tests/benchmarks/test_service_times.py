@@ -1,4 +1,4 @@
-"""What hazgate's wheel knows of models is what the committed results say."""
+"""The packaged service times fit the bundle, and name results that are missing."""
 
 import shutil
 from pathlib import Path
@@ -8,9 +8,8 @@ import pytest
 from benchmarks.harness.errors import ResultsError
 from benchmarks.harness.store import RESULTS
 from benchmarks.plan.service_times import service_times
-from hazgate.documents.files import json_bytes
 from hazgate.gate import Gate
-from hazgate_scale.capacity.times import PACKAGED, ServiceTimes, packaged_models, parse_times
+from hazgate_scale.capacity.times import ServiceTimes
 
 SOURCES = (
     "mini",
@@ -23,19 +22,7 @@ SOURCES = (
 )
 
 
-def test_the_service_times_of_the_wheel_are_made_of_the_committed_results() -> None:
-    made = service_times(RESULTS)
-    assert sorted(made) == packaged_models()
-    for name, times in made.items():
-        assert (PACKAGED / f"{name}.json").read_bytes() == json_bytes(times)
-
-
-def test_what_is_made_is_valid() -> None:
-    for name, times in service_times(RESULTS).items():
-        assert parse_times(json_bytes(times), name) == times
-
-
-def test_rows_and_windows_are_those_of_the_bundle_that_was_measured(mini_bundle: Path) -> None:
+def test_batches_and_windows_are_those_of_the_measured_bundle(mini_bundle: Path) -> None:
     gate = Gate.open(mini_bundle, threads=1)
     times = ServiceTimes.of_model("mini")
     spec = gate.level1.spec.tokenizer

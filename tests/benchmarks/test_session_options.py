@@ -1,4 +1,4 @@
-"""Every change of a session option is one that ONNX Runtime takes, and is measured beside ours."""
+"""ONNX Runtime accepts every change of a session option, and each is measured."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from benchmarks.engines.session_options import (
     measure_row,
     option_table,
 )
-from benchmarks.harness.machine import Machine
 from benchmarks.harness.statistics import spread
+from tests.support.results import toy_header
 
 
 @pytest.mark.parametrize("name", list(CHANGES))
@@ -32,23 +32,9 @@ def test_a_row_shows_its_medians() -> None:
         cpu_per_wall=spread([0.1]),
         rss_bytes=spread([3e6]),
     )
-    machine = Machine(
-        cpu="toy",
-        isa=(),
-        processors=2,
-        memory_gb=1.0,
-        is_virtual=False,
-        os="toy",
-        versions={},
-    )
     results = OptionComparison(
-        schema_version=1,
-        name="toy",
+        header=toy_header("toy"),
         graph="level2-int8.onnx",
-        date="2026-01-01",
-        command="make toy",
-        machine=machine,
-        threads=2,
         rows=(figures,),
     )
     assert "| threads do not spin | 2.00 | 8.00 | 0.50 | 0.10 | 3 |" in option_table(results)

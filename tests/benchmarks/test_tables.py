@@ -4,14 +4,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.errors import ResultsError
-from benchmarks.harness.store import Comparison, load, save
+from benchmarks.harness.store import SCHEMA_VERSION, load, save
 from benchmarks.speed.first_screen import first_screen
 from benchmarks.speed.plot import draw_latency
+from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.tables import full_table, parity_summary, rows_of, speed_summary
 from hazgate_export.bundle.report import parity_table
 
 
-def test_rows_summarise_rounds(comparison: Comparison) -> None:
+def test_rows_summarise_rounds(comparison: SpeedResults) -> None:
     rows = {(row.workload.name, row.system.name): row for row in rows_of(comparison)}
     row = rows["8-tokens", "onnx-int8"]
     assert row.p50_ms is not None
@@ -22,7 +23,7 @@ def test_rows_summarise_rounds(comparison: Comparison) -> None:
     assert row.texts_per_s.median == pytest.approx(1000.0)
 
 
-def test_bulk_is_compared_by_its_total_time(comparison: Comparison) -> None:
+def test_bulk_is_compared_by_its_total_time(comparison: SpeedResults) -> None:
     rows = {(row.workload.name, row.system.name): row for row in rows_of(comparison)}
     row = rows["bulk", "onnx-int8"]
     assert row.p50_ms is None
@@ -31,7 +32,7 @@ def test_bulk_is_compared_by_its_total_time(comparison: Comparison) -> None:
 
 
 def test_full_table_has_a_row_of_everything_for_each_workload_and_system(
-    comparison: Comparison,
+    comparison: SpeedResults,
 ) -> None:
     lines = full_table(comparison).splitlines()
     rows = [line for line in lines if line.startswith("|")]
@@ -43,27 +44,27 @@ def test_full_table_has_a_row_of_everything_for_each_workload_and_system(
     ) in rows
 
 
-def test_summary_states_conditions_and_caveat(comparison: Comparison) -> None:
+def test_summary_states_conditions_and_caveat(comparison: SpeedResults) -> None:
     summary = speed_summary(comparison)
     for stated in ("Example CPU", "2 threads", "torch 2.13.0", "3 interleaved", "2026-01-02"):
         assert stated in summary
-    assert comparison.command in summary
+    assert comparison.header.command in summary
     assert "| hazgate int8 | 1.00 (4.00×) | 4.00 (2.00×) |" in summary
     assert summary.endswith("with the command above.")
 
 
-def test_the_first_screen_has_a_row_per_system(comparison: Comparison) -> None:
+def test_the_first_screen_has_a_row_per_system(comparison: SpeedResults) -> None:
     lines = first_screen(comparison).splitlines()
     assert len(lines) == 2 + len(comparison.systems)
     assert lines[-1] == "| hazgate int8 | 2.0 | 5.0× | 10 | 180 | 1 of 10 |"
 
 
-def test_parity_is_the_exporters_own_table(comparison: Comparison) -> None:
+def test_parity_is_the_exporters_own_table(comparison: SpeedResults) -> None:
     assert parity_summary(comparison) == parity_table(comparison.parity)
     assert "| level1 | int8 | 3.0e-02 |" in parity_summary(comparison)
 
 
-def test_plot_is_written_and_the_same_each_time(comparison: Comparison, tmp_path: Path) -> None:
+def test_plot_is_written_and_the_same_each_time(comparison: SpeedResults, tmp_path: Path) -> None:
     first, second = tmp_path / "first.png", tmp_path / "second.png"
     draw_latency(comparison, first)
     draw_latency(comparison, second)
@@ -71,33 +72,36 @@ def test_plot_is_written_and_the_same_each_time(comparison: Comparison, tmp_path
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_results_survive_saving_and_loading(comparison: Comparison, tmp_path: Path) -> None:
+def test_results_survive_saving_and_loading(comparison: SpeedResults, tmp_path: Path) -> None:
     file = tmp_path / "new" / "again.json"
     save(comparison, file)
-    assert load(Comparison, file) == comparison
+    assert load(SpeedResults, file) == comparison
 
 
 def test_missing_results_say_what_writes_them(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="make bench"):
-        load(Comparison, tmp_path / "none.json")
+        load(SpeedResults, tmp_path / "none.json")
 
 
 def test_wrong_results_are_refused_with_every_problem(
-    comparison: Comparison, tmp_path: Path
+    comparison: SpeedResults, tmp_path: Path
 ) -> None:
     file = tmp_path / "wrong.json"
     save(comparison, file)
     data = json.loads(file.read_text(encoding="utf-8"))
-    data["threads"], data["speed"] = "two", 1
+    data["header"]["threads"], data["speed"] = "two", 1
     file.write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(ResultsError, match=r"(?s)\$\.speed: unknown.*\$\.threads: expected"):
-        load(Comparison, file)
+    with pytest.raises(
+        ResultsError, match=r"(?s)\$\.speed: unknown.*\$\.header\.threads: expected"
+    ):
+        load(SpeedResults, file)
 
 
-def test_results_of_another_schema_are_refused(comparison: Comparison, tmp_path: Path) -> None:
+def test_results_of_another_schema_are_refused(comparison: SpeedResults, tmp_path: Path) -> None:
     file = tmp_path / "newer.json"
     save(comparison, file)
-    data = json.loads(file.read_text(encoding="utf-8")) | {"schema_version": 2}
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["header"]["schema_version"] = SCHEMA_VERSION + 1
     file.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(ResultsError, match="schema_version"):
-        load(Comparison, file)
+        load(SpeedResults, file)

@@ -1,19 +1,12 @@
-"""The page's figures are of texts that nobody learned from, and its tables of the results file."""
+"""The page's figures are measured on texts that no adapter was trained on."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.store import RESULTS, load
 from benchmarks.quality import thresholds
-from benchmarks.quality.thresholds import (
-    ThresholdResults,
-    divide,
-    streams_table,
-    thresholds_table,
-    unseen_rows,
-)
+from benchmarks.quality.thresholds import divide, unseen_rows
 from hazgate_export.finetune.data import read_rows, select, split
 from hazgate_export.recipe import load_recipe
 from tests.support.labelled import write_rows
@@ -39,7 +32,7 @@ def _rows(n_rows: int, **fields: object) -> list[dict[str, object]]:
     ]
 
 
-def test_no_unseen_row_was_trained_on_and_other_languages_are_left_out(tmp_path: Path) -> None:
+def test_unseen_rows_are_english_and_untrained(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "rows.jsonl", [*_rows(2000), *_rows(50, lang="de")])
     found = unseen_rows(data)
     recipe = load_recipe(ROOT / "export" / "recipes" / "mini.toml").recipe
@@ -64,13 +57,3 @@ def test_the_two_parts_share_no_group(tmp_path: Path, monkeypatch: pytest.Monkey
     groups = [{row["group"] for row in part} for part in parts]
     assert not groups[0] & groups[1]
     assert {row["text"] for part in parts for row in part} == {row["text"] for row in rows}
-
-
-def test_the_policys_rate_on_new_texts_has_its_target_in_the_interval() -> None:
-    results = load(ThresholdResults, RESULTS / "thresholds-mini.json")
-    _, policy = results.operated
-    assert policy.flags.false_positive_rate is not None
-    interval = policy.flags.false_positive_rate
-    assert interval.low <= results.target.value <= interval.high
-    assert f"{interval.value:.3f} [{interval.low:.3f}–" in thresholds_table(results)
-    assert f"| unsafe | {results.streams.unsafe.n_texts} |" in streams_table(results)

@@ -13,29 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks.harness.ray_nodes import RayNode, ray_node
 from tests.support.ports import free_port
 
 _BIN = Path(sys.executable).parent
 _ROOT = Path(__file__).parents[2]
 _READY_S = 180
-_END_S = 30
-_STORE_BYTES = 100_000_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
-    """`ray start --block`, and everything below it."""
-
-    process: "subprocess.Popen[bytes]"
-
-    def kill(self) -> None:
-        """What a power failure does: nothing of the node runs on or says goodbye."""
-        process = psutil.Process(self.process.pid)
-        for each in [process, *process.children(recursive=True)]:
-            each.kill()
-        self.process.wait(_END_S)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +31,7 @@ class Cluster:
     folder: Path
     nodes: ExitStack
 
-    def add_node(self, n_cpus: int) -> Node:
+    def add_node(self, n_cpus: int) -> RayNode:
         """A node that replicas may be placed on."""
         return self.nodes.enter_context(
             _node(self.folder, "--address", self.address, "--num-cpus", str(n_cpus))
@@ -128,29 +111,12 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _node(folder: Path, *arguments: str) -> Iterator[Node]:
+def _node(folder: Path, *arguments: str) -> Iterator[RayNode]:
     log = folder / f"node-{free_port()}.log"
-    command: list[str | Path] = [
-        _BIN / "ray",
-        "start",
-        "--block",
-        "--object-store-memory",
-        str(_STORE_BYTES),
-    ]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*command, "--disable-usage-stats", "--node-ip-address", "127.0.0.1", *arguments],
-            env=_environment(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    node = Node(process=process)
-    try:
-        _wait_until_joined(process, log)
+    local = ["--node-ip-address", "127.0.0.1", *arguments]
+    with ray_node(local, _environment(), log=log) as node:
+        _wait_until_joined(node.process, log)
         yield node
-    finally:
-        if process.poll() is None:
-            node.kill()
 
 
 def _wait_until_joined(process: "subprocess.Popen[bytes]", log: Path) -> None:

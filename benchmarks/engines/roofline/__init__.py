@@ -1,1 +1,1 @@
-"""Operators of hazgate-kernels beside ONNX Runtime's, and beside what the processor can do."""
+"""Operators of hazgate-kernels, compared with ONNX Runtime's and the processor's limits."""

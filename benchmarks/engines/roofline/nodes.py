@@ -1,4 +1,4 @@
-"""One layer's operators in sessions of one node each: ours, and ONNX Runtime's for the same."""
+"""One layer's operators in sessions of one step each: ours, and ONNX Runtime's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hazgate.engine.session import session_options
 
-# mmBERT-base's: ModernBERT, arXiv 2412.13663, table 4.
+# Of mmBERT-base, which is ModernBERT: arXiv 2412.13663, table 4.
 HIDDEN, INTERMEDIATE, HEADS, REACH = 768, 1152, 12, 64
 _WIDTH = HIDDEN // HEADS
 _SEED = 3
 
-Kind = Literal["linear", "attention"]
+StepKind = Literal["linear", "attention"]
 _Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One operator of a layer; `columns` of each of its weights, `window` of its attention."""
+class LayerStep:
+    """One operator of a layer: `columns` per weight, `window` of its attention."""
 
     name: str
     title: str
-    kind: Kind
+    kind: StepKind
     depth: int = HIDDEN
     columns: tuple[int, ...] = ()
     has_norm: bool = False
@@ -36,14 +36,14 @@ class Step:
     window: int | None = None
 
     def operations(self, tokens: int) -> float:
-        """Multiplications and additions that it needs."""
+        """Count the multiplications and additions that it needs."""
         if self.kind == "linear":
             return 2.0 * tokens * self.depth * sum(self.columns)
         seen = _seen(tokens, self.window)
         return 4.0 * HIDDEN * seen
 
     def moved_bytes(self, tokens: int) -> float:
-        """Bytes of weights and activations, each once."""
+        """Count bytes of weights and activations, each once."""
         if self.kind == "attention":
             return 4.0 * tokens * 4 * HIDDEN
         out = sum(self.columns) // (2 if self.is_gated else 1)
@@ -52,16 +52,20 @@ class Step:
 
 
 STEPS = (
-    Step(name="qkv", title="norm, Q, K and V", kind="linear", columns=(HIDDEN,) * 3, has_norm=True),
-    Step(name="global", title="attention, all tokens", kind="attention"),
-    Step(
+    LayerStep(
+        name="qkv", title="norm, Q, K and V", kind="linear", columns=(HIDDEN,) * 3, has_norm=True
+    ),
+    LayerStep(name="global", title="attention, all tokens", kind="attention"),
+    LayerStep(
         name="local",
         title="attention, 64 to each side (ONNX Runtime: all, masked)",
         kind="attention",
         window=REACH,
     ),
-    Step(name="out", title="output, residual", kind="linear", columns=(HIDDEN,), has_residual=True),
-    Step(
+    LayerStep(
+        name="out", title="output, residual", kind="linear", columns=(HIDDEN,), has_residual=True
+    ),
+    LayerStep(
         name="gated",
         title="norm, GeGLU",
         kind="linear",
@@ -69,7 +73,7 @@ STEPS = (
         has_norm=True,
         is_gated=True,
     ),
-    Step(
+    LayerStep(
         name="down",
         title="down, residual",
         kind="linear",
@@ -81,7 +85,7 @@ STEPS = (
 
 
 def _seen(tokens: int, window: int | None) -> float:
-    """Pairs of a query and a key that it may see."""
+    """Count pairs of a query and a key that it may see."""
     if window is None:
         return float(tokens) ** 2
     i = np.arange(tokens)
@@ -91,18 +95,18 @@ def _seen(tokens: int, window: int | None) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runnable:
-    """A session and what it is given."""
+    """A session and its inputs."""
 
     session: onnxruntime.InferenceSession
     feeds: Mapping[str, NDArray[Any]]
 
     def run(self) -> None:
-        """Once."""
+        """Run the session once."""
         self.session.run(None, self.feeds)
 
 
-def ours(step: Step, tokens: int, threads: int) -> Runnable:
-    """The step in hazgate-kernels' operator."""
+def ours(step: LayerStep, tokens: int, threads: int) -> Runnable:
+    """Return the step in hazgate-kernels' operator."""
     random = np.random.default_rng(_SEED)
     if step.kind == "attention":
         node = helper.make_node(
@@ -155,7 +159,7 @@ def ours(step: Step, tokens: int, threads: int) -> Runnable:
 
 
 def chain(n_nodes: int, threads: int) -> Runnable:
-    """As many of our operators, one behind the other, with next to nothing to compute."""
+    """Return a graph of `n_nodes` of our operators in sequence that compute nearly nothing."""
     constants: _Arrays = {"w": np.ones((1, 1), dtype=np.float32)}
     names = ["x", *(f"y{i}" for i in range(n_nodes - 1)), "y"]
     nodes = [
@@ -165,8 +169,8 @@ def chain(n_nodes: int, threads: int) -> Runnable:
     return _runnable(nodes, {"x": np.ones((1, 1), dtype=np.float32)}, constants, threads, "fused")
 
 
-def onnxruntimes(step: Step, tokens: int, threads: int) -> Runnable:
-    """The same of ONNX Runtime's operators, int8 with a scale known beforehand."""
+def onnxruntimes(step: LayerStep, tokens: int, threads: int) -> Runnable:
+    """Return the step in ONNX Runtime's operators, int8 with a fixed scale."""
     random = np.random.default_rng(_SEED)
     nodes: list[Any] = []
     if step.kind == "attention":
@@ -230,10 +234,10 @@ def onnxruntimes(step: Step, tokens: int, threads: int) -> Runnable:
 
 
 def _weights(
-    step: Step, random: np.random.Generator
+    step: LayerStep, random: np.random.Generator
 ) -> list[tuple[NDArray[np.int8], NDArray[np.float32]]]:
     return [
-        # As export writes them: no two neighbours come to more than 128.
+        # As the exporter writes them: no two neighbours sum to more than 128.
         (
             random.integers(-64, 65, (step.depth, n)).astype(np.int8),
             np.full(n, 0.01, dtype=np.float32),

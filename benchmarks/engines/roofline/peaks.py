@@ -1,27 +1,28 @@
-"""What the processor can do at most: bare loops of the instructions, and reads of memory."""
+"""The processor's limits: bare loops of its instructions, and reads of memory."""
 
 import ctypes
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 import hazgate_kernels
+from benchmarks.harness.stopwatch import seconds_of
 
 _INT8, _FLOAT32, _READ = 0, 1, 2
 _ITERATIONS = 20_000_000
-# Beyond every cache.
+# Larger than every cache.
 _READ_FLOATS = 64 * 1024 * 1024
 _ROUNDS = 9
 
 
 def measure_peaks(threads: int) -> Mapping[str, float]:
-    """The best of several rounds, all threads at once: a neighbour only ever takes away.
+    """Return the best of several rounds, all threads at once; neighbours only slow a round.
 
     Returns:
-        `int8` and `fp32` in multiplications and additions a second, `memory` in bytes a second.
+        `int8` and `fp32` in multiplications and additions per second, `memory` in bytes per
+        second.
     """
     function = ctypes.CDLL(str(hazgate_kernels.library_path())).hazgate_kernels_peak
     function.restype = ctypes.c_int64
@@ -45,9 +46,12 @@ def _round(work: Callable[[int], Any], threads: int) -> float:
         done[i] = work(i)
 
     workers = [threading.Thread(target=run, args=(i,)) for i in range(threads)]
-    began = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return sum(done) / (time.perf_counter() - began)
+
+    def run_all() -> None:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    seconds = seconds_of(run_all)
+    return sum(done) / seconds

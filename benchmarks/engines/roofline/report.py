@@ -1,8 +1,7 @@
-"""Table and plot of a run, made from its results and nothing else."""
+"""Tables and plot of a run, made from its results and nothing else."""
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,8 +9,11 @@ from benchmarks.engines.report import best_int8_peer, cells_of
 from benchmarks.engines.results import EngineComparison
 from benchmarks.engines.roofline.results import Roofline
 from benchmarks.harness.markdown import table
+from benchmarks.harness.plots import plain_style, save_figure
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.store import load
 
-# Of a layer: four products and attention.
+# A layer has four products and attention.
 _NODES = 5
 _OURS = "hazgate-int8-fused"
 _COLOURS = {"linear": "#0072B2", "attention": "#D55E00"}
@@ -19,7 +21,7 @@ _MARKERS = {"qkv": "o", "out": "s", "gated": "^", "down": "D", "global": "P", "l
 
 
 def roofline_table(results: Roofline) -> str:
-    """Each operator: milliseconds, times faster than ONNX Runtime's, share of the bound."""
+    """Return each operator's time, speedup over ONNX Runtime's, and share of the bound."""
     tokens = sorted({step.tokens for step in results.steps})
     by_name = {(step.name, step.tokens): step for step in results.steps}
     names = dict.fromkeys(step.name for step in results.steps)
@@ -33,12 +35,11 @@ def roofline_table(results: Roofline) -> str:
                 f"{results.bound_ms(step) / step.ours_ms:.0%})"
             )
         body.append((by_name[name, tokens[0]].title, *cells))
-    peaks = results.peaks
+    peaks, run = results.peaks, results.header
     return (
-        f"{results.instruction_set} on {results.machine.summary}, {results.threads} threads; bare "
+        f"{results.instruction_set} on {run.host.summary}, {run.threads} threads; bare "
         f"loops reach int8 {peaks['int8'] / 1e9:.0f} G/s and float32 {peaks['fp32'] / 1e9:.0f} "
-        f"G/s, memory gives {peaks['memory'] / 1e9:.0f} GB/s. {results.date}, "
-        f"`{results.command}`.\n\n"
+        f"G/s, memory gives {peaks['memory'] / 1e9:.0f} GB/s. {run.origin}\n\n"
         + table(
             (
                 "ms (times faster than ONNX Runtime, share of the bound)",
@@ -46,13 +47,13 @@ def roofline_table(results: Roofline) -> str:
             ),
             body,
         )
-        + f"\n\nA node of a graph costs {results.node_us:.2g} µs beside what it computes: five of "
+        + f"\n\nA node of a graph costs {results.node_us:.2g} µs besides its computation: five of "
         f"them, {_share_of_layer(results, tokens[0]):.1%} of a layer's time at {tokens[0]} tokens."
     )
 
 
 def ceiling_table(results: Roofline, engines: EngineComparison) -> str:
-    """What the bare loops leave room for beside the best int8 peer, one text at a time."""
+    """Compare the bare loops' time with the best int8 peer's, one text at a time."""
     body = []
     for workload in engines.workloads:
         peer = best_int8_peer(engines, workload)
@@ -85,7 +86,7 @@ def ceiling_table(results: Roofline, engines: EngineComparison) -> str:
 
 
 def _least_ms(results: Roofline, engines: EngineComparison, tokens: int) -> float:
-    """Products at int8's peak or weights at memory's speed, then attention at float32's peak."""
+    """Return the time of products or weights at their peak, and of float32 attention."""
     peaks, shape = results.peaks, engines.shape
     products = 2.0 * tokens * shape.macs_per_token / peaks["int8"]
     # A weight is a byte.
@@ -94,15 +95,15 @@ def _least_ms(results: Roofline, engines: EngineComparison, tokens: int) -> floa
 
 
 def _share_of_layer(results: Roofline, tokens: int) -> float:
-    """What one operator in place of a layer's five could save at most, of the layer's time."""
+    """Return the share of a layer's time that one operator instead of five could save."""
     return _NODES * results.node_us / (1e3 * results.layer_ms(tokens))
 
 
 def draw_roofline(results: Roofline, file: Path) -> None:
-    """Writes a PNG: operations a second over operations a byte, under the processor's limits."""
+    """Write a PNG: operations per second over operations per byte, and the limits."""
     intensity = np.logspace(0, 4, 200)
     memory = results.peaks["memory"]
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+    with plain_style(font_size=10):
         figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
         axes = figure.subplots()
         for kind, peak in (("linear", "int8"), ("attention", "fp32")):
@@ -131,4 +132,13 @@ def draw_roofline(results: Roofline, file: Path) -> None:
             "One layer's operators: filled hazgate-kernels, hollow ONNX Runtime", fontsize=10
         )
         axes.legend(frameon=False, fontsize=8, loc="lower right")
-        figure.savefig(file)
+        save_figure(figure, file)
+
+
+REGIONS: Regions = {
+    "roofline": region("roofline.json", Roofline, roofline_table),
+    "ceiling-full": lambda folder: ceiling_table(
+        load(Roofline, folder / "roofline.json"),
+        load(EngineComparison, folder / "engines-full.json"),
+    ),
+}

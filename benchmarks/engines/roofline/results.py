@@ -1,17 +1,17 @@
-"""What one run of `benchmarks.engines.roofline` measured."""
+"""Results of `benchmarks.engines.roofline`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.harness.machine import Machine
+from benchmarks.harness.store import ResultHeader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
     """One operator at one length: medians of interleaved rounds' medians.
 
-    `operations` are the multiplications and additions that it needs, `moved_bytes` its weights
-    and activations, each once.
+    `operations` counts its multiplications and additions, `moved_bytes` its weights and
+    activations, each once.
     """
 
     name: str
@@ -26,26 +26,23 @@ class StepTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roofline:
-    """Everything; `peaks` are operations a second of int8 and fp32, and bytes of memory.
+    """All that one run measured.
 
-    `node_us` is what a node of a graph costs beside what it computes.
+    `peaks` has operations per second of int8 and fp32, and memory's bytes per second. `node_us`
+    is the overhead of a graph's node, microseconds.
     """
 
-    schema_version: int
-    date: str
-    command: str
-    machine: Machine
-    threads: int
+    header: ResultHeader
     instruction_set: str
     peaks: Mapping[str, float]
     node_us: float
     steps: tuple[StepTimes, ...]
 
     def bound_ms(self, step: StepTimes) -> float:
-        """What the step takes at least: its operations at their peak, or its bytes."""
+        """Return the least time of the step: its operations at their peak, or its bytes."""
         peak = self.peaks["int8" if step.kind == "linear" else "fp32"]
         return 1e3 * max(step.operations / peak, step.moved_bytes / self.peaks["memory"])
 
     def layer_ms(self, tokens: int) -> float:
-        """One layer with local attention, its operators by themselves."""
+        """Sum the operators of one layer with local attention, each timed alone."""
         return sum(s.ours_ms for s in self.steps if s.tokens == tokens and s.name != "global")

@@ -1,1 +1,1 @@
-"""What people serve a classifier with in hazgate's place, each a program of its own."""
+"""Servers that people use instead of hazgate, each a program of its own."""

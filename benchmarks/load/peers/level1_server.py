@@ -1,9 +1,9 @@
-"""hazgate's own server, doing no more than its peers do.
+"""hazgate's own server, limited to the work of its peers.
 
     python level1_server.py BUNDLE --variant int8 --port 8000 --threads 2 --timeout-s 0.35
 
-Level 1 alone, of the first window of a text, which is as long as the model takes: no second level,
-no further window, no close look. All else is as `hazgate serve` has it.
+It runs Level 1 on the first window of a text, which is as long as the model allows: no second
+level, no further window, no close reading. All else is as in `hazgate serve`.
 """
 
 from pathlib import Path
@@ -16,12 +16,12 @@ from hazgate.serving.http.app import create_app
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
 from hazgate.text.reading import Reading
 
-# No text reaches it, so that none is flagged and read once more.
+# No text reaches it, so none is flagged and read again.
 _UNREACHABLE = 1 - 1e-9
 
 
 def open_level1(bundle: Path, variant: str, threads: int) -> Gate:
-    """A gate whose verdicts are Level 1's probability of one window and nothing else.
+    """Open a gate whose verdicts are Level 1's probability of one window.
 
     Raises:
         HazgateError: the bundle or the variant cannot be served.

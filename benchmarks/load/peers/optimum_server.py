@@ -2,9 +2,8 @@
 
     python optimum_server.py FOLDER --file model.onnx --port 8000 --threads 2
 
-The endpoint is synchronous, so that FastAPI runs it on its pool of threads: requests share one
-session and run beside each other, each by itself. Nothing waits in a queue of its own, nothing has
-a deadline, and nobody is refused.
+The endpoint is synchronous, so FastAPI runs it on its pool of threads: requests share one session
+and run at the same time, unbatched. There is no queue, no deadline and no refusal.
 """
 
 from pathlib import Path
@@ -25,13 +24,13 @@ class Query(BaseModel):
 
 
 class Answer(BaseModel):
-    """Its probabilities by label."""
+    """Probabilities by label."""
 
     scores: dict[str, float]
 
 
 def create_app(folder: Path, file: str, threads: int) -> FastAPI:
-    """An application over the ONNX file and the tokenizer in `folder`."""
+    """Return an application over the ONNX file and the tokenizer in `folder`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     model = ORTModelForSequenceClassification.from_pretrained(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import hazgate
-from benchmarks.corpus.ray_nodes import head_node, joined_node, kill_node, wait_for_nodes
+from benchmarks.harness.ray_nodes import head_node, joined_node, wait_for_nodes
 from hazgate import Bundle
 from tests.support.corpora import (
     dead_letters_of,
@@ -205,7 +205,7 @@ def test_the_work_of_a_node_that_dies_is_done_by_the_others(
         command = _command(mini_bundle, corpus, output, "--address", nodes.address)
         with _started(command, log, nodes.environment) as driver:
             _wait_until(lambda: _parts(output), log)
-            kill_node(second)
+            second.kill()
             assert driver.wait(2 * _WAIT_S) == 0, log.read_text()
     _assert_every_row_once(corpus, output)
 
