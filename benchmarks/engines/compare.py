@@ -22,7 +22,7 @@ from benchmarks.engines.results import (
 from benchmarks.engines.systems import REFERENCE, EngineSetup, EngineSpec
 from benchmarks.engines.workloads import SEED, EngineWorkload, padded_share
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.harness.runner import Case, RunningSystem, run_turns, start_system
+from benchmarks.harness.runner import RunningSystem, TimedCase, run_turns, start_system
 from benchmarks.harness.store import header
 from benchmarks.harness.texts import proof_rows
 from benchmarks.harness.turns import Turn
@@ -301,19 +301,19 @@ def _run(
     names = [workload.name for workload in workloads]
     n_calls: dict[tuple[str, str], int] = {}
 
-    def first_call(turn: Turn) -> Case | None:
+    def first_call(turn: Turn) -> TimedCase | None:
         is_taken = (turn.system, turn.workload) in taken
-        return Case(workload=turn.workload, n_calls=1) if is_taken else None
+        return TimedCase(workload=turn.workload, n_calls=1) if is_taken else None
 
-    def timed(turn: Turn) -> Case | None:
+    def timed(turn: Turn) -> TimedCase | None:
         n = n_calls.get((turn.system, turn.workload))
-        return None if n is None else Case(workload=turn.workload, n_calls=n)
+        return None if n is None else TimedCase(workload=turn.workload, n_calls=n)
 
     for turn, (seconds,) in run_turns(
         systems, names, first_call, rounds=1, seed=SEED, title="warm up"
     ):
         if seconds < _TURN_S:
-            warm = Case(workload=turn.workload, n_calls=_N_WARM_UP)
+            warm = TimedCase(workload=turn.workload, n_calls=_N_WARM_UP)
             seconds = statistics.median(systems[turn.system].time(warm))
         n_calls[turn.system, turn.workload] = max(1, min(_MAX_CALLS, int(_TURN_S / seconds)))
     return tuple(

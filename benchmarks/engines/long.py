@@ -20,7 +20,7 @@ from benchmarks.harness.errors import BenchmarkError, WorkerFailed
 from benchmarks.harness.markdown import spread_text, table
 from benchmarks.harness.process import REPOSITORY
 from benchmarks.harness.regions import Regions, region
-from benchmarks.harness.runner import Case, start_system
+from benchmarks.harness.runner import TimedCase, start_system
 from benchmarks.harness.statistics import RoundSpread, speedup, spread
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.bundle.bundle import Bundle
@@ -113,7 +113,7 @@ def _turn(spec: EngineSpec, workload: EngineWorkload, vocab_size: int, threads: 
     with ExitStack() as stack:
         system = start_system(stack, spec.name, WORKER, setup, threads=threads)
         # The first call of a shape allocates what the second uses again.
-        (seconds,) = system.time(Case(workload=workload.name, n_warm=1, n_calls=1))
+        (seconds,) = system.time(TimedCase(workload=workload.name, n_warm=1, n_calls=1))
         return LongTurn(seconds=seconds, peak_bytes=system.memory().peak_bytes)
 
 

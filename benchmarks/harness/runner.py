@@ -15,7 +15,7 @@ from hazgate.cli.progress import track
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
+class TimedCase:
     """One turn's calls of a workload: `n_warm` untimed ones, then `n_calls` timed ones."""
 
     workload: str
@@ -31,7 +31,7 @@ class RunningSystem:
     loaded: Loaded
     start_s: float
 
-    def time(self, case: Case) -> tuple[float, ...]:
+    def time(self, case: TimedCase) -> tuple[float, ...]:
         """Run a case and return the seconds of its timed calls."""
         request = WorkerRequest(
             action="time", name=case.workload, n_warm=case.n_warm, n_calls=case.n_calls
@@ -72,7 +72,7 @@ def start_system(
 def run_turns(
     systems: Mapping[str, RunningSystem],
     workloads: Sequence[str],
-    case_of: Callable[[Turn], Case | None],
+    case_of: Callable[[Turn], TimedCase | None],
     *,
     rounds: int,
     seed: int,

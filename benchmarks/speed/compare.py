@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.runner import Case, RunningSystem, run_turns, start_system
+from benchmarks.harness.runner import RunningSystem, TimedCase, run_turns, start_system
 from benchmarks.harness.statistics import percentiles
 from benchmarks.harness.store import header, parity_of
 from benchmarks.harness.texts import proof_rows, proof_texts
@@ -157,14 +157,14 @@ def _run(
 ) -> tuple[RoundFigures, ...]:
     by_name = {workload.name: workload for workload in workloads}
 
-    def warm_up(turn: Turn) -> Case:
+    def warm_up(turn: Turn) -> TimedCase:
         n_calls = min(_WARM_CALLS, by_name[turn.workload].n_calls)
-        return Case(workload=turn.workload, n_calls=n_calls)
+        return TimedCase(workload=turn.workload, n_calls=n_calls)
 
-    def timed(turn: Turn) -> Case:
+    def timed(turn: Turn) -> TimedCase:
         workload = by_name[turn.workload]
         n_warm = 0 if workload.kind == "bulk" else min(_WARM_CALLS_PER_TURN, workload.n_calls)
-        return Case(workload=turn.workload, n_warm=n_warm, n_calls=workload.n_calls)
+        return TimedCase(workload=turn.workload, n_warm=n_warm, n_calls=workload.n_calls)
 
     names = list(by_name)
     for _ in run_turns(systems, names, warm_up, rounds=1, seed=SEED, title="warm up"):
