@@ -1,5 +1,6 @@
 """The engines' tables follow from the rounds; workloads have the sizes that they claim."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.engines.compare import WORKER
 from benchmarks.engines.plot import draw_engines
 from benchmarks.engines.report import (
     best_int8_peer,
@@ -24,8 +26,9 @@ from benchmarks.engines.results import (
     ModelShape,
     WorkloadOfEngines,
 )
-from benchmarks.engines.systems import EngineSpec, open_engine
+from benchmarks.engines.systems import EngineSetup, EngineSpec, open_engine
 from benchmarks.engines.workloads import batches_of, grid, padded_share, stream
+from benchmarks.harness.runner import TimedCase, run_turns, start_system
 from benchmarks.harness.store import load, save
 from tests.support.results import toy_header
 
@@ -186,16 +189,51 @@ def test_a_grid_has_each_length_alone_before_the_batches() -> None:
     assert ids.shape == mask.shape == (8, 16)
 
 
-def test_our_engine_is_the_runtimes_own_session(tiny_bundle: Path) -> None:
-    graph = tiny_bundle / "level1-fp32.onnx"
-    spec = EngineSpec(
+def _our_engine(bundle: Path, workers: int) -> EngineSpec:
+    return EngineSpec(
         name="hazgate-fp32",
         title="hazgate fp32",
         kind="hazgate",
-        file=str(graph),
+        file=str(bundle / "level1-fp32.onnx"),
         is_int8=False,
-        size_bytes=0,
-        workers=2,
+        size_bytes=7,
+        workers=workers,
     )
+
+
+def test_our_engine_is_the_runtimes_own_session(tiny_bundle: Path) -> None:
     ((ids, mask),) = batches_of(grid((8,), ())[0], 900)
-    assert open_engine(spec, threads=2)(ids, mask).shape == (1, 2)
+    engine = open_engine(_our_engine(tiny_bundle, workers=2), threads=2)
+    assert engine(ids, mask).shape == (1, 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_runner_runs_an_engine_in_a_process_of_its_own(tiny_bundle: Path, workers: int) -> None:
+    workloads = grid((8,), ((4, 16),))
+    setup = EngineSetup(
+        engine=_our_engine(tiny_bundle, workers),
+        threads=1,
+        vocab_size=900,
+        workloads=workloads,
+        rows=((1, 2, 3), (4, 5)),
+    )
+    with ExitStack() as stack:
+        system = start_system(stack, "ours", WORKER, setup, threads=1)
+        assert system.loaded.size_bytes == 7
+        assert system.start_s > system.loaded.load_s > 0
+        assert system.logits().shape == (2, 2)
+        taken = [
+            (turn.workload, turn.round, len(seconds))
+            for turn, seconds in run_turns(
+                {"ours": system},
+                [workload.name for workload in workloads],
+                lambda turn: (
+                    TimedCase(workload=turn.workload, n_warm=1, n_calls=3) if turn.round else None
+                ),
+                rounds=2,
+                seed=0,
+                title="test",
+            )
+        ]
+        assert taken == [("1x8", 1, 3), ("4x16", 1, 3)]
+        assert system.memory().peak_bytes >= system.loaded.rss_bytes
