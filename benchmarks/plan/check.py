@@ -44,7 +44,7 @@ from benchmarks.speed.workloads import BULK, TEXT
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.cli.progress import track
 from hazgate.gate import Gate
-from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.text.batching import plan_batches
 from hazgate_scale.capacity.fleet import Fate, Fleet, simulate
 from hazgate_scale.capacity.measure import Host, measure_times
@@ -167,7 +167,7 @@ def saturated_rate(costs: Costs, texts: CheckedTexts) -> float:
         flagged=np.array(texts.flagged)[order],
         costs=costs.take(order),
     )
-    endless = Limits(max_queue_requests=2 * _N_SATURATED, max_queue_tokens=2**40)
+    endless = QueueLimits(max_queue_requests=2 * _N_SATURATED, max_queue_tokens=2**40)
     outcome = simulate(Fleet(n_workers=1, limits=endless, timeout_s=1e9), traffic, seed=_SEED)
     return _N_SATURATED / float(outcome.latency_s.max())
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.bundle.manifest import Manifest, TokenizerSpec
+from hazgate.bundle.manifest import ConversationSpec, Manifest, TokenizerSpec
 from hazgate.classifier import Classifier
 from hazgate.engine.engine import Engine, Shapes
 from hazgate.engine.kernels import has_fast_kernels
@@ -33,9 +33,9 @@ ANY_SHAPES = Shapes()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One text as a gate is to read it: checked, tokenised, and by which terms it is judged.
+    """A checked and tokenised text, with the terms that judge it.
 
-    Made by `Gate.ask`, answered by the `answer` of that gate and no other.
+    `Gate.ask` makes it; only the `answer` of the same gate takes it.
     """
 
     text: str
@@ -45,7 +45,7 @@ class Question:
 
     @property
     def n_tokens(self) -> int:
-        """Rows x tokens that Level 1 reads of it, special tokens included."""
+        """Tokens that Level 1 reads, over all windows, special tokens included."""
         return sum(len(window.input_ids) for window in self.tokens.every_window)
 
 
@@ -176,7 +176,7 @@ class Gate:
         """
         for one in (policy, shadow):
             if one is not None:
-                one.check_labels(self.level2.labels)
+                one.check_labels(self.hazards)
         return dataclasses.replace(self, policy=policy, shadow=shadow)
 
     @property
@@ -189,26 +189,46 @@ class Gate:
             provider=self.level1.provider,
         )
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Level 1's labels, in the order of its logits."""
+        return self.level1.labels
+
+    @property
+    def unsafe_label(self) -> str:
+        """The label of Level 1 whose probability is P(unsafe)."""
+        return self.bundle.manifest.cascade.positive_label
+
+    @property
+    def hazards(self) -> tuple[str, ...]:
+        """Names of the hazards that Level 2 scores."""
+        return self.level2.labels
+
+    @property
+    def conversation(self) -> ConversationSpec:
+        """The bundle's format for a conversation that is read as one text."""
+        return self.bundle.manifest.conversation
+
     def check(self, text: str, *, all_levels: bool = False, tenant: str | None = None) -> Verdict:
-        """The verdict on one text; see `check_many`."""
+        """Return the verdict on one text; see `check_many`."""
         return self.check_many([text], all_levels=all_levels, tenant=tenant)[0]
 
     def check_many(
         self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
     ) -> list[Verdict]:
-        """The verdict on each text, in the order given.
+        """Return the verdict on each text, in the order given.
 
-        A text that is longer than a window of the model is read in several, see `Reading`; the
-        most unsafe of them decides.
+        A text longer than one window of the model is read in several windows, see `Reading`; the
+        most unsafe window decides.
 
         Args:
             texts: any number of strings; an empty string is a text like any other.
-            all_levels: read the hazards of texts that Level 1 did not flag, too.
-            tenant: whose rules of the policy decide; None takes the policy's own.
+            all_levels: score the hazards of texts that Level 1 did not flag, too.
+            tenant: the tenant whose policy rules decide; None takes the policy's own rules.
 
         Raises:
-            InputError: an element is not a well-formed string, or is too long; says which. Or no
-                policy names the tenant.
+            InputError: an element is not a well-formed string, or is too long; the message says
+                which. Or no policy names the tenant.
             InferenceError: a model failed or gave a logit that is not finite.
         """
         return self.answer(self.ask(texts, all_levels=all_levels, tenant=tenant))
@@ -216,14 +236,14 @@ class Gate:
     def ask(
         self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
     ) -> list[Question]:
-        """The first half of `check_many`: all that can be wrong with a request, and no model.
+        """Check and tokenise texts without running a model: the first half of `check_many`.
 
         Raises:
             InputError: as in `check_many`.
         """
         texts = as_texts(texts)
         check_sizes(texts, self.reading)
-        tokens = choose_windows(self.level1.tokenizer.encode(texts), self.reading)
+        tokens = choose_windows(self.level1.tokenizer.encode_checked(texts), self.reading)
         terms = tuple(terms_of(self.threshold, self.policy, self.shadow, tenant))
         return [
             Question(text=text, tokens=each, terms=terms, all_levels=all_levels)
@@ -231,7 +251,7 @@ class Gate:
         ]
 
     def answer(self, questions: Sequence[Question]) -> list[Verdict]:
-        """The second half: runs the models on any questions of this gate, whoever asked them.
+        """Run the models on questions from this gate's `ask`: the second half of `check_many`.
 
         Raises:
             InferenceError: as in `check_many`.
@@ -267,20 +287,20 @@ class Gate:
         all_levels: bool = False,
         tenant: str | None = None,
     ) -> ConversationVerdict:
-        """The verdict on a conversation.
+        """Return the verdict on a conversation.
 
         Args:
-            messages: its turns, oldest first; see `hazgate.parse_messages`.
-            scope: "each" turn by itself, the "last" turn only, or the "whole" as one text in the
-                bundle's format.
+            messages: the turns, oldest first; see `hazgate.parse_messages`.
+            scope: "each" reads every turn by itself, "last" reads the last turn only, "whole"
+                reads all turns as one text in the bundle's format.
             all_levels: as in `check_many`.
             tenant: as in `check_many`.
 
         Raises:
-            InputError: there is no message, or one cannot be read; says which.
+            InputError: there is no message, or one cannot be read; the message says which.
             InferenceError: as in `check_many`.
         """
-        texts = texts_of(messages, scope, self.bundle.manifest.conversation)
+        texts = texts_of(messages, scope, self.conversation)
         verdicts = self.check_many(texts, all_levels=all_levels, tenant=tenant)
         return conclude(verdicts, scope, messages)
 
@@ -318,9 +338,9 @@ class Gate:
     def _heads(self) -> Heads:
         return Heads(
             level1=self.level1.spec.activation,
-            positive=self.level1.labels.index(self.bundle.manifest.cascade.positive_label),
+            positive=self.labels.index(self.unsafe_label),
             level2=self.level2.spec.activation,
-            hazard_labels=self.level2.labels,
+            hazard_labels=self.hazards,
         )
 
     def _level2_logits(
@@ -338,7 +358,7 @@ class Gate:
         """What Level 2 reads of a window of Level 1, in its own tokens."""
         if self.level2.tokenizer is self.level1.tokenizer:
             return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
-        (tokens,) = self.level2.tokenizer.encode([text[window.start : window.end]])
+        (tokens,) = self.level2.tokenizer.encode_checked([text[window.start : window.end]])
         return tokens
 
     def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:

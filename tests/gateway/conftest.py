@@ -1,4 +1,4 @@
-"""Fixtures of the suites around a serving gate."""
+"""Fixtures of the tests of a gate that serves."""
 
 from pathlib import Path
 
@@ -10,5 +10,5 @@ from tests.support.spotter import write_spotter
 
 @pytest.fixture(scope="session")
 def spotting(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Gate:
-    """A gate that flags "morning" and "world"; see tests.support.spotter."""
+    """Return a gate that flags "morning" and "world"; see tests.support.spotter."""
     return Gate.open(write_spotter(tiny_bundle, tmp_path_factory.mktemp("served")), threads=1)

@@ -1,4 +1,4 @@
-"""One engine for many threads: right answers, bounded waiting, nothing lost and nothing crossed."""
+"""One engine for many threads: right answers, bounded waiting, nothing lost or mixed up."""
 
 import dataclasses
 import logging
@@ -13,19 +13,25 @@ import numpy as np
 import pytest
 
 from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overloaded, Verdict
-from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.ask import Ask
+from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.queue.batcher import Batcher, BatchFacts
-from tests.support.held import Held, held_gate
+from tests.support.sessions import Held, held_gate
 
 MARKER = "unrepeatable"
 
 
+def _submit(batcher: Batcher, text: str, **options: Any) -> "Future[Verdict]":  # noqa: ANN401
+    (future,) = batcher.submit(Ask(texts=[text], **options))
+    return future
+
+
 @contextmanager
 def _busy(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, Held]]:  # noqa: ANN401
-    """A batcher whose engine is busy with a text of its own until `go` is set."""
+    """Yield a batcher whose engine is busy with a text of its own until `go` is set."""
     held, session = held_gate(gate)
     batcher = Batcher(held, **options)
-    batcher.submit("good good good")
+    _submit(batcher, "good good good")
     assert session.running.wait(20)
     try:
         yield batcher, session
@@ -34,8 +40,8 @@ def _busy(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, Held]]:  # noqa
         batcher.close(20)
 
 
-def _waits(batcher: Batcher, n_requests: int) -> None:
-    """Until so many requests wait; tokenising goes on on another thread."""
+def _await_waiting(batcher: Batcher, n_requests: int) -> None:
+    """Wait until so many requests are in the queue; tokenising threads put them there."""
     _until(lambda: batcher.n_waiting == n_requests)
 
 
@@ -53,7 +59,7 @@ def _outcome(future: "Future[Verdict]") -> Verdict | BaseException:
         return error
 
 
-def test_answers_are_the_gates_own_from_any_number_of_threads(spotting: Gate) -> None:
+def test_many_threads_get_the_gates_own_answers(spotting: Gate) -> None:
     texts = [f"{'good ' * (i % 9)}{('morning', 'good', 'world')[i % 3]}" for i in range(300)]
     batcher = Batcher(spotting)
     with ThreadPoolExecutor(16) as pool:
@@ -62,18 +68,18 @@ def test_answers_are_the_gates_own_from_any_number_of_threads(spotting: Gate) ->
     assert batcher.close()
 
 
-def test_what_arrives_while_the_engine_runs_runs_together(spotting: Gate) -> None:
+def test_requests_that_arrive_while_the_engine_runs_run_together(spotting: Gate) -> None:
     facts: list[BatchFacts] = []
     with _busy(spotting, on_batch=facts.append) as (batcher, session):
-        futures = [batcher.submit("good " * n) for n in (1, 2, 4)]
-        _waits(batcher, 3)
+        futures = [_submit(batcher, "good " * n) for n in (1, 2, 4)]
+        _await_waiting(batcher, 3)
         session.go.set()
         assert [future.result(20).tokens.total for future in futures] == [1, 2, 4]
     assert [each.n_requests for each in facts] == [1, 3]
     assert facts[1].n_tokens == 1 + 2 + 4 + 3 * 2
 
 
-def test_an_idle_engine_keeps_nobody_waiting(spotting: Gate) -> None:
+def test_an_idle_engine_runs_a_request_at_once(spotting: Gate) -> None:
     facts: list[BatchFacts] = []
     batcher = Batcher(spotting, on_batch=facts.append)
     batcher.check("good")
@@ -83,19 +89,19 @@ def test_an_idle_engine_keeps_nobody_waiting(spotting: Gate) -> None:
 
 
 def test_a_full_queue_refuses_at_once(spotting: Gate) -> None:
-    with _busy(spotting, limits=Limits(max_queue_requests=2)) as (batcher, _):
+    with _busy(spotting, limits=QueueLimits(max_queue_requests=2)) as (batcher, _):
         for text in ("good", "morning"):
-            batcher.submit(text)
-        _waits(batcher, 2)
+            _submit(batcher, text)
+        _await_waiting(batcher, 2)
         with pytest.raises(Overloaded, match=r"2 requests of .* are waiting"):
             batcher.check("world")
 
 
-def test_a_callers_flood_puts_out_its_own_newest_request(spotting: Gate) -> None:
-    with _busy(spotting, limits=Limits(max_queue_requests=3)) as (batcher, session):
-        flood = [batcher.submit("good " * n, caller="flood") for n in (1, 2, 4)]
-        _waits(batcher, 3)
-        other = batcher.submit("morning", caller="other")
+def test_a_callers_flood_evicts_its_own_newest_request(spotting: Gate) -> None:
+    with _busy(spotting, limits=QueueLimits(max_queue_requests=3)) as (batcher, session):
+        flood = [_submit(batcher, "good " * n, caller="flood") for n in (1, 2, 4)]
+        _await_waiting(batcher, 3)
+        other = _submit(batcher, "morning", caller="other")
         with pytest.raises(Overloaded, match="waits with most"):
             flood[2].result(20)
         session.go.set()
@@ -103,7 +109,7 @@ def test_a_callers_flood_puts_out_its_own_newest_request(spotting: Gate) -> None
         assert not flood[0].result(20).flagged
 
 
-def test_whoever_only_watches_cannot_end_the_engine(spotting: Gate) -> None:
+def test_a_failing_observer_does_not_end_the_engine(spotting: Gate) -> None:
     def fail(_: BatchFacts) -> None:
         raise RuntimeError
 
@@ -115,9 +121,8 @@ def test_whoever_only_watches_cannot_end_the_engine(spotting: Gate) -> None:
 
 def test_a_request_that_waited_too_long_is_dropped_unread(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
-        late = batcher.submit("morning", timeout_s=0.01)
-        _waits(batcher, 1)
-        time.sleep(0.02)
+        late = _submit(batcher, "morning", timeout_s=0.0)
+        _await_waiting(batcher, 1)
         session.go.set()
         with pytest.raises(DeadlineExceeded, match="dropped unread"):
             late.result(20)
@@ -126,48 +131,49 @@ def test_a_request_that_waited_too_long_is_dropped_unread(spotting: Gate) -> Non
 
 @contextmanager
 def _busy_for_long(gate: Gate, **options: Any) -> Iterator[tuple[Batcher, Held]]:  # noqa: ANN401
-    """A batcher whose engine is known to be slow, and busy again: a second or so is ahead."""
+    """Yield a batcher whose engine was slow and is busy again: about a second of work waits."""
     with _busy(gate, **options) as (batcher, session):
+        # The engine's run takes this long, by the batcher's own measurement.
         time.sleep(0.3)
         session.go.set()
-        _until(lambda: batcher.check("morning").flagged)
-        # The pace is counted after the answers are out.
+        assert batcher.check("morning").flagged
+        # The run is measured after its answers are out.
         _until(lambda: len(session.n_texts) == 2)
         session.go.clear()
         session.running.clear()
-        batcher.submit("world " * 30)
+        _submit(batcher, "world " * 30)
         assert session.running.wait(20)
         yield batcher, session
 
 
-def test_what_would_hardly_be_answered_in_time_is_refused_at_the_door(spotting: Gate) -> None:
+def test_a_request_that_would_hardly_be_answered_in_time_is_refused_at_once(spotting: Gate) -> None:
     with _busy_for_long(spotting) as (batcher, session):
-        refused = batcher.submit("good", timeout_s=0.02)
+        refused = _submit(batcher, "good", timeout_s=0.02)
         assert refused.done()
         assert isinstance(refused.exception(), Overloaded)
-        patient = batcher.submit("good")
+        patient = _submit(batcher, "good")
         session.go.set()
         assert not patient.result(20).flagged
 
 
-def test_the_texts_of_one_request_are_not_in_each_others_way(spotting: Gate) -> None:
+def test_texts_of_one_request_do_not_count_as_work_ahead_of_each_other(spotting: Gate) -> None:
     with _busy_for_long(spotting) as (batcher, session):
         texts = [f"{'world ' * 30}{'good ' * n}" for n in range(4)]
-        refused = batcher.submit_many(texts, timeout_s=0.02)
+        refused = batcher.submit(Ask(texts=texts, timeout_s=0.02))
         assert [isinstance(one.exception(0), Overloaded) for one in refused] == [True] * 4
-        # Each of them is a second's work by what is known of the engine.
+        # By the measurements, each of them is a second of work.
         session.go.set()
         _until(lambda: not batcher.n_waiting)
-        let_in = batcher.submit_many(texts, timeout_s=20)
-        assert [one.result(20).flagged for one in let_in] == [True] * 4
+        admitted = batcher.submit(Ask(texts=texts, timeout_s=20))
+        assert [one.result(20).flagged for one in admitted] == [True] * 4
 
 
-def test_what_is_known_or_asked_already_is_never_refused_for_lateness(spotting: Gate) -> None:
+def test_a_cached_or_queued_text_is_never_refused_for_lateness(spotting: Gate) -> None:
     with _busy_for_long(spotting, cache_entries=4) as (batcher, session):
-        patient = batcher.submit("good")
-        _waits(batcher, 1)
-        assert batcher.submit("morning", timeout_s=0.02).result(20).flagged
-        equal = batcher.submit("good", timeout_s=0.02)
+        patient = _submit(batcher, "good")
+        _await_waiting(batcher, 1)
+        assert _submit(batcher, "morning", timeout_s=0.02).result(20).flagged
+        equal = _submit(batcher, "good", timeout_s=0.02)
         assert not equal.done()
         session.go.set()
         assert equal.result(20) == patient.result(20)
@@ -175,10 +181,11 @@ def test_what_is_known_or_asked_already_is_never_refused_for_lateness(spotting: 
 
 def test_an_engine_that_was_slow_once_is_tried_again(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
+        # The engine's run takes this long, by the batcher's own measurement.
         time.sleep(0.5)
         session.go.set()
         for attempt in range(20):
-            outcome = _outcome(batcher.submit("good" + " good" * attempt, timeout_s=0.05))
+            outcome = _outcome(_submit(batcher, "good" + " good" * attempt, timeout_s=0.05))
             if isinstance(outcome, Verdict):
                 break
             assert isinstance(outcome, DeadlineExceeded)
@@ -186,20 +193,20 @@ def test_an_engine_that_was_slow_once_is_tried_again(spotting: Gate) -> None:
             pytest.fail("every request was dropped")
 
 
-def test_who_waits_for_an_answer_is_told_when_there_is_none_in_time(spotting: Gate) -> None:
+def test_a_waiting_thread_gets_an_error_at_its_deadline(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
         with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.01 s"):
             batcher.check("morning", timeout_s=0.01)
-        _waits(batcher, 0)
+        _await_waiting(batcher, 0)
     assert session.n_texts == [1]
 
 
-def test_what_nobody_waits_for_is_not_read(spotting: Gate) -> None:
+def test_an_abandoned_text_is_not_read(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
-        futures = [batcher.submit("morning"), batcher.submit("world")]
-        _waits(batcher, 2)
+        futures = [_submit(batcher, "morning"), _submit(batcher, "world")]
+        _await_waiting(batcher, 2)
         batcher.abandon(futures[0])
-        _waits(batcher, 1)
+        _await_waiting(batcher, 1)
         session.go.set()
         assert futures[1].result(20).flagged
         with pytest.raises(CancelledError):
@@ -207,11 +214,11 @@ def test_what_nobody_waits_for_is_not_read(spotting: Gate) -> None:
     assert session.n_texts == [1, 1]
 
 
-def test_equal_texts_that_wait_are_read_once_and_answered_each(spotting: Gate) -> None:
+def test_equal_texts_that_wait_are_read_once_and_all_answered(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
-        futures = [batcher.submit("morning", caller=str(i)) for i in range(5)]
-        different = batcher.submit("morning", all_levels=True)
-        _waits(batcher, 2)
+        futures = [_submit(batcher, "morning", caller=str(i)) for i in range(5)]
+        different = _submit(batcher, "morning", all_levels=True)
+        _await_waiting(batcher, 2)
         batcher.abandon(futures.pop())
         session.go.set()
         verdicts = [future.result(20) for future in futures]
@@ -226,7 +233,7 @@ def test_a_cached_verdict_costs_nothing_until_the_gate_is_swapped(spotting: Gate
     batcher = Batcher(held, cache_entries=2)
     for text in ("morning", "morning", "good", "world", "morning"):
         assert batcher.check(text) == spotting.check(text)
-    # The last "morning" had been pushed out by two others.
+    # Two other texts had evicted "morning" before it was asked again.
     assert len(session.n_texts) == 4
     batcher.swap(held)
     batcher.check("morning")
@@ -234,20 +241,20 @@ def test_a_cached_verdict_costs_nothing_until_the_gate_is_swapped(spotting: Gate
     assert batcher.close()
 
 
-def test_a_swapped_gate_answers_what_comes_and_the_old_one_what_came(spotting: Gate) -> None:
+def test_after_a_swap_the_old_gate_answers_what_was_asked_before(spotting: Gate) -> None:
     deaf = dataclasses.replace(spotting, threshold=0.99999999)
     with _busy(spotting) as (batcher, session):
-        before = batcher.submit("morning")
-        _waits(batcher, 1)
+        before = _submit(batcher, "morning")
+        _await_waiting(batcher, 1)
         batcher.swap(deaf)
-        after = batcher.submit("morning")
-        _waits(batcher, 2)
+        after = _submit(batcher, "morning")
+        _await_waiting(batcher, 2)
         session.go.set()
         assert before.result(20).flagged
         assert not after.result(20).flagged
 
 
-def test_a_text_that_breaks_the_engine_breaks_no_neighbours_answer(spotting: Gate) -> None:
+def test_a_text_on_which_the_engine_fails_fails_no_neighbour(spotting: Gate) -> None:
     poison = spotting.level1.tokenizer.encode(["world"])[0].windows[0].input_ids[1]
 
     def fail(input_ids: np.ndarray) -> None:
@@ -256,8 +263,8 @@ def test_a_text_that_breaks_the_engine_breaks_no_neighbours_answer(spotting: Gat
 
     with _busy(spotting) as (batcher, session):
         session.fail = fail
-        futures = [batcher.submit(text) for text in ("good", "world", "morning")]
-        _waits(batcher, 3)
+        futures = [_submit(batcher, text) for text in ("good", "world", "morning")]
+        _await_waiting(batcher, 3)
         session.go.set()
         good, world, morning = map(_outcome, futures)
     assert isinstance(world, InferenceError)
@@ -265,7 +272,7 @@ def test_a_text_that_breaks_the_engine_breaks_no_neighbours_answer(spotting: Gat
     assert morning == spotting.check("morning")
 
 
-def test_whatever_the_engine_raises_the_thread_lives_on_and_no_text_is_logged(
+def test_the_thread_outlives_any_error_of_the_engine_and_no_text_is_logged(
     spotting: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     held, session = held_gate(spotting)
@@ -287,7 +294,7 @@ def test_whatever_the_engine_raises_the_thread_lives_on_and_no_text_is_logged(
     assert batcher.close()
 
 
-def test_a_request_that_cannot_be_read_is_its_askers_error_alone(spotting: Gate) -> None:
+def test_a_text_that_cannot_be_read_fails_its_own_request_only(spotting: Gate) -> None:
     batcher = Batcher(spotting)
     with pytest.raises(InputError, match="lone surrogate"):
         batcher.check("\ud800")
@@ -299,10 +306,10 @@ def test_a_request_that_cannot_be_read_is_its_askers_error_alone(spotting: Gate)
     assert batcher.close()
 
 
-def test_closing_answers_what_waits_and_takes_nothing_more(spotting: Gate) -> None:
+def test_closing_answers_waiting_texts_and_takes_no_new_ones(spotting: Gate) -> None:
     with _busy(spotting) as (batcher, session):
-        waiting = [batcher.submit("morning"), batcher.submit("good")]
-        _waits(batcher, 2)
+        waiting = [_submit(batcher, "morning"), _submit(batcher, "good")]
+        _await_waiting(batcher, 2)
         session.go.set()
         assert batcher.close()
         assert [future.result(0).flagged for future in waiting] == [True, False]
@@ -310,12 +317,12 @@ def test_closing_answers_what_waits_and_takes_nothing_more(spotting: Gate) -> No
             batcher.check("good")
 
 
-def test_what_is_left_when_closing_takes_too_long_is_refused_and_never_safe(
+def test_texts_left_when_closing_takes_too_long_are_refused_and_never_safe(
     spotting: Gate,
 ) -> None:
     with _busy(spotting) as (batcher, session):
-        waiting = batcher.submit("morning")
-        _waits(batcher, 1)
+        waiting = _submit(batcher, "morning")
+        _await_waiting(batcher, 1)
         assert not batcher.close(0.01)
         with pytest.raises(Overloaded, match="before this text's turn"):
             waiting.result(0)
@@ -323,16 +330,16 @@ def test_what_is_left_when_closing_takes_too_long_is_refused_and_never_safe(
 
 
 def _storm(gate: Gate, n_requests: int) -> None:
-    """Random texts, callers, deadlines and cancels from many threads; checks every answer."""
+    """Ask random texts with random deadlines and cancels from many threads; check all answers."""
     texts = ["good", "morning", "world", "good " * 7, "good good morning", "world good"]
     expected = dict(zip(texts, gate.check_many(texts), strict=True))
-    batcher = Batcher(gate, limits=Limits(max_queue_requests=64), cache_entries=2)
+    batcher = Batcher(gate, limits=QueueLimits(max_queue_requests=64), cache_entries=2)
 
     def ask(seed: int) -> str:
         draw = random.Random(seed)
         text = draw.choice(texts)
-        future = batcher.submit(
-            text, caller=draw.choice("abcd"), timeout_s=draw.choice([0.0001, 0.01, 60.0])
+        future = _submit(
+            batcher, text, caller=draw.choice("abcd"), timeout_s=draw.choice([0.0001, 0.01, 60.0])
         )
         if draw.random() < 0.3:
             batcher.abandon(future)
@@ -349,10 +356,10 @@ def _storm(gate: Gate, n_requests: int) -> None:
     assert outcomes.count("CancelledError") > 0
 
 
-def test_in_a_storm_of_cancels_and_deadlines_no_answer_is_lost_or_crossed(spotting: Gate) -> None:
+def test_in_a_storm_of_cancels_and_deadlines_no_answer_is_lost_or_mixed_up(spotting: Gate) -> None:
     _storm(spotting, 4000)
 
 
 @pytest.mark.slow
-def test_in_a_hundred_thousand_requests_no_answer_is_lost_or_crossed(spotting: Gate) -> None:
+def test_in_a_hundred_thousand_requests_no_answer_is_lost_or_mixed_up(spotting: Gate) -> None:
     _storm(spotting, 100_000)

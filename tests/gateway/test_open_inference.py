@@ -9,41 +9,45 @@ from hypothesis import strategies as st
 from hazgate import InputError
 from hazgate.serving import open_inference as oip
 
-
-def _raw(texts: list[bytes]) -> bytes:
-    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-@given(st.lists(st.binary(max_size=40), max_size=8))
-def test_raw_elements_come_back_as_they_were_put_in(texts: list[bytes]) -> None:
-    assert oip.elements_of_raw(_raw(texts)) == texts
+def _raw(texts: list[str]) -> bytes:
+    elements = [text.encode() for text in texts]
+    return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
-@given(st.lists(st.binary(max_size=40), min_size=1, max_size=8), st.data())
-def test_raw_contents_that_are_cut_off_are_an_error_or_end_between_two_elements(
-    texts: list[bytes], data: st.DataObject
-) -> None:
+@given(st.lists(TEXTS, max_size=8))
+def test_raw_contents_hold_the_texts_they_were_made_of(texts: list[str]) -> None:
+    assert oip.texts_of_raw(_raw(texts), [len(texts)]) == texts
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=8), st.data())
+def test_raw_contents_that_are_cut_off_are_an_error(texts: list[str], data: st.DataObject) -> None:
     raw = _raw(texts)
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
     ends = [len(_raw(texts[:n])) for n in range(len(texts) + 1)]
     if len(cut) in ends:
-        assert oip.elements_of_raw(cut) == texts[: ends.index(len(cut))]
+        n_left = ends.index(len(cut))
+        assert oip.texts_of_raw(cut, [n_left]) == texts[:n_left]
+        expected = f"does not hold {n_left} elements"
     else:
-        with pytest.raises(InputError):
-            oip.elements_of_raw(cut)
+        expected = "the raw contents end inside"
+    with pytest.raises(InputError, match=expected):
+        oip.texts_of_raw(cut, [len(texts)])
 
 
 @pytest.mark.parametrize("shape", [[3], [-1], [-1, -2], [2, 2], []])
 def test_a_shape_that_the_elements_do_not_fill_is_an_error(shape: list[int]) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="does not hold 2 elements"):
         oip.texts_of_elements(["a", "b"], shape)
 
 
-def test_unknown_tensors_and_bytes_that_are_no_text_are_errors() -> None:
-    with pytest.raises(InputError):
+def test_unknown_tensors_and_bytes_that_are_not_utf8_are_errors() -> None:
+    with pytest.raises(InputError, match="expected one input, text of datatype BYTES"):
         oip.check_input([("text", "INT64")])
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="1 unknown outputs; there are unsafe, flagged"):
         oip.wanted_outputs(["unsafe", "label"])
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="not UTF-8"):
         oip.texts_of_elements([b"\xff"], [1])
     assert oip.texts_of_elements([b"a", b"b"], [1, 2]) == ["a", "b"]

@@ -1,4 +1,4 @@
-"""gRPC: KServe's and Envoy's services say what the gate says."""
+"""gRPC: KServe's and Envoy's services answer the gate's verdict."""
 
 import json
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ from hazgate import BundleError, Gate
 from hazgate.serving.http.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.gateway.test_app import breaking, served
-from tests.support.held import held_gate
 from tests.support.ports import free_port
+from tests.support.sessions import held_gate
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS
 
@@ -60,7 +60,7 @@ def _infer(name: str, texts: list[bytes]) -> protocol.ModelInferRequest:
     return protocol.ModelInferRequest(model_name=name, id="42", inputs=[tensor])
 
 
-def test_kserve_infers_over_grpc_what_the_gate_says(channel: grpc.Channel, spotting: Gate) -> None:
+def test_kserve_over_grpc_answers_the_gates_verdict(channel: grpc.Channel, spotting: Gate) -> None:
     stub = GRPCInferenceServiceStub(channel)
     name = spotting.model.bundle
     assert stub.ServerLive(protocol.ServerLiveRequest()).live
@@ -85,7 +85,7 @@ def test_kserve_infers_over_grpc_what_the_gate_says(channel: grpc.Channel, spott
         ("tiny", [b"a"] * 257, grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
-def test_what_kserve_cannot_be_answered_has_a_status(
+def test_an_invalid_kserve_request_has_a_status(
     channel: grpc.Channel, name: str, texts: list[bytes], code: grpc.StatusCode
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
@@ -103,7 +103,7 @@ def _check(channel: grpc.Channel, body: bytes, **headers: str) -> tuple[int, int
     return answer.status.code, answer.denied_response.status.code
 
 
-def test_envoys_authorization_passes_denies_and_refuses_what_it_cannot_read(
+def test_envoys_authorization_passes_denies_and_refuses_unreadable_bodies(
     channel: grpc.Channel,
 ) -> None:
     denied = grpc.StatusCode.PERMISSION_DENIED.value[0]
@@ -122,7 +122,7 @@ def _asked(body: bytes, *, whole: bool = True) -> ProcessingRequest:
     return ProcessingRequest(request_body=HttpBody(body=body, end_of_stream=whole))
 
 
-def test_envoys_processor_reads_what_is_asked_and_what_is_answered(channel: grpc.Channel) -> None:
+def test_envoys_processor_reads_the_request_and_the_response(channel: grpc.Channel) -> None:
     answer = json.dumps({"choices": [{"message": {"content": "good world"}}]}).encode()
     headers, question, back, said, trailers = _process(
         channel,
@@ -142,7 +142,9 @@ def test_envoys_processor_reads_what_is_asked_and_what_is_answered(channel: grpc
     assert trailers.WhichOneof("response") == "response_trailers"
 
 
-def test_envoys_processor_blocks_and_refuses_a_body_that_was_cut(channel: grpc.Channel) -> None:
+def test_envoys_processor_blocks_a_flagged_body_and_refuses_a_cut_one(
+    channel: grpc.Channel,
+) -> None:
     (blocked,) = _process(channel, _asked(b'{"prompt": "morning"}'))
     assert blocked.immediate_response.status.code == 403
     assert HAZARDS[MORNING_HAZARD].encode() in blocked.immediate_response.body
@@ -150,7 +152,7 @@ def test_envoys_processor_blocks_and_refuses_a_body_that_was_cut(channel: grpc.C
     assert cut.immediate_response.status.code == 400
 
 
-def test_a_whole_body_with_trailers_behind_it_is_read(channel: grpc.Channel) -> None:
+def test_a_whole_body_followed_by_trailers_is_read(channel: grpc.Channel) -> None:
     config = ProtocolConfiguration(request_body_mode=ProcessingMode.BUFFERED)
     first = ProcessingRequest(request_headers=HttpHeaders(), protocol_config=config)
     _, passed = _process(channel, first, _asked(b'{"prompt": "good"}', whole=False))
@@ -159,7 +161,7 @@ def test_a_whole_body_with_trailers_behind_it_is_read(channel: grpc.Channel) -> 
     assert blocked.immediate_response.status.code == 403
 
 
-def test_a_processor_that_is_sent_no_body_refuses_to_guard(channel: grpc.Channel) -> None:
+def test_a_processor_that_would_get_no_body_refuses(channel: grpc.Channel) -> None:
     first = ProcessingRequest(
         request_headers=HttpHeaders(), protocol_config=ProtocolConfiguration()
     )
@@ -168,7 +170,7 @@ def test_a_processor_that_is_sent_no_body_refuses_to_guard(channel: grpc.Channel
     assert "NONE and NONE" in str(caught.value.details())
 
 
-def test_a_body_that_comes_in_pieces_cannot_be_guarded_and_is_only_watched(
+def test_a_streamed_body_is_refused_and_can_only_be_observed(
     channel: grpc.Channel,
 ) -> None:
     config = ProtocolConfiguration(request_body_mode=ProcessingMode.STREAMED)
@@ -182,13 +184,13 @@ def test_a_body_that_comes_in_pieces_cannot_be_guarded_and_is_only_watched(
     assert _process(channel, first, *watched) == []
 
 
-def test_without_a_verdict_the_call_fails_so_that_envoys_own_mode_decides(spotting: Gate) -> None:
+def test_without_a_verdict_the_call_fails(spotting: Gate) -> None:
     settings = ServeSettings(grpc_port=free_port())
     with (
-        breaking(spotting, settings) as (_, session),
+        breaking(spotting, settings) as (_, engine),
         grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
     ):
-        session.broken = True
+        engine.broken = True
         with pytest.raises(grpc.RpcError) as caught:
             _check(channel, b"good")
         assert caught.value.code() == grpc.StatusCode.INTERNAL
@@ -201,19 +203,19 @@ def test_without_a_verdict_the_call_fails_so_that_envoys_own_mode_decides(spotti
 def test_a_route_that_fails_open_passes_and_says_so(spotting: Gate) -> None:
     settings = ServeSettings(grpc_port=free_port(), fail_open=("ext_authz", "ext_proc"))
     with (
-        breaking(spotting, settings) as (client, session),
+        breaking(spotting, settings) as (client, engine),
         grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
     ):
-        session.broken = True
+        engine.broken = True
         assert _check(channel, b"good") == (0, 0)
         (passed,) = _process(channel, _asked(b"good"))
         assert passed.dynamic_metadata["hazgate"]["failed_open"] == "InferenceError"
-        # What cannot be read opens nothing.
+        # A body that cannot be read is refused all the same.
         assert _check(channel, b"\xff")[1] == 400
         assert 'hazgate_failed_open_total{route="ext_proc"} 1.0' in client.get("/metrics").text
 
 
-def test_without_a_known_key_nothing_but_health_is_answered(spotting: Gate) -> None:
+def test_without_a_known_key_only_health_is_answered(spotting: Gate) -> None:
     digest = bearer_digest("Bearer secret")
     assert digest is not None
     with _channel(spotting, key_digests=(digest,)) as channel:
@@ -234,7 +236,7 @@ def test_without_a_known_key_nothing_but_health_is_answered(spotting: Gate) -> N
 def test_a_callers_deadline_is_kept(spotting: Gate) -> None:
     settings = ServeSettings(grpc_port=free_port(), request=RequestTable(timeout_s=60))
     held, session = held_gate(spotting)
-    # The server asks before it is ready.
+    # The server reads its warm-up texts first.
     session.go.set()
     with _channel(held, settings) as channel:
         session.go.clear()
@@ -246,7 +248,7 @@ def test_a_callers_deadline_is_kept(spotting: Gate) -> None:
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_an_address_in_use_is_an_error_of_the_deployment(spotting: Gate, tmp_path: Path) -> None:
+def test_an_address_that_cannot_be_used_is_a_bundle_error(spotting: Gate, tmp_path: Path) -> None:
     settings = ServeSettings(grpc_port=free_port(), host="256.0.0.1")
     with pytest.raises(BundleError, match="gRPC cannot listen"), _channel(spotting, settings):
         pass

@@ -1,67 +1,69 @@
-"""What is expected of an engine lies between what it did, and forgets."""
+"""The estimate of an engine's speed follows its last runs and forgets older ones."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate.serving.queue.throughput import Pace, Ratio
+from hazgate.serving.queue.throughput import Ratio, Throughput
 
-PIECES = st.lists(st.tuples(st.floats(0.001, 10), st.integers(1, 10_000)), min_size=1, max_size=30)
+MEASUREMENTS = st.lists(
+    st.tuples(st.floats(0.001, 10), st.integers(1, 10_000)), min_size=1, max_size=30
+)
 
 
-def _of(pieces: list[tuple[float, int]]) -> Ratio:
+def _of(measurements: list[tuple[float, int]]) -> Ratio:
     ratio = Ratio()
-    for much, many in pieces:
-        ratio.add(much, many)
+    for numerator, denominator in measurements:
+        ratio.add(numerator, denominator)
     return ratio
 
 
-def test_nothing_is_expected_of_what_did_nothing_yet() -> None:
+def test_without_measurements_the_average_is_0() -> None:
     assert Ratio().value == 0
 
 
-@given(pieces=PIECES)
-def test_it_lies_between_the_least_and_the_greatest_of_what_was_added(
-    pieces: list[tuple[float, int]],
+@given(measurements=MEASUREMENTS)
+def test_the_average_lies_between_the_least_and_the_greatest_ratio(
+    measurements: list[tuple[float, int]],
 ) -> None:
-    ratios = [much / many for much, many in pieces]
-    assert min(ratios) * (1 - 1e-9) <= _of(pieces).value <= max(ratios) * (1 + 1e-9)
+    ratios = [numerator / denominator for numerator, denominator in measurements]
+    assert min(ratios) * (1 - 1e-9) <= _of(measurements).value <= max(ratios) * (1 + 1e-9)
 
 
-@given(pieces=PIECES)
-def test_what_was_long_ago_is_forgotten(pieces: list[tuple[float, int]]) -> None:
-    ratio = _of(pieces)
+@given(measurements=MEASUREMENTS)
+def test_old_measurements_are_forgotten(measurements: list[tuple[float, int]]) -> None:
+    ratio = _of(measurements)
     for _ in range(400):
         ratio.add(3.0, 2)
     assert ratio.value == pytest.approx(1.5)
 
 
-def test_a_short_run_says_little_of_a_token() -> None:
-    # A millisecond a run and one a hundred tokens.
+def test_a_short_run_has_little_weight() -> None:
+    # A run takes a millisecond, and another one per hundred tokens.
     ratio = _of([(0.00101, 1), (0.011, 1000)])
     assert ratio.value < 0.00002
 
 
-def test_doubt_halves_it() -> None:
+def test_halving_halves_the_average() -> None:
     ratio = _of([(4.0, 2)])
     ratio.halve()
     assert ratio.value == 1.0
 
 
-def _pace() -> Pace:
-    """Of an engine that takes a millisecond a token."""
-    pace = Pace()
-    pace.ran(1.0, n_tokens=1000, n_requests=10)
-    return pace
+def _throughput() -> Throughput:
+    """Return the estimate for an engine that takes a millisecond per token."""
+    throughput = Throughput()
+    throughput.ran(1.0, n_tokens=1000, n_requests=10)
+    return throughput
 
 
 @given(n_tokens=st.integers(0, 10_000), timeout_s=st.floats(0, 10))
-def test_behind_nothing_nothing_is_refused(n_tokens: int, timeout_s: float) -> None:
-    pace = _pace()
-    assert not pace.refusal(5.0, tokens_ahead=0, n_tokens=n_tokens, timeout_s=timeout_s)
-    pace.begin(5.0, 100)
-    pace.end()
-    assert not pace.refusal(5.0, tokens_ahead=0, n_tokens=n_tokens, timeout_s=timeout_s)
+def test_an_idle_engine_refuses_nothing(n_tokens: int, timeout_s: float) -> None:
+    throughput = _throughput()
+    assert not throughput.refusal(5.0, tokens_ahead=0, n_tokens=n_tokens, timeout_s=timeout_s)
+    throughput.begin(5.0, 100)
+    throughput.end()
+    assert not throughput.refusal(5.0, tokens_ahead=0, n_tokens=n_tokens, timeout_s=timeout_s)
 
 
 @given(
@@ -71,12 +73,12 @@ def test_behind_nothing_nothing_is_refused(n_tokens: int, timeout_s: float) -> N
     timeout_s=st.floats(0.01, 10),
     passed_s=st.floats(0, 3),
 )
-def test_what_is_let_in_ends_in_time_by_what_is_known(
+def test_an_admitted_request_ends_in_time_by_the_estimate(
     running: int, tokens_ahead: int, n_tokens: int, timeout_s: float, passed_s: float
 ) -> None:
-    pace = _pace()
-    pace.begin(0.0, running)
-    refusal = pace.refusal(
+    throughput = _throughput()
+    throughput.begin(0.0, running)
+    refusal = throughput.refusal(
         passed_s, tokens_ahead=tokens_ahead, n_tokens=n_tokens, timeout_s=timeout_s
     )
     ahead_s = max(0.0, running / 1000 - passed_s) + tokens_ahead / 1000
@@ -86,14 +88,14 @@ def test_what_is_let_in_ends_in_time_by_what_is_known(
         assert 2 * ahead_s + n_tokens / 1000 > timeout_s - 1e-9
 
 
-def test_who_waits_for_ever_is_never_refused() -> None:
-    pace = _pace()
-    pace.begin(0.0, 10**6)
-    assert pace.refusal(0.0, tokens_ahead=10**6, n_tokens=9, timeout_s=float("inf")) is None
+def test_a_request_without_deadline_is_never_refused() -> None:
+    throughput = _throughput()
+    throughput.begin(0.0, 10**6)
+    assert throughput.refusal(0.0, tokens_ahead=10**6, n_tokens=9, timeout_s=float("inf")) is None
 
 
-def test_a_batch_that_was_all_too_late_halves_what_is_expected() -> None:
-    pace = _pace()
-    pace.begin(0.0, 0)
-    assert pace.seconds_per_token == pytest.approx(0.0005)
-    assert pace.tokens_per_request == 100
+def test_a_batch_dropped_as_too_late_halves_the_estimate() -> None:
+    throughput = _throughput()
+    throughput.begin(0.0, 0)
+    assert throughput.seconds_per_token == pytest.approx(0.0005)
+    assert throughput.tokens_per_request == 100

@@ -30,6 +30,7 @@ from hazgate.judging.scores import softmax
 from hazgate.text.tokenization import Tokenizer, Tokens
 from tests.support.damage import edit_manifest, replace_graph
 from tests.support.graphs import constant_graph, lookup_graph
+from tests.support.sessions import watched_gate
 from tests.support.tiny import HAZARDS, MAX_TOKENS
 
 NAN = float("nan")
@@ -164,26 +165,12 @@ def test_fp32_runs_texts_together_and_int8_runs_them_alone(tiny_bundle: Path) ->
     n_runs = {}
     for variant in ("fp32", "int8"):
         opened = Gate.open(tiny_bundle, variant=variant, threads=1)
-        spy = _Spy(opened.level1)
-        dataclasses.replace(
-            opened, level1=dataclasses.replace(opened.level1, session=spy)
-        ).check_many(TEXTS)
-        n_runs[variant] = spy.n_runs
+        runs: list[np.ndarray] = []
+        watched_gate(opened, runs.append).check_many(TEXTS)
+        n_runs[variant] = len(runs)
     n_windows = sum(len(t.windows) for t in opened.level1.tokenizer.encode(TEXTS))
     assert n_runs["int8"] == n_windows > len(TEXTS)
     assert n_runs["fp32"] < len(TEXTS)
-
-
-class _Spy:
-    """A session that counts its runs."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._session = classifier.session
-        self.n_runs = 0
-
-    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        self.n_runs += 1
-        return self._session.run(input_ids, attention_mask)
 
 
 @pytest.mark.parametrize("level", ["gate", "hazards"])
@@ -302,7 +289,7 @@ class _Untouched(Tokenizer):
     def __init__(self) -> None:
         pass
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+    def encode_checked(self, texts: Sequence[str]) -> list[Tokens]:
         raise AssertionError("a text was tokenised before its size was checked")
 
 

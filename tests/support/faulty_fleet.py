@@ -15,8 +15,8 @@ class FaultyReplica(ray_serve.GateReplica):
 
     def __init__(self, bundle: Path, digest: str | None, settings: ServeSettings) -> None:
         super().__init__(bundle, digest, settings)
-        batcher = self._served.service.engine.batcher
-        batcher.swap(faulty(batcher.gate, bundle.parent / "fault"))
+        engine = self._served.service.engine
+        engine.swap(faulty(engine.gate, bundle.parent / "fault"))
 
 
 def app(args: dict[str, Any]) -> serve.Application:

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from hazgate.documents.decode import encode
-from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.backlog import QueueLimits
 from hazgate_scale.capacity.service import Costs, Floats
 from hazgate_scale.capacity.times import Spread
 from hazgate_scale.capacity.traffic import Traffic, poisson
 
 NO_SPREAD = Spread(p5=1.0, p95=1.0, p99=1.0)
 # One text a run, and room for all: the queue of the textbooks.
-ONE_BY_ONE = Limits(max_queue_requests=10**6, max_queue_tokens=10**6, max_batch_tokens=1)
+ONE_BY_ONE = QueueLimits(max_queue_requests=10**6, max_queue_tokens=10**6, max_batch_tokens=1)
 
 
 def costs(service_s: Floats) -> Costs:

@@ -1,5 +1,6 @@
-"""One engine for many callers: a bounded, fair queue in front of a gate, and what serves it.
+"""One engine for many callers: a bounded, fair queue in front of a gate, and its server.
 
-Reads bottom-up: `backlog` says who is next, `batcher` runs the gate on a thread of its own, and
-`async_gate` is what an asyncio gateway holds.
+In `queue`, `backlog` chooses the next request, `batcher` runs the gate on a thread of its own, and
+`async_gate` is for asyncio gateways. `service` adds the server's limits and reports; `http` and
+`rpc` translate the dialects of gateways to it.
 """

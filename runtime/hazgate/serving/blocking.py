@@ -1,23 +1,23 @@
-"""What gateways that block ask: is there a text to stop, or no verdict and yet a pass?"""
+"""Decide for blocking gateways: block, pass, or pass because there is no verdict."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hazgate.errors import HazgateError, InputError
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.failures import FAILED_OPEN_HEADER
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 from hazgate.serving.settings import FailOpenRoute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ruling:
-    """Of one request: why it is blocked, None if it is not.
+class BlockDecision:
+    """The reason why a request is blocked, or None if it passes.
 
-    `unsafe` is the greatest P(unsafe) of its texts, None where there is no verdict or no text.
-    `failed_open` is the kind of the error for which there is no verdict where the route lets such
-    texts pass, else None; `headers` say so to the gateway.
+    `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text.
+    `failed_open` is the class name of the error if the request passes without a verdict, else
+    None; `headers` say so to the gateway.
     """
 
     reason: str | None = None
@@ -26,12 +26,12 @@ class Ruling:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with the answer."""
+        """Headers of the answer."""
         return {} if self.failed_open is None else {FAILED_OPEN_HEADER: self.failed_open}
 
     @property
     def metadata(self) -> dict[str, bool | float | str]:
-        """What a gateway may log beside its own; nothing of a text."""
+        """Facts that a gateway may log; nothing of a text."""
         facts: dict[str, bool | float | str] = {"blocked": self.reason is not None}
         if self.unsafe is not None:
             facts["unsafe"] = self.unsafe
@@ -40,43 +40,37 @@ class Ruling:
         return facts
 
 
-async def rule(
-    service: Service,
-    texts: Sequence[str],
-    *,
-    route: FailOpenRoute,
-    caller: str,
-    timeout_s: float = math.inf,
-) -> Ruling:
-    """Whether any of the texts is to be stopped; arguments as of `Service.check`.
+async def decide_blocking(service: Service, ask: Ask, *, route: FailOpenRoute) -> BlockDecision:
+    """Decide whether a request is blocked: it is if any of its texts is.
 
     Raises:
-        InputError: a text cannot be read; whoever could pass by sending such ones would.
+        InputError: a text cannot be read. It never passes, or anyone could pass by sending such
+            texts.
         HazgateError: there is no verdict, and the route fails closed.
     """
     try:
-        verdicts = await service.check(texts, route=route, caller=caller, timeout_s=timeout_s)
+        verdicts = await service.check(ask, route=route)
     except InputError:
         raise
     except HazgateError as error:
         if not service.fails_open(route):
             raise
-        return Ruling(failed_open=type(error).__name__)
-    stopped = [verdict for verdict in verdicts if _stops(verdict)]
-    return Ruling(
-        reason=_reason(stopped) if stopped else None,
+        return BlockDecision(failed_open=type(error).__name__)
+    blocked = [verdict for verdict in verdicts if _is_blocked(verdict)]
+    return BlockDecision(
+        reason=_reason(blocked) if blocked else None,
         unsafe=max((verdict.unsafe for verdict in verdicts), default=None),
     )
 
 
-def _stops(verdict: Verdict) -> bool:
-    """What a policy blocks, or without one what is flagged."""
+def _is_blocked(verdict: Verdict) -> bool:
+    """Return whether the policy blocks a text; without a policy, whether it is flagged."""
     if verdict.decision is not None:
         return verdict.decision.action == "block"
     return verdict.flagged
 
 
-def _reason(stopped: Sequence[Verdict]) -> str:
-    """A sentence for the end user that names hazards alone."""
-    hazards = sorted({verdict.hazard for verdict in stopped if verdict.hazard is not None})
+def _reason(blocked: Sequence[Verdict]) -> str:
+    """Return a sentence for the end user that names hazards only."""
+    hazards = sorted({verdict.hazard for verdict in blocked if verdict.hazard is not None})
     return f"Blocked by the safety gate: {', '.join(hazards) or 'unsafe'}"

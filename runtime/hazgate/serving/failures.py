@@ -1,6 +1,7 @@
-"""From an error to a status: what the caller should do, in HTTP's words."""
+"""Answers to errors: HTTP statuses that tell the caller what to do."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from hazgate.errors import (
     DeadlineExceeded,
@@ -15,8 +16,8 @@ FAILED_OPEN_HEADER = "x-hazgate-failed-open"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """An HTTP status, a word for programs, and a sentence for people without any text of theirs."""
+class FailureAnswer:
+    """An HTTP status, a code for programs, and a sentence for people without any user text."""
 
     status: int
     code: str
@@ -24,12 +25,22 @@ class Failure:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with the status."""
+        """Headers of the answer."""
         return {"retry-after": str(RETRY_AFTER_S)} if self.code == "overloaded" else {}
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON, where a dialect has no form of its own."""
+        return error_body(self.code, self.message)
 
-def failure_of(error: HazgateError) -> Failure:
-    """503 where another try may help, 504 where time ran out, 4xx and 500 where it will not."""
+
+def error_body(code: str, message: str) -> dict[str, Any]:
+    """Return the JSON of an error: a code for programs, and a sentence for people."""
+    return {"error": {"code": code, "message": message}}
+
+
+def failure_of(error: HazgateError) -> FailureAnswer:
+    """Return 503 if a retry may help, 504 if time ran out, else 400 or 500."""
     kinds: tuple[tuple[type[HazgateError], int, str], ...] = (
         (InputError, 400, "invalid_input"),
         (Overloaded, 503, "overloaded"),
@@ -38,5 +49,5 @@ def failure_of(error: HazgateError) -> Failure:
     )
     for kind, status, code in kinds:
         if isinstance(error, kind):
-            return Failure(status=status, code=code, message=str(error))
-    return Failure(status=500, code="internal", message=type(error).__name__)
+            return FailureAnswer(status=status, code=code, message=str(error))
+    return FailureAnswer(status=500, code="internal", message=type(error).__name__)

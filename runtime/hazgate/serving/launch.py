@@ -1,4 +1,4 @@
-"""From a bundle and settings to running processes."""
+"""Start a server: from a bundle and settings to running processes."""
 
 import os
 import tempfile
@@ -26,13 +26,13 @@ from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
 from hazgate.text.reading import Reading
 
-# By name, for workers import it anew.
+# A name, because worker processes import it themselves.
 _BOUNDED_HTTP = "hazgate.serving.http.bounded_http:BoundedHttp"
 _KEEP_ALIVE_S = 75
 
 
 def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
-    """The gate that settings ask for; processors are divided among the worker processes.
+    """Open the gate of the settings, with this worker's share of the processors.
 
     Raises:
         BundleError: the bundle, or a policy, cannot be served.
@@ -56,7 +56,7 @@ def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
 
 
 def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
-    """One process's application; of plain arguments, for a worker is given them, not the gate.
+    """Build one process's application; arguments must pickle, for workers receive them.
 
     Raises:
         BundleError: the bundle, a policy or the keys cannot be served.
@@ -68,16 +68,16 @@ def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
 
 @asynccontextmanager
 async def rpc_server(service: Service, key_digests: Sequence[bytes]) -> AsyncIterator[None]:
-    """Answer gRPC until the end of the block, then drain; nothing where no port is set.
+    """Answer gRPC until the end of the block, then drain; do nothing if no port is set.
 
     Raises:
-        BundleError: the address cannot be listened on, or certificate or key cannot be read.
+        BundleError: the address cannot be used, or the certificate or key cannot be read.
     """
     settings = service.settings
     if settings.grpc_port is None:
         yield
         return
-    # Only `hazgate[grpc]` brings its libraries.
+    # Its libraries come with `hazgate[grpc]` only.
     from hazgate.serving.rpc.endpoint import start
 
     server = await start(service, key_digests)
@@ -88,12 +88,12 @@ async def rpc_server(service: Service, key_digests: Sequence[bytes]) -> AsyncIte
 
 
 def run(bundle: Path, settings: ServeSettings) -> None:
-    """Serves until told to stop: in this process, or in workers that share the mapped weights.
+    """Serve until told to stop: in this process, or in workers that share the mapped weights.
 
-    A worker that dies is replaced. SIGTERM drains all, SIGHUP replaces what answers.
+    A worker that dies is replaced. SIGTERM drains all workers, SIGHUP reloads bundle and policies.
 
     Raises:
-        BundleError: the address cannot be listened on.
+        BundleError: the address cannot be used.
     """
     tls = settings.tls
     config = uvicorn.Config(
@@ -103,10 +103,10 @@ def run(bundle: Path, settings: ServeSettings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        # A request's line may hold nothing of a text, but it is the proxy's to log.
+        # Request lines hold nothing of a text, but logging them is the proxy's task.
         access_log=False,
         log_config=log_config(requests=settings.log_requests),
-        # Longer than proxies keep theirs: whoever closes first must not be the one who is asked.
+        # Longer than proxies keep theirs: if the server closed first, a request could be lost.
         timeout_keep_alive=_KEEP_ALIVE_S,
         ws_max_size=settings.request.max_body_bytes,
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
@@ -119,7 +119,7 @@ def run(bundle: Path, settings: ServeSettings) -> None:
     try:
         listening = config.bind_socket()
     except SystemExit as error:
-        # It has written why.
+        # uvicorn has logged the reason.
         raise BundleError(f"cannot listen on {settings.host}:{settings.port}") from error
     with tempfile.TemporaryDirectory(prefix="hazgate-metrics-") as folder:
         os.environ[MULTIPROCESS_FOLDER] = folder

@@ -1,4 +1,4 @@
-"""What a server writes: JSON lines of warnings, and if wanted one a request. Never a text."""
+"""Logging: JSON lines of warnings and, if wanted, one line per request. Never a text."""
 
 import logging
 from collections import Counter
@@ -12,7 +12,7 @@ _LOG = logging.getLogger(_REQUESTS)
 
 
 def log_config(*, requests: bool) -> dict[str, Any]:
-    """Settings for `logging.config.dictConfig`: everything to stderr."""
+    """Return settings for `logging.config.dictConfig`: everything goes to stderr."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -33,7 +33,7 @@ def log_config(*, requests: bool) -> dict[str, Any]:
 
 
 def log_request(facts: RequestFacts) -> None:
-    """A line on a request that ended."""
+    """Log a request that ended."""
     hazards = Counter(v.hazard for v in facts.verdicts if v.flagged and v.hazard is not None)
     _LOG.info(
         "request",

@@ -1,33 +1,33 @@
-"""A service whose requests, batches and runs are counted, whoever serves it."""
+"""A service with metrics: its requests, batches and model runs are counted."""
 
 from collections.abc import Callable, Sequence
 
 from hazgate.gate import Gate
 from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
-from hazgate.serving.queue.async_gate import AsyncGate
-from hazgate.serving.queue.timed_session import observed
+from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.timed_session import time_sessions
 from hazgate.serving.service import RequestFacts, Service
 from hazgate.serving.settings import ServeSettings
 
 
-def counted_service(
+def metered_service(
     gate: Gate,
     settings: ServeSettings,
     metrics: Metrics,
     observers: Sequence[Callable[[RequestFacts], None]] = (),
 ) -> Service:
-    """A service over `gate`, whose engine's thread starts now.
+    """Return a service over `gate`; the engine's thread starts now.
 
     Args:
-        gate: open.
+        gate: an open gate.
         settings: limits of requests and of the queue.
-        metrics: told of everything.
-        observers: told of every request, beside the metrics and the log.
+        metrics: count every request, batch and run.
+        observers: called for every request, in addition to the metrics and the log.
     """
     return Service(
-        engine=AsyncGate(
-            observed(gate, metrics.count_run),
+        engine=Batcher(
+            time_sessions(gate, metrics.count_run),
             limits=settings.queue,
             cache_entries=settings.engine.cache_entries,
             on_batch=metrics.count_batch,

@@ -1,7 +1,7 @@
-"""What an operator watches: counts and durations, never a text.
+"""Metrics for operators: counts and durations, never a text.
 
-With several worker processes each keeps its figures in a file of the folder that prometheus_client
-finds in PROMETHEUS_MULTIPROC_DIR, and whichever is asked adds them up.
+With several worker processes, each keeps its metrics in a file of the folder that
+PROMETHEUS_MULTIPROC_DIR names; the process that is asked adds them up.
 """
 
 import os
@@ -20,50 +20,54 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """One server's figures in Prometheus' text format, in a registry of their own."""
+    """The metrics of one server, in a Prometheus registry of their own."""
 
     def __init__(self) -> None:
-        """All figures at zero."""
+        """Start with all metrics at zero."""
         self._registry = CollectorRegistry()
         self._requests = self._counter(
             "hazgate_requests", "Requests by route and outcome.", "route", "outcome"
         )
         self._request_s = self._seconds(
-            "hazgate_request_seconds", "From a request's arrival to its answer.", "route"
+            "hazgate_request_seconds", "Time from a request's arrival to its answer.", "route"
         )
         self._verdicts = self._counter(
             "hazgate_verdicts",
-            "Verdicts by what they name; hazard is none where the gate stayed shut.",
+            "Verdicts by flag and worst hazard; the hazard of a text not flagged is none.",
             "flagged",
             "hazard",
         )
         self._shadow = self._counter(
             "hazgate_shadow_decisions",
-            "Texts by what the policy does and what the one that is tried out would do.",
+            "Texts by the policy's action and the action of the shadow policy.",
             "action",
             "shadow",
         )
         self._truncated = self._counter("hazgate_truncated", "Texts whose end was not read.")
         self._fail_open = self._counter(
-            "hazgate_failed_open", "Texts that were let pass without a verdict, by route.", "route"
+            "hazgate_failed_open", "Requests that passed without a verdict, by route.", "route"
         )
         self._batch_requests = Histogram(
             "hazgate_batch_requests",
-            "Requests that one batch answered.",
+            "Requests answered by one batch.",
             buckets=_SIZES,
             registry=self._registry,
         )
         self._tokenize_s = self._seconds(
-            "hazgate_tokenize_seconds", "From a text's arrival to its place in the queue."
+            "hazgate_tokenize_seconds", "Time from a text's arrival to its place in the queue."
         )
         self._queue_s = self._seconds(
-            "hazgate_queue_seconds", "How long the first request of a batch had waited."
+            "hazgate_queue_seconds", "Wait of the first request of a batch."
         )
-        self._batch_s = self._seconds("hazgate_batch_seconds", "A batch through both levels.")
-        self._run_s = self._seconds("hazgate_run_seconds", "One run of a level's graph.", "level")
-        self._tokens = self._counter("hazgate_tokens", "Tokens that a level read.", "level")
+        self._batch_s = self._seconds(
+            "hazgate_batch_seconds", "Time of a batch through both levels."
+        )
+        self._run_s = self._seconds(
+            "hazgate_run_seconds", "Time of one run of a level's graph.", "level"
+        )
+        self._tokens = self._counter("hazgate_tokens", "Tokens read by a level.", "level")
         self._padding = self._counter(
-            "hazgate_padding", "Positions beside them that are padding.", "level"
+            "hazgate_padding", "Positions of padding in a level's runs.", "level"
         )
         self._waiting = Gauge(
             "hazgate_waiting_requests",
@@ -74,11 +78,11 @@ class Metrics:
 
     @property
     def registry(self) -> CollectorRegistry:
-        """The figures, to be shown beside those of another registry."""
+        """The registry, for servers that show it together with their own."""
         return self._registry
 
     def count_request(self, facts: RequestFacts) -> None:
-        """A request that was answered, and its verdicts if it has any."""
+        """Count a request that ended, and its verdicts if it has any."""
         self._requests.labels(facts.route, facts.outcome).inc()
         self._request_s.labels(facts.route).observe(facts.seconds)
         for verdict in facts.verdicts:
@@ -90,11 +94,11 @@ class Metrics:
                 self._shadow.labels(verdict.decision.action, verdict.shadow.action).inc()
 
     def count_failed_open(self, route: str) -> None:
-        """A request that a route let pass without a verdict."""
+        """Count a request that a route let pass without a verdict."""
         self._fail_open.labels(route).inc()
 
     def count_batch(self, facts: BatchFacts) -> None:
-        """A batch; called on the engine's thread."""
+        """Count a batch; called on the engine's thread."""
         self._batch_requests.observe(facts.n_requests)
         self.set_waiting(facts.n_waiting)
         self._queue_s.observe(facts.queue_s)
@@ -103,17 +107,17 @@ class Metrics:
             self._tokenize_s.observe(seconds)
 
     def count_run(self, facts: RunFacts) -> None:
-        """A run of a graph; called on its thread."""
+        """Count a run of a graph; called on the run's thread."""
         self._run_s.labels(facts.level).observe(facts.seconds)
         self._tokens.labels(facts.level).inc(facts.n_tokens)
         self._padding.labels(facts.level).inc(facts.n_positions - facts.n_tokens)
 
     def set_waiting(self, n_waiting: int) -> None:
-        """How many requests wait in this process now."""
+        """Set the number of requests that wait in this process."""
         self._waiting.set(n_waiting)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         folder = os.environ.get(MULTIPROCESS_FOLDER)
         if folder is None:
             return generate_latest(self._registry)
@@ -130,7 +134,7 @@ class Metrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """What they counted stays; that something waits in them does not."""
+    """Drop the waiting requests of dead workers; their counts stay."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():

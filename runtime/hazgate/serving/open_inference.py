@@ -1,18 +1,20 @@
-"""The tensors of KServe's Open Inference Protocol, version 2, as HTTP and gRPC share them. Pure.
+"""Tensors of KServe's Open Inference Protocol, version 2, as HTTP and gRPC share them. Pure.
 
-One model: its input is `text`, BYTES [n]; its outputs are `unsafe`, P(unsafe) of each text,
-FP32 [n], and `flagged`, BOOL [n]. Raw contents are as Triton's binary extension has them.
+There is one model. Its input is `text`, BYTES [n]; its outputs are `unsafe`, P(unsafe) of each
+text, FP32 [n], and `flagged`, BOOL [n]. Raw contents have the form of Triton's binary extension.
 """
 
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from hazgate.errors import InputError
 from hazgate.judging.verdict import Verdict
 
+SERVER = "hazgate"
 PLATFORM = "onnx_onnxv1"
 INPUT, INPUT_DATATYPE = "text", "BYTES"
 OUTPUTS: Mapping[str, str] = {"unsafe": "FP32", "flagged": "BOOL"}
@@ -20,21 +22,36 @@ _RAW_TYPES: Mapping[str, type[np.generic]] = {"FP32": np.float32, "BOOL": np.boo
 _LENGTH = struct.Struct("<I")
 
 
+def input_tensors() -> list[dict[str, Any]]:
+    """Describe the input for the model's metadata: its name, datatype and shape."""
+    return [_described(INPUT, INPUT_DATATYPE)]
+
+
+def output_tensors() -> list[dict[str, Any]]:
+    """Describe the outputs for the model's metadata: their names, datatypes and shapes."""
+    return [_described(name, datatype) for name, datatype in OUTPUTS.items()]
+
+
+def unknown_model(served: str) -> str:
+    """Return the message for a request that names another model than `served`."""
+    return f"no such model; this server has {served}"
+
+
 def check_input(inputs: Sequence[tuple[str, str]]) -> None:
-    """Takes the name and datatype of each input.
+    """Check the name and datatype of each input.
 
     Raises:
-        InputError: they are not those of the one input that there is.
+        InputError: they are not those of the one input that the model has.
     """
     if list(inputs) != [(INPUT, INPUT_DATATYPE)]:
         raise InputError(f"expected one input, {INPUT} of datatype {INPUT_DATATYPE}")
 
 
 def texts_of_elements(elements: Sequence[bytes | str], shape: Sequence[int]) -> list[str]:
-    """The texts of a tensor of that shape, row by row.
+    """Return the texts of a tensor of that shape, row by row.
 
     Raises:
-        InputError: there are more or fewer than the shape says, or one is not UTF-8.
+        InputError: the number of elements does not fit the shape, or an element is not UTF-8.
     """
     if min(shape, default=0) < 0 or math.prod(shape) != len(elements):
         raise InputError(f"a shape of {len(shape)} axes does not hold {len(elements)} elements")
@@ -44,31 +61,31 @@ def texts_of_elements(elements: Sequence[bytes | str], shape: Sequence[int]) -> 
         raise InputError("a text is not UTF-8") from None
 
 
-def elements_of_raw(raw: bytes) -> list[bytes]:
-    """Elements that each come behind their length in four bytes, little-endian.
+def texts_of_raw(raw: bytes, shape: Sequence[int]) -> list[str]:
+    """Return the texts of raw contents; each has its length before it, 4 bytes, little-endian.
 
     Raises:
-        InputError: a length points behind the end.
+        InputError: the contents are cut, do not fit the shape, or an element is not UTF-8.
     """
-    return list(_elements(raw))
+    return texts_of_elements(list(_elements(raw)), shape)
 
 
 def raw_of_output(name: str, verdicts: Sequence[Verdict]) -> bytes:
-    """An output's values as they lie in memory, little-endian."""
+    """Return an output's values as raw contents, little-endian."""
     values = np.asarray(values_of_output(name, verdicts), dtype=_RAW_TYPES[OUTPUTS[name]])
     return values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
 def values_of_output(name: str, verdicts: Sequence[Verdict]) -> list[float | bool]:
-    """An output's values, one a text."""
+    """Return an output's values, one for each text."""
     return [getattr(verdict, name) for verdict in verdicts]
 
 
 def wanted_outputs(names: Sequence[str]) -> list[str]:
-    """The outputs to send: those named, all if none is.
+    """Return the outputs to send: those named, or all if none is named.
 
     Raises:
-        InputError: one is unknown.
+        InputError: a name is unknown.
     """
     n_unknown = sum(name not in OUTPUTS for name in names)
     if n_unknown:
@@ -76,14 +93,18 @@ def wanted_outputs(names: Sequence[str]) -> list[str]:
     return list(names) or list(OUTPUTS)
 
 
+def _described(name: str, datatype: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1]}
+
+
 def _elements(raw: bytes) -> Iterator[bytes]:
     start = 0
     while start < len(raw):
         content = start + _LENGTH.size
         if content > len(raw):
-            raise InputError("the raw contents end inside of a length")
+            raise InputError("the raw contents end inside a length")
         (length,) = _LENGTH.unpack_from(raw, start)
         if content + length > len(raw):
-            raise InputError("the raw contents end inside of an element")
+            raise InputError("the raw contents end inside an element")
         yield raw[content : content + length]
         start = content + length

@@ -1,4 +1,4 @@
-"""The id under which a request is found again in logs and traces."""
+"""Ids of requests, for logs and traces."""
 
 import secrets
 from contextvars import ContextVar
@@ -10,6 +10,6 @@ current_request_id: ContextVar[str] = ContextVar("hazgate_request_id", default="
 
 
 def choose_request_id(given: str) -> str:
-    """The caller's, where it is one that a log can hold, or a new one."""
+    """Return the caller's id if a log can hold it, else a new one."""
     usable = 0 < len(given) <= _MAX_LENGTH and given.isascii() and given.isprintable()
     return given if usable else secrets.token_hex(8)

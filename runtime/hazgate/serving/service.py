@@ -1,28 +1,37 @@
-"""What every dialect asks: verdicts, counted, within the server's limits."""
+"""The service behind every dialect: verdicts within the server's limits, each request reported."""
 
 import asyncio
-import math
+import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import HazgateError, InferenceError, InputError
-from hazgate.judging.verdict import Verdict
-from hazgate.serving.queue.async_gate import AsyncGate
+from hazgate.gate import Gate
+from hazgate.judging.verdict import ModelIdentity, Verdict
+from hazgate.serving.queue.ask import Ask
+from hazgate.serving.queue.async_gate import answer
+from hazgate.serving.queue.batcher import Batcher
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
+from hazgate.text.watch import Watch
 
-# Read once before the server is ready: the first run of a shape allocates what others find, and the
-# last of these fills the largest batch that the engine ever runs.
-CANARIES = ("hello", "How do I kill a Python process?", "word " * (DEFAULT_MAX_BATCH_TOKENS + 100))
+# Read once before the server is ready: the first run of a shape allocates memory that later runs
+# reuse, and the last of these texts fills the largest batch that the engine ever runs.
+WARM_UP_TEXTS = (
+    "hello",
+    "How do I kill a Python process?",
+    "word " * (DEFAULT_MAX_BATCH_TOKENS + 100),
+)
 
 
 @dataclass(kw_only=True, slots=True)
 class Health:
-    """Whether the engine may be sent requests.
+    """The state of the engine: may requests be sent to it?
 
-    `warmed` after a canary text was answered; `failing` from an inference that failed until one
-    succeeds; `draining` once the server ends.
+    `warmed` is set after the warm-up texts were answered, `failing` from a failed inference until
+    one succeeds, `draining` once the server ends.
     """
 
     warmed: bool = False
@@ -37,9 +46,9 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestFacts:
-    """One request that ended: for metrics, logs and traces; nothing of its texts.
+    """One request that ended, for metrics, logs and traces; nothing of its texts.
 
-    `outcome` is "ok", "cancelled", or the kind of the error; only with "ok" there are verdicts.
+    `outcome` is "ok", "cancelled", or the class name of the error; only "ok" comes with verdicts.
     """
 
     route: str
@@ -51,46 +60,43 @@ class RequestFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A gate with its settings and state, and those who are told what happens."""
+    """An engine with the server's settings and state, and observers of its requests."""
 
-    engine: AsyncGate
+    engine: Batcher
     settings: ServeSettings
     observers: Sequence[Callable[[RequestFacts], None]] = ()
     on_failed_open: Callable[[str], None] = lambda _: None
     health: Health = field(default_factory=Health)
 
-    async def check(
-        self,
-        texts: Sequence[str],
-        *,
-        route: str,
-        caller: str = "",
-        all_levels: bool = False,
-        tenant: str | None = None,
-        timeout_s: float = math.inf,
-    ) -> list[Verdict]:
-        """The verdict on each text of one request; `timeout_s` may shorten the server's own.
+    @property
+    def gate(self) -> Gate:
+        """The gate that answers new requests."""
+        return self.engine.gate
+
+    @property
+    def model(self) -> ModelIdentity:
+        """The identity of the model that answers new requests."""
+        return self.gate.model
+
+    async def check(self, ask: Ask, *, route: str) -> list[Verdict]:
+        """Return the verdict on each text of a request, within the server's own timeout.
 
         Raises:
-            HazgateError: there is no verdict; of which kind says what the dialect answers.
+            HazgateError: there is no verdict; its class decides what the dialect answers.
         """
         start_s = time.monotonic()
-        # What stands if the caller hangs up.
+        # Stays if the caller hangs up.
         outcome = "cancelled"
         verdicts: list[Verdict] = []
+        limits = self.settings.request
         try:
-            if len(texts) > self.settings.request.max_texts:
+            if len(ask.texts) > limits.max_texts:
                 raise InputError(
-                    f"{len(texts)} texts, at most {self.settings.request.max_texts} are taken in "
-                    "one request; send several"
+                    f"{len(ask.texts)} texts in one request, at most {limits.max_texts} are "
+                    "accepted; send several requests"
                 )
-            verdicts = await self.engine.check_many(
-                texts,
-                all_levels=all_levels,
-                tenant=tenant,
-                caller=caller,
-                timeout_s=min(timeout_s, self.settings.request.timeout_s),
-            )
+            timeout_s = min(ask.timeout_s, limits.timeout_s)
+            verdicts = await answer(self.engine, dataclasses.replace(ask, timeout_s=timeout_s))
             outcome = "ok"
             self.health.failing = False
         except HazgateError as error:
@@ -99,50 +105,63 @@ class Service:
                 self.health.failing = True
             raise
         finally:
-            self.tell(
+            self.report(
                 RequestFacts(
                     route=route,
                     outcome=outcome,
                     seconds=time.monotonic() - start_s,
-                    n_texts=len(texts),
+                    n_texts=len(ask.texts),
                     verdicts=tuple(verdicts),
                 )
             )
         return verdicts
 
+    def watch(self, *, caller: str, tenant: str | None) -> Watch:
+        """Watch a growing text; its checks go through the queue and block the calling thread.
+
+        Raises:
+            InputError, Overloaded, DeadlineExceeded, InferenceError: by `Watch`, as `check` does.
+        """
+        check = functools.partial(
+            self.engine.check,
+            tenant=tenant,
+            caller=caller,
+            timeout_s=self.settings.request.timeout_s,
+        )
+        return self.gate.watch(tenant=tenant, check=check)
+
     async def warm(self) -> None:
-        """Reads the canaries; ready afterwards.
+        """Read the warm-up texts; the service is ready afterwards.
 
         Raises:
             InferenceError: the engine does not answer.
         """
-        for text in CANARIES:
-            await self.engine.check(text, all_levels=True)
+        for text in WARM_UP_TEXTS:
+            await answer(self.engine, Ask(texts=[text], all_levels=True))
         self.health.warmed = True
 
     async def prove(self) -> None:
-        """Runs a canary through both levels, past the queue and what it has kept of answers.
+        """Run a text through both levels, past the queue and its cache.
 
-        Whether the engine is `failing` is known afterwards, though nobody asked anything.
+        Afterwards `health.failing` is up to date even without traffic.
 
         Raises:
-            InferenceError: it is.
+            InferenceError: the engine fails.
         """
         failing = True
         try:
-            gate = self.engine.batcher.gate
-            await asyncio.to_thread(gate.check, CANARIES[0], all_levels=True)
+            await asyncio.to_thread(self.gate.check, WARM_UP_TEXTS[0], all_levels=True)
             failing = False
         finally:
             self.health.failing = failing
 
-    def tell(self, facts: RequestFacts) -> None:
-        """Tells whoever observes that a request ended."""
+    def report(self, facts: RequestFacts) -> None:
+        """Report a request that ended to every observer."""
         for observe in self.observers:
             observe(facts)
 
     def fails_open(self, route: FailOpenRoute) -> bool:
-        """Whether `route` lets a text pass of which there is no verdict; told if it does."""
+        """Return whether `route` lets a text without a verdict pass; report it if so."""
         if route not in self.settings.fail_open:
             return False
         self.on_failed_open(route)

@@ -1,4 +1,4 @@
-"""How a server is set up: one TOML file, strictly parsed, every problem at once."""
+"""Settings of a server: one TOML file, strictly parsed, all problems listed at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,17 +12,17 @@ from hazgate.documents.toml import parse_toml
 from hazgate.engine.buckets import parse_bucket
 from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
-from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.backlog import QueueLimits
 
 SCHEMA_VERSION = 1
 
-# Dialects whose answer can say "let it pass" without saying that a text is safe.
+# Dialects that can let a text pass without calling it safe.
 FailOpenRoute = Literal["litellm", "agentgateway", "ext_authz", "ext_proc"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineTable:
-    """What answers: arguments of `Gate.open`, and verdicts kept by digest of their text.
+    """Settings of the engine: arguments of `Gate.open`, and the number of verdicts to keep.
 
     `buckets` (as "8x512") and the folder `programs` are for providers that compile.
     """
@@ -39,11 +39,11 @@ class EngineTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestTable:
-    """What a request may be.
+    """Limits of a request.
 
-    `timeout_s` is how long an answer is of use, whoever asks; `body_timeout_s` how long the next
-    piece of a body may take to come; `max_texts` how many texts one
-    request may bring, and `max_text_tokens` how long each may be: while a text runs, others wait.
+    `timeout_s` is how long an answer is of use to any caller, and `body_timeout_s` how long the
+    next part of a body may take to arrive. `max_texts` limits the texts of one request, and
+    `max_text_tokens` the length of each: while a text runs, others wait.
     """
 
     timeout_s: float = 2.0
@@ -55,7 +55,7 @@ class RequestTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyTable:
-    """Files of the policy that decides and of one that is only tried out."""
+    """Files of the policy that decides, and of the shadow policy that is only reported."""
 
     file: str | None = None
     shadow: str | None = None
@@ -71,15 +71,15 @@ class TlsTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeSettings:
-    """Everything about a server but its bundle.
+    """All settings of a server; its bundle is given separately.
 
-    `fail_open` names the routes that let a text pass when there is no verdict, because of overload,
-    a deadline or an engine's failure; all others refuse. Such an answer says so in a header and is
-    counted; no route ever makes a verdict up. `api_keys_file` has one key a line, any of which a
-    request must bring as a bearer token. `grpc_port` is where gRPC is answered beside HTTP, by
-    nobody if it is None. Each of `workers` processes has an engine of its own, on its share of the
-    processors, over the same mapped weights. `log_requests` writes a line a request, `traces` sends
-    spans by OpenTelemetry; neither holds anything of a text.
+    `fail_open` names the routes that let a text pass if there is no verdict, because of overload,
+    a deadline or a failed engine; all other routes refuse. Such an answer has a header that says
+    so, and is counted; no route ever invents a verdict. `api_keys_file` has one key per line; a
+    request must bring one of them as a bearer token. `grpc_port` is the port of gRPC; None turns
+    gRPC off. Each of `workers` processes has an engine of its own, on its share of the processors,
+    over the same mapped weights. `log_requests` writes a line per request, `traces` sends spans by
+    OpenTelemetry; neither holds anything of a text.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -94,21 +94,21 @@ class ServeSettings:
     fail_open: tuple[FailOpenRoute, ...] = ()
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
-    queue: Limits = field(default_factory=Limits)
+    queue: QueueLimits = field(default_factory=QueueLimits)
     policy: PolicyTable = field(default_factory=PolicyTable)
     tls: TlsTable | None = None
 
     @classmethod
     def load(cls, file: Path) -> "ServeSettings":
-        """The settings in a TOML file; relative paths in it start at its folder.
+        """Read settings from a TOML file; relative paths in it start at its folder.
 
         Raises:
-            BundleError: the file cannot be read, or any number of fields are wrong, all named.
+            BundleError: the file cannot be read, or fields are wrong; the message lists all.
         """
         problems: list[str] = []
         text = read_bytes(file, error=BundleError)
         data = parse_toml(text, source=str(file), error=BundleError)
-        # Limits refuses by itself, one field at a time; here everything is told at once.
+        # QueueLimits refuses one field at a time; here all problems are listed at once.
         too_small = _small_limits(data.get("queue"))
         problems += [
             f"$.queue.{name}: must be at least 1, got {n}" for name, n in too_small.items()
@@ -161,7 +161,7 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         "request.max_text_tokens": settings.request.max_text_tokens,
     }
     for name, value in positive.items():
-        # Written so that NaN is refused.
+        # Refuses NaN, too.
         if not value > 0:
             yield f"$.{name}: must be positive, got {value}"
     if not settings.drain_timeout_s >= 0:

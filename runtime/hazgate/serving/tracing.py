@@ -1,6 +1,6 @@
 """OpenTelemetry, set up by its own environment variables (OTEL_EXPORTER_OTLP_ENDPOINT, …).
 
-A span a request, within the caller's trace, with what logs and metrics tell; nothing of a text.
+One span per request, within the caller's trace, with the facts of the logs; nothing of a text.
 Needs `hazgate[otel]`.
 """
 
@@ -16,15 +16,15 @@ from hazgate.errors import BundleError
 from hazgate.serving.request_id import current_request_id
 from hazgate.serving.service import RequestFacts
 
-# Probes and figures are asked every few seconds.
+# Probes and metrics are read every few seconds.
 _NOT_TRACED = "/health/.*,/v2/health/.*,/metrics"
 
 
 class Traces:
-    """Where spans come from and go to; to be closed by its owner."""
+    """A provider and exporter of spans; its owner must close it."""
 
     def __init__(self) -> None:
-        """Sends spans from now on, in the background."""
+        """Start sending spans, in the background."""
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         except ImportError as error:
@@ -40,17 +40,17 @@ class Traces:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """`app` with a span around every request but those of probes."""
+        """Return `app` with a span around every request except probes."""
         return OpenTelemetryMiddleware(
             app,
             excluded_urls=_NOT_TRACED,
             tracer_provider=self._provider,
-            # Bodies in pieces are of no interest.
+            # No spans for single parts of a body.
             exclude_spans=["receive", "send"],
         )
 
     def add(self, facts: RequestFacts) -> None:
-        """Writes to the request's span what became of it."""
+        """Add the outcome of a request to its span."""
         trace.get_current_span().set_attributes(
             {
                 "hazgate.request_id": current_request_id.get(),
@@ -66,5 +66,5 @@ class Traces:
         )
 
     def close(self) -> None:
-        """Sends what is left; blocks until it is sent, or given up."""
+        """Send the remaining spans; block until they are sent or given up."""
         self._provider.shutdown()

@@ -103,7 +103,11 @@ class Tokenizer:
         texts = as_texts(texts)
         for i, text in enumerate(texts):
             check_text(text, f"text {i}")
-        encodings = self._fast.encode_batch(texts, add_special_tokens=True)
+        return self.encode_checked(texts)
+
+    def encode_checked(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenize texts that have passed `check_text`, and parts of such texts."""
+        encodings = self._fast.encode_batch(list(texts), add_special_tokens=True)
         return list(map(self._cut, texts, encodings))
 
     def _cut(self, text: str, encoding: "Encoding") -> Tokens:

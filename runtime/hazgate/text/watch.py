@@ -122,5 +122,6 @@ class Watch:
         self._new = ""
 
     def _encode(self, text: str) -> Tokens:
-        (tokens,) = self._tokenizer.encode([text])
+        # Every piece was checked as it came.
+        (tokens,) = self._tokenizer.encode_checked([text])
         return tokens

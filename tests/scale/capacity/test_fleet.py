@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
-from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.backlog import QueueLimits
 from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, RollOut, Routing, simulate
 from hazgate_scale.capacity.queueing import guess_workers, late_share, mean_wait_s
 from hazgate_scale.capacity.service import Costs, spread_factor
@@ -79,7 +79,7 @@ def test_texts_of_a_batch_share_what_a_run_takes() -> None:
             alone, run_gate_s=0.01, run_hazards_s=0.02, hazards_s=np.full(n, 0.002)
         ),
     )
-    limits = Limits(max_queue_requests=n, max_queue_tokens=n, max_batch_tokens=8)
+    limits = QueueLimits(max_queue_requests=n, max_queue_tokens=n, max_batch_tokens=8)
     outcome = simulate(Fleet(n_workers=1, limits=limits, timeout_s=1e6), come, seed=0)
     # Batches of eight, two of which are flagged.
     seconds = n / 8 * (0.01 + 0.02 + 8 * 0.001 + 2 * 0.002)
@@ -92,7 +92,7 @@ FLEETS = st.builds(
     n_workers=st.integers(1, 6),
     routing=st.sampled_from(ROUTINGS),
     limits=st.builds(
-        Limits,
+        QueueLimits,
         max_queue_requests=st.integers(1, 12),
         max_queue_tokens=st.integers(1, 40),
         max_batch_tokens=st.integers(1, 12),
@@ -188,7 +188,7 @@ def test_a_roll_out_drops_no_request(routing: Routing) -> None:
     fleet = Fleet(
         n_workers=8,
         routing=routing,
-        limits=Limits(max_batch_tokens=1),
+        limits=QueueLimits(max_batch_tokens=1),
         timeout_s=1e3,
         cold_start_s=0.2,
         roll_out=RollOut(at_s=1, n_at_once=2),
@@ -202,7 +202,7 @@ def test_a_roll_out_drops_no_request(routing: Routing) -> None:
 
 def test_overload_sheds_what_is_more_than_the_queue_and_answers_the_rest() -> None:
     come = traffic(np.full(5000, MEAN_S), rate=2 / MEAN_S)
-    limits = Limits(max_queue_requests=10, max_batch_tokens=1)
+    limits = QueueLimits(max_queue_requests=10, max_batch_tokens=1)
     outcome = simulate(Fleet(n_workers=1, limits=limits), come, seed=0)
     assert outcome.share(Fate.ANSWERED) == pytest.approx(0.5, abs=0.02)
     assert outcome.share(Fate.SHED) == pytest.approx(0.5, abs=0.02)

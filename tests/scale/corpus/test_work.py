@@ -2,19 +2,16 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 
 from hazgate import Gate, InferenceError, InputError, OutputError, Policy, Reading
 from hazgate.documents.decode import encode
-from hazgate.engine.session import Session
 from hazgate_scale.corpus.options import Options
 from hazgate_scale.corpus.output import Output
 from hazgate_scale.corpus.tally import Tally, total
@@ -31,6 +28,7 @@ from tests.support.corpora import (
     write_parquet,
 )
 from tests.support.policies import POLICY
+from tests.support.sessions import failing_gate
 
 TEXTS = [FLAGGED, PASSED, "", "你好", "bomb", PASSED] * 5
 
@@ -136,32 +134,11 @@ def test_a_row_that_the_gate_refuses_is_a_dead_letter_and_no_other_is(
     assert tally.errors == {"refused": 1}
 
 
-class _Failing:
-    """A session that fails on some batches, by how long their rows are."""
-
-    def __init__(self, session: Session, fails: Callable[[int], bool]) -> None:
-        self._session = session
-        self._fails = fails
-
-    def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        if self._fails(input_ids.shape[1]):
-            raise InferenceError("the model failed")
-        return self._session.run(input_ids, attention_mask)
-
-
-def _failing(gate: Gate, fails: Callable[[int], bool]) -> Gate:
-    """The same gate, whose Level 1 fails on some batches."""
-    session = cast("Session", _Failing(gate.level1.session, fails))
-    return dataclasses.replace(gate, level1=dataclasses.replace(gate.level1, session=session))
-
-
 def test_a_row_on_which_the_model_fails_is_a_dead_letter_and_never_safe(
     tiny_gate: Gate, tmp_path: Path
 ) -> None:
     long = "word " * 30
-    gate = _failing(tiny_gate, lambda n_tokens: n_tokens > 25)
+    gate = failing_gate(tiny_gate, lambda n_tokens: n_tokens > 25)
     file = _write(tmp_path, [PASSED, long, FLAGGED])
     tally = _run(gate, file, tmp_path / "out", Options())
     assert [row["text"] for row in parts_of(tmp_path / "out")] == [PASSED, FLAGGED]
@@ -171,7 +148,7 @@ def test_a_row_on_which_the_model_fails_is_a_dead_letter_and_never_safe(
 def test_a_model_that_fails_on_every_row_ends_the_shard_without_a_part(
     tiny_gate: Gate, tmp_path: Path
 ) -> None:
-    gate = _failing(tiny_gate, lambda n_tokens: True)
+    gate = failing_gate(tiny_gate, lambda n_tokens: True)
     with pytest.raises(InferenceError):
         _run(gate, _write(tmp_path, TEXTS), tmp_path / "out", Options())
     assert list((tmp_path / "out" / "parts").iterdir()) == []
@@ -183,7 +160,7 @@ def test_a_shard_that_is_done_is_not_done_again(tiny_gate: Gate, tmp_path: Path)
     first = _run(tiny_gate, file, tmp_path / "out", Options())
     part = tmp_path / "out" / "parts" / "000000.parquet"
     before = part.stat().st_mtime_ns
-    failing = _failing(tiny_gate, lambda n_tokens: True)
+    failing = failing_gate(tiny_gate, lambda n_tokens: True)
     assert _run(failing, file, tmp_path / "out", Options()) == first
     assert part.stat().st_mtime_ns == before
 

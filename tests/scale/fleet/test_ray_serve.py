@@ -11,27 +11,22 @@ from ray.serve.schema import ServeDeploySchema
 from starlette.testclient import TestClient
 
 from hazgate import Gate
-from hazgate.engine.session import Session
 from hazgate.errors import BundleError, InferenceError
-from hazgate.serving.queue.backlog import Limits
+from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.settings import EngineTable, ServeSettings
 from hazgate_scale.fleet.autoscaling import TOKENS
 from hazgate_scale.fleet.ray_serve import GateReplica, app
+from tests.support.sessions import failing_gate, watched_gate
 
 DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
 SETTINGS = ServeSettings(engine=EngineTable(threads=1))
 
 
-class _Broken:
-    def run(self, *_: object) -> object:
-        raise InferenceError("the session is gone")
-
-
 def _break(replica: GateReplica) -> Gate:
-    batcher = replica._served.service.engine.batcher
-    working = batcher.gate
-    level = dataclasses.replace(working.level1, session=cast("Session", _Broken()))
-    batcher.swap(dataclasses.replace(working, level1=level))
+    """Break the replica's engine; return the gate that worked."""
+    engine = replica._served.service.engine
+    working = engine.gate
+    engine.swap(failing_gate(working, lambda n_tokens: True))
     return working
 
 
@@ -82,28 +77,19 @@ def test_a_replica_is_healthy_once_warm_and_as_long_as_its_engine_answers(spotte
         asyncio.run(replica.check_health())
         working = _break(replica)
         # Nobody has asked anything: the health check itself finds out, and readiness shows it.
-        with pytest.raises(InferenceError, match="gone"):
+        with pytest.raises(InferenceError, match="the model failed"):
             asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 503
-        replica._served.service.engine.batcher.swap(working)
+        replica._served.service.engine.swap(working)
         asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 200
 
 
 def test_a_text_on_which_the_model_fails_costs_no_replica(spotter: Path) -> None:
     replica = GateReplica(spotter, None, SETTINGS)
-    batcher = replica._served.service.engine.batcher
-    working = batcher.gate
-
-    class Choosy:
-        def run(self, input_ids: Any, *rest: Any) -> Any:  # noqa: ANN401
-            if input_ids.shape[1] == 5:
-                raise InferenceError("not this one")
-            return working.level1.session.run(input_ids, *rest)
-
+    engine = replica._served.service.engine
     with TestClient(cast("Any", replica.__serve_build_asgi_app__())) as client:
-        level = dataclasses.replace(working.level1, session=cast("Session", Choosy()))
-        batcher.swap(dataclasses.replace(working, level1=level))
+        engine.swap(failing_gate(engine.gate, lambda n_tokens: n_tokens == 5))
         assert client.post("/v1/check", json={"text": "good good good"}).status_code == 500
         asyncio.run(replica.check_health())
         assert client.get("/health/ready").status_code == 200
@@ -122,22 +108,16 @@ def test_an_answer_that_is_kept_does_not_hide_a_broken_engine(spotter: Path) -> 
 
 
 def test_a_replica_reports_the_tokens_that_wait_or_run(spotter: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, queue=Limits(max_batch_tokens=1))
+    settings = dataclasses.replace(SETTINGS, queue=QueueLimits(max_batch_tokens=1))
     replica = GateReplica(spotter, None, settings)
-    batcher = replica._served.service.engine.batcher
+    engine = replica._served.service.engine
     assert replica.record_autoscaling_stats() == {TOKENS: 0.0}
     seen: list[float] = []
-    working = batcher.gate
-
-    class Watching:
-        def run(self, *arguments: Any) -> Any:  # noqa: ANN401
-            seen.append(replica.record_autoscaling_stats()[TOKENS])
-            return working.level1.session.run(*arguments)
-
-    level = dataclasses.replace(working.level1, session=cast("Session", Watching()))
-    batcher.swap(dataclasses.replace(working, level1=level))
-    batcher.check("good good")
+    engine.swap(
+        watched_gate(engine.gate, lambda _: seen.append(replica.record_autoscaling_stats()[TOKENS]))
+    )
+    engine.check("good good")
     # Two words and the marks around them, while they run.
     assert seen == [4.0]
-    batcher.close()
+    engine.close()
     assert replica.record_autoscaling_stats() == {TOKENS: 0.0}

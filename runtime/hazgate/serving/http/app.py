@@ -1,4 +1,4 @@
-"""The ASGI application: every dialect over one service, and what operators ask of it."""
+"""The ASGI application: every dialect over one service, and the operators' endpoints."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate.serving.failures import failure_of
+from hazgate.serving.failures import error_body, failure_of
 from hazgate.serving.http.dialects import (
     agentgateway,
     classify,
@@ -31,10 +31,10 @@ from hazgate.serving.http.dialects import (
     watch,
 )
 from hazgate.serving.http.edge import Edge
-from hazgate.serving.metered import counted_service
+from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
-from hazgate.serving.queue.timed_session import observed
-from hazgate.serving.service import CANARIES, Service
+from hazgate.serving.queue.timed_session import time_sessions
+from hazgate.serving.service import WARM_UP_TEXTS, Service
 from hazgate.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("hazgate.serving")
 _DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz, watch)
 
-
-Beside = Callable[[Service, Sequence[bytes]], AbstractAsyncContextManager[None]]
+# Serves something else over the same service while the application runs.
+Companion = Callable[[Service, Sequence[bytes]], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def _nothing(_: Service, __: Sequence[bytes]) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Served:
-    """An application, and the service that it answers by, for whoever watches over both."""
+    """An application and its service, for those who supervise both."""
 
     app: ASGIApp
     service: Service
@@ -65,10 +65,10 @@ def create_app(
     settings: ServeSettings,
     key_digests: Sequence[bytes] = (),
     reopen: Callable[[], Gate] | None = None,
-    beside: Beside = _nothing,
+    companion: Companion = _nothing,
 ) -> ASGIApp:
     """Create the application alone; see `create_served`."""
-    return create_served(gate, settings, key_digests, reopen, beside).app
+    return create_served(gate, settings, key_digests, reopen, companion).app
 
 
 def create_served(
@@ -76,20 +76,20 @@ def create_served(
     settings: ServeSettings,
     key_digests: Sequence[bytes] = (),
     reopen: Callable[[], Gate] | None = None,
-    beside: Beside = _nothing,
+    companion: Companion = _nothing,
 ) -> Served:
-    """An application that answers by `gate`; the engine runs while its lifespan lasts.
+    """Create an application that answers by `gate`; its lifespan warms and drains the engine.
 
     Args:
-        gate: open.
+        gate: an open gate.
         settings: limits and routes.
-        key_digests: SHA-256 of each API key that is accepted; none are asked for if empty.
-        reopen: what SIGHUP opens instead, bundle and policies anew; None leaves SIGHUP alone.
-        beside: what else answers by the service while the application does, e.g. gRPC.
+        key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
+        reopen: opens bundle and policies again, on SIGHUP; None leaves SIGHUP alone.
+        companion: serves over the same service while the application runs, e.g. gRPC.
     """
     metrics = Metrics()
     traces = _traces() if settings.traces else None
-    service = counted_service(gate, settings, metrics, [traces.add] if traces else [])
+    service = metered_service(gate, settings, metrics, [traces.add] if traces else [])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -105,17 +105,17 @@ def create_served(
 
         if reopen is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_now)
-        async with beside(service, key_digests):
+        async with companion(service, key_digests):
             yield
             service.health.draining = True
-        await service.engine.close(settings.drain_timeout_s)
+        await asyncio.to_thread(service.engine.close, settings.drain_timeout_s)
         if traces is not None:
             await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="hazgate",
         version=__version__,
-        description=f"Verdicts of the bundle `{gate.model.bundle}`, in the words of many gateways.",
+        description=f"Verdicts of the bundle `{gate.model.bundle}`, in the APIs of many gateways.",
         lifespan=lifespan,
     )
     for dialect in _DIALECTS:
@@ -135,28 +135,29 @@ def create_served(
 
 
 def _traces() -> "Traces":
-    # Only `hazgate[otel]` brings its libraries.
+    # Its libraries come with `hazgate[otel]` only.
     from hazgate.serving.tracing import Traces
 
     return Traces()
 
 
 async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics) -> None:
-    """Opens what is there now and answers by it; where that fails, by the old as before."""
+    """Open bundle and policies again and answer by them; if that fails, keep the old gate."""
     try:
         gate = await asyncio.to_thread(reopen)
-        # Its first runs, before anyone waits for them.
-        await asyncio.to_thread(gate.check_many, CANARIES, all_levels=True)
+        # The first runs are slow: do them before any request waits for them.
+        await asyncio.to_thread(gate.check_many, WARM_UP_TEXTS, all_levels=True)
     except HazgateError as error:
-        _LOG.error("not reloaded, still serving what was: %s", error)
+        _LOG.error("reload failed, still serving the old gate: %s", error)
         return
-    service.engine.batcher.swap(observed(gate, metrics.count_run))
-    _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
+    service.engine.swap(time_sessions(gate, metrics.count_run))
+    model = gate.model
+    _LOG.warning("reloaded: %s %s", model.bundle, model.digest)
 
 
 def _add_playground(app: FastAPI) -> None:
     page = (files("hazgate.serving.http") / "playground.html").read_bytes()
-    # It asks this server and nobody else.
+    # The page may ask this server only.
     policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
     @app.get("/", include_in_schema=False)
@@ -166,11 +167,15 @@ def _add_playground(app: FastAPI) -> None:
 
 
 def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.get("/health/live", tags=["operations"], summary="Is the process alive?")
+    @app.get("/health/live", tags=["operations"], summary="Liveness: the process answers")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/health/ready", tags=["operations"], summary="Should requests be sent here?")
+    @app.get(
+        "/health/ready",
+        tags=["operations"],
+        summary="Readiness: 200 if requests may be sent here, else 503",
+    )
     async def ready() -> Response:
         health = service.health
         body = {
@@ -181,55 +186,52 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
         }
         return JSONResponse(body, 200 if health.ready else 503)
 
-    @app.get("/info", tags=["operations"], summary="What answers?")
+    @app.get("/info", tags=["operations"], summary="Bundle, variant, provider and policy in use")
     async def info() -> dict[str, object]:
-        gate = service.engine.batcher.gate
-        policy = gate.policy
+        gate = service.gate
+        model, policy = gate.model, gate.policy
         return {
             "version": __version__,
-            "bundle": gate.model.bundle,
-            "digest": gate.model.digest,
-            "variant": gate.model.variant,
-            "provider": gate.model.provider,
+            "bundle": model.bundle,
+            "digest": model.digest,
+            "variant": model.variant,
+            "provider": model.provider,
             "threshold": gate.threshold,
             "policy": None if policy is None else {"name": policy.name, "digest": policy.digest},
-            "hazards": list(gate.level2.labels),
+            "hazards": list(gate.hazards),
             "fail_open": list(service.settings.fail_open),
         }
 
     @app.get(
         "/metrics",
         tags=["operations"],
-        summary="Figures in Prometheus' text format",
+        summary="Metrics in Prometheus' text format",
         response_class=PlainTextResponse,
     )
-    async def figures() -> Response:
-        metrics.set_waiting(service.engine.batcher.n_waiting)
+    async def metrics_text() -> Response:
+        metrics.set_waiting(service.engine.n_waiting)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HazgateError)
     failure = failure_of(error)
-    body = {"error": {"code": failure.code, "message": failure.message}}
-    return JSONResponse(body, failure.status, failure.headers)
+    return JSONResponse(failure.body, failure.status, failure.headers)
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
-    """Says where a body is wrong and what was expected there, and repeats nothing of it."""
+    """Answer where a body is wrong and what was expected there; repeat nothing of it."""
     assert isinstance(error, RequestValidationError)
     problems = [f"{'.'.join(_place(item))}: {item['type']}" for item in error.errors()[:20]]
-    body = {"error": {"code": "invalid_request", "message": "; ".join(problems)}}
-    return JSONResponse(body, 422)
+    return JSONResponse(error_body("invalid_request", "; ".join(problems)), 422)
 
 
 def _place(item: Mapping[str, Any]) -> list[str]:
-    """Where something is wrong; of a field that is not known its name is the caller's own text."""
+    """Return where a body is wrong, without the name of an unknown field: it is user text."""
     known = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
     return [str(part) for part in known]
 
 
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    body = {"error": {"code": "http", "message": str(error.detail)}}
-    return JSONResponse(body, error.status_code, error.headers)
+    return JSONResponse(error_body("http", str(error.detail)), error.status_code, error.headers)

@@ -1,6 +1,9 @@
-"""uvicorn's HTTP by httptools, with a bound on what comes before a body: a line and headers.
+"""uvicorn's HTTP protocol on httptools, with a limit on the request line and headers.
 
-httptools collects them without one; h11, which uvicorn speaks without it, has one of 64 KiB.
+This subclasses a private class of uvicorn because httptools has no such limit, and neither has any
+setting of uvicorn: headers without end would fill the memory. h11, which uvicorn uses where
+httptools is missing, has a limit of 64 KiB. tests/gateway/test_bounded_http.py checks the methods
+that this relies on.
 """
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -9,23 +12,23 @@ MAX_HEAD_BYTES = 64 * 1024
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a head that does not end within the bound, and closes its connection."""
+    """A protocol that refuses a head over the limit and closes the connection."""
 
     _head_bytes = 0
     _is_in_head = False
 
     def on_message_begin(self) -> None:
-        """Called where a request begins."""
+        """Start counting: a request begins."""
         self._is_in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Called where its body begins, or it ends."""
+        """Stop counting: the head is complete."""
         self._is_in_head = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came; of a head that goes on, as much as the bound allows."""
+        """Parse new data, and refuse the request if its head is over the limit."""
         if self.transport.is_closing():
             return
         super().data_received(data)

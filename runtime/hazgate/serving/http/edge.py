@@ -1,4 +1,4 @@
-"""What every request passes first: an id, a key, and a limit on its body. Plain ASGI."""
+"""The outermost layer: request ids, API keys and limits on bodies. Plain ASGI."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,16 @@ from typing import Literal
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hazgate.serving.http.keys import bearer_digest, is_known
+from hazgate.serving.failures import error_body
+from hazgate.serving.http.keys import KEY_NEEDED, bearer_digest, is_known
 from hazgate.serving.request_id import HEADER as REQUEST_ID
 from hazgate.serving.request_id import choose_request_id, current_request_id
 
-# A probe has no key, and answers nothing about any text.
+# Probes have no key; their answers say nothing about any text.
 _OPEN_PREFIXES = ("/health/", "/v2/health/")
-# The page itself; what it asks needs a key like any other request.
+# The page itself; its requests need a key like all others.
 _PLAYGROUND = "/"
-# RFC 6455's; before a handshake a server answers it by 403.
+# RFC 6455; before the handshake, the server answers 403.
 _POLICY_VIOLATION = 1008
 
 
@@ -32,14 +33,14 @@ class Edge:
         body_timeout_s: float,
         key_digests: Sequence[bytes],
     ) -> None:
-        """Wraps `app`; without `key_digests` no key is asked for."""
+        """Wrap `app`; without `key_digests`, no key is needed."""
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._key_digests = tuple(key_digests)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or whatever else ASGI brings."""
+        """Handle one request, or pass on any other ASGI event."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -48,7 +49,7 @@ class Edge:
         current_request_id.set(request_id)
         client = scope.get("client")
         digest = bearer_digest(headers.get("authorization", ""))
-        # Callers take turns in the queue: by key where there are keys, else by address.
+        # Callers take turns in the queue: by key if the server has keys, else by address.
         caller = client[0] if client else ""
         if self._key_digests and digest is not None:
             caller = digest.hex()
@@ -67,7 +68,7 @@ class Edge:
             await send(message)
 
         if not self._admitted(scope["path"], digest):
-            await _refuse(answer, 401, "unauthorized", "a known API key is needed as bearer token")
+            await _refuse(answer, 401, "unauthorized", KEY_NEEDED)
             return
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._max_body_bytes:
@@ -78,7 +79,7 @@ class Edge:
 
         async def watched(message: Message) -> None:
             nonlocal started
-            # What the application makes of a body that was cut off is no answer.
+            # The application saw a body that was cut off; its answer must not be sent.
             if body.broken is None:
                 started = True
                 await answer(message)
@@ -88,8 +89,8 @@ class Edge:
         if not started and body.broken == "large":
             await _refuse(answer, *self._too_large)
         elif not started and body.broken == "slow":
-            words = f"no more of the body came for {self._body_timeout_s:g} s"
-            await _refuse(answer, 408, "body_timeout", words)
+            message = f"the next part of the body did not arrive within {self._body_timeout_s:g} s"
+            await _refuse(answer, 408, "body_timeout", message)
 
     def _admitted(self, path: str, digest: bytes | None) -> bool:
         if not self._key_digests or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
@@ -98,15 +99,15 @@ class Edge:
 
     @property
     def _too_large(self) -> tuple[int, str, str]:
-        return 413, "too_large", f"the body is over {self._max_body_bytes} bytes"
+        return 413, "too_large", f"the body exceeds the limit of {self._max_body_bytes} bytes"
 
 
 class _BrokenBody(Exception):  # noqa: N818 - never leaves this file
-    """A body turned out to be too long, or did not come."""
+    """The body is too long, or did not arrive in time."""
 
 
 class _LimitedBody:
-    """A request's messages; `broken` says why they ended before its body did."""
+    """A request's messages, with limits; `broken` says which limit ended them early."""
 
     def __init__(self, receive: Receive, max_bytes: int, timeout_s: float) -> None:
         self._receive = receive
@@ -116,7 +117,7 @@ class _LimitedBody:
         self.broken: Literal["large", "slow"] | None = None
 
     async def receive(self) -> Message:
-        # Behind the body there is only the end of the connection, and that may take its time.
+        # After the body comes only the end of the connection, which may take any time.
         timeout_s = None if self._whole else self._timeout_s
         try:
             message = await asyncio.wait_for(self._receive(), timeout_s)
@@ -132,7 +133,7 @@ class _LimitedBody:
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:
-    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    body = json.dumps(error_body(code, message)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""API keys: a file of them, and whether a request brought one. Only digests are kept."""
+"""API keys: reading the file, and checking a request's key. Only digests are kept."""
 
 import hashlib
 import hmac
@@ -7,13 +7,15 @@ from pathlib import Path
 
 from hazgate.errors import BundleError
 
+KEY_NEEDED = "send a known API key as bearer token"
+
 
 def read_api_keys(file: Path) -> tuple[bytes, ...]:
-    """SHA-256 of each key in a file, one key a line, blank lines and lines with # left out.
+    """Return the SHA-256 of each key in a file: one key per line; blank and # lines are skipped.
 
     Raises:
-        BundleError: the file cannot be read, or has no key: a server without keys is one without
-            the setting, not one with an empty file.
+        BundleError: the file cannot be read, or has no key. An empty file must not open the
+            server: to serve without keys, leave the setting out.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -26,7 +28,7 @@ def read_api_keys(file: Path) -> tuple[bytes, ...]:
 
 
 def bearer_digest(authorization: str) -> bytes | None:
-    """The digest of the key in an `authorization` header, None if it brings none."""
+    """Return the digest of the key in an `authorization` header, or None without a key."""
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key:
         return None
@@ -34,7 +36,7 @@ def bearer_digest(authorization: str) -> bytes | None:
 
 
 def is_known(digest: bytes | None, known: Sequence[bytes]) -> bool:
-    """Whether a digest is one of those known."""
-    # All are compared, so that time does not tell how many there are before a match.
+    """Return whether a digest is among the known ones."""
+    # Compare all of them, so that the time taken does not reveal the position of a match.
     matches = [hmac.compare_digest(digest or b"", each) for each in known]
     return any(matches)

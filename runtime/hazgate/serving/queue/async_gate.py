@@ -1,4 +1,4 @@
-"""What an asyncio gateway holds: a gate that never blocks its event loop."""
+"""A gate for asyncio that never blocks the event loop."""
 
 import asyncio
 import math
@@ -6,12 +6,46 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 
-from hazgate.errors import DeadlineExceeded, HazgateError
+from hazgate.errors import HazgateError
 from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.queue.backlog import Limits
-from hazgate.serving.queue.batcher import Batcher, BatchFacts
-from hazgate.text.tokenization import as_texts
+from hazgate.serving.queue.ask import Ask
+from hazgate.serving.queue.backlog import QueueLimits
+from hazgate.serving.queue.batcher import Batcher, BatchFacts, no_answer_in_time
+
+
+async def answer(batcher: Batcher, ask: Ask) -> list[Verdict]:
+    """Return the verdict on each text, in the order given; the first error fails the request.
+
+    Cancelling the task drops the work if nobody else wants it.
+
+    Raises:
+        InputError: a text cannot be read.
+        Overloaded: too much is waiting already.
+        DeadlineExceeded: there was no answer in time.
+        InferenceError: the model failed.
+    """
+    futures = batcher.submit(ask)
+    # Refused at once: nothing needs to be set up to wait for it. A caller that asks again
+    # immediately must still not keep the event loop to itself.
+    if futures and futures[0].done() and (refusal := futures[0].exception()) is not None:
+        _abandon(batcher, futures)
+        await asyncio.sleep(0)
+        raise refusal
+    try:
+        answers = asyncio.gather(*map(asyncio.wrap_future, futures))
+        return await asyncio.wait_for(answers, ask.left_s)
+    except BaseException as error:
+        _abandon(batcher, futures)
+        # A deadline that the engine noticed is a TimeoutError too, and has its own message.
+        if isinstance(error, asyncio.TimeoutError) and not isinstance(error, HazgateError):
+            raise no_answer_in_time(ask) from None
+        raise
+
+
+def _abandon(batcher: Batcher, futures: "Sequence[Future[Verdict]]") -> None:
+    for future in futures:
+        batcher.abandon(future)
 
 
 class AsyncGate:
@@ -25,11 +59,11 @@ class AsyncGate:
         self,
         gate: Gate,
         *,
-        limits: Limits | None = None,
+        limits: QueueLimits | None = None,
         cache_entries: int = 0,
         on_batch: Callable[[BatchFacts], None] | None = None,
     ) -> None:
-        """Starts the engine's thread; arguments as of `Batcher`."""
+        """Start the engine's thread; arguments as of `Batcher`."""
         self.batcher = Batcher(gate, limits=limits, cache_entries=cache_entries, on_batch=on_batch)
 
     async def check(
@@ -41,67 +75,24 @@ class AsyncGate:
         caller: str = "",
         timeout_s: float = math.inf,
     ) -> Verdict:
-        """The verdict on one text. Cancelling the task drops the work if nobody else wants it.
-
-        Args:
-            text: any text, as `Gate.check` takes it.
-            all_levels: as in `Gate.check`.
-            tenant: as in `Gate.check`.
-            caller: whose turn it is; callers take turns.
-            timeout_s: how long an answer is of use.
-
-        Raises:
-            InputError: the text cannot be read.
-            Overloaded: too much is waiting already.
-            DeadlineExceeded: there was no answer in time.
-            InferenceError: the model failed.
-        """
-        (verdict,) = await self.check_many(
-            [text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
+        """Return the verdict on one text. Arguments as of `Ask`, errors as of `answer`."""
+        (verdict,) = await self.answer(
+            Ask(
+                texts=[text],
+                all_levels=all_levels,
+                tenant=tenant,
+                caller=caller,
+                timeout_s=timeout_s,
+            )
         )
         return verdict
 
-    async def check_many(
-        self,
-        texts: Sequence[str],
-        *,
-        all_levels: bool = False,
-        tenant: str | None = None,
-        caller: str = "",
-        timeout_s: float = math.inf,
-    ) -> list[Verdict]:
-        """The verdict on each text, in the order given; the first error is that of the whole call.
-
-        Arguments and errors as in `check`.
-        """
-        futures = self.batcher.submit_many(
-            as_texts(texts),
-            all_levels=all_levels,
-            tenant=tenant,
-            caller=caller,
-            timeout_s=timeout_s,
-        )
-        # Refused at once: nothing is set up to wait for it. Whoever asks again at once must still
-        # not keep the event loop to itself.
-        if futures and futures[0].done() and (refusal := futures[0].exception()) is not None:
-            self._abandon(futures)
-            await asyncio.sleep(0)
-            raise refusal
-        answers = asyncio.gather(*map(asyncio.wrap_future, futures))
-        try:
-            return await asyncio.wait_for(answers, None if math.isinf(timeout_s) else timeout_s)
-        except asyncio.TimeoutError as error:
-            self._abandon(futures)
-            # What the engine dropped as too late comes in its own words.
-            if isinstance(error, HazgateError):
-                raise
-            raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
-        except BaseException:
-            self._abandon(futures)
-            raise
+    async def answer(self, ask: Ask) -> list[Verdict]:
+        """Return the verdicts on the texts of one request; see `answer` of this module."""
+        return await answer(self.batcher, ask)
 
     async def close(self, timeout_s: float = math.inf) -> bool:
-        """Answers what is waiting and ends the engine's thread, see `Batcher.close`."""
+        """Answer what is waiting and end the engine's thread, see `Batcher.close`."""
         return await asyncio.to_thread(self.batcher.close, timeout_s)
 
     async def __aenter__(self) -> "AsyncGate":  # noqa: PYI034 - typing.Self is Python 3.11's
@@ -114,7 +105,3 @@ class AsyncGate:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-    def _abandon(self, futures: "Sequence[Future[Verdict]]") -> None:
-        for future in futures:
-            self.batcher.abandon(future)

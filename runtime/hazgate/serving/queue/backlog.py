@@ -1,27 +1,25 @@
-"""Who waits, and who is next. Pure: no thread, no clock of its own."""
+"""The queue: fair among callers, bounded, aware of deadlines. Pure: no thread, no clock."""
 
 import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hazgate.errors import Overloaded
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How much may wait, and how much runs at a time.
+class QueueLimits:
+    """Limits of what may wait, and of what runs at a time.
 
     Attributes:
-        max_queue_requests: more waiting requests than these are refused.
-        max_queue_tokens: more waiting tokens than these are refused; a single request may be
-            larger if nothing else waits.
-        max_batch_tokens: requests join one batch of the engine up to so many tokens. All of a
-            batch are answered at its end, and what arrives meanwhile waits for it. On a CPU a
-            batch is hardly quicker than its texts one by one, so it should be short; on a GPU,
-            as large as fits.
+        max_queue_requests: a request is refused if this many wait already.
+        max_queue_tokens: a request is refused if the waiting tokens would exceed this; a single
+            request may be larger if nothing else waits.
+        max_batch_tokens: requests join one batch of the engine up to this many tokens. A batch's
+            requests are all answered at its end, and new requests wait for it. On a CPU a batch
+            is hardly quicker than its texts one by one, so it should be short; on a GPU, as large
+            as fits.
     """
 
     max_queue_requests: int = 1024
@@ -34,19 +32,28 @@ class Limits:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Waiting(Generic[T]):
-    """One request in the backlog; `deadline_s` is a time of the clock that the caller uses."""
+class Queueable(Protocol):
+    """A request in the backlog; `deadline_s` is a time of the clock that `take` is given."""
 
-    item: T
-    caller: str
-    n_tokens: int
-    deadline_s: float = math.inf
+    @property
+    def caller(self) -> str:
+        """The caller in whose turn it runs."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the engine reads of it."""
+
+    @property
+    def deadline_s(self) -> float:
+        """The time after which its answer is of no use."""
+
+
+T = TypeVar("T", bound=Queueable)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken(Generic[T]):
-    """What `Backlog.take` removed: what is to run now, and what was too late to run."""
+    """Requests that `Backlog.take` removed: those to run now, and those too late to run."""
 
     batch: tuple[T, ...]
     expired: tuple[T, ...]
@@ -59,27 +66,27 @@ class Backlog(Generic[T]):
     thousand requests delays another's first one by one request, not by a thousand.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        """An empty backlog."""
+    def __init__(self, limits: QueueLimits) -> None:
+        """Start empty."""
         self._limits = limits
-        self._queues: OrderedDict[str, deque[Waiting[T]]] = OrderedDict()
+        self._queues: OrderedDict[str, deque[T]] = OrderedDict()
         self.n_requests = 0
         self.n_tokens = 0
 
-    def add(self, request: Waiting[T]) -> list[T]:
-        """Takes a request in at the end of its caller's queue.
+    def add(self, request: T) -> list[T]:
+        """Append a request to its caller's queue.
 
-        Where that is too much, the newest requests of whoever waits with most are put out, as long
-        as they are more than this caller's own: a flood costs its sender, not the others.
+        If the backlog is full, the newest requests of the callers with most requests are evicted,
+        but only from callers that have more than this one: a flood costs its sender, not others.
 
         Returns:
-            What was put out, to be told so.
+            The evicted requests, so that the caller can refuse them.
 
         Raises:
-            Overloaded: no caller waits with more than this one; says of what, and how much.
+            Overloaded: no caller has more waiting than this one; the message says how much waits.
         """
-        out = self._to_put_out(request)
-        for each in out:
+        evicted = self._to_evict(request)
+        for each in evicted:
             queue = self._queues[each.caller]
             queue.pop()
             self._count(each, -1)
@@ -87,18 +94,18 @@ class Backlog(Generic[T]):
                 del self._queues[each.caller]
         self._queues.setdefault(request.caller, deque()).append(request)
         self._count(request, 1)
-        return [each.item for each in out]
+        return evicted
 
-    def _to_put_out(self, request: Waiting[T]) -> list[Waiting[T]]:
-        """The newest of the longest queues, until there is room; changes nothing.
+    def _to_evict(self, request: T) -> list[T]:
+        """Return the newest of the longest queues, until there is room; change nothing.
 
         Raises:
-            Overloaded: there is no room, and nobody who has taken more of it.
+            Overloaded: there is no room, and no caller has taken more of it.
         """
         n_waiting = {caller: len(queue) for caller, queue in self._queues.items()}
         n_own = n_waiting.get(request.caller, 0)
         n_requests, n_tokens = self.n_requests, self.n_tokens
-        out: list[Waiting[T]] = []
+        evicted: list[T] = []
         while n_requests and (
             n_requests >= self._limits.max_queue_requests
             or n_tokens + request.n_tokens > self._limits.max_queue_tokens
@@ -115,14 +122,14 @@ class Backlog(Generic[T]):
             newest = self._queues[longest][n_waiting[longest]]
             n_requests -= 1
             n_tokens -= newest.n_tokens
-            out.append(newest)
-        return out
+            evicted.append(newest)
+        return evicted
 
     def tokens_ahead(self, caller: str) -> float:
-        """About how many tokens run before a request that this caller would add now.
+        """Estimate the tokens that run before a request that this caller would add now.
 
-        A caller's queue runs one request a turn: of each other caller as many come first as this
-        one has waiting, and one more.
+        A caller's queue runs one request a turn: each other caller goes first with as many
+        requests as this one has waiting, plus one.
         """
         if not self.n_requests:
             return 0.0
@@ -131,14 +138,14 @@ class Backlog(Generic[T]):
         return self.n_tokens * n_ahead / self.n_requests
 
     def take(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
-        """Removes the next batch: as many requests as the budget holds, and one in any case.
+        """Remove the next batch: as many requests as the budget holds, and at least one.
 
-        Requests that would be answered after their deadline are removed on the way and cost
-        nothing: under load, an answer that comes too late is work that another needed.
+        Requests that would be answered after their deadline are removed, too, and not run: under
+        load, an answer that comes too late takes time that another request needed.
 
         Args:
             now_s: the time.
-            seconds_per_token: what the engine is expected to take.
+            seconds_per_token: the engine's expected time per token.
         """
         batch: list[T] = []
         expired: list[T] = []
@@ -153,9 +160,9 @@ class Backlog(Generic[T]):
             queue.popleft()
             self._count(request, -1)
             if late:
-                expired.append(request.item)
+                expired.append(request)
             else:
-                batch.append(request.item)
+                batch.append(request)
                 n_tokens += request.n_tokens
                 # The caller's turn is over; an expired request was no turn.
                 self._queues.move_to_end(caller)
@@ -163,25 +170,25 @@ class Backlog(Generic[T]):
                 del self._queues[caller]
         return Taken(batch=tuple(batch), expired=tuple(expired))
 
-    def remove(self, item: T) -> bool:
-        """Takes a request out that nobody waits for any more; False if it is not here."""
-        for caller, queue in self._queues.items():
-            for request in queue:
-                if request.item is item:
-                    queue.remove(request)
-                    self._count(request, -1)
-                    if not queue:
-                        del self._queues[caller]
-                    return True
+    def remove(self, request: T) -> bool:
+        """Remove a request that nobody waits for any more; return False if it is not here."""
+        queue = self._queues.get(request.caller, ())
+        for i, each in enumerate(queue):
+            if each is request:
+                del self._queues[request.caller][i]
+                self._count(request, -1)
+                if not self._queues[request.caller]:
+                    del self._queues[request.caller]
+                return True
         return False
 
     def drain(self) -> list[T]:
-        """Removes everything, in the order in which it would have run."""
-        items: list[T] = []
+        """Remove everything and return it in the order in which it would have run."""
+        requests: list[T] = []
         while self._queues:
-            items += self.take(-math.inf).batch
-        return items
+            requests += self.take(-math.inf).batch
+        return requests
 
-    def _count(self, request: Waiting[T], sign: int) -> None:
+    def _count(self, request: T, sign: int) -> None:
         self.n_requests += sign
         self.n_tokens += sign * request.n_tokens

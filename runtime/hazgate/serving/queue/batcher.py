@@ -1,37 +1,35 @@
 """The engine's thread: forms batches while the engine is busy, runs them, hands out answers."""
 
-import hashlib
 import logging
 import math
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
-from hazgate.gate import Gate, Question
+from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.queue.backlog import Backlog, Limits, Waiting
-from hazgate.serving.queue.throughput import Pace
+from hazgate.serving.queue.ask import Ask
+from hazgate.serving.queue.backlog import Backlog, QueueLimits
+from hazgate.serving.queue.sharing import QueuedText, SharedAnswers, key_of
+from hazgate.serving.queue.throughput import Throughput
 
 _LOG = logging.getLogger("hazgate.serving")
 
-# Above, tokenising takes longer than many a run of the engine.
+# Tokenising a longer text takes longer than many a run of the engine.
 _LONG_CHARACTERS = 16_384
-
-_Key = tuple[bytes, bool, str | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchFacts:
-    """What one batch was: for metrics, not for answers.
+    """One batch, for metrics.
 
-    `queue_s` is how long its first request had waited, `tokenize_s` of each what passed from its
-    arrival to its place in the queue, `n_waiting` how many wait still.
+    `queue_s` is how long its first request waited; `tokenize_s` has, for each request, the time
+    from its arrival to its place in the queue; `n_waiting` requests still wait.
     """
 
     n_requests: int
@@ -42,76 +40,45 @@ class BatchFacts:
     tokenize_s: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
-    """One text on its way to the backlog; `is_alone` if it is all of its request."""
-
-    text: str
-    all_levels: bool
-    tenant: str | None
-    caller: str
-    arrived_s: float
-    deadline_s: float
-    is_alone: bool
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Job:
-    """One question and everyone who waits for its answer."""
-
-    gate: Gate
-    question: Question
-    key: _Key
-    deadline_s: float
-    arrived_s: float
-    added_s: float
-    waiters: list[Future[Verdict]] = field(default_factory=list)
-
-
 class Batcher:
     """A gate for many threads: one engine thread, a bounded fair queue. Thread-safe.
 
-    While the engine runs, what arrives waits and then runs together, up to a budget of tokens;
-    when it is idle a request runs at once: nothing ever waits for company. A text that is asked
-    again while it waits or runs gets the same answer, and costs nothing; with `cache_entries` so
-    do the last texts answered, until the gate is swapped.
+    While the engine runs, new requests wait and then run together, up to a budget of tokens. An
+    idle engine runs a request at once: nothing waits for company. Equal texts that wait or run
+    share one answer and cost nothing; with `cache_entries` the last verdicts are kept, too, until
+    the gate is swapped.
 
-    Overload costs next to nothing: behind so much work that an answer would hardly come in time, a
-    request is refused before anything is done for it.
+    Overload costs next to nothing: a request that would hardly be answered in time is refused
+    before any work is done for it.
     """
 
     def __init__(
         self,
         gate: Gate,
         *,
-        limits: Limits | None = None,
+        limits: QueueLimits | None = None,
         cache_entries: int = 0,
         on_batch: Callable[[BatchFacts], None] | None = None,
     ) -> None:
-        """Starts the engine's thread.
+        """Start the engine's thread.
 
         Args:
             gate: answers; `swap` replaces it.
             limits: of the queue and of a batch.
-            cache_entries: verdicts that are kept by the SHA-256 of their text; 0 for none.
-            on_batch: told after every run, on the engine's thread.
+            cache_entries: number of verdicts kept by the SHA-256 of their text; 0 for none.
+            on_batch: called after every run, on the engine's thread.
         """
         self._gate = gate
-        self._limits = limits or Limits()
         self._on_batch = on_batch
-        self._backlog: Backlog[_Job] = Backlog(self._limits)
-        # The newest job of each text, and what each future waits for.
-        self._jobs: dict[_Key, _Job] = {}
-        self._job_of: dict[Future[Verdict], _Job] = {}
-        self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
-        self._cache_entries = cache_entries
+        self._backlog: Backlog[QueuedText] = Backlog(limits or QueueLimits())
+        self._shared = SharedAnswers(cache_entries)
         self._closing = False
-        self._pace = Pace()
+        self._throughput = Throughput()
         # Requests that are being tokenised.
         self._n_entering = 0
         self._condition = threading.Condition()
-        # Tokenising is short, and done for the next batch while the engine runs this one; long
-        # texts are not in the way of short ones.
+        # Tokenising is short and prepares the next batch while the engine runs this one. Long
+        # texts have a thread of their own, so that they do not delay short ones.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize")
         self._tokenizing_long = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize-long")
         self._thread = threading.Thread(target=self._work, name="hazgate-engine", daemon=True)
@@ -119,7 +86,7 @@ class Batcher:
 
     @property
     def gate(self) -> Gate:
-        """What answers requests from now on."""
+        """The gate that answers new requests."""
         return self._gate
 
     @property
@@ -129,14 +96,14 @@ class Batcher:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the requests that wait or run: how much the engine has still to do."""
-        return self._backlog.n_tokens + self._pace.n_running_tokens
+        """Tokens of the requests that wait or run: the engine's outstanding work."""
+        return self._backlog.n_tokens + self._throughput.n_running_tokens
 
     def swap(self, gate: Gate) -> None:
-        """Answers with another gate from now on; what was asked before is answered by the old."""
+        """Answer new requests with another gate; the old gate answers what was asked before."""
         with self._condition:
             self._gate = gate
-            self._cache.clear()
+            self._shared.clear_cache()
 
     def check(
         self,
@@ -147,7 +114,7 @@ class Batcher:
         caller: str = "",
         timeout_s: float = math.inf,
     ) -> Verdict:
-        """The verdict on one text, waited for; see `submit`.
+        """Return the verdict on one text; block until there is one. Arguments as of `Ask`.
 
         Raises:
             InputError: the text cannot be read.
@@ -155,103 +122,54 @@ class Batcher:
             DeadlineExceeded: there was no answer in time.
             InferenceError: the model failed.
         """
-        future = self.submit(
-            text, all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
+        ask = Ask(
+            texts=[text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
         )
+        (future,) = self.submit(ask)
         try:
-            return future.result(None if math.isinf(timeout_s) else timeout_s)
-        # A deadline that the engine noticed is a TimeoutError too, in its own words.
+            return future.result(ask.left_s)
+        # A deadline that the engine noticed is a TimeoutError too, and has its own message.
         except HazgateError:
             raise
         except FutureTimeoutError:
             self.abandon(future)
-            raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
+            raise no_answer_in_time(ask) from None
 
-    def submit(
-        self,
-        text: str,
-        *,
-        all_levels: bool = False,
-        tenant: str | None = None,
-        caller: str = "",
-        timeout_s: float = math.inf,
-    ) -> Future[Verdict]:
-        """Asks for a verdict and returns at once; tokenising is left to another thread.
+    def submit(self, ask: Ask) -> list[Future[Verdict]]:
+        """Queue the texts of one request and return at once; other threads tokenise them.
 
-        Args:
-            text: any text, as `Gate.check` takes it.
-            all_levels: as in `Gate.check`.
-            tenant: as in `Gate.check`.
-            caller: whose turn it is; callers take turns.
-            timeout_s: how long an answer is of use. A request before which so much waits is
-                refused at once, and one that waited so long is dropped before it is run.
+        The work before the first text decides whether the request is refused: all of its texts
+        are, or none is. Texts of one request do not count as being in each other's way.
 
         Returns:
-            A future of the verdict, or of what `check` raises. `abandon` takes it back.
+            A future for each text, of the verdict or of an error as of `check`. `abandon` takes
+            it back.
         """
-        (future,) = self.submit_many(
-            [text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
-        )
-        return future
-
-    def submit_many(
-        self,
-        texts: Sequence[str],
-        *,
-        all_levels: bool = False,
-        tenant: str | None = None,
-        caller: str = "",
-        timeout_s: float = math.inf,
-    ) -> list[Future[Verdict]]:
-        """As `submit`, for the texts of one request: they are refused at once together, or none is.
-
-        What waits before the first of them decides; they are not in each other's way.
-        """
-        futures: list[Future[Verdict]] = [Future() for _ in texts]
-        refusal = self._refusal(texts, all_levels, tenant, caller, timeout_s)
+        futures: list[Future[Verdict]] = [Future() for _ in ask.texts]
+        refusal = self._refusal(ask)
         if refusal is not None:
             for future in futures:
                 future.set_exception(refusal)
             return futures
-        arrived_s = time.monotonic()
         with self._condition:
-            self._n_entering += len(texts)
-        for future, text in zip(futures, texts, strict=True):
-            asked = _Asked(
-                text=text,
-                all_levels=all_levels,
-                tenant=tenant,
-                caller=caller,
-                arrived_s=arrived_s,
-                deadline_s=arrived_s + timeout_s,
-                is_alone=len(texts) == 1,
-            )
-            try:
-                pool = self._tokenizing_long if _is_long(text) else self._tokenizing
-                pool.submit(self._enter, future, asked)
-            except RuntimeError:
-                # The pool takes nothing after shutdown.
-                with self._condition:
-                    self._n_entering -= 1
-                future.set_exception(Overloaded("the engine is shutting down; ask another"))
+            self._n_entering += len(futures)
+        for future, text in zip(futures, ask.texts, strict=True):
+            self._tokenize(future, text, ask)
         return futures
 
     def abandon(self, future: Future[Verdict]) -> None:
-        """Nobody waits for this answer any more: its work is dropped if no other wants it."""
+        """Stop waiting for an answer; its work is dropped if nobody else wants it."""
         future.cancel()
         with self._condition:
-            job = self._job_of.pop(future, None)
-            if job is None:
-                return
-            job.waiters.remove(future)
-            if not job.waiters and self._backlog.remove(job):
-                self._forget(job)
+            unwanted = self._shared.leave(future)
+            if unwanted is not None and self._backlog.remove(unwanted):
+                self._shared.forget(unwanted)
 
     def close(self, timeout_s: float = math.inf) -> bool:
-        """Takes nothing more, answers what is waiting, and ends the thread.
+        """Take nothing more, answer what is waiting, and end the thread.
 
         Args:
-            timeout_s: what still waits then is refused as `Overloaded`.
+            timeout_s: texts that still wait after this time are refused as `Overloaded`.
 
         Returns:
             Whether everything was answered.
@@ -265,105 +183,97 @@ class Batcher:
         self._thread.join(None if math.isinf(timeout_s) else max(0, until_s - time.monotonic()))
         with self._condition:
             left = self._backlog.drain()
-        for job in left:
-            self._finish(job, Overloaded("the engine shut down before this text's turn"))
+        for text in left:
+            self._finish(text, Overloaded("the engine shut down before this text's turn"))
         return not left and not self._thread.is_alive()
 
-    def _refusal(
-        self,
-        texts: Sequence[str],
-        all_levels: bool,
-        tenant: str | None,
-        caller: str,
-        timeout_s: float,
-    ) -> Overloaded | None:
-        """Why a new request would hardly be answered in time, or None."""
+    def _refusal(self, ask: Ask) -> Overloaded | None:
+        """Return why a new request would hardly be answered in time, or None."""
         with self._condition:
-            refusal = self._too_late(caller, 0, timeout_s)
-            if refusal is None or not all(isinstance(text, str) for text in texts):
+            refusal = self._too_late(ask.caller, 0, ask.timeout_s)
+            if refusal is None or not all(isinstance(text, str) for text in ask.texts):
                 return None
-            # What is answered already, or will be anyway, costs nothing.
-            keys = [_key(text, all_levels, tenant) for text in texts]
-            return None if all(k in self._cache or k in self._jobs for k in keys) else refusal
+            # An answer that is there or on its way costs nothing.
+            known = all(key_of(text, ask) in self._shared for text in ask.texts)
+            return None if known else refusal
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
-        entering = self._n_entering * self._pace.tokens_per_request
-        return self._pace.refusal(
+        entering = self._n_entering * self._throughput.tokens_per_request
+        return self._throughput.refusal(
             time.monotonic(),
             tokens_ahead=self._backlog.tokens_ahead(caller) + entering,
             n_tokens=n_tokens,
             timeout_s=timeout_s,
         )
 
-    def _enter(self, future: Future[Verdict], asked: _Asked) -> None:
-        """Tokenises a text and puts it into the backlog; on the tokenising thread."""
+    def _tokenize(self, future: Future[Verdict], text: str, ask: Ask) -> None:
+        """Let a thread tokenise a text."""
+        pool = self._tokenizing_long if _is_long(text) else self._tokenizing
+        try:
+            pool.submit(self._enter, future, text, ask)
+        except RuntimeError:
+            # The pool takes nothing after shutdown.
+            with self._condition:
+                self._n_entering -= 1
+            future.set_exception(Overloaded("the engine is shutting down; ask another"))
+
+    def _enter(self, future: Future[Verdict], text: str, ask: Ask) -> None:
+        """Tokenise a text and put it into the backlog; on a tokenising thread."""
         gate = self._gate
         try:
             if future.cancelled():
                 return
-            (question,) = gate.ask([asked.text], all_levels=asked.all_levels, tenant=asked.tenant)
-            key = _key(asked.text, asked.all_levels, asked.tenant)
-        # Whatever it is, the caller must hear of it.
+            (question,) = gate.ask([text], all_levels=ask.all_levels, tenant=ask.tenant)
+            key = key_of(text, ask)
+        # The caller must hear of any error.
         except Exception as error:
             _resolve(future, error)
             return
         finally:
             with self._condition:
                 self._n_entering -= 1
-        job = _Job(
+        queued = QueuedText(
             gate=gate,
             question=question,
             key=key,
-            deadline_s=asked.deadline_s,
-            arrived_s=asked.arrived_s,
+            ask=ask,
+            n_tokens=question.n_tokens,
             added_s=time.monotonic(),
             waiters=[future],
         )
         try:
-            self._join(job, asked)
+            self._join(queued)
         except Overloaded as error:
             _resolve(future, error)
 
-    def _join(self, job: _Job, asked: _Asked) -> None:
-        """Answers a new job from the cache, or joins it to an equal one, or lets it wait.
+    def _join(self, text: QueuedText) -> None:
+        """Answer a new text from the cache, join it to an equal one, or queue it.
 
         Raises:
-            Overloaded: it is too much, or would be too late.
+            Overloaded: the queue is full, or the answer would be too late.
         """
-        (future,) = job.waiters
         with self._condition:
-            cached = self._cache.get(job.key) if job.gate is self._gate else None
+            cached = self._shared.cached(text.key) if text.gate is self._gate else None
             if cached is not None:
-                self._cache.move_to_end(job.key)
-                _resolve(future, cached)
+                for future in text.waiters:
+                    _resolve(future, cached)
                 return
-            equal = self._jobs.get(job.key)
-            # Who would wait longer than the first asker may lose its answer: it gets its own job.
-            if equal is not None and equal.gate is job.gate and equal.deadline_s >= job.deadline_s:
-                equal.waiters.append(future)
-                self._job_of[future] = equal
+            if self._shared.join(text):
                 return
-            left_s = job.deadline_s - job.added_s
-            refusal = self._too_late(asked.caller, job.question.n_tokens, left_s)
-            # A request of several texts is in already.
-            if refusal is not None and asked.is_alone:
-                raise refusal
-            put_out = self._backlog.add(
-                Waiting(
-                    item=job,
-                    caller=asked.caller,
-                    n_tokens=job.question.n_tokens,
-                    deadline_s=job.deadline_s,
-                )
-            )
-            self._jobs[job.key] = job
-            self._job_of[future] = job
+            # A request of several texts has been let in as a whole.
+            if len(text.ask.texts) == 1:
+                left_s = text.deadline_s - text.added_s
+                refusal = self._too_late(text.caller, text.n_tokens, left_s)
+                if refusal is not None:
+                    raise refusal
+            evicted = self._backlog.add(text)
+            self._shared.add(text)
             self._condition.notify()
-        for other in put_out:
+        for other in evicted:
             self._finish(other, Overloaded("others came, and this caller waits with most"))
 
     def _work(self) -> None:
-        """The engine's thread: until closed and empty, the next batch."""
+        """Run batch after batch until the batcher is closed and empty; the engine's thread."""
         while True:
             with self._condition:
                 while not self._backlog.n_requests and not self._closing:
@@ -371,93 +281,83 @@ class Batcher:
                 if not self._backlog.n_requests:
                     return
                 now_s = time.monotonic()
-                taken = self._backlog.take(now_s, self._pace.seconds_per_token)
-                self._pace.begin(now_s, sum(job.question.n_tokens for job in taken.batch))
-            for job in taken.expired:
-                waited = time.monotonic() - job.added_s
-                self._finish(job, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
-            # One batch may span a swap: each gate answers its own.
-            by_gate: dict[int, list[_Job]] = {}
-            for job in taken.batch:
-                by_gate.setdefault(id(job.gate), []).append(job)
-            for jobs in by_gate.values():
-                self._run(jobs)
+                taken = self._backlog.take(now_s, self._throughput.seconds_per_token)
+                self._throughput.begin(now_s, sum(text.n_tokens for text in taken.batch))
+            for text in taken.expired:
+                waited = time.monotonic() - text.added_s
+                self._finish(text, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
+            # One batch may span a swap: each gate answers its own questions.
+            by_gate: dict[int, list[QueuedText]] = {}
+            for text in taken.batch:
+                by_gate.setdefault(id(text.gate), []).append(text)
+            for texts in by_gate.values():
+                self._run(texts)
             with self._condition:
-                self._pace.end()
+                self._throughput.end()
 
-    def _run(self, jobs: Sequence[_Job]) -> None:
+    def _run(self, texts: Sequence[QueuedText]) -> None:
         started_s = time.monotonic()
         answers: Sequence[Verdict | Exception]
         try:
-            answers = jobs[0].gate.answer([job.question for job in jobs])
-        # An engine's thread must outlive whatever the engine does.
+            answers = texts[0].gate.answer([text.question for text in texts])
+        # The engine's thread must outlive any failure of the engine.
         except Exception as error:
-            # One text's failure is not its neighbours': each is asked once more by itself.
-            answers = [error] if len(jobs) == 1 else [_alone(job) for job in jobs]
-        for job, answer in zip(jobs, answers, strict=True):
-            self._finish(job, answer)
-        n_tokens = sum(job.question.n_tokens for job in jobs)
+            # One text's failure must not fail its neighbours: run each once more alone.
+            answers = [error] if len(texts) == 1 else [_answer_alone(text) for text in texts]
+        for text, answer in zip(texts, answers, strict=True):
+            self._finish(text, answer)
+        n_tokens = sum(text.n_tokens for text in texts)
         run_s = time.monotonic() - started_s
         with self._condition:
-            self._pace.ran(run_s, n_tokens=n_tokens, n_requests=len(jobs))
+            self._throughput.ran(run_s, n_tokens=n_tokens, n_requests=len(texts))
         facts = BatchFacts(
-            n_requests=len(jobs),
+            n_requests=len(texts),
             n_tokens=n_tokens,
             n_waiting=self.n_waiting,
-            queue_s=started_s - min(job.added_s for job in jobs),
+            queue_s=started_s - min(text.added_s for text in texts),
             run_s=run_s,
-            tokenize_s=tuple(job.added_s - job.arrived_s for job in jobs),
+            tokenize_s=tuple(text.added_s - text.ask.arrived_s for text in texts),
         )
         try:
             if self._on_batch is not None:
                 self._on_batch(facts)
-        # Whoever only watches must not end what is watched.
+        # An observer's failure must not end the engine.
         except Exception:
             _LOG.exception("on_batch failed")
 
-    def _finish(self, job: _Job, answer: Verdict | Exception) -> None:
+    def _finish(self, text: QueuedText, answer: Verdict | Exception) -> None:
         with self._condition:
-            self._forget(job)
-            if isinstance(answer, Verdict) and self._cache_entries and job.gate is self._gate:
-                self._cache[job.key] = answer
-                while len(self._cache) > self._cache_entries:
-                    self._cache.popitem(last=False)
-            waiters = list(job.waiters)
-            for future in waiters:
-                self._job_of.pop(future, None)
+            waiters = self._shared.forget(text)
+            if isinstance(answer, Verdict) and text.gate is self._gate:
+                self._shared.keep(text.key, answer)
         if isinstance(answer, Exception) and not isinstance(answer, HazgateError):
-            # Its words may hold a text's.
+            # Its message may quote a text.
             frames = "".join(traceback.format_tb(answer.__traceback__))
             _LOG.error("the engine failed: %s\n%s", type(answer).__name__, frames)
             answer = InferenceError(f"the engine failed: {type(answer).__name__}")
         for future in waiters:
             _resolve(future, answer)
 
-    def _forget(self, job: _Job) -> None:
-        if self._jobs.get(job.key) is job:
-            del self._jobs[job.key]
 
-
-def _key(text: str, all_levels: bool, tenant: str | None) -> _Key:
-    # What is no well-formed text is refused for that, wherever it is found out.
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return digest, all_levels, tenant
+def no_answer_in_time(ask: Ask) -> DeadlineExceeded:
+    """Return the error of a caller whose deadline passed while it waited."""
+    return DeadlineExceeded(f"no answer within {ask.timeout_s:g} s")
 
 
 def _is_long(text: object) -> bool:
-    # What is no string is told so by the gate, like any other text.
+    # The gate refuses what is not a string, like any other text that cannot be read.
     return isinstance(text, str) and len(text) > _LONG_CHARACTERS
 
 
-def _alone(job: _Job) -> Verdict | Exception:
+def _answer_alone(text: QueuedText) -> Verdict | Exception:
     try:
-        return job.gate.answer([job.question])[0]
+        return text.gate.answer([text.question])[0]
     except Exception as error:
         return error
 
 
 def _resolve(future: Future[Verdict], answer: Verdict | Exception) -> None:
-    """Gives an answer to a future that its owner may have cancelled meanwhile."""
+    """Give an answer to a future that its owner may have cancelled meanwhile."""
     try:
         if isinstance(answer, Exception):
             future.set_exception(answer)

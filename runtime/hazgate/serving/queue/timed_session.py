@@ -1,4 +1,4 @@
-"""Runs of the models, timed where they happen: the same gate, and somebody who is told."""
+"""Wrap a gate so that each model run is timed and reported to a callback."""
 
 import dataclasses
 import time
@@ -15,7 +15,7 @@ from hazgate.gate import Gate
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFacts:
-    """One run of a level's graph: rows x positions, of which `n_tokens` are no padding."""
+    """One run of a level's graph: rows x positions, and how many of these hold tokens."""
 
     level: str
     n_positions: int
@@ -24,7 +24,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _ObservedSession:
+class _TimedSession:
     session: Session
     level: str
     on_run: Callable[[RunFacts], None]
@@ -45,13 +45,11 @@ class _ObservedSession:
         return logits
 
 
-def observed(gate: Gate, on_run: Callable[[RunFacts], None]) -> Gate:
-    """`gate`, which tells `on_run` of every run that succeeds, on the thread of the run."""
+def time_sessions(gate: Gate, on_run: Callable[[RunFacts], None]) -> Gate:
+    """Return `gate`, with `on_run` called after every run that succeeds, on the run's thread."""
 
-    def level(classifier: Classifier) -> Classifier:
-        session = _ObservedSession(
-            session=classifier.session, level=classifier.level, on_run=on_run
-        )
+    def timed(classifier: Classifier) -> Classifier:
+        session = _TimedSession(session=classifier.session, level=classifier.level, on_run=on_run)
         return dataclasses.replace(classifier, session=session)
 
-    return dataclasses.replace(gate, level1=level(gate.level1), level2=level(gate.level2))
+    return dataclasses.replace(gate, level1=timed(gate.level1), level2=timed(gate.level2))

@@ -1,4 +1,4 @@
-"""Who asks over gRPC: a known key, and whose turn it is in the queue."""
+"""Callers over gRPC: their keys, their deadlines, and the names they queue under."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import grpc.aio
 
-from hazgate.serving.http.keys import bearer_digest, is_known
+from hazgate.serving.http.keys import KEY_NEEDED, bearer_digest, is_known
 
 _OPEN = (
     "/grpc.health.v1.Health/",
@@ -17,30 +17,30 @@ _Next = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any
 
 
 def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Whose turn it is: by key where there is one, else by address."""
+    """Return the name a caller queues under: its key's digest if it has one, else its address."""
     digest = bearer_digest(_authorization(context.invocation_metadata()))
     # "ipv4:127.0.0.1:53124": each connection has a port of its own.
     return digest.hex() if digest is not None else context.peer().rpartition(":")[0]
 
 
 def timeout_of(context: grpc.aio.ServicerContext[Any, Any]) -> float:
-    """Seconds until the caller gives up; infinite if it never does."""
-    # Against its type, None where no deadline was given.
+    """Return the seconds until the caller gives up; infinite if it never does."""
+    # None without a deadline, although its type says otherwise.
     left_s = cast("float | None", context.time_remaining())
     return math.inf if left_s is None else left_s
 
 
 class KeyCheck(grpc.aio.ServerInterceptor):
-    """Refuses calls without a known key; health may be asked by anyone."""
+    """An interceptor that refuses calls without a known key; health checks need none."""
 
     def __init__(self, key_digests: Sequence[bytes]) -> None:
-        """SHA-256 of each key."""
+        """Accept the keys with these SHA-256 digests."""
         self._key_digests = tuple(key_digests)
 
     async def intercept_service(
         self, continuation: _Next, handler_call_details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """The method itself, or one of its kind that refuses."""
+        """Return the method itself, or one of the same kind that refuses."""
         handler = await continuation(handler_call_details)
         digest = bearer_digest(_authorization(handler_call_details.invocation_metadata))
         if handler is None or handler_call_details.method.startswith(_OPEN):
@@ -52,8 +52,7 @@ class KeyCheck(grpc.aio.ServerInterceptor):
 
 def _refusal(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
     async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        words = "a known API key is needed as bearer token"
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, words)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, KEY_NEEDED)
 
     make = (
         grpc.stream_stream_rpc_method_handler

@@ -1,4 +1,4 @@
-"""The gRPC server: every service over the same engine, in the event loop of the HTTP server."""
+"""The gRPC server: all services over one engine, in the event loop of the HTTP server."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,31 +22,31 @@ from hazgate.serving.service import Service
 from hazgate.serving.settings import TlsTable
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # generated, untyped
-    """What probes of Kubernetes and load balancers ask; as `/health/ready`."""
+class HealthProbe(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # generated, untyped
+    """The health service of Kubernetes and load balancers; answers as `/health/ready`."""
 
     def __init__(self, service: Service) -> None:
-        """Answers by `service`."""
+        """Answer by the health of `service`."""
         self._service = service
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
-        """Of the whole server, whatever service is asked about."""
+        """Return the state of the whole server, for any service name."""
         status = health_pb2.HealthCheckResponse
         ready = self._service.health.ready
         return status(status=status.SERVING if ready else status.NOT_SERVING)
 
 
 async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Server:
-    """A server that listens where the settings say; to be stopped by its owner.
+    """Start a server on the host and port of the settings; its owner must stop it.
 
     Args:
-        service: what answers, and its settings.
-        key_digests: SHA-256 of each API key that is accepted; none are asked for if empty.
+        service: answers, and has the settings.
+        key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
 
     Raises:
-        BundleError: the address cannot be listened on, or certificate or key cannot be read.
+        BundleError: the address cannot be used, or the certificate or key cannot be read.
     """
     settings = service.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -58,7 +58,7 @@ async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Serv
     add_GRPCInferenceServiceServicer_to_server(OpenInference(service), server)
     add_AuthorizationServicer_to_server(Authorization(service), server)
     add_ExternalProcessorServicer_to_server(Processor(service), server)
-    health_pb2_grpc.add_HealthServicer_to_server(Health(service), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthProbe(service), server)
     try:
         if settings.tls is None:
             server.add_insecure_port(address)

@@ -1,7 +1,7 @@
-"""Envoy's external authorization over gRPC, with the answers that ext_authz over HTTP gives.
+"""Envoy's external authorization over gRPC; it answers like ext_authz over HTTP.
 
 Source: envoy.service.auth.v3. Without a verdict the call itself fails, so that Envoy's own
-`failure_mode_allow` decides; a text that cannot be read is denied, whatever that says.
+`failure_mode_allow` decides. A text that cannot be read is always denied.
 """
 
 import json
@@ -21,58 +21,56 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.rpc.status_pb2 import Status
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.blocking import rule
+from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, check_whole
+from hazgate.serving.failures import error_body
 from hazgate.serving.http.bodies import texts_asked
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
 
-_PARTIAL = "x-envoy-auth-partial-body"
-_BLOCKED, _UNREADABLE = 403, 400
-
 
 class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, untyped
-    """Reads the body that `with_request_body` sends."""
+    """The Authorization service; it reads the body that `with_request_body` sends."""
 
     def __init__(self, service: Service) -> None:
-        """Answers by `service`."""
+        """Answer by the verdicts of `service`."""
         self._service = service
 
     async def Check(
         self, request: CheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> CheckResponse:
-        """Whether a request may pass."""
+        """Decide whether a request may pass."""
         try:
-            ruling = await rule(
-                self._service,
-                _texts(request.attributes.request.http),
-                route="ext_authz",
+            ask = Ask(
+                texts=_texts(request.attributes.request.http),
                 caller=caller_of(context),
                 timeout_s=timeout_of(context),
             )
+            decision = await decide_blocking(self._service, ask, route="ext_authz")
         except InputError as error:
-            return _denied(_UNREADABLE, "invalid_input", str(error))
+            return _denied(UNREADABLE_STATUS, "invalid_input", str(error))
         except HazgateError as error:
             await context.abort(*status_of(error))
-        if ruling.reason is not None:
-            response = _denied(_BLOCKED, "blocked", ruling.reason)
+        if decision.reason is not None:
+            response = _denied(BLOCKED_STATUS, "blocked", decision.reason)
         else:
             response = CheckResponse(
                 status=Status(code=grpc.StatusCode.OK.value[0]),
                 ok_response=OkHttpResponse(
                     headers=[
                         HeaderValueOption(header=HeaderValue(key=name, value=value))
-                        for name, value in ruling.headers.items()
+                        for name, value in decision.headers.items()
                     ]
                 ),
             )
-        response.dynamic_metadata.update(ruling.metadata)
+        response.dynamic_metadata.update(decision.metadata)
         return response
 
 
 def _texts(http: AttributeContext.HttpRequest) -> list[str]:
-    if http.headers.get(_PARTIAL, "").lower() == "true":
-        raise InputError("the body was cut before it came here; raise max_request_bytes")
+    check_whole(http.headers)
     return texts_asked(http.method, http.raw_body or http.body.encode())
 
 
@@ -84,6 +82,6 @@ def _denied(status: int, code: str, message: str) -> CheckResponse:
             headers=[
                 HeaderValueOption(header=HeaderValue(key="content-type", value="application/json"))
             ],
-            body=json.dumps({"error": {"code": code, "message": message}}),
+            body=json.dumps(error_body(code, message)),
         ),
     )

@@ -1,9 +1,9 @@
-"""Envoy's external processing: what is asked is read before the model, what it answers after.
+"""Envoy's external processing: reads the request before the model, and the response after it.
 
-Source: envoy.service.ext_proc.v3. Bodies must come whole (`BUFFERED`): of a streamed one the
-beginning would have passed before its end was read. In `observability_mode`, where Envoy does not
-wait for answers, streamed bodies are put together and counted. Without a verdict the stream fails,
-so that Envoy's own `failure_mode_allow` decides; a text that cannot be read is refused.
+Source: envoy.service.ext_proc.v3. Bodies must come whole (`BUFFERED`): the beginning of a streamed
+body would pass before its end was read. In `observability_mode`, in which Envoy does not wait for
+answers, streamed bodies are joined and their verdicts counted. Without a verdict the stream fails,
+so that Envoy's own `failure_mode_allow` decides. A text that cannot be read is always refused.
 """
 
 import json
@@ -30,14 +30,16 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProces
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.blocking import rule
+from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
+from hazgate.serving.failures import error_body
 from hazgate.serving.http.bodies import texts_of_request, texts_of_response
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.callers import caller_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
 
 _METADATA = "hazgate"
-_BLOCKED, _UNREADABLE = 403, 400
 _WHOLE = (ProcessingMode.NONE, ProcessingMode.BUFFERED, ProcessingMode.BUFFERED_PARTIAL)
 _READERS: dict[str, Callable[[bytes], list[str]]] = {
     "request_body": texts_of_request,
@@ -46,10 +48,10 @@ _READERS: dict[str, Callable[[bytes], list[str]]] = {
 
 
 class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, untyped
-    """One stream an HTTP exchange, one answer a message."""
+    """The ExternalProcessor service: one stream per HTTP exchange, one answer per message."""
 
     def __init__(self, service: Service) -> None:
-        """Answers by `service`."""
+        """Answer by the verdicts of `service`."""
         self._service = service
 
     async def Process(
@@ -57,12 +59,11 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         request_iterator: AsyncIterator[ProcessingRequest],
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[ProcessingResponse]:
-        """Answers each message of an exchange."""
+        """Answer each message of an exchange."""
         caller = caller_of(context)
-        # Bodies that Envoy said it would send whole; those have no end of their own if trailers
-        # follow.
+        # Bodies that Envoy said it would send whole; they have no end marker if trailers follow.
         buffered: set[str] = set()
-        # Of an exchange that Envoy does not hold up, what came so far.
+        # The parts so far of bodies in an exchange that Envoy does not hold up.
         parts: defaultdict[str, bytearray] = defaultdict(bytearray)
         async for message in request_iterator:
             try:
@@ -77,10 +78,10 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
     async def _answer(
         self, message: ProcessingRequest, buffered: AbstractSet[str], caller: str
     ) -> ProcessingResponse:
-        """What Envoy is to do with a part of the exchange.
+        """Return what Envoy should do with a part of the exchange.
 
         Raises:
-            HazgateError: there is no verdict, or bodies come in a mode that cannot be guarded.
+            HazgateError: there is no verdict, or the message is of an unknown kind.
         """
         kind = message.WhichOneof("request")
         if kind in ("request_headers", "response_headers"):
@@ -88,25 +89,27 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         if kind in ("request_trailers", "response_trailers"):
             return ProcessingResponse(**{kind: TrailersResponse()})
         if kind not in _READERS:
-            raise InputError("the message is of no kind that is known here")
+            raise InputError("the message is of an unknown kind")
         body: HttpBody = getattr(message, kind)
         try:
             texts = _texts(kind, body, is_whole=body.end_of_stream or kind in buffered)
-            ruling = await rule(self._service, texts, route="ext_proc", caller=caller)
+            decision = await decide_blocking(
+                self._service, Ask(texts=texts, caller=caller), route="ext_proc"
+            )
         except InputError as error:
-            return _refuse(_UNREADABLE, "invalid_input", str(error))
-        if ruling.reason is not None:
-            answer = _refuse(_BLOCKED, "blocked", ruling.reason)
+            return _refuse(UNREADABLE_STATUS, "invalid_input", str(error))
+        if decision.reason is not None:
+            answer = _refuse(BLOCKED_STATUS, "blocked", decision.reason)
         else:
-            common = CommonResponse(header_mutation=_set(ruling.headers))
+            common = CommonResponse(header_mutation=_set(decision.headers))
             answer = ProcessingResponse(**{kind: BodyResponse(response=common)})
-        answer.dynamic_metadata.update({_METADATA: ruling.metadata})
+        answer.dynamic_metadata.update({_METADATA: decision.metadata})
         return answer
 
     async def _watch(
         self, message: ProcessingRequest, parts: Mapping[str, bytearray], caller: str
     ) -> None:
-        """Reads a body once it is whole; nobody waits for what is found."""
+        """Read a body once it is whole, for the metrics; nobody waits for the decision."""
         kind = message.WhichOneof("request")
         if kind not in _READERS:
             return
@@ -117,20 +120,21 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
             raise InputError("the body is longer than max_body_bytes")
         if body.end_of_stream:
             texts = _READERS[kind](bytes(part))
-            await rule(self._service, texts, route="ext_proc", caller=caller)
+            ask = Ask(texts=texts, caller=caller)
+            await decide_blocking(self._service, ask, route="ext_proc")
 
 
 def _texts(kind: str, body: HttpBody, *, is_whole: bool) -> list[str]:
     if not is_whole:
-        raise InputError("the body was cut before it came here; let Envoy buffer more")
+        raise InputError("Envoy cut the body; let it buffer more")
     return _READERS[kind](body.body)
 
 
 def _whole_bodies(message: ProcessingRequest) -> set[str]:
-    """The bodies that Envoy will send whole, as it says with its first message.
+    """Return the bodies that Envoy will send whole, as its first message says.
 
     Raises:
-        InputError: it will send some piece by piece, or none at all.
+        InputError: it will send a body piece by piece, or no body at all.
     """
     if not message.HasField("protocol_config"):
         return set()
@@ -142,8 +146,9 @@ def _whole_bodies(message: ProcessingRequest) -> set[str]:
     names = {kind: ProcessingMode.BodySendMode.Name(mode) for kind, mode in modes.items()}
     if any(mode not in _WHOLE for mode in modes.values()) or set(names.values()) == {"NONE"}:
         raise InputError(
-            f"bodies come {names['request_body']} and {names['response_body']}; at least one must "
-            "come BUFFERED, and none in pieces: its beginning would pass before its end is read"
+            f"body modes are {names['request_body']} and {names['response_body']}; set at least "
+            "one to BUFFERED and none to a streamed mode: its beginning would pass before its end "
+            "is read"
         )
     return {kind for kind, name in names.items() if name == "BUFFERED"}
 
@@ -151,7 +156,7 @@ def _whole_bodies(message: ProcessingRequest) -> set[str]:
 def _pass_headers(kind: str) -> ProcessingResponse:
     common = CommonResponse()
     if kind == "request_headers":
-        # A compressed answer could not be read.
+        # A compressed response could not be read.
         common.header_mutation.remove_headers.append("accept-encoding")
     return ProcessingResponse(**{kind: HeadersResponse(response=common)})
 
@@ -170,7 +175,7 @@ def _refuse(status: int, code: str, message: str) -> ProcessingResponse:
         immediate_response=ImmediateResponse(
             status=HttpStatus(code=status),
             headers=_set({"content-type": "application/json"}),
-            body=json.dumps({"error": {"code": code, "message": message}}).encode(),
+            body=json.dumps(error_body(code, message)).encode(),
             details=f"hazgate_{code}",
         )
     )

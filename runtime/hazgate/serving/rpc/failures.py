@@ -1,4 +1,4 @@
-"""From an error to a gRPC status: what the caller should do, in gRPC's words."""
+"""Answers to errors: gRPC statuses that tell the caller what to do."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from hazgate.serving.failures import failure_of
 
 _CODES: Mapping[str, grpc.StatusCode] = {
     "invalid_input": grpc.StatusCode.INVALID_ARGUMENT,
-    # What callers try again elsewhere.
+    # Callers retry this one elsewhere.
     "overloaded": grpc.StatusCode.UNAVAILABLE,
     "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
     "inference_failed": grpc.StatusCode.INTERNAL,
@@ -17,6 +17,6 @@ _CODES: Mapping[str, grpc.StatusCode] = {
 
 
 def status_of(error: HazgateError) -> tuple[grpc.StatusCode, str]:
-    """A code, and a sentence without any text of the caller's."""
+    """Return a status code, and a sentence without any user text."""
     failure = failure_of(error)
     return _CODES.get(failure.code, grpc.StatusCode.INTERNAL), failure.message

@@ -1,8 +1,8 @@
 """A discrete-event simulation of engines behind a router, with the queue that they really have.
 
-Each simulated worker queues requests in `hazgate.serving.queue.backlog.Backlog`, refuses what
-its `Pace` does not expect to answer in time, fails, starts again and is rolled out. What is not:
-the network, the router's own time, and news of other workers that comes late, but for failures.
+Each simulated worker queues requests in `hazgate.serving.queue.backlog.Backlog`, refuses what its
+`Throughput` does not expect to answer in time, fails, starts again and is rolled out. Not simulated
+are the network, the router's own time, and late news of other workers, except for failures.
 """
 
 import math
@@ -16,8 +16,8 @@ import simpy
 from numpy.typing import NDArray
 
 from hazgate.errors import InputError, Overloaded
-from hazgate.serving.queue.backlog import Backlog, Limits, Waiting
-from hazgate.serving.queue.throughput import Pace
+from hazgate.serving.queue.backlog import Backlog, QueueLimits
+from hazgate.serving.queue.throughput import Throughput
 from hazgate_scale.capacity.service import Floats, spread_factor
 from hazgate_scale.capacity.traffic import Traffic
 
@@ -78,7 +78,7 @@ class Fleet:
 
     n_workers: int
     routing: Routing = "two-choices"
-    limits: Limits = field(default_factory=Limits)
+    limits: QueueLimits = field(default_factory=QueueLimits)
     timeout_s: float = 2.0
     cold_start_s: float = 1.0
     detection_s: float = 1.0
@@ -271,6 +271,16 @@ class _Simulation:
             worker.start()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Queued:
+    """A request in a worker's queue."""
+
+    request: int
+    n_tokens: int
+    deadline_s: float
+    caller: str = _CALLER
+
+
 class _Worker:
     """One engine: its queue, and the process that empties it."""
 
@@ -279,9 +289,9 @@ class _Worker:
         self.busy_s = 0.0
         self.is_up = True
         self._simulation = simulation
-        self._backlog: Backlog[int] = Backlog(simulation.fleet.limits)
+        self._backlog: Backlog[_Queued] = Backlog(simulation.fleet.limits)
         self._batch: tuple[int, ...] = ()
-        self._pace = Pace()
+        self._throughput = Throughput()
         self._drained: simpy.Event | None = None
         self._wake = simulation.environment.event()
         self._process = simulation.environment.process(self._work())
@@ -298,7 +308,7 @@ class _Worker:
             simulation.finish(request, Fate.LOST)
             return
         n_tokens = simulation.n_tokens[request]
-        refusal = self._pace.refusal(
+        refusal = self._throughput.refusal(
             simulation.environment.now,
             tokens_ahead=self._backlog.tokens_ahead(_CALLER),
             n_tokens=n_tokens,
@@ -307,26 +317,25 @@ class _Worker:
         if refusal is not None:
             simulation.finish(request, Fate.SHED)
             return
-        waiting = Waiting(
-            item=request,
-            caller=_CALLER,
+        queued = _Queued(
+            request=request,
             n_tokens=n_tokens,
             deadline_s=simulation.arrivals_s[request] + simulation.fleet.timeout_s,
         )
         try:
-            put_out = self._backlog.add(waiting)
+            evicted = self._backlog.add(queued)
         except Overloaded:
             simulation.finish(request, Fate.SHED)
             return
-        for other in put_out:
-            simulation.finish(other, Fate.SHED)
+        for other in evicted:
+            simulation.finish(other.request, Fate.SHED)
         self._count()
         if not self._wake.triggered:
             self._wake.succeed()
 
     def end(self) -> None:
         """Ends at once; what it had is lost."""
-        for request in (*self._batch, *self._backlog.drain()):
+        for request in (*self._batch, *(each.request for each in self._backlog.drain())):
             self._simulation.finish(request, Fate.LOST)
         self._batch = ()
         self.is_up = False
@@ -337,7 +346,7 @@ class _Worker:
     def start(self) -> None:
         """Starts anew, and is listed."""
         self.is_up = True
-        self._pace = Pace()
+        self._throughput = Throughput()
         self._wake = self._simulation.environment.event()
         self._process = self._simulation.environment.process(self._work())
         self._simulation.list_worker(self, is_listed=True)
@@ -356,23 +365,23 @@ class _Worker:
                     self._tell_drained()
                     self._wake = environment.event()
                     yield self._wake
-                taken = self._backlog.take(environment.now, self._pace.seconds_per_token)
-                for request in taken.expired:
-                    self._simulation.finish(request, Fate.EXPIRED)
-                self._batch = taken.batch
+                taken = self._backlog.take(environment.now, self._throughput.seconds_per_token)
+                for each in taken.expired:
+                    self._simulation.finish(each.request, Fate.EXPIRED)
+                self._batch = tuple(each.request for each in taken.batch)
                 self._count()
-                n_tokens = sum(self._simulation.n_tokens[i] for i in taken.batch)
-                self._pace.begin(environment.now, n_tokens)
+                n_tokens = sum(each.n_tokens for each in taken.batch)
+                self._throughput.begin(environment.now, n_tokens)
                 if not taken.batch:
                     continue
-                run_s = self._run_s(taken.batch)
+                run_s = self._run_s(self._batch)
                 began_s = environment.now
                 try:
                     yield environment.timeout(run_s)
                 finally:
                     self._count_busy(began_s)
-                self._pace.ran(run_s, n_tokens=n_tokens, n_requests=len(taken.batch))
-                self._pace.end()
+                self._throughput.ran(run_s, n_tokens=n_tokens, n_requests=len(taken.batch))
+                self._throughput.end()
                 self._answer()
         except simpy.Interrupt:
             return

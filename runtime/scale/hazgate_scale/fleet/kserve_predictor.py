@@ -28,8 +28,9 @@ from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
 from hazgate.serving.http.edge import Edge
 from hazgate.serving.http.keys import bearer_digest, read_api_keys
-from hazgate.serving.metered import counted_service
+from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
@@ -63,13 +64,11 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """The one input, for the model's metadata."""
-        return [{"name": oip.INPUT, "datatype": oip.INPUT_DATATYPE, "shape": [-1]}]
+        return oip.input_tensors()
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """The outputs, for the model's metadata."""
-        return [
-            {"name": name, "datatype": kind, "shape": [-1]} for name, kind in oip.OUTPUTS.items()
-        ]
+        return oip.output_tensors()
 
     async def predict(
         self, payload: object, headers: Mapping[str, str] | None = None
@@ -83,13 +82,10 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
         if not isinstance(payload, InferRequest):
             raise InputError(f"this model speaks v2: POST /v2/models/{self.name}/infer")
         try:
-            texts = _texts(payload)
+            ask = Ask(texts=_texts(payload), caller=_caller(headers or {}))
             wanted = oip.wanted_outputs([each.name for each in payload.request_outputs or ()])
-            verdicts = await self._service.check(
-                texts,
-                route="kserve-grpc" if payload.from_grpc else "kserve",
-                caller=_caller(headers or {}),
-            )
+            route = "kserve-grpc" if payload.from_grpc else "kserve"
+            verdicts = await self._service.check(ask, route=route)
         except HazgateError as error:
             if not payload.from_grpc:
                 raise
@@ -134,7 +130,7 @@ def run(
     keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
     gate = open_named(bundle, digest, settings)
     metrics = Metrics()
-    service = counted_service(gate, settings, metrics)
+    service = metered_service(gate, settings, metrics)
     # asyncio.run would leave this thread without the loop that KServe's server expects to find.
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         loop.run_until_complete(service.warm())
@@ -157,7 +153,7 @@ def run(
         enable_latency_logging=settings.log_requests,
     )
     server.start([Predictor(name or gate.model.bundle, service)])
-    service.engine.batcher.close(settings.drain_timeout_s)
+    service.engine.close(settings.drain_timeout_s)
 
 
 def _misplaced(settings: ServeSettings) -> Iterator[str]:

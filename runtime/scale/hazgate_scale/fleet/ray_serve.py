@@ -60,7 +60,7 @@ class GateReplica:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What hazgate_scale.fleet.autoscaling decides by."""
-        return {TOKENS: float(self._served.service.engine.batcher.n_tokens)}
+        return {TOKENS: float(self._served.service.engine.n_tokens)}
 
 
 def app(args: dict[str, Any]) -> serve.Application:

@@ -1,7 +1,7 @@
 """agentgateway's webhook guard: `POST /request` and `POST /response`.
 
-Its answer is an untagged union whose "pass" has no required field: a reject without an integer
-`status_code` or with a `body` that is no string would be read as a pass. Both are required here.
+The answer is an untagged union whose "pass" has no required field. agentgateway would read a reject
+as a pass if `status_code` were not an integer or `body` not a string, so both are required here.
 """
 
 from typing import Any
@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.errors import InputError
-from hazgate.serving.blocking import rule
+from hazgate.serving.blocking import decide_blocking
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 from hazgate.text.conversation import parse_messages
 
@@ -27,7 +28,7 @@ class RequestBody(BaseModel):
 
 
 class WebhookRequest(BaseModel):
-    """Before the model is asked."""
+    """The webhook's body before the model is asked."""
 
     body: RequestBody
 
@@ -41,19 +42,19 @@ class ResponseBody(BaseModel):
 
 
 class WebhookResponse(BaseModel):
-    """After the model has answered."""
+    """The webhook's body after the model has answered."""
 
     body: ResponseBody
 
 
 class Pass(BaseModel):
-    """Let it through."""
+    """An action: let the message through."""
 
     reason: StrictStr
 
 
 class Reject(BaseModel):
-    """Answer the client with this instead."""
+    """An action: answer the client with this instead."""
 
     body: StrictStr
     status_code: StrictInt
@@ -61,26 +62,26 @@ class Reject(BaseModel):
 
 
 class Action(BaseModel):
-    """What the gateway is to do."""
+    """The action that the gateway should take."""
 
     action: Reject | Pass
 
 
 def router(service: Service) -> APIRouter:
-    """`POST /request` and `POST /response`."""
+    """Return the routes `POST /request` and `POST /response`."""
     routes = APIRouter(tags=["agentgateway"], responses=REFUSALS)
 
     async def decide(messages: list[dict[str, Any]], request: Request, answer: Response) -> Action:
         texts = [message.content for message in parse_messages(messages)] if messages else []
-        ruling = await rule(service, texts, route="agentgateway", caller=request.state.caller)
-        answer.headers.update(ruling.headers)
-        if ruling.failed_open is not None:
-            return Action(action=Pass(reason=f"no verdict: {ruling.failed_open}"))
-        if ruling.reason is None:
+        ask = Ask(texts=texts, caller=request.state.caller)
+        decision = await decide_blocking(service, ask, route="agentgateway")
+        answer.headers.update(decision.headers)
+        if decision.failed_open is not None:
+            return Action(action=Pass(reason=f"no verdict: {decision.failed_open}"))
+        reason = decision.reason
+        if reason is None:
             return Action(action=Pass(reason="nothing to block was found"))
-        return Action(
-            action=Reject(body=ruling.reason, status_code=_REJECT_STATUS, reason=ruling.reason)
-        )
+        return Action(action=Reject(body=reason, status_code=_REJECT_STATUS, reason=reason))
 
     @routes.post("/request", summary="agentgateway's webhook, before the model")
     async def before(body: WebhookRequest, request: Request, response: Response) -> Action:

@@ -1,7 +1,7 @@
-"""`POST /classify`, which two dialects claim: the key of the body tells them apart.
+"""`POST /classify` of two dialects; the key in the body tells them apart.
 
-`{"inputs": text}` is semantic-router's `http_classify`: a bare array with every label once, whose
-scores sum to one. `{"input": text | texts}` is vLLM's: labels' probabilities in their order.
+`{"inputs": text}` is semantic-router's `http_classify`: a bare array with every label once and
+scores that sum to one. `{"input": text | texts}` is vLLM's: probabilities in the labels' order.
 """
 
 import time
@@ -11,8 +11,10 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 
@@ -35,14 +37,14 @@ class ClassifyRequest(BaseModel):
 
 
 class LabelScore(BaseModel):
-    """One label."""
+    """A label and its score."""
 
     label: str
     score: float
 
 
 class Classified(BaseModel):
-    """One text in vLLM's words: `probs` in the order of the labels."""
+    """One text's result in vLLM's form: `probs` in the order of the labels."""
 
     index: int
     label: str
@@ -51,7 +53,7 @@ class Classified(BaseModel):
 
 
 class Usage(BaseModel):
-    """How many tokens were read."""
+    """Counts of the tokens read."""
 
     prompt_tokens: int
     total_tokens: int
@@ -59,7 +61,7 @@ class Usage(BaseModel):
 
 
 class ClassifyResponse(BaseModel):
-    """What vLLM answers."""
+    """vLLM's answer."""
 
     id: str
     object: Literal["list"] = "list"
@@ -70,7 +72,7 @@ class ClassifyResponse(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """`POST /classify` and `/v1/classify`."""
+    """Return the routes `POST /classify` and `/v1/classify`."""
     routes = APIRouter(tags=["semantic-router and vLLM"], responses=REFUSALS)
 
     @routes.post("/classify", summary="semantic-router (`inputs`) or vLLM (`input`)")
@@ -79,21 +81,20 @@ def router(service: Service) -> APIRouter:
         body: ClassifyRequest, request: Request
     ) -> list[LabelScore] | ClassifyResponse:
         caller = request.state.caller
-        gate = service.engine.batcher.gate
-        labels, positive = gate.level1.labels, gate.bundle.manifest.cascade.positive_label
+        gate = service.gate
         if body.inputs is not None:
-            (verdict,) = await service.check([body.inputs], route="http_classify", caller=caller)
-            return label_scores(verdict, labels, positive)
+            ask = Ask(texts=[body.inputs], caller=caller)
+            (verdict,) = await service.check(ask, route="http_classify")
+            return label_scores(verdict, gate)
         texts = [body.input] if isinstance(body.input, str) else (body.input or [])
-        verdicts = await service.check(texts, route="classify", caller=caller)
+        verdicts = await service.check(Ask(texts=texts, caller=caller), route="classify")
         n_tokens = sum(verdict.tokens.read for verdict in verdicts)
         return ClassifyResponse(
             id=f"classify-{uuid.uuid4().hex}",
             created=int(time.time()),
             model=gate.model.bundle,
             data=[
-                _classified(i, label_scores(verdict, labels, positive))
-                for i, verdict in enumerate(verdicts)
+                _classified(i, label_scores(verdict, gate)) for i, verdict in enumerate(verdicts)
             ],
             usage=Usage(prompt_tokens=n_tokens, total_tokens=n_tokens),
         )
@@ -101,19 +102,19 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def label_scores(verdict: Verdict, labels: tuple[str, ...], positive: str) -> list[LabelScore]:
-    """Level 1's labels in their order: P(unsafe), and what is left among the others.
+def label_scores(verdict: Verdict, gate: Gate) -> list[LabelScore]:
+    """Return the scores of Level 1's labels in their order; they sum to one.
 
-    A verdict has P(unsafe) and no more of Level 1; with two labels that is all of it. The score is
-    a probability, never the confidence of the likelier label.
+    A verdict has only P(unsafe) of Level 1; with two labels that is everything, with more the rest
+    is divided equally. A score is a probability, never the confidence of the likelier label.
     """
-    others = len(labels) - 1
+    others = len(gate.labels) - 1
     return [
         LabelScore(
             label=label,
-            score=verdict.unsafe if label == positive else (1 - verdict.unsafe) / others,
+            score=verdict.unsafe if label == gate.unsafe_label else (1 - verdict.unsafe) / others,
         )
-        for label in labels
+        for label in gate.labels
     ]
 
 

@@ -1,7 +1,7 @@
 """KServe's Open Inference Protocol, version 2, over HTTP, with Triton's binary tensor extension.
 
-The model's tensors are those of hazgate.serving.open_inference. Triton's clients send and want
-tensors in binary unless told otherwise: behind the JSON, whose length a header gives.
+The model's tensors are those of hazgate.serving.open_inference. By default, Triton's clients send
+and expect binary tensors: they follow the JSON, and a header has the JSON's length.
 """
 
 import json
@@ -18,13 +18,14 @@ from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 _HEAD_LENGTH = "inference-header-content-length"
 
 
 class InferParameters(BaseModel):
-    """What the binary extension says of a tensor, or of all outputs."""
+    """Parameters of the binary extension, for a tensor or for all outputs."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -34,7 +35,7 @@ class InferParameters(BaseModel):
 
 
 class InferInput(BaseModel):
-    """A tensor that came."""
+    """An input tensor."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -46,7 +47,7 @@ class InferInput(BaseModel):
 
 
 class InferOutput(BaseModel):
-    """A tensor that is wanted."""
+    """A requested output tensor."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -55,7 +56,7 @@ class InferOutput(BaseModel):
 
 
 class InferRequest(BaseModel):
-    """What KServe's clients send."""
+    """The request of KServe's clients."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -66,7 +67,7 @@ class InferRequest(BaseModel):
 
 
 class InferError(BaseModel):
-    """How KServe's servers say that they cannot answer."""
+    """The error answer of KServe's servers."""
 
     error: str
 
@@ -81,46 +82,43 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def router(service: Service) -> APIRouter:
-    """`/v2` and what is below it."""
+    """Return the routes of `/v2`."""
     routes = APIRouter(tags=["KServe"], prefix="/v2", responses={**REFUSALS, **_ERRORS})
 
     def name() -> str:
-        return service.engine.batcher.gate.model.bundle
+        return service.model.bundle
 
     def known(model: str) -> Response | None:
         if model == name():
             return None
-        return JSONResponse({"error": f"no such model; this server has {name()}"}, 404)
+        return JSONResponse({"error": oip.unknown_model(name())}, 404)
 
-    @routes.get("", summary="The server")
+    @routes.get("", summary="Name, version and extensions of the server")
     async def server() -> dict[str, Any]:
-        return {"name": "hazgate", "version": __version__, "extensions": ["binary_tensor_data"]}
+        return {"name": oip.SERVER, "version": __version__, "extensions": ["binary_tensor_data"]}
 
-    @routes.get("/health/live", summary="Is the server alive?")
+    @routes.get("/health/live", summary="Liveness of the server")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @routes.get("/health/ready", summary="Is the server ready?")
+    @routes.get("/health/ready", summary="Readiness of the server")
     async def ready() -> Response:
         is_ready = service.health.ready
         return JSONResponse({"ready": is_ready, "live": True}, 200 if is_ready else 503)
 
-    @routes.get("/models/{model}", summary="The model's tensors")
+    @routes.get("/models/{model}", summary="Names, types and shapes of the model's tensors")
     async def metadata(model: str) -> Response:
         return known(model) or JSONResponse(
             {
                 "name": name(),
                 "versions": [],
                 "platform": oip.PLATFORM,
-                "inputs": [{"name": oip.INPUT, "datatype": oip.INPUT_DATATYPE, "shape": [-1]}],
-                "outputs": [
-                    {"name": output, "datatype": kind, "shape": [-1]}
-                    for output, kind in oip.OUTPUTS.items()
-                ],
+                "inputs": oip.input_tensors(),
+                "outputs": oip.output_tensors(),
             }
         )
 
-    @routes.get("/models/{model}/ready", summary="Is the model ready?")
+    @routes.get("/models/{model}/ready", summary="Readiness of the model")
     async def model_ready(model: str) -> Response:
         is_ready = service.health.ready
         return known(model) or JSONResponse(
@@ -128,7 +126,9 @@ def router(service: Service) -> APIRouter:
         )
 
     @routes.post(
-        "/models/{model}/infer", summary="Inference", openapi_extra=_request_body(InferRequest)
+        "/models/{model}/infer",
+        summary="Verdicts on the texts of a tensor",
+        openapi_extra=_request_body(InferRequest),
     )
     async def infer(model: str, request: Request) -> Response:
         missing = known(model)
@@ -136,9 +136,9 @@ def router(service: Service) -> APIRouter:
             return missing
         try:
             asked, binary = _split(await request.body(), request.headers.get(_HEAD_LENGTH))
-            texts = _texts(asked, binary)
+            ask = Ask(texts=_texts(asked, binary), caller=request.state.caller)
             wanted = oip.wanted_outputs([output.name for output in asked.outputs])
-            verdicts = await service.check(texts, route="kserve", caller=request.state.caller)
+            verdicts = await service.check(ask, route="kserve")
         except HazgateError as error:
             failure = failure_of(error)
             return JSONResponse({"error": failure.message}, failure.status, failure.headers)
@@ -148,7 +148,7 @@ def router(service: Service) -> APIRouter:
 
 
 def _request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """A model as OpenAPI describes a body; FastAPI does so only for bodies that it reads itself."""
+    """Describe a model as an OpenAPI body; FastAPI only does so for bodies that it parses."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs")
 
@@ -164,10 +164,10 @@ def _request_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _split(body: bytes, head_length: str | None) -> tuple[InferRequest, bytes]:
-    """The JSON of a body, and what is behind it.
+    """Return the JSON of a body, and the bytes after it.
 
     Raises:
-        InputError: the header is no length within the body, or the JSON is not a request.
+        InputError: the header is not a length within the body, or the JSON is not a request.
     """
     n_head = len(body)
     if head_length is not None:
@@ -187,16 +187,17 @@ def _split(body: bytes, head_length: str | None) -> tuple[InferRequest, bytes]:
 def _texts(asked: InferRequest, binary: bytes) -> list[str]:
     oip.check_input([(given.name, given.datatype) for given in asked.inputs])
     (given,) = asked.inputs
-    elements: list[bytes | str]
     size = given.parameters.binary_data_size
     if size is None:
         rows = given.data or []
         elements = [item for row in rows for item in (row if isinstance(row, list) else [row])]
-    else:
-        if given.data is not None or size != len(binary):
-            raise InputError(f"binary_data_size is {size}, {len(binary)} bytes are there, no data")
-        elements = list(oip.elements_of_raw(binary))
-    return oip.texts_of_elements(elements, given.shape)
+        return oip.texts_of_elements(elements, given.shape)
+    if given.data is not None or size != len(binary):
+        raise InputError(
+            f"expected binary_data_size bytes ({size}) after the JSON and no data, got "
+            f"{len(binary)} bytes{'' if given.data is None else ' and data'}"
+        )
+    return oip.texts_of_raw(binary, given.shape)
 
 
 def _answer(

@@ -1,7 +1,7 @@
 """LiteLLM's generic guardrail: `POST /beta/litellm_basic_guardrail_api`.
 
-`action` always stands in the answer: LiteLLM reads a missing one as a pass. It shows
-`blocked_reason` to the end user, so that names hazards and repeats nothing of the text.
+`action` is always in the answer, for LiteLLM reads a missing one as a pass. LiteLLM shows
+`blocked_reason` to the end user, so it names hazards and repeats nothing of the text.
 """
 
 from typing import Any, Literal
@@ -9,13 +9,14 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from hazgate.serving.blocking import rule
+from hazgate.serving.blocking import decide_blocking
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 
 class GuardrailRequest(BaseModel):
-    """What LiteLLM sends; of it, `texts` and the arguments of `tool_calls` are read."""
+    """LiteLLM's request; only `texts` and the arguments of `tool_calls` are read."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -25,14 +26,14 @@ class GuardrailRequest(BaseModel):
 
 
 class GuardrailResponse(BaseModel):
-    """What LiteLLM reads."""
+    """LiteLLM's answer."""
 
     action: Literal["BLOCKED", "NONE"]
     blocked_reason: str | None = None
 
 
 def router(service: Service) -> APIRouter:
-    """`POST /beta/litellm_basic_guardrail_api`."""
+    """Return the route `POST /beta/litellm_basic_guardrail_api`."""
     routes = APIRouter(tags=["LiteLLM"], responses=REFUSALS)
 
     @routes.post("/beta/litellm_basic_guardrail_api", summary="LiteLLM's generic guardrail")
@@ -40,17 +41,18 @@ def router(service: Service) -> APIRouter:
         body: GuardrailRequest, request: Request, response: Response
     ) -> GuardrailResponse:
         texts = [*(body.texts or []), *_arguments(body.tool_calls or [])]
-        ruling = await rule(service, texts, route="litellm", caller=request.state.caller)
-        response.headers.update(ruling.headers)
-        if ruling.reason is None:
+        ask = Ask(texts=texts, caller=request.state.caller)
+        decision = await decide_blocking(service, ask, route="litellm")
+        response.headers.update(decision.headers)
+        if decision.reason is None:
             return GuardrailResponse(action="NONE")
-        return GuardrailResponse(action="BLOCKED", blocked_reason=ruling.reason)
+        return GuardrailResponse(action="BLOCKED", blocked_reason=decision.reason)
 
     return routes
 
 
 def _arguments(tool_calls: list[dict[str, Any]]) -> list[str]:
-    """The arguments that function calls carry, which `texts` leaves out."""
+    """Return the arguments of function calls; `texts` does not have them."""
     found = []
     for call in tool_calls:
         function = call.get("function")

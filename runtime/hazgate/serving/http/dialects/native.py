@@ -1,4 +1,4 @@
-"""hazgate's own endpoint: everything that a verdict has."""
+"""hazgate's own endpoint: whole verdicts."""
 
 from typing import Any, Literal
 
@@ -6,25 +6,29 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 from hazgate.text.conversation import conclude, parse_messages, texts_of
 
 
 class CheckRequest(BaseModel):
-    """Exactly one of `text`, `texts` and `messages`."""
+    """A request with exactly one of `text`, `texts` and `messages`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     text: str | None = Field(default=None, description="One text.")
     texts: list[str] | None = Field(default=None, description="Several texts.")
     messages: list[dict[str, Any]] | None = Field(
-        default=None, description="A conversation, its turns as chat APIs have them."
+        default=None, description="A conversation: its turns in the form of chat APIs."
     )
     scope: Literal["each", "last", "whole"] = Field(
-        default="each", description="Of a conversation: each turn, the last, or all as one text."
+        default="each",
+        description="Turns of a conversation to read: each, the last, or the whole as one text.",
     )
-    all_levels: bool = Field(default=False, description="Score hazards of texts not flagged, too.")
-    tenant: str | None = Field(default=None, description="Whose rules of the policy decide.")
+    all_levels: bool = Field(
+        default=False, description="Score the hazards of texts that are not flagged, too."
+    )
+    tenant: str | None = Field(default=None, description="Tenant whose policy rules decide.")
 
     @model_validator(mode="after")
     def _one_input(self) -> "CheckRequest":
@@ -37,7 +41,7 @@ class CheckRequest(BaseModel):
 
 
 class CheckResponse(BaseModel):
-    """`flagged` if any verdict is; `decisive` is the turn that decided, of a conversation."""
+    """An answer, `flagged` if any verdict is; `decisive` is the turn that decided."""
 
     flagged: bool
     decisive: int | None
@@ -45,25 +49,24 @@ class CheckResponse(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """`POST /v1/check`."""
+    """Return the route `POST /v1/check`."""
     routes = APIRouter(tags=["hazgate"], responses=REFUSALS)
 
     @routes.post("/v1/check", summary="Verdicts on a text, several texts or a conversation")
     async def check(body: CheckRequest, request: Request) -> CheckResponse:
-        bundle = service.engine.batcher.gate.bundle
         messages = None
         if body.messages is not None:
             messages = parse_messages(body.messages)
-            texts = texts_of(messages, body.scope, bundle.manifest.conversation)
+            texts = texts_of(messages, body.scope, service.gate.conversation)
         else:
             texts = body.texts if body.texts is not None else [body.text or ""]
-        verdicts = await service.check(
-            texts,
-            route="check",
-            caller=request.state.caller,
+        ask = Ask(
+            texts=texts,
             all_levels=body.all_levels,
             tenant=body.tenant,
+            caller=request.state.caller,
         )
+        verdicts = await service.check(ask, route="check")
         decisive = None
         if messages is not None:
             decisive = conclude(verdicts, body.scope, messages).decisive

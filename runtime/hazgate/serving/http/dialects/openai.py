@@ -1,8 +1,8 @@
 """OpenAI's `POST /v1/moderations`, as its clients, LiteLLM and agentgateway read it.
 
-All thirteen categories stand in all three maps, for strict clients require each of them. What
-OpenAI has no name for keeps its hazard's own name, which typed clients pass over. `flagged` is the
-gate's decision; a text may be flagged without any of OpenAI's categories.
+All thirteen categories are in all three maps, because strict clients require each of them. Hazards
+unknown to OpenAI keep their own names, which typed clients ignore. `flagged` is the gate's
+decision; a text may be flagged without any of OpenAI's categories.
 """
 
 import uuid
@@ -15,10 +15,10 @@ from hazgate.errors import InputError
 from hazgate.judging.moderation import moderation_result
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
-# Of the nine hazards' probabilities, the greatest is over a ninth: a category from a third on is
-# one of at most three.
+# The hazards' probabilities sum to one, so at most three categories reach a third.
 _CATEGORY_THRESHOLD = 1 / 3
 
 
@@ -32,16 +32,16 @@ class InputPart(BaseModel):
 
 
 class ModerationRequest(BaseModel):
-    """What OpenAI's clients send; `model` is not looked at: there is one."""
+    """The request of OpenAI's clients; `model` is ignored: there is only one."""
 
     model_config = ConfigDict(extra="ignore")
 
     input: str | list[str] | list[InputPart]
-    model: str | None = Field(default=None, description="Any; it is answered by the bundle.")
+    model: str | None = Field(default=None, description="Ignored; the bundle answers.")
 
 
 class ModerationResult(BaseModel):
-    """One text's."""
+    """The result of one text."""
 
     flagged: bool
     categories: dict[str, bool]
@@ -50,7 +50,7 @@ class ModerationResult(BaseModel):
 
 
 class ModerationResponse(BaseModel):
-    """What OpenAI's clients read."""
+    """The answer to OpenAI's clients."""
 
     id: str
     model: str
@@ -58,15 +58,14 @@ class ModerationResponse(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """`POST /v1/moderations`."""
+    """Return the route `POST /v1/moderations`."""
     routes = APIRouter(tags=["OpenAI"], responses=REFUSALS)
 
     @routes.post("/v1/moderations", summary="OpenAI's moderation endpoint")
     async def moderations(body: ModerationRequest, request: Request) -> ModerationResponse:
-        verdicts = await service.check(
-            _texts(body.input), route="moderations", caller=request.state.caller
-        )
-        model = service.engine.batcher.gate.model
+        ask = Ask(texts=_texts(body.input), caller=request.state.caller)
+        verdicts = await service.check(ask, route="moderations")
+        model = service.model
         return ModerationResponse(
             id=f"modr-{uuid.uuid4().hex}",
             model=f"{model.bundle}@{model.digest[:12]}",
@@ -77,7 +76,7 @@ def router(service: Service) -> APIRouter:
 
 
 def result_of(verdict: Verdict) -> ModerationResult:
-    """A verdict in OpenAI's words, and hazards that it has no word for in their own."""
+    """Return a verdict in OpenAI's form; hazards unknown to OpenAI keep their own names."""
     hazards = verdict.hazards
     result: dict[str, Any] = moderation_result(
         flagged=verdict.flagged, hazards=hazards, threshold=_CATEGORY_THRESHOLD
@@ -110,5 +109,5 @@ def _texts(given: "str | list[str] | list[InputPart]") -> list[str]:
             parts.append(item.text)
         else:
             raise InputError("only input parts of type 'text' with a string `text` can be read")
-    # The parts of one input are one text, as OpenAI has it.
+    # OpenAI reads the parts of one input as one text.
     return [*texts, "\n".join(parts)] if parts else texts

@@ -1,7 +1,7 @@
-"""What any endpoint may answer instead of its dialect's own words, as the API's description has it.
+"""Error answers of every endpoint, for the API's description.
 
-Bodies that are too large or too slow, and keys that are unknown, are refused before a dialect is
-asked; the rest are errors for which a dialect has no words of its own.
+The edge refuses bodies that are too large or too slow, and unknown keys, before a dialect sees
+them. The other statuses are errors for which a dialect has no form of its own.
 """
 
 from typing import Any
@@ -9,17 +9,17 @@ from typing import Any
 from pydantic import BaseModel
 
 
-class Problem(BaseModel):
-    """A word for programs, and a sentence for people without any text of theirs."""
+class RefusalDetail(BaseModel):
+    """A code for programs, and a sentence for people without any user text."""
 
     code: str
     message: str
 
 
 class Refusal(BaseModel):
-    """No verdict, and why."""
+    """The reason why there is no verdict."""
 
-    error: Problem
+    error: RefusalDetail
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {

@@ -1,8 +1,8 @@
 """Text Embeddings Inference's `POST /predict`.
 
-One string, or a list of one, is a single text; a flat list of two is a pair of texts in TEI, which
-this model does not take; a batch is a list of lists. Scores come in descending order. TEI's own
-statuses: 422 for what it cannot take, 429 for too much, 424 for a backend that failed.
+One string, or a list of one, is a single text. A flat list of two is a pair of texts in TEI, which
+this model does not accept. A batch is a list of lists. Scores come in descending order. The
+statuses are TEI's: 422 for invalid requests, 429 for overload, 424 for a failed backend.
 """
 
 from collections.abc import Callable, Coroutine
@@ -18,11 +18,12 @@ from hazgate.errors import DeadlineExceeded, HazgateError, InputError, Overloade
 from hazgate.serving.failures import RETRY_AFTER_S
 from hazgate.serving.http.dialects.classify import LabelScore, label_scores
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 
 class PredictRequest(BaseModel):
-    """What TEI's clients send. `truncate` must not ask for less to be read than is sent."""
+    """The request of TEI's clients. `truncate` must not be true: texts are read whole."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -32,29 +33,29 @@ class PredictRequest(BaseModel):
 
 
 class TeiError(BaseModel):
-    """What TEI answers to what went wrong."""
+    """TEI's answer to an error."""
 
     error: str
     error_type: str
 
 
 class _Route(APIRoute):
-    """Says in TEI's words, too, that a body is not a request."""
+    """A route that answers a malformed body in TEI's form, too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def handle_in_teis_words(request: Request) -> Response:
+        async def handle_in_teis_form(request: Request) -> Response:
             try:
                 return await handle(request)
             except RequestValidationError:
-                return _failure(InputError("the body is not a request as /docs describes it"))
+                return _failure(InputError("the body is not a request as described at /docs"))
 
-        return handle_in_teis_words
+        return handle_in_teis_form
 
 
 def router(service: Service) -> APIRouter:
-    """`POST /predict`."""
+    """Return the route `POST /predict`."""
     routes = APIRouter(tags=["Text Embeddings Inference"], responses=REFUSALS, route_class=_Route)
 
     @routes.post(
@@ -68,26 +69,26 @@ def router(service: Service) -> APIRouter:
     ) -> list[LabelScore] | list[list[LabelScore]] | Response:
         try:
             texts, is_single = _texts(body)
-            verdicts = await service.check(texts, route="predict", caller=request.state.caller)
+            verdicts = await service.check(
+                Ask(texts=texts, caller=request.state.caller), route="predict"
+            )
         except HazgateError as error:
             return _failure(error)
-        gate = service.engine.batcher.gate
-        labels, positive = gate.level1.labels, gate.bundle.manifest.cascade.positive_label
-        answers = [
-            sorted(label_scores(v, labels, positive), key=lambda item: -item.score)
-            for v in verdicts
-        ]
+        gate = service.gate
+        answers = [sorted(label_scores(v, gate), key=lambda item: -item.score) for v in verdicts]
         return answers[0] if is_single else answers
 
     return routes
 
 
 def _texts(body: PredictRequest) -> tuple[list[str], bool]:
-    """The texts, and whether the answer is one text's and no list of them."""
+    """Return the texts, and whether the answer is for a single text instead of a list."""
     if body.raw_scores:
-        raise InputError("raw_scores is not offered: a verdict has probabilities")
+        raise InputError("raw_scores is not supported: scores are probabilities; leave it out")
     if body.truncate:
-        raise InputError("truncate is not offered: long texts are read whole, in windows")
+        raise InputError(
+            "truncate is not supported: long texts are read whole, in windows; leave it out"
+        )
     if isinstance(body.inputs, str):
         return [body.inputs], True
     texts = []
@@ -95,11 +96,14 @@ def _texts(body: PredictRequest) -> tuple[list[str], bool]:
         if isinstance(item, str):
             if len(body.inputs) > 1:
                 raise InputError(
-                    "a flat list of several strings is a pair of texts; a batch is a list of lists"
+                    "a flat list of several strings is a pair of texts, which this model does not "
+                    "accept; send a batch as a list of lists"
                 )
             return [item], True
         if len(item) != 1:
-            raise InputError("each element of a batch is a list of one text")
+            raise InputError(
+                f"each element of a batch must be a list of one text, got one of {len(item)}"
+            )
         texts.append(item[0])
     return texts, False
 

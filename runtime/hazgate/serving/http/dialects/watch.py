@@ -1,12 +1,11 @@
-"""A text that a model is still writing: piece by piece over a WebSocket, stopped where it must be.
+"""A text that a model is still writing, checked piece by piece over a WebSocket.
 
-The client sends `{"text": "…"}` for each piece and is answered each time; `{"end": true}` asks for
-the verdict on the whole and ends. A gateway that shows a piece only after its answer never shows
-what was found; one that does not wait is told some pieces later.
+The client sends `{"text": "…"}` for each piece and gets an answer each time; `{"end": true}` asks
+for the verdict on the whole text and ends. A gateway that waits for the answer before it shows a
+piece never shows an unsafe one; a gateway that does not wait learns of it some pieces later.
 """
 
 import asyncio
-import functools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +19,13 @@ from hazgate.serving.service import RequestFacts, Service
 from hazgate.text.watch import Watch
 
 ROUTE = "watch"
-# RFC 6455, and "try again later" as IANA lists it.
+# RFC 6455, and IANA's "try again later".
 _CLOSE_CODES: Mapping[str, int] = {"invalid_input": 1008, "overloaded": 1013}
 _CLOSE_FAILED = 1011
 
 
 class Piece(BaseModel):
-    """What a client sends: a piece of the text, or that it ends."""
+    """A client's message: a piece of the text, or its end."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -35,22 +34,13 @@ class Piece(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """The WebSocket `/v1/watch`."""
+    """Return the WebSocket route `/v1/watch`."""
     routes = APIRouter(tags=["hazgate"])
 
     @routes.websocket("/v1/watch")
     async def watch(socket: WebSocket, tenant: str | None = None) -> None:
-        batcher = service.engine.batcher
         start_s = time.monotonic()
-        growing = batcher.gate.watch(
-            tenant=tenant,
-            check=functools.partial(
-                batcher.check,
-                tenant=tenant,
-                caller=socket.state.caller,
-                timeout_s=service.settings.request.timeout_s,
-            ),
-        )
+        growing = service.watch(caller=socket.state.caller, tenant=tenant)
         await socket.accept()
         outcome = "cancelled"
         try:
@@ -61,10 +51,10 @@ def router(service: Service) -> APIRouter:
         except HazgateError as error:
             outcome = type(error).__name__
             failure = failure_of(error)
-            await socket.send_json({"error": {"code": failure.code, "message": failure.message}})
+            await socket.send_json(failure.body)
             await socket.close(_CLOSE_CODES.get(failure.code, _CLOSE_FAILED))
         finally:
-            service.tell(
+            service.report(
                 RequestFacts(
                     route=ROUTE,
                     outcome=outcome,
@@ -78,7 +68,7 @@ def router(service: Service) -> APIRouter:
 
 
 async def _converse(socket: WebSocket, growing: Watch) -> None:
-    """Until the client ends the text.
+    """Answer pieces until the client ends the text.
 
     Raises:
         WebSocketDisconnect: it hung up.
@@ -88,7 +78,7 @@ async def _converse(socket: WebSocket, growing: Watch) -> None:
         piece = _piece(await socket.receive_text())
         n_checks = growing.n_checks
         if piece.text:
-            # It tokenises, and waits for the engine.
+            # This tokenises and waits for the engine.
             await asyncio.to_thread(growing.add, piece.text)
         if piece.end:
             verdict = await asyncio.to_thread(growing.finish)

@@ -1,0 +1,113 @@
+"""Work and verdicts that equal texts share. Pure: no thread, no clock, no lock of its own."""
+
+import hashlib
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from hazgate.gate import Gate, Question
+from hazgate.judging.verdict import Verdict
+from hazgate.serving.queue.ask import Ask
+
+Key = tuple[bytes, bool, str | None]
+
+
+def key_of(text: str, ask: Ask) -> Key:
+    """Return what an answer depends on besides the gate: the text's SHA-256 and the options."""
+    # The gate refuses a text that is not well-formed; until then it needs a key like any other.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return digest, ask.all_levels, ask.tenant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class QueuedText:
+    """One text in the queue, and the futures of all who wait for its verdict.
+
+    `ask` is the request that brought it; times are of the clock of `time.monotonic`.
+    """
+
+    gate: Gate
+    question: Question
+    key: Key
+    ask: Ask
+    n_tokens: int
+    added_s: float
+    waiters: list[Future[Verdict]] = field(default_factory=list)
+
+    @property
+    def caller(self) -> str:
+        """The caller in whose turn it runs."""
+        return self.ask.caller
+
+    @property
+    def deadline_s(self) -> float:
+        """The time after which its verdict is of no use."""
+        return self.ask.deadline_s
+
+
+class SharedAnswers:
+    """The verdicts kept and the texts queued, by what they answer. Not thread-safe."""
+
+    def __init__(self, cache_entries: int) -> None:
+        """Start empty; keep at most `cache_entries` verdicts, the most recently used ones."""
+        self._cache_entries = cache_entries
+        self._cache: OrderedDict[Key, Verdict] = OrderedDict()
+        # The newest queued text of each key, and the text that each future waits for.
+        self._queued: dict[Key, QueuedText] = {}
+        self._text_of: dict[Future[Verdict], QueuedText] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._cache or key in self._queued
+
+    def clear_cache(self) -> None:
+        """Drop the verdicts kept; those of another gate would be wrong."""
+        self._cache.clear()
+
+    def cached(self, key: Key) -> Verdict | None:
+        """Return a verdict that was kept, or None."""
+        if key in self._cache:
+            self._cache.move_to_end(key)
+        return self._cache.get(key)
+
+    def keep(self, key: Key, verdict: Verdict) -> None:
+        """Keep a verdict, and drop the least recently used ones above the limit."""
+        if not self._cache_entries:
+            return
+        self._cache[key] = verdict
+        while len(self._cache) > self._cache_entries:
+            self._cache.popitem(last=False)
+
+    def join(self, text: QueuedText) -> bool:
+        """Let the waiters of `text` wait for an equal text in the queue, if there is one.
+
+        A text with a later deadline than the one in the queue does not join it: the earlier one
+        may be dropped, and those who can wait longer would lose their answer.
+        """
+        equal = self._queued.get(text.key)
+        if equal is None or equal.gate is not text.gate or equal.deadline_s < text.deadline_s:
+            return False
+        equal.waiters.extend(text.waiters)
+        self._text_of.update(dict.fromkeys(text.waiters, equal))
+        return True
+
+    def add(self, text: QueuedText) -> None:
+        """Remember a text that joins the queue."""
+        self._queued[text.key] = text
+        self._text_of.update(dict.fromkeys(text.waiters, text))
+
+    def leave(self, future: Future[Verdict]) -> QueuedText | None:
+        """Stop waiting; return the text if nobody waits for it any more."""
+        text = self._text_of.pop(future, None)
+        if text is None:
+            return None
+        text.waiters.remove(future)
+        return None if text.waiters else text
+
+    def forget(self, text: QueuedText) -> list[Future[Verdict]]:
+        """Drop a text that has left the queue and return who still waits for it."""
+        if self._queued.get(text.key) is text:
+            del self._queued[text.key]
+        waiters = list(text.waiters)
+        for future in waiters:
+            self._text_of.pop(future, None)
+        return waiters

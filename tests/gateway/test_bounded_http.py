@@ -1,0 +1,88 @@
+"""A request's line and headers have a limit, over uvicorn's own parser."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hazgate.serving.http.bounded_http import MAX_HEAD_BYTES, BoundedHttp
+from tests.support.ports import free_port
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    await Request(scope, receive).body()
+    await PlainTextResponse("answered")(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    port = free_port()
+    config = uvicorn.Config(
+        _answer,
+        http=BoundedHttp,
+        port=port,
+        lifespan="off",
+        log_level="error",
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    yield port
+    server.should_exit = True
+    thread.join(20)
+
+
+def _headers(n_bytes: int) -> bytes:
+    line = b"X-Filler: " + b"a" * 1000 + b"\r\n"
+    return line * (n_bytes // len(line))
+
+
+def _request(port: int, *parts: bytes) -> list[bytes]:
+    """Send the parts over one connection until the server closes it; return all statuses."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        while data := connection.recv(65_536):
+            received += data
+    return re.findall(rb"HTTP/1.1 (\d{3})", received)
+
+
+def test_it_overrides_methods_that_uvicorn_has() -> None:
+    for name in ("on_message_begin", "on_headers_complete", "data_received"):
+        assert callable(getattr(HttpToolsProtocol, name))
+    assert callable(HttpToolsProtocol.send_400_response)
+
+
+def test_a_large_head_within_the_limit_is_answered(port: int) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + _headers(MAX_HEAD_BYTES // 2)
+    assert _request(port, head, b"Connection: close\r\n\r\n") == [b"200"]
+
+
+def test_a_head_over_the_limit_is_refused_before_it_ends(port: int) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + _headers(MAX_HEAD_BYTES - 1024)
+    assert _request(port, head, _headers(2048)) == [b"400"]
+
+
+def test_the_limit_is_per_request_and_does_not_count_bodies(port: int) -> None:
+    body = b"b" * (2 * MAX_HEAD_BYTES)
+    request = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+        + _headers(MAX_HEAD_BYTES // 2)
+        + b"\r\n"
+        + body
+    )
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert _request(port, request, request, request, last) == [b"200"] * 4
