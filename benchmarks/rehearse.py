@@ -32,7 +32,7 @@ from benchmarks.harness.store import RESULTS, ResultHeader, header, parity_of
 from benchmarks.harness.texts import proof_texts
 from hazgate.cli.progress import step
 from hazgate.documents.folders import partial_folder
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 from hazgate.gate import Gate
 from hazgate_export.bundle.report import parity_table
 from hazgate_export.parity import Parity
@@ -176,7 +176,7 @@ def rehearse(
     answer_s = seconds_of(lambda: gate.check(_TEXT, all_levels=True))
     manifest = gate.bundle.manifest
     return Rehearsal(
-        header=header(manifest.name, command, digest=gate.bundle.digest, threads=default_threads()),
+        header=header(manifest.name, command, digest=gate.bundle.digest, threads=n_processors()),
         limits=limits,
         peak_rss_bytes=built.peak_rss_bytes,
         standin_s=standin_s,

@@ -22,7 +22,9 @@ def peak() -> None:
     request = json.load(sys.stdin)
     with Path(request["file"]).open("rb") as lines:
         texts = [json.loads(line)["text"] for line in islice(lines, request["n_texts"])]
-    gate = hazgate.Gate.open(request["bundle"], workers=request["workers"])
+    gate = hazgate.Gate.open(
+        request["bundle"], engine=hazgate.EngineOptions(workers=request["workers"])
+    )
     gate.check_many(texts[:_WARM_UP_TEXTS])
     chunks = [texts[i : i + _CHUNK_TEXTS] for i in range(0, len(texts), _CHUNK_TEXTS)]
     seconds = seconds_of_each(partial(gate.check_many, chunk) for chunk in chunks)

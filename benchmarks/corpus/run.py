@@ -31,7 +31,7 @@ from benchmarks.harness.statistics import spread
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from benchmarks.harness.texts import proof_texts
 from hazgate.bundle.bundle import Bundle
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 _N_PEAK_TEXTS = 20_000
 _MAX_CHARACTERS = 120
@@ -134,7 +134,7 @@ def measure_corpus(
         HazgateError: the bundle cannot be opened.
     """
     opened = Bundle.open(bundle)
-    n_actors = default_threads()
+    n_actors = n_processors()
     with tempfile.TemporaryDirectory() as scratch:
         file, part = Path(scratch) / "all.jsonl", Path(scratch) / "some.jsonl"
         write_corpus(file, rows)

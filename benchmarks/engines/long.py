@@ -25,7 +25,7 @@ from benchmarks.harness.statistics import RoundSpread, speedup, spread
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 # A plain session on the portable graph takes memory quadratic in the length: tens of gigabytes.
 _LEFT_OUT = ("optimum", "ort-dynamic", "ort-dynamic-reduced")
@@ -182,7 +182,7 @@ def run(rounds: int, tokens: int, level: str, out: Path) -> None:
         ),
         tokens=tokens,
         rounds=rounds,
-        threads=default_threads(),
+        threads=n_processors(),
         command=f"python -m benchmarks.engines.long --rounds {rounds} --tokens {tokens}",
     )
     publish(results, out, long_table)

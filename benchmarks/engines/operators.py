@@ -26,8 +26,9 @@ from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.cli.progress import track
+from hazgate.engine.processor import n_processors
 from hazgate.engine.providers.table import CPU
-from hazgate.engine.session import default_threads, session_options
+from hazgate.engine.session import session_options
 
 _LENGTHS = {"mini": (16, 128, 256), "full": (16, 128, 512, 2048)}
 # Operators by the group that a reader knows; all others are "the rest".
@@ -114,7 +115,7 @@ def profile_level(path: Path, level: str, size: str, command: str) -> OperatorPr
     from transformers import AutoConfig
 
     bundle = Bundle.open(path)
-    threads = default_threads()
+    threads = n_processors()
     peak = measure_peak(threads)
     merged = REPOSITORY / "build" / "engines" / size / bundle.digest[:16] / "merged" / level
     if not merged.is_dir():

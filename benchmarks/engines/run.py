@@ -9,7 +9,7 @@ import click
 from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.process import REPOSITORY
 from benchmarks.harness.store import RESULTS
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 _MINI = REPOSITORY / "export" / "recipes" / "mini.toml"
 _PATH = click.Path(path_type=Path)
@@ -56,7 +56,7 @@ def run(
     from benchmarks.engines.workloads import grid, stream
     from hazgate.bundle.bundle import Bundle
 
-    budget = threads or default_threads()
+    budget = threads or n_processors()
     lengths = [tokens for tokens in _LENGTHS[size] if tokens <= max_tokens]
     build = REPOSITORY / "build"
     place = build / "rehearsal" if size == "full" else build

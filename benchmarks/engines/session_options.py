@@ -25,8 +25,9 @@ from benchmarks.harness.store import RESULTS, ResultHeader, header
 from benchmarks.harness.worker import status_bytes
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
+from hazgate.engine.processor import n_processors
 from hazgate.engine.providers.table import CPU
-from hazgate.engine.session import default_threads, session_options
+from hazgate.engine.session import session_options
 
 _SHORT_TOKENS, _LONG_TOKENS = 16, 128
 _N_CALLS = 40
@@ -219,7 +220,7 @@ def measure_row(graph: Path, name: str, threads: int) -> Mapping[str, float]:
 @refusals()
 def run(size: str, rounds: int, threads: int | None, row: str | None, graph: Path | None) -> None:
     """Measure the int8 graph of Level 2 in `build/mini`, or in the bundle of `make rehearse`."""
-    budget = threads or default_threads()
+    budget = threads or n_processors()
     if row is not None and graph is not None:
         click.echo(json.dumps(measure_row(graph, row, budget)))
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 # PyTorch and ONNX Runtime choose their matrix kernels by these.
 _ISA = (
@@ -67,7 +67,7 @@ def describe_machine(distributions: Sequence[str]) -> Machine:
     return Machine(
         cpu=fields.get("model name") or platform.processor() or platform.machine(),
         isa=tuple(name for name in _ISA if name in flags),
-        processors=default_threads(),
+        processors=n_processors(),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         is_virtual="hypervisor" in flags,
         os=_os_name(),

@@ -8,7 +8,7 @@ from benchmarks.harness.store import RESULTS
 from benchmarks.load.measure import measure_load
 from benchmarks.load.report import draw_load, load_table
 from benchmarks.load.systems import load_specs
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"
 
@@ -45,7 +45,7 @@ def main(
         specs,
         variant=variant,
         seconds=seconds,
-        threads=threads or default_threads(),
+        threads=threads or n_processors(),
         overhead_rounds=overhead_rounds,
         command=f"python -m benchmarks.load --variant {variant} --seconds {seconds:g}",
     )

@@ -113,9 +113,12 @@ def body_of(target: OverHttp, text: str) -> bytes:
 def _in_process(target: InProcess) -> tuple[Opener, Callable[[str], object]]:
     # An asker over HTTP must not load it.
     from hazgate import DeadlineExceeded, Gate, Overloaded
+    from hazgate.engine.options import EngineOptions
     from hazgate.serving.queue.async_gate import AsyncGate
 
-    gate = Gate.open(target.bundle, variant=target.variant, threads=target.threads)
+    gate = Gate.open(
+        target.bundle, engine=EngineOptions(variant=target.variant, threads=target.threads)
+    )
     lock = threading.Lock()
 
     def check_alone(text: str) -> None:

@@ -36,7 +36,7 @@ from benchmarks.load.messages import (
 )
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 from hazgate_evaluation.plots import STYLES, style
 
 SAMPLE_S = 10.0
@@ -242,7 +242,7 @@ def main(minutes: float, variant: str, threads: int | None) -> None:
         REPOSITORY / "build" / "mini",
         variant,
         minutes=minutes,
-        threads=threads or default_threads(),
+        threads=threads or n_processors(),
         command=f"python -m benchmarks.load.soak --minutes {minutes:g} --variant {variant}",
     )
     publish(results, RESULTS / "soak-mini.json", soak_table, draw_soak)

@@ -21,8 +21,8 @@ from benchmarks.harness.store import RESULTS, ResultHeader, header
 from benchmarks.harness.texts import proof_texts
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
+from hazgate.engine.processor import n_processors
 from hazgate.engine.providers.table import CPU
-from hazgate.engine.session import default_threads
 
 _N_TEXTS = 100
 _FIGURES = ("import_s", "first_verdict_s", "rss_bytes", "anonymous_bytes", "peak_rss_bytes")
@@ -139,7 +139,7 @@ def footprint(size: str, starts: int) -> None:
         path.resolve(),
         variants,
         starts=starts,
-        threads=default_threads(),
+        threads=n_processors(),
         command=f"python -m benchmarks.memory.footprint --size {size} --starts {starts}",
     )
     publish(results, RESULTS / f"footprint-{size}.json", footprint_table)

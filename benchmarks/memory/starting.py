@@ -20,9 +20,8 @@ def start() -> None:
     from benchmarks.harness.worker import status_bytes
 
     request = json.load(sys.stdin)
-    gate = hazgate.Gate.open(
-        request["bundle"], variant=request["variant"], threads=request["threads"]
-    )
+    options = hazgate.EngineOptions(variant=request["variant"], threads=request["threads"])
+    gate = hazgate.Gate.open(request["bundle"], engine=options)
     gate.check(request["texts"][0], all_levels=True)
     answered = time.time()
     for text in request["texts"]:

@@ -43,6 +43,7 @@ from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.workloads import BULK, TEXT
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.cli.progress import track
+from hazgate.engine.options import EngineOptions
 from hazgate.gate import Gate
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.text.batching import plan_batches
@@ -90,7 +91,7 @@ def check_fleet(
         BenchmarkError: a worker did not start, or there are no results of `make bench`.
     """
     processors = sorted(os.sched_getaffinity(0))
-    gate = Gate.open(bundle, variant=variant, threads=1)
+    gate = Gate.open(bundle, engine=EngineOptions(variant=variant, threads=1))
     every_text = read_texts(gate, shuffled_texts())
     texts = shorter(every_text, _MAX_TOKENS)
     times = _measure(bundle, variant, processors[0])

@@ -25,7 +25,7 @@ from hazgate import Gate
 from hazgate.cli.progress import track
 from hazgate.doctor import Diagnosis, diagnose
 from hazgate.engine.buckets import Bucket, parse_bucket
-from hazgate.engine.engine import Shapes
+from hazgate.engine.options import EngineOptions, Shapes
 from hazgate.engine.session import ort_host
 from hazgate.engine.static_shapes import OpenedBucket
 
@@ -110,12 +110,14 @@ def measure_gpu(
         times: list[tuple[str, OpenedBucket]] = []
         gate = Gate.open(
             bundle,
-            providers=providers,
-            workers=workers,
-            shapes=Shapes(
-                buckets=shapes.buckets,
-                programs=shapes.programs,
-                on_open=lambda level, bucket: times.append((level, bucket)),
+            engine=EngineOptions(
+                providers=providers,
+                workers=workers,
+                shapes=Shapes(
+                    buckets=shapes.buckets,
+                    programs=shapes.programs,
+                    on_open=lambda level, bucket: times.append((level, bucket)),
+                ),
             ),
         )
         opened.append(times)
@@ -124,7 +126,7 @@ def measure_gpu(
     gate = open_gate()
     if shapes.programs is not None:
         gate = open_gate()
-    diagnosis = diagnose(bundle, providers=providers, variant=None, shapes=shapes)
+    diagnosis = diagnose(bundle, EngineOptions(providers=providers, shapes=shapes))
     texts = proof_texts()
     longest = gate.level1.tokenizer.window_tokens
     runs = [(rows, n) for rows in _ROWS for n in _LENGTHS if n <= longest]
@@ -206,7 +208,9 @@ def _compiled(opened: Sequence[Sequence[tuple[str, OpenedBucket]]]) -> tuple[Com
 def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> CpuAgreement:
     variants = gate.bundle.manifest.levels[gate.level1.level].variants
     fp32 = next(name for name, variant in variants.items() if variant.precision == "fp32")
-    cpu = Gate.open(bundle, variant=fp32, reading=gate.reading).check_many(texts, all_levels=True)
+    cpu = Gate.open(bundle, engine=EngineOptions(variant=fp32), reading=gate.reading).check_many(
+        texts, all_levels=True
+    )
     own = gate.check_many(texts, all_levels=True)
     differences = [
         abs(mine - other)

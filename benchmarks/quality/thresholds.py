@@ -26,7 +26,8 @@ from benchmarks.harness.store import RESULTS, ResultHeader, header, read_documen
 from hazgate import Gate, Policy
 from hazgate.cli.progress import counted
 from hazgate.documents.files import write_atomically
-from hazgate.engine.session import default_threads
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.processor import n_processors
 from hazgate_evaluation.calibration.command import write_policy
 from hazgate_evaluation.calibration.report import CalibrationReport, markdown
 from hazgate_evaluation.calibration.split import fit_half
@@ -181,7 +182,7 @@ def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -
     policy_file = _FOLDER / "policy.toml"
     write_policy(bundle, calibrate_file, policy_file, target, None)
     calibration = read_document(CalibrationReport, policy_file.with_suffix(".json"))
-    plain = Gate.open(bundle, workers=default_threads())
+    plain = Gate.open(bundle, engine=EngineOptions(workers=n_processors()))
     dataset = read_labelled(check_file, LabelNames.of(plain.bundle.manifest))
     truth = truth_of(dataset.rows, LabelNames.of(plain.bundle.manifest))
     before, _ = operate(plain, f"the bundle's threshold, {plain.threshold:g}", dataset, truth)
@@ -218,7 +219,7 @@ def watch_texts(gate: Gate, dataset: Dataset, truth: Truth) -> Streams:
         scores = score(gate, texts, np.zeros(len(texts), dtype=np.bool_), advance)
     chosen = choose_streams(truth, scores, _N_STREAM_TEXTS)
     with counted(sum(map(len, chosen)), "watch texts grow") as advance:
-        return measure_streams(gate, dataset.rows, chosen, scores, default_threads(), advance)
+        return measure_streams(gate, dataset.rows, chosen, scores, n_processors(), advance)
 
 
 def thresholds_table(results: ThresholdResults) -> str:

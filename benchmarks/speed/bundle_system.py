@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speed.systems import ModelFiles
+from hazgate.engine.options import EngineOptions
 from hazgate.gate import Gate
 from hazgate.judging.scores import softmax
 from hazgate.text.batching import pad
@@ -23,7 +24,13 @@ class BundleSystem:
     def open(cls, files: ModelFiles, variant: str | None, threads: int) -> "BundleSystem":
         """Open the bundle with one of its variants, to read as much of a text as PyTorch does."""
         reading = Reading(long_texts="truncate")
-        return cls(gate=Gate.open(files.bundle, variant=variant, threads=threads, reading=reading))
+        return cls(
+            gate=Gate.open(
+                files.bundle,
+                engine=EngineOptions(variant=variant, threads=threads),
+                reading=reading,
+            )
+        )
 
     @property
     def size_bytes(self) -> int:

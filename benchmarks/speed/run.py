@@ -8,7 +8,7 @@ from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.process import REPOSITORY
 from benchmarks.harness.store import RESULTS
 from benchmarks.speed.workloads import CALLS_PER_ROUND
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 # Five rounds of the default model take some three and a half minutes on two processors.
 DEFAULT_ROUNDS = 5
@@ -33,7 +33,7 @@ def run(
     from hazgate.bundle.bundle import Bundle
     from hazgate_export.recipe import load_recipe
 
-    budget = threads or default_threads()
+    budget = threads or n_processors()
     name = load_recipe(recipe).recipe.name
     results = compare(
         recipe,

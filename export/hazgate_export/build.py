@@ -19,7 +19,8 @@ from hazgate.documents.files import json_bytes, sha256
 from hazgate.documents.folders import partial_folder
 from hazgate.engine.canaries import Canaries
 from hazgate.engine.kernels import instruction_set
-from hazgate.engine.session import OrtSession, default_threads
+from hazgate.engine.processor import n_processors
+from hazgate.engine.session import OrtSession
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.author.families import (
@@ -256,7 +257,7 @@ def _export_level(
     if weights is not None and any(v.int8_scheme in _BALANCED for v in recipe.variants.values()):
         texts = _calibration_texts(loaded, tokenizer)
         step(f"{name}: observe {len(texts)} calibration texts")
-        calibrated = calibrate(weights, texts, recipe.opset, graphs, threads=default_threads())
+        calibrated = calibrate(weights, texts, recipe.opset, graphs, threads=n_processors())
     files = {}
     for variant, settings in recipe.variants.items():
         target = graphs / f"{name}-{variant}.onnx"
@@ -382,7 +383,7 @@ def _measure(recipe: Recipe, name: str, variant: str, level: ExportedLevel, grap
             file,
             kind=level.graphs[variant].kind,
             n_labels=len(level.labels),
-            threads=default_threads(),
+            threads=n_processors(),
         )
         return measure(
             session,

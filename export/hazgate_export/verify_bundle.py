@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.engine.session import OrtSession, default_threads
+from hazgate.engine.processor import n_processors
+from hazgate.engine.session import OrtSession
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.build import LocalSources, reference_of_level
@@ -72,7 +73,7 @@ def _measure(
             graph,
             kind=spec.kind,
             n_labels=len(level.labels),
-            threads=default_threads(),
+            threads=n_processors(),
         )
         return measure(
             session,

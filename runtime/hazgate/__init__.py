@@ -8,7 +8,7 @@
 from hazgate.bundle.bundle import Bundle
 from hazgate.classifier import Classifier
 from hazgate.engine.buckets import Bucket
-from hazgate.engine.engine import Shapes
+from hazgate.engine.options import EngineOptions, Shapes
 from hazgate.errors import (
     BundleError,
     DeadlineExceeded,
@@ -45,6 +45,7 @@ __all__ = [
     "Classifier",
     "ConversationVerdict",
     "DeadlineExceeded",
+    "EngineOptions",
     "Gate",
     "HazgateError",
     "InferenceError",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec
 from hazgate.engine.engine import Engine
-from hazgate.engine.providers.choose import ON_CPU
-from hazgate.engine.session import Session, default_threads, ort_host
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.session import Session
 from hazgate.errors import BundleError
 from hazgate.judging.scores import calibrated
 from hazgate.text.batching import pad, plan_batches
@@ -76,9 +76,7 @@ class Classifier:
         if name not in spec.variants:
             raise BundleError(f"{level} has no variant {name!r}, only {', '.join(spec.variants)}")
         chosen = spec.variants[name]
-        engine = engine or Engine(
-            placement=ON_CPU, host=ort_host(), threads=default_threads(), workers=1
-        )
+        engine = engine or Engine.of(EngineOptions())
         provider = engine.placement.spec.name
         if provider not in chosen.execution_providers:
             raise BundleError(

@@ -1,21 +1,21 @@
 """Is this host fit to serve this bundle? Every answer with what was found, and what to do."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.canaries import check_canaries, tolerance_of
-from hazgate.engine.engine import Engine, Shapes, canaries_of
-from hazgate.engine.kernels import has_fast_kernels, instruction_set, kernels_library
-from hazgate.engine.providers.choose import Placement, choose_placement, host_problems
+from hazgate.engine.engine import Engine, canaries_of
+from hazgate.engine.kernels import instruction_set, kernels_library
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.providers.choose import choose_placement, host_problems
 from hazgate.engine.providers.host import Host
-from hazgate.engine.providers.table import CPU
-from hazgate.engine.session import OrtSession, default_threads, measure_int8_speedup, ort_host
-from hazgate.engine.variants import choose_variant, variant_for
-from hazgate.errors import BundleError, HazgateError
+from hazgate.engine.session import OrtSession, ort_host
+from hazgate.engine.variants import choose_variant
+from hazgate.errors import HazgateError
 
 Status = Literal["ok", "warn", "fail"]
 T = TypeVar("T")
@@ -44,15 +44,11 @@ class Diagnosis:
 
 def diagnose(
     path: Path,
-    *,
-    providers: str | Sequence[str],
-    variant: str | None,
-    device_id: int = 0,
-    shapes: Shapes = Shapes(),  # noqa: B008 - frozen
+    options: EngineOptions,
 ) -> Diagnosis:
-    """Opens the bundle as a gate does, step by step, and proves each step.
+    """Open the bundle as a gate does, step by step, and prove each step.
 
-    Raises nothing of hazgate's: what goes wrong is a check that failed.
+    Raises none of hazgate's errors: each one becomes a failed check.
     """
     found: list[Check] = []
 
@@ -80,38 +76,24 @@ def diagnose(
     found += _host_checks(host)
     placement = attempt(
         "provider",
-        lambda: choose_placement(providers, host, device_id=device_id),
+        lambda: choose_placement(options.providers, host, device_id=options.device_id),
         lambda p: p.spec.name + (f" on {p.gfx}, device {p.device_id}" if p.gfx else ""),
     )
     if bundle is None or placement is None:
         return Diagnosis(checks=tuple(found))
     name = attempt(
         "variant",
-        lambda: _variant(bundle, variant, placement),
+        lambda: choose_variant(bundle.manifest, options.variant, placement.spec),
         lambda chosen: f"{chosen} of {', '.join(_variants(bundle))}",
     )
     if name is None:
         return Diagnosis(checks=tuple(found))
     if any(level.variants[name].kind == "fused" for level in bundle.manifest.levels.values()):
         attempt("kernels", kernels_library, lambda found: f"{instruction_set()}, {found.name}")
-    engine = Engine(placement=placement, host=host, threads=default_threads(), shapes=shapes)
+    engine = Engine.of(options, host)
     for level in bundle.manifest.levels:
         found += _level_checks(bundle, level, name, engine, attempt)
     return Diagnosis(checks=tuple(found))
-
-
-def _variant(bundle: Bundle, asked: str | None, placement: Placement) -> str:
-    if placement.spec.name != CPU:
-        return variant_for(bundle.manifest, asked, placement.spec)
-    name = choose_variant(
-        bundle.manifest,
-        asked,
-        int8_speedup=measure_int8_speedup,
-        has_fast_kernels=has_fast_kernels,
-    )
-    if any(name not in level.variants for level in bundle.manifest.levels.values()):
-        raise BundleError(f"no variant {name!r}; there are {', '.join(_variants(bundle))}")
-    return name
 
 
 def _host_checks(host: Host) -> Iterator[Check]:

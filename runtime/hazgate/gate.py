@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import ConversationSpec, Manifest, TokenizerSpec
 from hazgate.classifier import Classifier
-from hazgate.engine.engine import Engine, Shapes
-from hazgate.engine.kernels import has_fast_kernels
-from hazgate.engine.providers.choose import choose_placement
-from hazgate.engine.providers.table import CPU
-from hazgate.engine.session import default_threads, measure_int8_speedup, ort_host
-from hazgate.engine.variants import choose_variant, variant_for
+from hazgate.engine.engine import Engine
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.providers.table import ProviderSpec
+from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError
 from hazgate.judging.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
@@ -28,7 +26,7 @@ from hazgate.text.tokenization import Tokenizer, Tokens, Window, as_texts
 from hazgate.text.watch import Watch
 
 DEFAULT_READING = Reading()
-ANY_SHAPES = Shapes()
+DEFAULT_ENGINE = EngineOptions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,106 +64,35 @@ class Gate:
         cls,
         path: str | os.PathLike[str],
         *,
-        variant: str | None = None,
-        providers: str | Sequence[str] = CPU,
-        device_id: int = 0,
-        threads: int | None = None,
-        workers: int = 1,
-        shapes: Shapes = ANY_SHAPES,
+        engine: EngineOptions = DEFAULT_ENGINE,
         threshold: float | None = None,
         reading: Reading = DEFAULT_READING,
         policy: Policy | None = None,
         shadow: Policy | None = None,
     ) -> "Gate":
-        """Verifies the bundle at `path`, as far as the variant needs it, and loads both levels.
+        """Verify the bundle at `path` and load both levels.
+
+        Only the files that the chosen variant needs are hashed.
 
         Args:
             path: a bundle directory.
-            variant: which of the bundle's variants runs. None takes the fused one where
-                hazgate-kernels is installed, else the bundle's default; "auto" also int8 where
-                this processor is faster at it, see `hazgate.engine.variants`. On another
-                provider than the CPU both take the one that it wants.
-            providers: an execution provider by name or alias ("cpu", "migraphx", …), or several of
-                which the first that this host has is taken; "auto" takes a GPU that is here, else
-                the CPU. The one that is taken owns the whole graph, or it is an error.
-            device_id: which of several GPUs.
-            threads: intra-op threads of a run; None divides this process's processors among the
-                workers.
-            workers: runs that may go on at a time within one call of `check_many`. One, on all
-                processors, answers a single text soonest; one worker a processor, each with one
-                thread, answers the most texts a second.
-            shapes: for a provider that compiles a program for each shape: which, and where
-                programs are kept.
-            threshold: P(unsafe) at which a text is flagged; None takes the bundle's.
-            reading: what becomes of texts that are longer than one window.
+            engine: the variant, the provider and the threads.
+            threshold: P(unsafe) from which a text is flagged; None takes the bundle's.
+            reading: the treatment of texts that are longer than one window.
             policy: decides in place of a threshold; see `hazgate.Policy`.
-            shadow: a policy whose decision is only reported beside the other.
+            shadow: a policy whose decision is only reported next to the other.
 
         Raises:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
                 and the message say which, and what to do.
         """
-        if workers < 1:
-            raise BundleError(f"workers must be at least 1, got {workers}")
-        host = ort_host()
-        placement = choose_placement(providers, host, device_id=device_id)
-
-        def choose(manifest: Manifest) -> str:
-            if placement.spec.name != CPU:
-                return variant_for(manifest, variant, placement.spec)
-            return choose_variant(
-                manifest,
-                variant,
-                int8_speedup=measure_int8_speedup,
-                has_fast_kernels=has_fast_kernels,
-            )
-
-        bundle = Bundle.open_variant(path, choose)
-        chosen = choose(bundle.manifest)
-        cascade = bundle.manifest.cascade
-        if policy is not None and threshold is not None:
-            raise BundleError("a policy has thresholds of its own: give it, or threshold, not both")
-        limit = cascade.threshold if threshold is None else threshold
-        if not 0 < limit < 1:
-            raise BundleError(f"threshold must be between 0 and 1, got {limit}")
-        names = (cascade.level1, cascade.level2)
-        specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
-        if placement.spec.static_shapes and shapes.buckets:
-            longest = max(bucket.tokens for bucket in shapes.buckets)
-            specs = [within(spec, longest) for spec in specs]
-        engine = Engine(
-            placement=placement,
-            host=host,
-            threads=threads if threads is not None else max(1, default_threads() // workers),
-            workers=workers,
-            shapes=shapes,
-        )
-        # Equal specifications are one tokenizer.
-        tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
-
-        def open_level(name: str, spec: TokenizerSpec) -> Classifier:
-            return Classifier.open(
-                bundle,
-                name,
-                variant=chosen,
-                engine=engine,
-                tokenizer=tokenizers[spec],
-            )
-
-        # Imported here, for `import hazgate` does without it.
-        from concurrent.futures import ThreadPoolExecutor
-
-        # ONNX Runtime packs weights without the interpreter lock: two levels take the time of one.
-        # A compiler takes all processors itself.
-        n_at_once = 1 if placement.spec.static_shapes else len(names)
-        with ThreadPoolExecutor(n_at_once) as pool:
-            level1, level2 = pool.map(open_level, names, specs)
+        opened = Engine.of(engine)
+        provider = opened.placement.spec
+        bundle, variant = _open_bundle(path, engine.variant, provider)
+        limit = _threshold(bundle.manifest, threshold, policy)
+        level1, level2 = _open_levels(bundle, variant, opened, reading)
         return cls(
-            bundle=bundle,
-            level1=level1,
-            level2=level2,
-            threshold=limit,
-            reading=reading,
+            bundle=bundle, level1=level1, level2=level2, threshold=limit, reading=reading
         ).with_policy(policy, shadow=shadow)
 
     def with_policy(self, policy: Policy | None, *, shadow: Policy | None = None) -> "Gate":
@@ -379,3 +306,49 @@ class Gate:
             shadow=beside[0].decision if beside else None,
             model=self.model,
         )
+
+
+def _open_bundle(
+    path: str | os.PathLike[str], asked: str | None, provider: ProviderSpec
+) -> tuple[Bundle, str]:
+    """Verify a bundle as far as its variant for the provider needs it; return both."""
+    choose = functools.partial(choose_variant, asked=asked, provider=provider)
+    bundle = Bundle.open_variant(path, choose)
+    return bundle, choose(bundle.manifest)
+
+
+def _threshold(manifest: Manifest, asked: float | None, policy: Policy | None) -> float:
+    if policy is not None and asked is not None:
+        raise BundleError("a policy has thresholds of its own: give it, or threshold, not both")
+    threshold = manifest.cascade.threshold if asked is None else asked
+    if not 0 < threshold < 1:
+        raise BundleError(f"threshold must be between 0 and 1, got {threshold}")
+    return threshold
+
+
+def _open_levels(
+    bundle: Bundle, variant: str, engine: Engine, reading: Reading
+) -> tuple[Classifier, Classifier]:
+    """Open both levels at once; levels of equal tokenizer specifications share one tokenizer."""
+    cascade = bundle.manifest.cascade
+    names = (cascade.level1, cascade.level2)
+    specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
+    static_shapes = engine.placement.spec.static_shapes
+    if static_shapes and engine.shapes.buckets:
+        longest = max(bucket.tokens for bucket in engine.shapes.buckets)
+        specs = [within(spec, longest) for spec in specs]
+    tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
+
+    def open_level(name: str, spec: TokenizerSpec) -> Classifier:
+        return Classifier.open(
+            bundle, name, variant=variant, engine=engine, tokenizer=tokenizers[spec]
+        )
+
+    # Imported here, for `import hazgate` does without it.
+    from concurrent.futures import ThreadPoolExecutor
+
+    # ONNX Runtime packs weights without the interpreter lock: two levels take the time of one.
+    # A compiler takes all processors itself.
+    with ThreadPoolExecutor(1 if static_shapes else len(names)) as pool:
+        level1, level2 = pool.map(open_level, names, specs)
+    return level1, level2

@@ -20,6 +20,7 @@ from benchmarks.plan.check import (
 from benchmarks.plan.plots import heavy_tailed_lengths
 from benchmarks.plan.results import Pair
 from benchmarks.speed.results import SpeedResults
+from hazgate.engine.options import EngineOptions
 from hazgate.gate import Gate
 from hazgate_scale.capacity.service import costs_of
 from hazgate_scale.capacity.times import ServiceTimes
@@ -34,7 +35,7 @@ def test_an_error_is_a_share_of_the_measurement(predicted: float, measured: floa
 
 
 def test_texts_have_the_lengths_that_the_model_reads(tiny_bundle: Path) -> None:
-    gate = Gate.open(tiny_bundle, threads=1)
+    gate = Gate.open(tiny_bundle, engine=EngineOptions(threads=1))
     texts = ["word", "word " * 20, "word " * 400]
     found = read_texts(gate, texts)
     asked = gate.ask(texts)

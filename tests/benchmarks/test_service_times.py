@@ -8,6 +8,7 @@ import pytest
 from benchmarks.harness.errors import ResultsError
 from benchmarks.harness.store import RESULTS
 from benchmarks.plan.service_times import service_times
+from hazgate.engine.options import EngineOptions
 from hazgate.gate import Gate
 from hazgate_scale.capacity.times import ServiceTimes
 
@@ -23,7 +24,7 @@ SOURCES = (
 
 
 def test_batches_and_windows_are_those_of_the_measured_bundle(mini_bundle: Path) -> None:
-    gate = Gate.open(mini_bundle, threads=1)
+    gate = Gate.open(mini_bundle, engine=EngineOptions(threads=1))
     times = ServiceTimes.of_model("mini")
     spec = gate.level1.spec.tokenizer
     assert times.windows.window_tokens == spec.window_tokens

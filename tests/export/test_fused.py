@@ -16,6 +16,7 @@ from hazgate import BundleError
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.doctor import diagnose
 from hazgate.engine import kernels
+from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import OrtSession
 from hazgate.text.batching import pad
 from hazgate_export import build as build_module
@@ -226,13 +227,13 @@ def test_the_doctor_says_which_kernels_a_fused_variant_runs_on(
 ) -> None:
     _, recipe = write_family(tmp_path, "bert")
     root = build(load_recipe(recipe), tmp_path / "bundle", LocalSources()).bundle.root
-    well = diagnose(root, providers="cpu", variant="cpu-fused")
+    well = diagnose(root, EngineOptions(variant="cpu-fused"))
     assert well.healthy, well
     said = {check.name: check.found for check in well.checks}
     assert str(kernels.instruction_set()) in said["kernels"]
-    assert "kernels" not in {c.name for c in diagnose(root, providers="cpu", variant="cpu").checks}
+    assert "kernels" not in {c.name for c in diagnose(root, EngineOptions(variant="cpu")).checks}
     monkeypatch.setitem(sys.modules, "hazgate_kernels", None)
-    ill = diagnose(root, providers="cpu", variant="cpu-fused")
+    ill = diagnose(root, EngineOptions(variant="cpu-fused"))
     assert "Install hazgate[fast]" in {c.name: c.found for c in ill.checks}["kernels"]
     assert not ill.healthy
 

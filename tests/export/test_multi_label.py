@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hazgate import BundleError, Gate
+from hazgate.engine.options import EngineOptions
 from hazgate_evaluation.calibration.run import check_hazard_head
 from hazgate_export.build import Built, LocalSources, build
 from hazgate_export.recipe import load_recipe
@@ -32,7 +33,7 @@ def test_its_variants_pass_the_gate_on_which_hazards_hold(built: Built) -> None:
 
 
 def test_a_verdict_has_each_hazards_own_probability(built: Built) -> None:
-    gate = Gate.open(built.bundle.root, variant="fp32", threads=1)
+    gate = Gate.open(built.bundle.root, engine=EngineOptions(variant="fp32", threads=1))
     verdict = gate.check(TEXT, all_levels=True)
     logits = gate.level2.logits([TEXT])[0].astype(np.float64)
     assert verdict.hazards is not None

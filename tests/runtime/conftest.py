@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hazgate import Gate
+from hazgate.engine.options import EngineOptions
 from tests.support.spotter import write_spotter
 
 
@@ -17,4 +18,4 @@ def spotter(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def spotting(spotter: Path) -> Gate:
     """The gate of `spotter`."""
-    return Gate.open(spotter, threads=1)
+    return Gate.open(spotter, engine=EngineOptions(threads=1))

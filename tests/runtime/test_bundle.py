@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hazgate import Bundle, BundleError, Gate, IntegrityError, ManifestError
+from hazgate.engine.options import EngineOptions
 from tests.support.damage import edit_manifest, flip_byte, replace_file
 from tests.support.processes import run_python
 from tests.support.tiny import SHARED_WEIGHTS
@@ -52,14 +53,18 @@ def test_the_digest_is_the_manifests_and_stays_with_the_files(
 
 def test_a_moved_bundle_gives_the_same_verdict(tiny_bundle: Path, bundle_copy: Path) -> None:
     moved = bundle_copy.rename(bundle_copy.with_name("moved elsewhere, ä"))
-    expected = Gate.open(tiny_bundle, threads=1).check(TEXT, all_levels=True)
-    assert Gate.open(moved, threads=1).check(TEXT, all_levels=True) == expected
+    expected = Gate.open(tiny_bundle, engine=EngineOptions(threads=1)).check(TEXT, all_levels=True)
+    assert (
+        Gate.open(moved, engine=EngineOptions(threads=1)).check(TEXT, all_levels=True) == expected
+    )
 
 
 def test_a_bundle_opens_through_a_link_to_its_directory(tiny_bundle: Path, tmp_path: Path) -> None:
     link = tmp_path / "current"
     link.symlink_to(tiny_bundle)
-    assert Gate.open(link, threads=1).check(TEXT) == Gate.open(tiny_bundle, threads=1).check(TEXT)
+    assert Gate.open(link, engine=EngineOptions(threads=1)).check(TEXT) == Gate.open(
+        tiny_bundle, engine=EngineOptions(threads=1)
+    ).check(TEXT)
 
 
 def test_a_missing_directory_is_no_bundle(tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_a_bundle_runs_from_a_read_only_directory_and_changes_nothing(bundle_cop
         path.chmod(0o555 if path.is_dir() else 0o444)
     locked = _snapshot(bundle_copy)
     for variant in ("fp32", "int8"):
-        gate = Gate.open(bundle_copy, variant=variant, threads=1)
+        gate = Gate.open(bundle_copy, engine=EngineOptions(variant=variant, threads=1))
         assert gate.check(TEXT, all_levels=True).hazards
     # Permissions do not bind root, so the files themselves have to say that nobody wrote.
     assert _snapshot(bundle_copy) == locked
@@ -233,15 +238,20 @@ def test_a_half_copied_bundle_names_all_that_is_missing(
 
 def test_a_gate_does_not_read_what_only_other_variants_need(bundle_copy: Path) -> None:
     flip_byte(bundle_copy / "level1-fp32.onnx")
-    assert Gate.open(bundle_copy, variant="int8", threads=1).check(TEXT).model.variant == "int8"
+    assert (
+        Gate.open(bundle_copy, engine=EngineOptions(variant="int8", threads=1))
+        .check(TEXT)
+        .model.variant
+        == "int8"
+    )
     with pytest.raises(IntegrityError, match=r"level1-fp32\.onnx: SHA-256 differs"):
-        Gate.open(bundle_copy, variant="fp32", threads=1)
+        Gate.open(bundle_copy, engine=EngineOptions(variant="fp32", threads=1))
 
 
 def test_a_gate_misses_the_files_of_other_variants(bundle_copy: Path) -> None:
     (bundle_copy / "level2-fp32.onnx").unlink()
     with pytest.raises(IntegrityError, match=r"level2-fp32\.onnx: missing"):
-        Gate.open(bundle_copy, variant="int8", threads=1)
+        Gate.open(bundle_copy, engine=EngineOptions(variant="int8", threads=1))
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, GRAPH, TOKENIZER])
@@ -250,4 +260,4 @@ def test_a_gate_of_the_default_variant_reads_through_all_that_it_serves(
 ) -> None:
     flip_byte(bundle_copy / file)
     with pytest.raises(IntegrityError, match="SHA-256 differs"):
-        Gate.open(bundle_copy, threads=1)
+        Gate.open(bundle_copy, engine=EngineOptions(threads=1))

@@ -12,6 +12,7 @@ import hazgate
 from hazgate import Bundle, Gate
 from hazgate.cli.group import cli
 from hazgate.documents.decode import encode
+from hazgate.engine.options import EngineOptions
 from tests.support.damage import edit_manifest, flip_byte, replace_graph
 from tests.support.graphs import constant_graph
 from tests.support.processes import run_python
@@ -41,7 +42,7 @@ def _lines(*rows: dict[str, Any]) -> bytes:
 
 
 def _expected(bundle: Path, *texts: str, all_levels: bool = False) -> list[dict[str, Any]]:
-    gate = Gate.open(bundle, threads=1)
+    gate = Gate.open(bundle, engine=EngineOptions(threads=1))
     return [v.to_dict() for v in gate.check_many(texts, all_levels=all_levels)]
 
 

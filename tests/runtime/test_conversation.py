@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hazgate import Gate, InputError, Message, parse_messages
 from hazgate.bundle.manifest import ConversationSpec, is_turn
+from hazgate.engine.options import EngineOptions
 from hazgate.text.conversation import Scope, texts_of
 
 SPEC = ConversationSpec(turn="<{role}> {content}", separator="|")
@@ -23,7 +24,7 @@ def _turns(*contents: str) -> list[Message]:
 
 @pytest.fixture(scope="module")
 def gate(tiny_bundle: Path) -> Gate:
-    return Gate.open(tiny_bundle, threads=1)
+    return Gate.open(tiny_bundle, engine=EngineOptions(threads=1))
 
 
 @pytest.mark.parametrize(

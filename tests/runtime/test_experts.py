@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hazgate import BundleError, Gate, InputError, Policy
+from hazgate.engine.options import EngineOptions
 from hazgate.experts import Experts
 from hazgate.judging.hedge import squared_losses, weights_of
 
@@ -27,7 +28,10 @@ default = { action = "block", threshold = 0.5 }
 
 @pytest.fixture(scope="module")
 def gates(tiny_bundle: Path) -> list[Gate]:
-    return [Gate.open(tiny_bundle, variant=name, threads=1) for name in ("fp32", "int8")]
+    return [
+        Gate.open(tiny_bundle, engine=EngineOptions(variant=name, threads=1))
+        for name in ("fp32", "int8")
+    ]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from hazgate import (
     TokenCount,
     Verdict,
 )
+from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU
 from hazgate.judging.scores import softmax
 from hazgate.text.tokenization import Tokenizer, Tokens
@@ -57,12 +58,12 @@ TEXTS = (
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def gate(request: pytest.FixtureRequest, tiny_bundle: Path) -> Gate:
-    return Gate.open(tiny_bundle, variant=request.param, threads=1)
+    return Gate.open(tiny_bundle, engine=EngineOptions(variant=request.param, threads=1))
 
 
 @pytest.fixture(scope="module")
 def int8_gate(tiny_bundle: Path) -> Gate:
-    return Gate.open(tiny_bundle, threads=1)
+    return Gate.open(tiny_bundle, engine=EngineOptions(threads=1))
 
 
 # What a verdict says
@@ -119,7 +120,7 @@ def test_a_verdict_as_plain_data_survives_json(gate: Gate) -> None:
 def test_labels_stand_for_the_logits_in_their_order(bundle_copy: Path) -> None:
     replace_graph(bundle_copy, "level1", UNSAFE)
     replace_graph(bundle_copy, "level2", RISING)
-    verdict = Gate.open(bundle_copy, threads=1).check("anything")
+    verdict = Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check("anything")
     assert verdict.unsafe == softmax(np.array([-9, 9], dtype=np.float32))[1]
     assert verdict.hazard == HAZARDS[-1]
     assert verdict.hazards is not None
@@ -131,7 +132,7 @@ def test_the_positive_label_is_found_by_name_and_not_by_place(bundle_copy: Path)
     edit_manifest(
         bundle_copy, lambda data: data["levels"]["level1"].update(labels=["unsafe", "safe"])
     )
-    assert not Gate.open(bundle_copy, threads=1).check("anything").flagged
+    assert not Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check("anything").flagged
 
 
 def test_an_empty_text_is_a_text_like_any_other(gate: Gate) -> None:
@@ -164,7 +165,7 @@ def test_int8_verdicts_are_exactly_those_of_each_text_alone(int8_gate: Gate) -> 
 def test_fp32_runs_texts_together_and_int8_runs_them_alone(tiny_bundle: Path) -> None:
     n_runs = {}
     for variant in ("fp32", "int8"):
-        opened = Gate.open(tiny_bundle, variant=variant, threads=1)
+        opened = Gate.open(tiny_bundle, engine=EngineOptions(variant=variant, threads=1))
         runs: list[np.ndarray] = []
         watched_gate(opened, runs.append).check_many(TEXTS)
         n_runs[variant] = len(runs)
@@ -195,7 +196,7 @@ def test_logits_do_not_depend_on_neighbours(gate: Gate, company: Sequence[str], 
 
 
 def test_a_batch_budget_changes_no_answer(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, variant="fp32", threads=1).level1
+    opened = Gate.open(tiny_bundle, engine=EngineOptions(variant="fp32", threads=1)).level1
     rows = [window.input_ids for text in opened.tokenizer.encode(TEXTS) for window in text.windows]
     expected = opened.logits_of_ids(rows)
     for max_batch_tokens in (1, 64, 10_000):
@@ -214,8 +215,8 @@ def test_eight_threads_get_the_answers_that_one_gets(gate: Gate) -> None:
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_several_workers_give_the_answers_that_one_gives(tiny_bundle: Path, variant: str) -> None:
     texts = [*TEXTS, *(f"{text} {i}" for i, text in enumerate(TEXTS * 4))]
-    alone = Gate.open(tiny_bundle, variant=variant, threads=1)
-    shared = Gate.open(tiny_bundle, variant=variant, threads=1, workers=3)
+    alone = Gate.open(tiny_bundle, engine=EngineOptions(variant=variant, threads=1))
+    shared = Gate.open(tiny_bundle, engine=EngineOptions(variant=variant, threads=1, workers=3))
 
     expected = alone.check_many(texts, all_levels=True)
 
@@ -225,12 +226,12 @@ def test_several_workers_give_the_answers_that_one_gives(tiny_bundle: Path, vari
 def test_a_run_that_fails_on_a_worker_is_an_error(bundle_copy: Path) -> None:
     replace_graph(bundle_copy, "level1", constant_graph([NAN, NAN]))
     with pytest.raises(InferenceError, match="not finite"):
-        Gate.open(bundle_copy, workers=2).check_many(list(TEXTS))
+        Gate.open(bundle_copy, engine=EngineOptions(workers=2)).check_many(list(TEXTS))
 
 
 def test_fewer_than_one_worker_is_refused(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="workers must be at least 1, got 0"):
-        Gate.open(tiny_bundle, workers=0)
+        Gate.open(tiny_bundle, engine=EngineOptions(workers=0))
 
 
 def test_no_texts_have_no_verdicts(gate: Gate) -> None:
@@ -305,7 +306,9 @@ def test_ten_megabytes_are_refused_before_anything_reads_them(int8_gate: Gate) -
 
 def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Path) -> None:
     opened = Gate.open(
-        tiny_bundle, threads=1, reading=Reading(max_text_bytes=TEN_MEGABYTES, long_texts="truncate")
+        tiny_bundle,
+        engine=EngineOptions(threads=1),
+        reading=Reading(max_text_bytes=TEN_MEGABYTES, long_texts="truncate"),
     )
     text = "hello " * (TEN_MEGABYTES // 6)
     verdict = opened.check(text)
@@ -316,7 +319,9 @@ def test_ten_megabytes_are_answered_where_the_limit_allows_them(tiny_bundle: Pat
 
 
 def test_the_limit_counts_bytes_and_not_characters(tiny_bundle: Path) -> None:
-    opened = Gate.open(tiny_bundle, threads=1, reading=Reading(max_text_bytes=4))
+    opened = Gate.open(
+        tiny_bundle, engine=EngineOptions(threads=1), reading=Reading(max_text_bytes=4)
+    )
     assert opened.check("\U0001f600").tokens.total > 0
     with pytest.raises(InputError, match="text 0: 6 bytes, at most 4"):
         opened.check("你好")
@@ -338,7 +343,7 @@ def test_a_level_with_another_limit_has_a_tokenizer_of_its_own(
             window_tokens=8, overlap_tokens=2
         ),
     )
-    opened = Gate.open(bundle_copy, threads=1)
+    opened = Gate.open(bundle_copy, engine=EngineOptions(threads=1))
     assert opened.level2.tokenizer is not opened.level1.tokenizer
     text = "hello " * 20
     verdict = opened.check(text, all_levels=True)
@@ -355,7 +360,7 @@ def test_levels_that_treat_special_tokens_differently_do_not_share(bundle_copy: 
         bundle_copy,
         lambda data: data["levels"]["level2"]["tokenizer"].update(special_tokens_in_text="token"),
     )
-    opened = Gate.open(bundle_copy, threads=1)
+    opened = Gate.open(bundle_copy, engine=EngineOptions(threads=1))
     (as_text,) = opened.level1.tokenizer.encode(["<eos>"])
     (as_token,) = opened.level2.tokenizer.encode(["<eos>"])
     assert as_text.n_total > as_token.n_total == 1
@@ -365,7 +370,7 @@ def test_separate_tokenizers_keep_texts_and_hazards_together(bundle_copy: Path) 
     edit_manifest(
         bundle_copy, lambda data: data["levels"]["level2"]["tokenizer"].update(window_tokens=60)
     )
-    opened = Gate.open(bundle_copy, threads=1)
+    opened = Gate.open(bundle_copy, engine=EngineOptions(threads=1))
     assert opened.check_many(TEXTS) == [opened.check(text) for text in TEXTS]
 
 
@@ -375,7 +380,7 @@ def test_separate_tokenizers_keep_texts_and_hazards_together(bundle_copy: Path) 
 def test_the_threshold_is_reached_by_equality(tiny_bundle: Path, int8_gate: Gate) -> None:
     unsafe = int8_gate.check("hello").unsafe
     at, above = (
-        Gate.open(tiny_bundle, threads=1, threshold=limit).check("hello")
+        Gate.open(tiny_bundle, engine=EngineOptions(threads=1), threshold=limit).check("hello")
         for limit in (unsafe, float(np.nextafter(unsafe, 1)))
     )
     assert at.flagged
@@ -386,26 +391,28 @@ def test_the_threshold_is_reached_by_equality(tiny_bundle: Path, int8_gate: Gate
 
 def test_the_bundles_threshold_holds_unless_another_is_given(bundle_copy: Path) -> None:
     edit_manifest(bundle_copy, lambda data: data["cascade"].update(threshold=0.999))
-    assert not any(v.flagged for v in Gate.open(bundle_copy, threads=1).check_many(TEXTS))
-    overridden = Gate.open(bundle_copy, threads=1, threshold=0.001)
+    assert not any(
+        v.flagged for v in Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check_many(TEXTS)
+    )
+    overridden = Gate.open(bundle_copy, engine=EngineOptions(threads=1), threshold=0.001)
     assert all(v.flagged for v in overridden.check_many(TEXTS))
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.1, NAN, float("inf")])
 def test_a_threshold_out_of_range_is_refused(tiny_bundle: Path, threshold: float) -> None:
     with pytest.raises(BundleError, match="threshold must be between 0 and 1"):
-        Gate.open(tiny_bundle, threads=1, threshold=threshold)
+        Gate.open(tiny_bundle, engine=EngineOptions(threads=1), threshold=threshold)
 
 
 def test_an_unknown_variant_is_refused_with_those_that_are_there(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="no variant 'int4', only fp32, int8"):
-        Gate.open(tiny_bundle, variant="int4")
+        Gate.open(tiny_bundle, engine=EngineOptions(variant="int4"))
 
 
 def test_a_variant_of_one_level_only_is_refused(bundle_copy: Path) -> None:
     edit_manifest(bundle_copy, lambda data: data["levels"]["level2"]["variants"].pop("fp32"))
     with pytest.raises(BundleError, match="level2 has no variant 'fp32'"):
-        Gate.open(bundle_copy, variant="fp32")
+        Gate.open(bundle_copy, engine=EngineOptions(variant="fp32"))
 
 
 def test_a_provider_that_a_variant_was_not_made_for_is_refused(
@@ -427,7 +434,8 @@ def test_an_unknown_level_is_refused_with_those_that_are_there(int8_gate: Gate) 
 
 def test_variants_name_themselves_and_differ(tiny_bundle: Path) -> None:
     fp32, int8 = (
-        Gate.open(tiny_bundle, variant=name, threads=1).check("hello") for name in ("fp32", "int8")
+        Gate.open(tiny_bundle, engine=EngineOptions(variant=name, threads=1)).check("hello")
+        for name in ("fp32", "int8")
     )
     assert (fp32.model.variant, int8.model.variant) == ("fp32", "int8")
     assert fp32.unsafe != int8.unsafe
@@ -439,25 +447,25 @@ def test_variants_name_themselves_and_differ(tiny_bundle: Path) -> None:
 def test_nan_of_the_gate_is_an_error(bundle_copy: Path) -> None:
     replace_graph(bundle_copy, "level1", constant_graph([NAN, NAN]))
     with pytest.raises(InferenceError, match="not finite"):
-        Gate.open(bundle_copy, threads=1).check("hello")
+        Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check("hello")
 
 
 def test_nan_of_the_hazards_alone_is_an_error_once_they_are_read(bundle_copy: Path) -> None:
     replace_graph(bundle_copy, "level2", constant_graph([NAN] * len(HAZARDS)))
     replace_graph(bundle_copy, "level1", SAFE)
-    shut = Gate.open(bundle_copy, threads=1)
+    shut = Gate.open(bundle_copy, engine=EngineOptions(threads=1))
     assert not shut.check("hello").flagged
     with pytest.raises(InferenceError, match="not finite"):
         shut.check("hello", all_levels=True)
     replace_graph(bundle_copy, "level1", UNSAFE)
     with pytest.raises(InferenceError, match="not finite"):
-        Gate.open(bundle_copy, threads=1).check("hello")
+        Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check("hello")
 
 
 def test_a_graph_with_other_labels_than_the_manifests_does_not_open(bundle_copy: Path) -> None:
     replace_graph(bundle_copy, "level2", constant_graph([0] * 8))
     with pytest.raises(BundleError, match=r"level2-int8\.onnx: expected one float output"):
-        Gate.open(bundle_copy, threads=1)
+        Gate.open(bundle_copy, engine=EngineOptions(threads=1))
 
 
 @pytest.mark.parametrize("level", ["level1", "level2"])
@@ -467,7 +475,7 @@ def test_a_run_that_fails_is_an_error(bundle_copy: Path, level: str) -> None:
     # Every text begins with the id 2, which this table does not have.
     replace_graph(bundle_copy, level, lookup_graph([[0.0] * n_labels]))
     with pytest.raises(InferenceError, match=f"{level}-int8.onnx failed on shape"):
-        Gate.open(bundle_copy, threads=1).check("hello")
+        Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check("hello")
 
 
 @pytest.mark.parametrize(
@@ -478,7 +486,7 @@ def test_a_run_that_fails_is_an_error(bundle_copy: Path, level: str) -> None:
 def test_no_inference_error_quotes_the_text(bundle_copy: Path, graph: bytes) -> None:
     replace_graph(bundle_copy, "level1", graph)
     with pytest.raises(InferenceError) as caught:
-        Gate.open(bundle_copy, threads=1).check(f"{MARKER} hello")
+        Gate.open(bundle_copy, engine=EngineOptions(threads=1)).check(f"{MARKER} hello")
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
@@ -489,7 +497,9 @@ def test_no_inference_error_quotes_the_text(bundle_copy: Path, graph: bytes) -> 
 )
 def test_no_input_error_quotes_the_text(tiny_bundle: Path, texts: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        Gate.open(tiny_bundle, threads=1, reading=Reading(max_text_bytes=100)).check_many(texts)
+        Gate.open(
+            tiny_bundle, engine=EngineOptions(threads=1), reading=Reading(max_text_bytes=100)
+        ).check_many(texts)
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
@@ -497,7 +507,9 @@ def test_no_input_error_quotes_the_text(tiny_bundle: Path, texts: list[str]) -> 
 
 
 def test_mini_flags_its_example_and_names_the_hazard(mini_bundle: Path) -> None:
-    verdict = Gate.open(mini_bundle, threads=1).check("How to hack into someone's email account")
+    verdict = Gate.open(mini_bundle, engine=EngineOptions(threads=1)).check(
+        "How to hack into someone's email account"
+    )
     assert verdict.flagged
     assert verdict.hazard == "S2_nonviolent_crimes"
     assert verdict.tokens == TokenCount(total=9, read=9, windows=1)
@@ -509,7 +521,7 @@ def test_mini_flags_its_example_and_names_the_hazard(mini_bundle: Path) -> None:
     "text", ["What is the capital of France?", "How do I kill a Python process?", ""]
 )
 def test_mini_lets_harmless_texts_pass(mini_bundle: Path, text: str, variant: str) -> None:
-    verdict = Gate.open(mini_bundle, variant=variant, threads=1).check(text)
+    verdict = Gate.open(mini_bundle, engine=EngineOptions(variant=variant, threads=1)).check(text)
     assert not verdict.flagged
     assert verdict.hazard is None
 

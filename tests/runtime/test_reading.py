@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, Gate, InputError, Reading, Span
+from hazgate.engine.options import EngineOptions
 from tests.support.damage import replace_graph
 from tests.support.graphs import spotting_graph
 from tests.support.spotter import MORNING_HAZARD, OVERLAP, ROOM, WORLD_HAZARD
@@ -57,7 +58,9 @@ def test_a_window_that_stayed_shut_has_no_say_in_the_hazards(spotter: Path, tmp_
     shut = [[9.0, -9.0]] * len(WORDS)
     shut[MORNING] = [9.0, 12.0]
     replace_graph(bundle, "level1", spotting_graph(shut))
-    verdict = Gate.open(bundle, threads=1).check("morning " + "good " * 40 + "world")
+    verdict = Gate.open(bundle, engine=EngineOptions(threads=1)).check(
+        "morning " + "good " * 40 + "world"
+    )
     assert verdict.hazards is not None
     assert verdict.hazards[HAZARDS[WORLD_HAZARD]] < 0.1
 
@@ -68,7 +71,9 @@ def test_long_texts_get_the_answers_beside_others_that_they_get_alone(spotting: 
 
 
 def test_truncating_reads_the_first_window_and_says_so(spotter: Path) -> None:
-    gate = Gate.open(spotter, threads=1, reading=Reading(long_texts="truncate"))
+    gate = Gate.open(
+        spotter, engine=EngineOptions(threads=1), reading=Reading(long_texts="truncate")
+    )
     verdict = gate.check("good " * ROOM + "morning")
     assert not verdict.flagged
     assert verdict.truncated
@@ -82,14 +87,14 @@ def test_truncating_reads_the_first_window_and_says_so(spotter: Path) -> None:
 
 
 def test_rejecting_refuses_what_does_not_fit_into_one_window(spotter: Path) -> None:
-    gate = Gate.open(spotter, threads=1, reading=Reading(long_texts="reject"))
+    gate = Gate.open(spotter, engine=EngineOptions(threads=1), reading=Reading(long_texts="reject"))
     assert gate.check("good " * ROOM).tokens.windows == 1
     with pytest.raises(InputError, match=f"text 1: {ROOM + 1} tokens, at most {ROOM} fit"):
         gate.check_many(["good", "good " * (ROOM + 1)])
 
 
 def test_more_tokens_than_are_to_be_read_are_refused(spotter: Path) -> None:
-    gate = Gate.open(spotter, threads=1, reading=Reading(max_text_tokens=20))
+    gate = Gate.open(spotter, engine=EngineOptions(threads=1), reading=Reading(max_text_tokens=20))
     assert gate.check("good " * 20).tokens.read == 20
     with pytest.raises(InputError, match="text 0: 21 tokens, at most 20 are read"):
         gate.check("good " * 21)
@@ -102,14 +107,16 @@ def test_a_classifier_refuses_a_text_of_several_windows(spotting: Gate) -> None:
 
 def test_a_caller_may_ask_for_other_windows_that_were_proven(spotter: Path) -> None:
     text = "good " * 30
-    wide = Gate.open(spotter, threads=1, reading=Reading(window_tokens=64))
+    wide = Gate.open(spotter, engine=EngineOptions(threads=1), reading=Reading(window_tokens=64))
     assert wide.check(text).tokens.windows == 1
 
 
 @pytest.mark.parametrize("window_tokens", [OVERLAP, 65, 0, -1])
 def test_windows_that_were_not_proven_are_refused(spotter: Path, window_tokens: int) -> None:
     with pytest.raises(BundleError, match=rf"window_tokens must be .*, got {window_tokens}"):
-        Gate.open(spotter, threads=1, reading=Reading(window_tokens=window_tokens))
+        Gate.open(
+            spotter, engine=EngineOptions(threads=1), reading=Reading(window_tokens=window_tokens)
+        )
 
 
 def test_the_words_of_the_tests_are_what_they_seem(spotting: Gate) -> None:

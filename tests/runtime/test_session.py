@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto
 
 from hazgate import BundleError, InferenceError, ProviderError
+from hazgate.engine.processor import n_processors
 from hazgate.engine.providers.table import CPU
-from hazgate.engine.session import OrtSession, default_threads
+from hazgate.engine.session import OrtSession
 from tests.support.graphs import (
     INPUTS,
     Signature,
@@ -62,7 +63,7 @@ def test_fewer_than_one_thread_is_refused(tmp_path: Path, threads: int) -> None:
 
 
 def test_there_is_at_least_one_thread_by_default() -> None:
-    assert default_threads() >= 1
+    assert n_processors() >= 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from typing import NoReturn
 import pytest
 
 from hazgate.bundle.manifest import Manifest
+from hazgate.engine.providers.table import find_provider
 from hazgate.engine.variants import choose_variant
+from hazgate.errors import BundleError
 from tests.support.manifests import manifest_data, spell
 
 LEVELS = ("level1", "level2")
@@ -34,31 +36,42 @@ def _choose(
     manifest: Manifest,
     asked: str | None,
     *,
-    speedup: Callable[[], float] = _must_not_be_asked,
+    int8: Callable[[], str | None] = _must_not_be_asked,
     kernels: Callable[[], bool] = _must_not_be_asked,
 ) -> str:
-    return choose_variant(manifest, asked, int8_speedup=speedup, has_fast_kernels=kernels)
+    cpu = find_provider("cpu")
+    return choose_variant(manifest, asked, cpu, has_kernels=kernels, int8=int8)
 
 
-@pytest.mark.parametrize(("speedup", "expected"), [(3.0, "int8"), (1.2, "int8"), (1.1, "fp32")])
-def test_auto_takes_int8_where_it_is_faster(speedup: float, expected: str) -> None:
-    assert _choose(_manifest("fp32"), "auto", speedup=lambda: speedup) == expected
+@pytest.mark.parametrize(
+    ("instructions", "expected"), [("avx512_vnni", "int8"), ("asimddp", "int8"), (None, "fp32")]
+)
+def test_auto_takes_int8_where_the_processor_has_instructions_for_it(
+    instructions: str | None, expected: str
+) -> None:
+    assert _choose(_manifest("fp32"), "auto", int8=lambda: instructions) == expected
 
 
 def test_auto_takes_no_variant_that_a_level_lacks() -> None:
     manifest = _manifest("fp32", int8_in=("level2",))
-    assert _choose(manifest, "auto", speedup=lambda: 3.0) == "fp32"
+    assert _choose(manifest, "auto", int8=lambda: "avx_vnni") == "fp32"
 
 
 def test_auto_leaves_an_int8_default_alone() -> None:
-    assert _choose(_manifest("int8"), "auto", speedup=lambda: 0.5) == "int8"
+    assert _choose(_manifest("int8"), "auto") == "int8"
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(None, "fp32"), ("int8", "int8"), ("x", "x")])
+@pytest.mark.parametrize(("asked", "expected"), [(None, "fp32"), ("int8", "int8")])
 def test_a_name_and_the_default_need_no_look_at_the_processor(
     asked: str | None, expected: str
 ) -> None:
     assert _choose(_manifest("fp32"), asked) == expected
+
+
+def test_a_variant_that_a_level_lacks_is_refused_by_name() -> None:
+    for manifest, asked in ((_manifest("fp32"), "x"), (_manifest("fp32", int8_in=()), "int8")):
+        with pytest.raises(BundleError, match=f"no variant '{asked}'; there are"):
+            _choose(manifest, asked)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +89,7 @@ def test_a_fused_variant_is_taken_where_its_kernels_are_and_nobody_asks_otherwis
     asked: str | None, has_kernels: bool, expected: str
 ) -> None:
     manifest = _manifest("fp32", fused_in=LEVELS)
-    chosen = _choose(manifest, asked, speedup=lambda: 3.0, kernels=lambda: has_kernels)
+    chosen = _choose(manifest, asked, int8=lambda: "avx2", kernels=lambda: has_kernels)
     assert chosen == expected
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import BundleError, Gate, InputError, Reading
+from hazgate.engine.options import EngineOptions
 from tests.support.spotter import OVERLAP, ROOM
 
 STRIDE = 3
@@ -95,7 +96,9 @@ def test_a_finished_text_takes_nothing_more(spotting: Gate) -> None:
 
 
 def test_a_text_that_grows_too_long_is_refused(spotter: Path) -> None:
-    watch = Gate.open(spotter, threads=1, reading=Reading(max_text_bytes=10)).watch()
+    watch = Gate.open(
+        spotter, engine=EngineOptions(threads=1), reading=Reading(max_text_bytes=10)
+    ).watch()
     watch.add("good good")
     with pytest.raises(InputError, match="grown to 14 bytes, at most 10"):
         watch.add(" good")

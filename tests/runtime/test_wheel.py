@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hazgate import Gate, Verdict, __version__
+from hazgate.engine.options import EngineOptions
 from tests.support.processes import run
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +85,7 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
 def test_a_bare_environment_classifies_from_python_then_asks_for_the_extra_then_has_a_command(
     bare: Path, wheel: Path, mini_bundle: Path, tmp_path: Path
 ) -> None:
-    expected = Gate.open(mini_bundle, variant="fp32", threads=1).check(TEXT)
+    expected = Gate.open(mini_bundle, engine=EngineOptions(variant="fp32", threads=1)).check(TEXT)
     packages = _packages(bare)
     assert {"hazgate", "onnxruntime", "tokenizers", "numpy"} <= packages
     assert not packages & {"torch", "transformers", "onnx", "peft", "optimum", "click", "rich"}

@@ -15,7 +15,7 @@ from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.stopwatch import median_seconds
 from benchmarks.harness.store import RESULTS, header
 from hazgate.cli.progress import track
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 
 _NAME = "mmBERT-base"
 _TOKENS = (16, 64, 128, 512, 2048)
@@ -31,7 +31,7 @@ def main(rounds: int) -> None:
 
     Writes results/roofline.json and draws results/roofline.png.
     """
-    threads = default_threads()
+    threads = n_processors()
     peaks = measure_peaks(threads)
     node_us = _measure_node_us(threads, rounds)
     runs = [(step, tokens) for step in STEPS for tokens in _TOKENS]

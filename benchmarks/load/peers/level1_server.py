@@ -12,6 +12,7 @@ import click
 import uvicorn
 
 from hazgate import Gate
+from hazgate.engine.options import EngineOptions
 from hazgate.serving.http.app import create_app
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
 from hazgate.text.reading import Reading
@@ -26,11 +27,12 @@ def open_level1(bundle: Path, variant: str, threads: int) -> Gate:
     Raises:
         HazgateError: the bundle or the variant cannot be served.
     """
-    widest = Gate.open(bundle, variant=variant, threads=1).level1.spec.tokenizer.max_tokens
+    widest = Gate.open(
+        bundle, engine=EngineOptions(variant=variant, threads=1)
+    ).level1.spec.tokenizer.max_tokens
     return Gate.open(
         bundle,
-        variant=variant,
-        threads=threads,
+        engine=EngineOptions(variant=variant, threads=threads),
         threshold=_UNREACHABLE,
         reading=Reading(long_texts="truncate", window_tokens=widest),
     )

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import GraphKind, TokenizerSpec
 from hazgate.cli.progress import step
-from hazgate.engine.session import OrtSession, default_threads
+from hazgate.engine.processor import n_processors
+from hazgate.engine.session import OrtSession
 from hazgate_export.author.families import Calibrated, write_fused, write_int8
 from hazgate_export.proof.texts import Case
 from hazgate_export.proof.verify import Boundary, measure
@@ -46,7 +47,7 @@ class Trial:
     def passes(self, file: Path, kind: GraphKind, name: str) -> bool:
         """Whether a graph passes, each case run alone: neighbours are tried once it is chosen."""
         session = OrtSession(
-            file, kind=kind, n_labels=self.reference.shape[1], threads=default_threads()
+            file, kind=kind, n_labels=self.reference.shape[1], threads=n_processors()
         )
         measured = measure(
             session,

@@ -16,6 +16,7 @@ from rich.text import Text
 from hazgate.cli import options
 from hazgate.cli.progress import counted
 from hazgate.cli.rows import Row, check_file, read_rows
+from hazgate.engine.options import EngineOptions
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
 from hazgate.judging.taxonomy import load_taxonomy
@@ -104,10 +105,7 @@ def classify(
     n_rows = check_file(file) if file else None
     gate = Gate.open(
         bundle,
-        variant=variant,
-        providers=provider,
-        threads=threads,
-        workers=workers,
+        engine=EngineOptions(variant=variant, providers=provider, threads=threads, workers=workers),
         threshold=threshold,
         policy=Policy.load(policy) if policy else None,
         shadow=Policy.load(shadow) if shadow else None,

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.cli.progress import bar
 from hazgate.doctor import Diagnosis, diagnose
 from hazgate.documents.decode import encode
 from hazgate.engine.buckets import Bucket, default_buckets, parse_bucket
-from hazgate.engine.engine import Engine, Shapes
-from hazgate.engine.providers.choose import choose_placement
-from hazgate.engine.session import default_threads, ort_host
+from hazgate.engine.engine import Engine
+from hazgate.engine.options import EngineOptions, Shapes
 from hazgate.engine.static_shapes import OpenedBucket
-from hazgate.engine.variants import variant_for
+from hazgate.engine.variants import choose_variant
 from hazgate.errors import InputError
 
 _PATH = click.Path(path_type=Path)
@@ -79,13 +78,13 @@ def doctor(
 
     Exit codes: 0 fit, 3 not.
     """
-    diagnosis = diagnose(
-        bundle,
-        providers=providers or "auto",
+    options = EngineOptions(
         variant=variant,
+        providers=providers or "auto",
         device_id=device_id,
         shapes=Shapes(buckets=buckets or None, programs=programs),
     )
+    diagnosis = diagnose(bundle, options)
     if as_json:
         click.echo(json.dumps({"healthy": diagnosis.healthy, **encode(diagnosis)}, indent=2))
     else:
@@ -116,26 +115,29 @@ def warm(
     For image builds, and before workers start: one process compiles, others wait for it.
     """
     opened = Bundle.open(bundle)
-    host = ort_host()
-    placement = choose_placement(providers or "auto", host, device_id=device_id)
-    if not placement.spec.static_shapes:
-        click.echo(f"{placement.spec.name} compiles nothing beforehand; nothing to warm")
-        return
-    name = variant_for(opened.manifest, variant, placement.spec)
     levels = opened.manifest.levels
-    todo = {
-        level: buckets or default_buckets(spec.tokenizer.window_tokens)
-        for level, spec in levels.items()
-    }
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("compile", total=sum(map(len, todo.values())))
+    n_shapes = sum(
+        len(buckets or default_buckets(spec.tokenizer.window_tokens)) for spec in levels.values()
+    )
+    with bar() as progress:
 
         def on_open(level: str, bucket: OpenedBucket) -> None:
             progress.console.print(f"{level} {bucket.bucket}: {bucket.seconds:.1f} s")
             progress.advance(task)
 
-        shapes = Shapes(buckets=buckets or None, programs=programs, on_open=on_open)
-        engine = Engine(placement=placement, host=host, threads=default_threads(), shapes=shapes)
+        engine = Engine.of(
+            EngineOptions(
+                providers=providers or "auto",
+                device_id=device_id,
+                shapes=Shapes(buckets=buckets or None, programs=programs, on_open=on_open),
+            )
+        )
+        provider = engine.placement.spec
+        if not provider.static_shapes:
+            click.echo(f"{provider.name} compiles nothing in advance; there is nothing to warm")
+            return
+        name = choose_variant(opened.manifest, variant, provider)
+        task = progress.add_task("compile", total=n_shapes, rate="")
         for level in levels:
             engine.open_level(opened, level, name)
 

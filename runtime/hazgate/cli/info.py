@@ -11,10 +11,10 @@ from rich.text import Text
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import AUTO, Manifest
 from hazgate.documents.decode import encode
-from hazgate.engine.kernels import has_fast_kernels, instruction_set
-from hazgate.engine.session import measure_int8_speedup
+from hazgate.engine.kernels import instruction_set
+from hazgate.engine.processor import int8_instructions
+from hazgate.engine.providers.table import find_provider
 from hazgate.engine.variants import choose_variant
-from hazgate.errors import ProviderError
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
 
@@ -77,16 +77,10 @@ def info(bundle: Path, as_json: bool) -> None:
 
 
 def _processor_lines(manifest: Manifest) -> list[str]:
-    """What int8 is on this processor, and what "auto" makes of that."""
-    try:
-        speedup = measure_int8_speedup()
-    except ProviderError:
-        return ["int8     no onnxruntime is installed here"]
-    auto = choose_variant(
-        manifest, AUTO, int8_speedup=lambda: speedup, has_fast_kernels=has_fast_kernels
-    )
+    """Say what this processor has for int8, and which variant "auto" chooses here."""
+    auto = choose_variant(manifest, AUTO, find_provider("cpu"))
     return [
-        f"int8     products are {speedup:.1f}x as fast as float32's on this processor",
+        f"int8     {int8_instructions() or 'no instructions for it on this processor'}",
         f"kernels  {instruction_set() or 'not installed; they come with hazgate[fast]'}",
         f"auto     variant {auto} on this processor",
     ]

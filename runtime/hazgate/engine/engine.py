@@ -1,113 +1,143 @@
-"""A level's graph on the provider that serves: one session, or one a shape, opened and proven."""
+"""A level's graph on the provider that serves: opened and proven, one session or one per shape."""
 
+import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import LevelSpec, VariantSpec
 from hazgate.engine.buckets import Bucket, default_buckets
 from hazgate.engine.canaries import Canaries, Canary, check_canaries, tolerance_of
+from hazgate.engine.options import ANY_SHAPES, EngineOptions, Shapes
+from hazgate.engine.processor import threads_per_run
 from hazgate.engine.programs import ProgramKey, program_folder
-from hazgate.engine.providers.choose import Placement
+from hazgate.engine.providers.choose import Placement, choose_placement
 from hazgate.engine.providers.host import Host
-from hazgate.engine.session import OrtSession, Session
-from hazgate.engine.static_shapes import OpenedBucket, open_buckets
-
-OnOpen = Callable[[str, OpenedBucket], None]
+from hazgate.engine.session import OrtSession, Session, ort_host
+from hazgate.engine.static_shapes import BucketedSession, OpenedBucket, open_buckets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shapes:
-    """What a provider that compiles is given; of no meaning to others.
+class _LevelGraph:
+    """One level's graph in one variant, with the texts whose logits are known."""
 
-    `buckets` of None are powers of two up to the window. `programs` is the folder of compiled
-    programs; None compiles at every start. `on_open` is told of each level's each bucket.
-    """
+    name: str
+    file: Path
+    level: LevelSpec
+    variant: VariantSpec
+    canaries: tuple[Canary, ...]
 
-    buckets: tuple[Bucket, ...] | None = None
-    programs: Path | None = None
-    on_open: OnOpen | None = None
+    @property
+    def pad_token_id(self) -> int:
+        """The id that fills rows."""
+        return self.level.tokenizer.pad_token_id
+
+    def prove(self, session: Session, canaries: Sequence[Canary], bucket: str = "") -> None:
+        """Compare the session's logits with the bundle's.
+
+        Raises:
+            ProviderError: they differ by more than the variant's tolerance.
+        """
+        if canaries:
+            name = f"{self.name} {bucket}".rstrip()
+            check_canaries(session, canaries, name=name, tolerance=tolerance_of(self.variant))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """Where and how graphs are opened: the same for every level of a gate."""
+    """A provider on this host, and the way in which every graph of a gate is opened on it."""
 
     placement: Placement
     host: Host
     threads: int
     workers: int = 1
-    shapes: Shapes = Shapes()
+    shapes: Shapes = ANY_SHAPES
+
+    @classmethod
+    def of(cls, options: EngineOptions, host: Host | None = None) -> "Engine":
+        """Choose the provider and divide the processors as the options say.
+
+        Args:
+            options: the choice.
+            host: this host's facts, if they are known already.
+
+        Raises:
+            ProviderError: no onnxruntime is installed, or it has none of the providers.
+        """
+        known = host or ort_host()
+        return cls(
+            placement=choose_placement(options.providers, known, device_id=options.device_id),
+            host=known,
+            threads=threads_per_run(options.threads, n_runs=options.workers),
+            workers=options.workers,
+            shapes=options.shapes,
+        )
 
     def open_level(self, bundle: Bundle, level: str, variant: str) -> Session:
-        """A session of one level.
+        """Open a session of one level.
 
         Raises:
             ProviderError: the provider does not own the graph, or computes something else.
             BundleError: the graph cannot be loaded, or has another signature.
         """
         spec = bundle.manifest.levels[level]
-        chosen = spec.variants[variant]
-        canaries = canaries_of(bundle, level)
-
-        def open_one(bucket: Bucket | None, programs: Path | None) -> OrtSession:
-            return OrtSession(
-                bundle.file(chosen.graph),
-                kind=chosen.kind,
-                n_labels=len(spec.labels),
-                threads=self.threads,
-                placement=self.placement,
-                bucket=bucket,
-                programs=programs,
-            )
-
-        def prove(session: Session, rows: Sequence[Canary], name: str) -> None:
-            if rows:
-                check_canaries(session, rows, name=name, tolerance=tolerance_of(chosen))
-
-        if not self.placement.spec.static_shapes:
-            session = open_one(None, None)
-            if self.placement.spec.gpu is not None:
-                prove(session, canaries, f"{level} {variant}")
-            return session
-        buckets = self.shapes.buckets or default_buckets(spec.tokenizer.window_tokens)
-        key = program_key(bundle, level, variant, self.placement, self.host)
-
-        def open_bucket(bucket: Bucket) -> Session:
-            def proven(programs: Path | None) -> Session:
-                session = open_one(bucket, programs)
-                # Through the padding that requests take, too.
-                whole = open_buckets(
-                    [bucket],
-                    lambda _: session,
-                    sessions_per_bucket=1,
-                    pad_token_id=spec.tokenizer.pad_token_id,
-                )
-                fitting = [c for c in canaries if len(c.input_ids) <= bucket.tokens]
-                prove(whole, fitting, f"{level} {variant} {bucket}")
-                return session
-
-            if self.shapes.programs is None:
-                return proven(None)
-            with program_folder(self.shapes.programs, key, bucket) as (folder, _):
-                return proven(folder)
-
-        def on_open(opened: OpenedBucket) -> None:
-            if self.shapes.on_open is not None:
-                self.shapes.on_open(level, opened)
-
-        return open_buckets(
-            buckets,
-            open_bucket,
-            sessions_per_bucket=self.workers,
-            pad_token_id=spec.tokenizer.pad_token_id,
-            on_open=on_open,
+        graph = _LevelGraph(
+            name=f"{level} {variant}",
+            file=bundle.file(spec.variants[variant].graph),
+            level=spec,
+            variant=spec.variants[variant],
+            canaries=canaries_of(bundle, level),
         )
+        if not self.placement.spec.static_shapes:
+            session = self._open(graph)
+            if self.placement.spec.gpu is not None:
+                graph.prove(session, graph.canaries)
+            return session
+        key = program_key(bundle, level, variant, self.placement, self.host)
+        return open_buckets(
+            self.shapes.buckets or default_buckets(spec.tokenizer.window_tokens),
+            functools.partial(self._open_bucket, graph, key),
+            sessions_per_bucket=self.workers,
+            pad_token_id=graph.pad_token_id,
+            on_open=functools.partial(self._tell, level),
+        )
+
+    def _open(
+        self, graph: _LevelGraph, bucket: Bucket | None = None, programs: Path | None = None
+    ) -> OrtSession:
+        return OrtSession(
+            graph.file,
+            kind=graph.variant.kind,
+            n_labels=len(graph.level.labels),
+            threads=self.threads,
+            placement=self.placement,
+            bucket=bucket,
+            programs=programs,
+        )
+
+    def _open_bucket(self, graph: _LevelGraph, key: ProgramKey, bucket: Bucket) -> Session:
+        if self.shapes.programs is None:
+            return self._open_proven(graph, bucket, None)
+        with program_folder(self.shapes.programs, key, bucket) as (folder, _):
+            return self._open_proven(graph, bucket, folder)
+
+    def _open_proven(self, graph: _LevelGraph, bucket: Bucket, programs: Path | None) -> Session:
+        session = self._open(graph, bucket, programs)
+        # Proven through the padding that requests get, too.
+        padded = BucketedSession({bucket: [session]}, pad_token_id=graph.pad_token_id)
+        fitting = [each for each in graph.canaries if len(each.input_ids) <= bucket.tokens]
+        graph.prove(padded, fitting, str(bucket))
+        return session
+
+    def _tell(self, level: str, opened: OpenedBucket) -> None:
+        if self.shapes.on_open is not None:
+            self.shapes.on_open(level, opened)
 
 
 def canaries_of(bundle: Bundle, level: str) -> tuple[Canary, ...]:
-    """A level's canaries; none in a bundle that was built before there were any."""
+    """Return a level's canaries; none in a bundle that was built before there were any."""
     file = bundle.manifest.canaries
     return () if file is None else Canaries.load(bundle.file(file)).levels.get(level, ())
 
@@ -115,7 +145,7 @@ def canaries_of(bundle: Bundle, level: str) -> tuple[Canary, ...]:
 def program_key(
     bundle: Bundle, level: str, variant: str, placement: Placement, host: Host
 ) -> ProgramKey:
-    """What a compiled program of that level depends on, on this host."""
+    """Return everything that a compiled program of that level depends on, on this host."""
     spec = bundle.manifest.levels[level].variants[variant]
     digests = [bundle.manifest.files[name].sha256 for name in (spec.graph, *spec.data)]
     return ProgramKey(

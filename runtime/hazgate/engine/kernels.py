@@ -1,19 +1,19 @@
-"""Whether hazgate-kernels is installed, and what it has for this processor."""
+"""The optional hazgate-kernels: where its library is, and what it has for this processor."""
 
 import functools
 from pathlib import Path
 
 from hazgate.errors import BundleError
 
-# What it runs on a processor that it knows nothing better for: right, and slow.
+# The fallback on processors that it has no better kernels for: right, and slow.
 _SLOW = "portable"
 
 
 def kernels_library() -> Path:
-    """The library that ONNX Runtime is to load.
+    """Return the path of the library that ONNX Runtime loads.
 
     Raises:
-        BundleError: it is not installed, or was built for another system.
+        BundleError: hazgate-kernels is not installed, or was built for another system.
     """
     try:
         import hazgate_kernels
@@ -21,14 +21,14 @@ def kernels_library() -> Path:
         return hazgate_kernels.library_path()
     except (ImportError, FileNotFoundError) as error:
         raise BundleError(
-            "this variant consists of hazgate-kernels' operators, and they are not here: "
+            "this variant needs the operators of hazgate-kernels, which cannot be loaded: "
             f"{error}. Install hazgate[fast], or ask for another variant"
         ) from error
 
 
 @functools.cache
 def instruction_set() -> str | None:
-    """What its kernels run on this processor, e.g. "avx512vnni"; None if it is not installed."""
+    """Return the kernels' instruction set here, e.g. "avx512vnni"; None if not installed."""
     try:
         import hazgate_kernels
 
@@ -38,5 +38,5 @@ def instruction_set() -> str | None:
 
 
 def has_fast_kernels() -> bool:
-    """Whether it is installed and has kernels for this processor's vector instructions."""
+    """Return True if hazgate-kernels is installed and has vector kernels for this processor."""
     return instruction_set() not in (None, _SLOW)

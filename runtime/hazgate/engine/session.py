@@ -2,10 +2,7 @@
 
 import ctypes
 import importlib
-import json
-import os
 import threading
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,8 +12,8 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import GraphKind
 from hazgate.engine.buckets import Bucket
-from hazgate.engine.int8_speed import int8_speedup
 from hazgate.engine.kernels import kernels_library
+from hazgate.engine.ownership import INPUTS, OUTPUT, prove_ownership, says_owners
 from hazgate.engine.providers.choose import ON_CPU, Placement
 from hazgate.engine.providers.host import Host, this_host
 from hazgate.engine.providers.table import CPU, BuiltIn, PlugIn, ProviderSpec
@@ -24,29 +21,6 @@ from hazgate.errors import BundleError, HazgateError, InferenceError, ProviderEr
 
 if TYPE_CHECKING:
     import onnxruntime
-
-# What may stay on the CPU by a provider's own design: copies, and the arithmetic of shapes.
-_SHAPE_OPS = frozenset(
-    [
-        "Memcpy",
-        "MemcpyFromHost",
-        "MemcpyToHost",
-        "Shape",
-        "Gather",
-        "Concat",
-        "Unsqueeze",
-        "Squeeze",
-        "Slice",
-        "Range",
-        "Cast",
-        "ConstantOfShape",
-    ]
-)
-# Since then ONNX Runtime says which provider owns which node.
-_ASSIGNMENT_RELEASE = (1, 24)
-
-_INPUTS = ("input_ids", "attention_mask")
-_OUTPUT = "logits"
 
 
 class Session(Protocol):
@@ -120,7 +94,7 @@ class OrtSession:
         self._n_labels = n_labels
         self.owners: Mapping[str, int] = {}
         if spec.name != CPU:
-            self.owners = _prove_ownership(ort, session, graph.name, spec, bucket)
+            self.owners = prove_ownership(ort, session, graph.name, spec, bucket)
 
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
@@ -140,7 +114,7 @@ class OrtSession:
         shape = input_ids.shape
         try:
             (logits,) = self._session.run(
-                [_OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask}
+                [OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask}
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise InferenceError(f"{self._name} failed on shape {shape}: {error}") from error
@@ -152,22 +126,6 @@ class OrtSession:
         if not np.isfinite(logits).all():
             raise InferenceError(f"{self._name} gave logits that are not finite, shape {shape}")
         return np.asarray(logits, dtype=np.float32)
-
-
-def default_threads() -> int:
-    """The processors that this process may use: the best number for one text at a time."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def measure_int8_speedup() -> float:
-    """How many times as fast as in float32 this processor multiplies in int8; see int8_speed.
-
-    Raises:
-        ProviderError: there is no onnxruntime.
-    """
-    return int8_speedup(_onnxruntime())
 
 
 def _onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
@@ -243,7 +201,7 @@ def _create(
         return ort.InferenceSession(str(graph), options, providers=[CPU], enable_fallback=False)
     if spec.owns_shapes:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if _release(ort) >= _ASSIGNMENT_RELEASE:
+    if says_owners(ort):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     else:
         # Imported here, for `import hazgate` does without it.
@@ -299,72 +257,22 @@ def _plugged_in(
     return devices[device_id]
 
 
-def _prove_ownership(
-    ort: Any,  # noqa: ANN401
-    session: Any,  # noqa: ANN401
-    name: str,
-    spec: ProviderSpec,
-    bucket: Bucket | None,
-) -> Mapping[str, int]:
-    """Which providers own how many nodes, of which the CPU's are none but those of shapes.
-
-    Raises:
-        ProviderError: the provider does not own the graph.
-    """
-    if _release(ort) >= _ASSIGNMENT_RELEASE:
-        nodes = [
-            (part.ep_name, node.op_type)
-            for part in session.get_provider_graph_assignment_info()
-            for node in part.get_nodes()
-        ]
-    else:
-        nodes = _profiled(session, bucket or Bucket(1, 8))
-    foreign = sorted({op for owner, op in nodes if owner != spec.name} - _SHAPE_OPS)
-    owners = Counter(owner for owner, _ in nodes)
-    if not owners[spec.name] or foreign:
-        raise ProviderError(
-            f"{spec.name} was asked for and owns {owners[spec.name]} of {len(nodes)} nodes of "
-            f"{name}; others run {', '.join(foreign) or 'the rest'}. hazgate-export preflight says "
-            "which nodes it refuses; ask for cpu to run there on purpose"
-        )
-    return dict(owners)
-
-
-def _profiled(session: Any, bucket: Bucket) -> list[tuple[str, str]]:  # noqa: ANN401
-    """Owner and type of each node that a run of zeros takes, by ONNX Runtime's own profile."""
-    ids = np.zeros((bucket.batch, bucket.tokens), dtype=np.int64)
-    session.run([_OUTPUT], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    file = Path(session.end_profiling())
-    events = json.loads(file.read_text(encoding="utf-8"))
-    file.unlink()
-    file.parent.rmdir()
-    return [
-        (event["args"]["provider"], event["args"]["op_name"])
-        for event in events
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
-    ]
-
-
-def _release(ort: Any) -> tuple[int, ...]:  # noqa: ANN401
-    return tuple(int(part) for part in ort.__version__.split(".")[:2])
-
-
 def _check_signature(
     session: "onnxruntime.InferenceSession", name: str, n_labels: int, bucket: Bucket | None
 ) -> None:
     inputs = {node.name: node.type for node in session.get_inputs()}
     shapes = [list(node.shape) for node in session.get_inputs()]
-    if bucket is not None and shapes != [[bucket.batch, bucket.tokens]] * len(_INPUTS):
+    if bucket is not None and shapes != [[bucket.batch, bucket.tokens]] * len(INPUTS):
         raise BundleError(
             f"{name}: its inputs should have been fixed to {bucket}, but are {shapes}: their "
             "dimensions must be named batch and sequence"
         )
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
-    expected = dict.fromkeys(_INPUTS, "tensor(int64)")
+    expected = dict.fromkeys(INPUTS, "tensor(int64)")
     if inputs != expected:
         raise BundleError(f"{name}: expected the inputs {expected}, got {inputs}")
-    kind, shape = outputs.get(_OUTPUT, ("", []))
+    kind, shape = outputs.get(OUTPUT, ("", []))
     if len(outputs) != 1 or kind != "tensor(float)" or len(shape) != 2 or shape[1] != n_labels:
         raise BundleError(
-            f"{name}: expected one float output {_OUTPUT} [batch, {n_labels}], got {outputs}"
+            f"{name}: expected one float output {OUTPUT} [batch, {n_labels}], got {outputs}"
         )

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from hazgate.engine.buckets import parse_bucket
-from hazgate.engine.engine import Shapes
-from hazgate.engine.session import default_threads
+from hazgate.engine.options import EngineOptions, Shapes
+from hazgate.engine.processor import threads_per_run
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
@@ -40,14 +40,16 @@ def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
     engine, policy = settings.engine, settings.policy
     return Gate.open(
         bundle,
-        variant=engine.variant,
-        providers=engine.providers,
-        device_id=engine.device_id,
-        threads=engine.threads or max(1, default_threads() // settings.workers // engine.workers),
-        workers=engine.workers,
-        shapes=Shapes(
-            buckets=tuple(map(parse_bucket, engine.buckets)) or None,
-            programs=Path(engine.programs) if engine.programs else None,
+        engine=EngineOptions(
+            variant=engine.variant,
+            providers=engine.providers,
+            device_id=engine.device_id,
+            threads=threads_per_run(engine.threads, n_runs=settings.workers * engine.workers),
+            workers=engine.workers,
+            shapes=Shapes(
+                buckets=tuple(map(parse_bucket, engine.buckets)) or None,
+                programs=Path(engine.programs) if engine.programs else None,
+            ),
         ),
         reading=Reading(max_text_tokens=settings.request.max_text_tokens),
         policy=Policy.load(policy.file) if policy.file else None,

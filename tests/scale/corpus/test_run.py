@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from hazgate import Gate
 from hazgate.cli.group import cli
+from hazgate.engine.options import EngineOptions
 from tests.support.corpora import (
     FLAGGED,
     PASSED,
@@ -218,7 +219,9 @@ def test_a_run_on_this_machine_judges_every_row_once_and_goes_on_where_it_ended(
     assert dead["position"] == positions[7]
     assert [row["hazgate_position"] for row in found] == positions[:7] + positions[8:]
     assert [row["text"] for row in found] == texts[:7] + texts[8:]
-    some = Gate.open(tiny_bundle, threads=1).check_many([row["text"] for row in found[:100]])
+    some = Gate.open(tiny_bundle, engine=EngineOptions(threads=1)).check_many(
+        [row["text"] for row in found[:100]]
+    )
     assert [row["hazgate_flagged"] for row in found[:100]] == [v.flagged for v in some]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["tally"]["rows_in"] == 3000

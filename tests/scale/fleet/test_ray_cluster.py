@@ -14,6 +14,7 @@ import yaml
 from websockets.sync.client import connect
 
 from hazgate import Gate
+from hazgate.engine.options import EngineOptions
 from tests.support.damage import edit_manifest
 from tests.support.ray_nodes import Cluster, cluster, is_running
 from tests.support.steady_load import Load, asking
@@ -86,7 +87,7 @@ def deploy(
 
 def check_answers(load: Load, *bundles: Path) -> set[str]:
     """Every answer is the gate's own, and whatever is none says so; returns the digests seen."""
-    gates = [Gate.open(bundle, threads=1) for bundle in bundles]
+    gates = [Gate.open(bundle, engine=EngineOptions(threads=1)) for bundle in bundles]
     expected = {
         gate.model.digest: {
             text: json.loads(json.dumps(verdict.to_dict()))
@@ -114,7 +115,7 @@ def test_every_dialect_answers_as_the_server_of_one_process_does(
     with openai.OpenAI(base_url=f"{fleet.url}/v1", api_key="any", max_retries=0) as client:
         calm, alarm = client.moderations.create(input=["good", "good morning"]).results
     assert (calm.flagged, alarm.flagged) == (False, True)
-    name = Gate.open(bundles[0], threads=1).model.bundle
+    name = Gate.open(bundles[0], engine=EngineOptions(threads=1)).model.bundle
     tensor = {"name": "text", "datatype": "BYTES", "shape": [2], "data": ["good", "world"]}
     answer = httpx.post(f"{fleet.url}/v2/models/{name}/infer", json={"inputs": [tensor]}).json()
     assert {each["name"]: each["data"] for each in answer["outputs"]}["flagged"] == [False, True]
@@ -130,7 +131,7 @@ def test_a_new_bundle_rolls_out_without_a_failed_request(
     old, new = bundles
     deploy(fleet, old)
     fleet.wait_until(is_running)
-    digest = Gate.open(new, threads=1).model.digest
+    digest = Gate.open(new, engine=EngineOptions(threads=1)).model.digest
     with asking(fleet.url, TEXTS) as load:
         load.wait_for(100)
         deploy(fleet, new, bundle_digest=digest)
@@ -154,7 +155,9 @@ def test_a_bundle_that_is_not_the_one_named_rolls_out_nowhere_and_what_serves_go
         fleet.wait_until(lambda status: "is another bundle" in json.dumps(status))
         load.wait_for(100)
     assert set(load.statuses()) == {200}
-    assert check_answers(load, old, new) == {Gate.open(old, threads=1).model.digest}
+    assert check_answers(load, old, new) == {
+        Gate.open(old, engine=EngineOptions(threads=1)).model.digest
+    }
 
 
 def test_a_replica_whose_engine_fails_is_replaced(

@@ -11,6 +11,7 @@ from ray.serve.schema import ServeDeploySchema
 from starlette.testclient import TestClient
 
 from hazgate import Gate
+from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, InferenceError
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.settings import EngineTable, ServeSettings
@@ -63,7 +64,7 @@ def test_the_files_that_are_shipped_build_an_application(tmp_path: Path) -> None
 
 
 def test_a_node_with_another_bundle_says_which_it_holds_and_opens_nothing(spotter: Path) -> None:
-    held = Gate.open(spotter, threads=1).model.digest
+    held = Gate.open(spotter, engine=EngineOptions(threads=1)).model.digest
     with pytest.raises(BundleError, match=held):
         GateReplica(spotter, "0" * 64, SETTINGS)
     GateReplica(spotter, held, SETTINGS)

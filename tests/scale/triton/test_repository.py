@@ -18,6 +18,7 @@ from google.protobuf import text_format
 from hazgate import Bundle, Classifier, Gate
 from hazgate.bundle.manifest import MANIFEST_FILE
 from hazgate.engine.kernels import kernels_library
+from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, IntegrityError
 from hazgate_export.__main__ import cli
 from hazgate_scale.triton.config import level_config
@@ -100,7 +101,7 @@ def test_graphs_of_fused_operators_run_with_what_their_configurations_say(
     kernels = PurePosixPath(kernels_library())
     options = Options(variant=variant, kernels=kernels, threads=1)
     write_repository(mini_bundle, tmp_path / "models", options)
-    gate = Gate.open(mini_bundle, variant=variant, threads=1)
+    gate = Gate.open(mini_bundle, engine=EngineOptions(variant=variant, threads=1))
     for classifier in (gate.level1, gate.level2):
         config = _read(tmp_path / "models", classifier.level)
         session_options = onnxruntime.SessionOptions()

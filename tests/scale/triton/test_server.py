@@ -17,6 +17,7 @@ import pytest
 from google.protobuf import text_format
 
 from hazgate import Gate, Verdict
+from hazgate.engine.options import EngineOptions
 from hazgate_scale.triton.messages import messages
 from hazgate_scale.triton.options import Options
 from hazgate_scale.triton.repository import write_repository
@@ -91,7 +92,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def gate(mini_bundle: Path) -> Gate:
-    return Gate.open(mini_bundle, variant="fp32", threads=1)
+    return Gate.open(mini_bundle, engine=EngineOptions(variant="fp32", threads=1))
 
 
 @pytest.fixture(params=["http", "grpc"])
@@ -335,7 +336,7 @@ def test_models_of_fixed_shapes_are_asked_in_their_shapes(
     names = _with_standins(repository)
     assert {"level1_8", "level1_24", "level2_8", "level2_24"} < set(names)
     texts = [TEXTS[1], "hello", TEXTS[4], ""]
-    gate = Gate.open(tiny_bundle, variant="fp32", threads=1)
+    gate = Gate.open(tiny_bundle, engine=EngineOptions(variant="fp32", threads=1))
     with serving(repository, programs, tmp_path, names) as server:
         answer, statistics = server.ask("http", _call(*texts), {"statistics": "level1_8"})
     found = _verdicts(answer)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from hazgate.cli.progress import counted
 from hazgate.documents.files import json_bytes, write_atomically
-from hazgate.engine.session import default_threads
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
 from hazgate.gate import Gate
 from hazgate_evaluation.calibration.plot import draw_reliability
@@ -32,7 +33,7 @@ def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: s
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out.parent} cannot be a folder: {error.strerror}") from error
-    gate = Gate.open(bundle, variant=variant, workers=default_threads())
+    gate = Gate.open(bundle, engine=EngineOptions(variant=variant, workers=n_processors()))
     names = LabelNames.of(gate.bundle.manifest)
     check_gate_labels(names.level1, names.positive)
     check_hazard_head(gate.level2.spec.activation)

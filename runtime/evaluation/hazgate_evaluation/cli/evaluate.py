@@ -7,7 +7,8 @@ import click
 
 from hazgate.cli.progress import begin_tasks
 from hazgate.documents.files import json_bytes, write_atomically
-from hazgate.engine.session import default_threads
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
 from hazgate.gate import Gate
 
@@ -92,12 +93,16 @@ def evaluate(
     from hazgate_evaluation.rows import read_labelled
 
     _make_folder(report)
-    n_workers = workers or default_threads()
+    n_workers = workers or n_processors()
     asked = [(bundle, variant) for variant in variants or (None,)]
     if against is not None:
         asked.append((against, against_variant))
     gates = [
-        Gate.open(path, variant=variant, providers=provider, workers=n_workers, threshold=threshold)
+        Gate.open(
+            path,
+            engine=EngineOptions(variant=variant, providers=provider, workers=n_workers),
+            threshold=threshold,
+        )
         for path, variant in asked
     ]
     dataset = run.sample_rows(read_labelled(data, run.check_same_labels(gates)), texts)

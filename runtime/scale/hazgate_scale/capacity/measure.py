@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hazgate.classifier import Classifier
+from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
@@ -68,7 +69,10 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
         BundleError: the bundle cannot be served here, or does not start by itself.
         InferenceError: a model failed.
     """
-    gate = Gate.open(bundle, variant=host.variant, providers=host.provider, threads=host.threads)
+    gate = Gate.open(
+        bundle,
+        engine=EngineOptions(variant=host.variant, providers=host.provider, threads=host.threads),
+    )
     spec = gate.level1.spec.tokenizer
     n_special = spec.window_tokens - gate.level1.tokenizer.window_tokens
     windows = Windows(

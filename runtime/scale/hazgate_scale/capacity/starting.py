@@ -14,10 +14,13 @@ _N_TEXTS = 50
 
 def main() -> None:
     """Writes a line at the first verdict, and one of memory figures after some more texts."""
+    from hazgate.engine.options import EngineOptions
     from hazgate.gate import Gate
 
     bundle, variant, provider, threads = sys.argv[1:]
-    gate = Gate.open(bundle, variant=variant, providers=provider, threads=int(threads))
+    gate = Gate.open(
+        bundle, engine=EngineOptions(variant=variant, providers=provider, threads=int(threads))
+    )
     gate.check("ready", all_levels=True)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -13,7 +13,7 @@ from hazgate.cli.buckets import read_lengths
 from hazgate.cli.extras import requires
 from hazgate.cli.progress import begin_tasks
 from hazgate.documents.files import json_bytes, write_atomically
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def plan(
         if measure is not None:
             from hazgate_scale.capacity.measure import Host, measure_times
 
-            host = Host(variant=variant, provider=provider, threads=threads or default_threads())
+            host = Host(variant=variant, provider=provider, threads=threads or n_processors())
             times = measure_times(measure, host, begin)
             if save_times:
                 write_atomically(save_times, json_bytes(times))

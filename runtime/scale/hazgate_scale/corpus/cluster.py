@@ -25,6 +25,7 @@ import hazgate
 from hazgate import errors
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import decode, encode
+from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, HazgateError, InferenceError
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
@@ -261,8 +262,7 @@ def open_gate(engine: Engine) -> Gate:
     judge, options = engine.job.judge, engine.job.options
     gate = Gate.open(
         engine.bundle,
-        variant=judge.variant,
-        threads=engine.threads,
+        engine=EngineOptions(variant=judge.variant, threads=engine.threads),
         threshold=None if engine.policy else judge.threshold,
         policy=engine.policy,
         reading=Reading(long_texts=options.long_texts, max_text_bytes=options.max_row_bytes),

@@ -10,6 +10,7 @@ from fsspec.core import url_to_fs
 
 from hazgate import __version__
 from hazgate.documents.decode import encode
+from hazgate.engine.options import EngineOptions
 from hazgate.errors import InputError, OutputError
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
@@ -148,8 +149,7 @@ def _judge(bundle: str, options: Options, variant: str | None, policy: Policy | 
     """Opens the gate as workers will, so that what is wrong with it is said here and once."""
     gate = Gate.open(
         bundle,
-        variant=variant,
-        threads=1,
+        engine=EngineOptions(variant=variant, threads=1),
         threshold=options.threshold,
         policy=policy,
         reading=Reading(long_texts=options.long_texts, max_text_bytes=options.max_row_bytes),

@@ -35,6 +35,7 @@ from hazgate import (
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.engine.canaries import check_canaries, tolerance_of
 from hazgate.engine.engine import canaries_of
+from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import Session
 from hazgate.engine.static_shapes import BucketedSession
 from hazgate.gate import Question
@@ -109,12 +110,14 @@ def open_gate(folder: Path, parameters: Mapping[str, str]) -> Gate:
         rows = next(iter(levels.values()))
         gate = Gate.open(
             folder,
-            variant=parameters["variant"],
-            providers=parameters["provider"],
-            threads=int(parameters["threads"]) if "threads" in parameters else None,
-            shapes=Shapes(
-                buckets=_buckets(rows) or None,
-                programs=Path(parameters["programs"]) if "programs" in parameters else None,
+            engine=EngineOptions(
+                variant=parameters["variant"],
+                providers=parameters["provider"],
+                threads=int(parameters["threads"]) if "threads" in parameters else None,
+                shapes=Shapes(
+                    buckets=_buckets(rows) or None,
+                    programs=Path(parameters["programs"]) if "programs" in parameters else None,
+                ),
             ),
         )
     else:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from hazgate.bundle.manifest import LevelSpec, Manifest, VariantSpec
 from hazgate.engine.buckets import default_buckets
 from hazgate.engine.providers.table import CPU, ProviderSpec, find_provider
-from hazgate.engine.variants import variant_for
+from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError
 from hazgate_scale.triton.options import Options
 
@@ -69,7 +69,7 @@ def plan_repository(manifest: Manifest, options: Options) -> Plan:
     provider = find_provider(options.provider)
     variant = options.variant or manifest.default_variant
     if provider.name != CPU:
-        variant = variant_for(manifest, options.variant, provider)
+        variant = choose_variant(manifest, options.variant, provider)
     names = (manifest.cascade.level1, manifest.cascade.level2)
     problems = [
         problem

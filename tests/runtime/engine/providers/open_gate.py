@@ -9,6 +9,7 @@ import json
 import sys
 
 from hazgate import Gate, HazgateError
+from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers import host
 
 
@@ -17,7 +18,9 @@ def main() -> None:
     if flags == ["--gpu"]:
         host.amd_gpus = lambda topology: ("gfx942",)
     try:
-        gate = Gate.open(bundle, providers=provider, variant="fp32", threads=1)
+        gate = Gate.open(
+            bundle, engine=EngineOptions(providers=provider, variant="fp32", threads=1)
+        )
         found = {
             "provider": gate.model.provider,
             "owners": dict(getattr(gate.level1.session, "owners", {})),

@@ -16,7 +16,7 @@ import pytest
 from hazgate import Bundle, BundleError, Gate, InferenceError, ProviderError
 from hazgate.doctor import diagnose
 from hazgate.engine.buckets import Bucket
-from hazgate.engine.engine import Shapes
+from hazgate.engine.options import EngineOptions, Shapes
 from hazgate.engine.providers import choose, host
 from hazgate.engine.providers.table import find_provider
 from tests.support.damage import edit_manifest, replace_file
@@ -55,19 +55,19 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
-def _open(bundle: Path, **arguments: object) -> Gate:
-    return Gate.open(
-        bundle,
-        providers="migraphx",
-        threads=1,
-        **{"shapes": SHAPES, **arguments},  # type: ignore[arg-type]
+def _open(
+    bundle: Path, *, shapes: Shapes = SHAPES, device_id: int = 0, variant: str | None = None
+) -> Gate:
+    options = EngineOptions(
+        variant=variant, providers="migraphx", device_id=device_id, threads=1, shapes=shapes
     )
+    return Gate.open(bundle, engine=options)
 
 
 def test_a_gpu_that_works_serves_what_the_cpu_says(
     gpu_bundle: Path, install: Install, tiny_bundle: Path
 ) -> None:
-    expected = Gate.open(tiny_bundle, variant="fp32", threads=1)
+    expected = Gate.open(tiny_bundle, engine=EngineOptions(variant="fp32", threads=1))
     texts = ["one", "two words", "and a few words more"] * 3
     want = [verdict.unsafe for verdict in expected.check_many(texts)]
     script = install(Script())
@@ -116,12 +116,12 @@ def test_nodes_of_shapes_may_stay_on_the_cpu_where_a_provider_leaves_them_there(
     gpu_bundle: Path, install: Install
 ) -> None:
     script = install(Script(name=ROCM, version="1.22.1", cpu_ops=["Shape", "Gather"]))
-    gate = Gate.open(gpu_bundle, providers="rocm", threads=1)
+    gate = Gate.open(gpu_bundle, engine=EngineOptions(providers="rocm", threads=1))
     assert gate.model.provider == ROCM
     assert "session.disable_cpu_ep_fallback" not in script.asked[0]["entries"]
     install(Script(name=ROCM, version="1.22.1", cpu_ops=["Shape", "MatMul"]))
     with pytest.raises(ProviderError, match="others run MatMul"):
-        Gate.open(gpu_bundle, providers="rocm", threads=1)
+        Gate.open(gpu_bundle, engine=EngineOptions(providers="rocm", threads=1))
 
 
 def test_a_plug_in_is_asked_for_by_its_device_and_never_by_its_name(
@@ -195,13 +195,13 @@ def test_the_doctor_says_what_is_wrong_and_serves_a_bundle_that_is_well(
     gpu_bundle: Path, install: Install
 ) -> None:
     install(Script())
-    well = diagnose(gpu_bundle, providers="auto", variant=None, shapes=SHAPES)
+    well = diagnose(gpu_bundle, EngineOptions(providers="auto", shapes=SHAPES))
     assert well.healthy, well
     named = {check.name: check for check in well.checks}
     assert named["provider"].found == f"{MIGRAPHX} on gfx942, device 0"
     assert "texts within" in named["level1 canaries"].found
     install(Script(silent_cpu=True))
-    ill = diagnose(gpu_bundle, providers="auto", variant=None, shapes=SHAPES)
+    ill = diagnose(gpu_bundle, EngineOptions(providers="auto", shapes=SHAPES))
     assert not ill.healthy
     assert "runs on" in {c.name: c.found for c in ill.checks if c.status == "fail"}["level1 opens"]
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from hazgate import Gate
+from hazgate.engine.options import EngineOptions
 from tests.support.damage import edit_manifest
 from tests.support.environments import environment
 from tests.support.processes import run
 
 pytestmark = pytest.mark.slow
 
-RUNTIME = str(Path(__file__).parents[3] / "runtime")
+RUNTIME = str(Path(__file__).parents[4] / "runtime")
 SCRIPT = Path(__file__).parent / "open_gate.py"
 MIGRAPHX = "onnxruntime-migraphx==1.23.2"
 NEWER_MIGRAPHX = "onnxruntime-migraphx==1.27.1"
@@ -94,6 +95,6 @@ def test_a_plug_in_is_registered_and_owns_the_graph_or_has_no_device_and_is_refu
         return
     assert answer["provider"] == "OpenVINOExecutionProvider"
     assert set(answer["owners"]) == {"OpenVINOExecutionProvider"}
-    cpu = Gate.open(bundle, variant="fp32", threads=1)
+    cpu = Gate.open(bundle, engine=EngineOptions(variant="fp32", threads=1))
     expected = [verdict.unsafe for verdict in cpu.check_many(["hello", "a b c", ""])]
     assert answer["unsafe"] == pytest.approx(expected, abs=1e-4)
