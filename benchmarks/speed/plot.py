@@ -37,7 +37,7 @@ def draw_latency(results: SpeedResults, file: Path) -> None:
             axes.plot(
                 tokens, middle, color=color, marker=marker, linestyle=dashes, label=system.title
             )
-        axes.set_xlabel("tokens of the text (batch 1, gate level)")
+        axes.set_xlabel("tokens of the text (batch 1, Level 1)")
         axes.set_ylabel("milliseconds a call")
         length_axis(axes, sorted({row.workload.tokens or 0 for row in rows}))
         millisecond_axis(axes)

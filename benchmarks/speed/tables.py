@@ -124,7 +124,7 @@ def speed_summary(results: SpeedResults) -> str:
                 ],
                 real,
             ),
-            "Gate level alone on given tokens, batch 1: p50 in ms, and times faster than PyTorch, "
+            "Level 1 alone on given tokens, batch 1: p50 in ms, and times faster than PyTorch, "
             "merged.",
             table(["tokens", *(str(workload.tokens) for workload in lengths)], by_length),
             CAVEAT,

@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster on this host, each a tree of processes of its own, and Serve on them."""
+"""A Ray cluster on this host that runs Serve."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _READY_S = 180
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """A head that runs no replicas, where the dashboard and Serve's proxy listen."""
+    """A head without replicas, where the dashboard and Serve's proxy listen."""
 
     address: str
     dashboard: str
@@ -32,13 +32,13 @@ class Cluster:
     nodes: ExitStack
 
     def add_node(self, n_cpus: int) -> RayNode:
-        """A node that replicas may be placed on."""
+        """Add a node for replicas."""
         return self.nodes.enter_context(
             _node(self.folder, "--address", self.address, "--num-cpus", str(n_cpus))
         )
 
     def deploy(self, config: Path) -> None:
-        """`serve deploy`, which returns before anything has changed."""
+        """Run `serve deploy`, which returns before anything has changed."""
         done = subprocess.run(
             [_BIN / "serve", "deploy", config, "--address", self.dashboard],
             env=_environment(),
@@ -49,7 +49,7 @@ class Cluster:
         assert done.returncode == 0, done.stderr.decode()
 
     def status(self) -> Mapping[str, Any]:
-        """What Serve says of the one application that there is."""
+        """Return Serve's status of the only application."""
         with urllib.request.urlopen(
             f"{self.dashboard}/api/serve/applications/", timeout=_READY_S
         ) as answer:
@@ -58,13 +58,13 @@ class Cluster:
         return status
 
     def replicas(self) -> list[Mapping[str, Any]]:
-        """The replicas of its one deployment."""
+        """Return the replicas of the only deployment."""
         (deployment,) = self.status()["deployments"].values()
         found: list[Mapping[str, Any]] = deployment["replicas"]
         return found
 
     def wait_until(self, holds: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Waits for a state of the application."""
+        """Wait for a state of the application."""
         until = time.monotonic() + _READY_S
         status: Mapping[str, Any] = {}
         while time.monotonic() < until:
@@ -79,13 +79,13 @@ class Cluster:
 
 
 def is_running(status: Mapping[str, Any]) -> bool:
-    """Whether the application is what its configuration asks for."""
+    """Return true once the application is as its configuration says."""
     return bool(status["status"] == "RUNNING")
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster below `folder`, whose name must be short; everything has ended in the end."""
+    """Run a cluster below `folder`, whose name must be short; end all of it afterwards."""
     port, dashboard, http = free_port(), free_port(), free_port()
     with ExitStack() as nodes:
         nodes.enter_context(
