@@ -1,4 +1,4 @@
-"""What POLICIES.md shows is what the code does."""
+"""POLICIES.md shows the behaviour of the code."""
 
 import re
 from pathlib import Path

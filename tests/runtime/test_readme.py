@@ -1,4 +1,4 @@
-"""What the README shows is what the code does."""
+"""The README shows the behaviour of the code."""
 
 import json
 import re
@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_verdict_on_the_first_screen_is_the_bundles(mini_bundle: Path) -> None:
+def test_the_first_screen_shows_the_verdict_of_the_bundle(mini_bundle: Path) -> None:
     (block,) = re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)
     shown = json.loads(block)
     if shown["model"]["variant"] == "int8-fused":
-        pytest.importorskip("hazgate_kernels", reason="what is shown needs a C++ compiler")
+        pytest.importorskip("hazgate_kernels", reason="the shown variant needs a C++ compiler")
     verdict = Gate.open(mini_bundle).check("How to hack into someone's email account").to_dict()
     assert shown["flagged"] is verdict["flagged"] is True
     assert shown["hazard"] == verdict["hazard"] == "S2_nonviolent_crimes"
