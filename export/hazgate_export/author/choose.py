@@ -1,9 +1,8 @@
-"""Which arithmetic each product gets: the cheapest whose measured error is small enough."""
+"""Choice of each product's arithmetic: the cheapest whose measured error is small enough."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hazgate_export.author.fused import Bits
 from hazgate_export.author.linear import (
@@ -14,16 +13,15 @@ from hazgate_export.author.linear import (
     StaticInt8,
     quantize_columns,
 )
-from hazgate_export.author.observe import Observed
+from hazgate_export.author.observe import Observations, SiteActivations
+from hazgate_export.author.sites import Array, Sites
 
-Array = NDArray[np.float32]
 
+def smoothing_factors(observed: SiteActivations, weights: Sequence[Array]) -> Array:
+    """Compute factors that divide each channel of an activation and multiply its weights.
 
-def smoothing_factors(observed: Observed, weights: Sequence[Array]) -> Array:
-    """What to divide each channel of an activation by, and to multiply its weights with.
-
-    SmoothQuant (arXiv 2211.10438), equation 4 with strength 0.5, rounded to powers of two: such
-    factors change no bit of a float32 result.
+    SmoothQuant (arXiv 2211.10438), equation 4 with strength 0.5, rounded to powers of two, which
+    change no bit of a float32 result.
 
     Args:
         observed: the activation, [width].
@@ -40,19 +38,19 @@ def smoothing_factors(observed: Observed, weights: Sequence[Array]) -> Array:
 
 
 def choose(
-    observed: Mapping[str, Observed],
-    sites: Mapping[str, Sequence[Array]],
+    observed: Observations,
+    sites: Sites,
     *,
     static_error: float,
     int8_error: float,
 ) -> dict[str, Arithmetic]:
-    """The arithmetic of every site.
+    """Choose the arithmetic of every site.
 
     Args:
         observed: the activations of every site.
         sites: the weights that they meet, [in, out] each.
-        static_error: a static scale is taken where its `row_error` is at most this.
-        int8_error: per-token scales are taken where theirs is at most this; else float32.
+        static_error: a site gets a static scale if its `row_error` is at most this.
+        int8_error: else it gets per-token scales if their error is at most this; else float32.
     """
     chosen: dict[str, Arithmetic] = {}
     for name, weights in sites.items():
@@ -69,7 +67,7 @@ def choose(
 
 
 def row_error(rows: Array, weights: Sequence[Array], arithmetic: Arithmetic) -> float:
-    """How far a token's quantised product lies from the exact one, as a share of its length.
+    """Measure the distance of a token's quantised product from the exact one, per its length.
 
     Returns:
         The 99th percentile over `rows` [n, in] of |error| / |product|, Euclidean.
@@ -94,14 +92,14 @@ def _product_error(rows: Array, rounded: Array, weights: Sequence[Array]) -> flo
 
 
 def choose_bits(
-    observed: Mapping[str, Observed], sites: Mapping[str, Sequence[Array]], *, error: float
+    observed: Observations, sites: Sites, *, error: float
 ) -> dict[str, Bits]:
-    """The sites of a fused graph whose activations get 16 bits, for 8 would err by more.
+    """Choose the sites of a fused graph that get activations of 16 bits, because 8 err by more.
 
     Args:
         observed: the activations of every site.
         sites: the weights that they meet, [in, out] each.
-        error: see `row_error`; of the products that have no activation function behind them.
+        error: see `row_error`; only for products without an activation function after them.
     """
     return {
         name: 16
@@ -111,7 +109,7 @@ def choose_bits(
 
 
 def _ranged_error(rows: Array, weights: Sequence[Array]) -> float:
-    """As `row_error`, of steps between the least of a row and its greatest."""
+    """Measure as `row_error`, with steps between a row's least and greatest value."""
     low = np.minimum(rows.min(axis=1, keepdims=True), 0)
     span = np.maximum(rows.max(axis=1, keepdims=True), 0) - low
     step = np.maximum(span / 255, 1e-12)

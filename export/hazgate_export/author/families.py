@@ -3,169 +3,199 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
 from hazgate_export.author.choose import choose, choose_bits
 from hazgate_export.author.fused import Bits
 from hazgate_export.author.graph import save_graph
-from hazgate_export.author.linear import Float32
-from hazgate_export.author.models import bert, modernbert
+from hazgate_export.author.layers import TablePrecision
+from hazgate_export.author.linear import Arithmetic, Float32
+from hazgate_export.author.models.bert import Bert, read_bert, smooth_bert, write_bert
 from hazgate_export.author.models.bert_fused import write_bert_fused
+from hazgate_export.author.models.modernbert import (
+    ModernBert,
+    read_modernbert,
+    smooth_modernbert,
+    write_modernbert,
+)
 from hazgate_export.author.models.modernbert_fused import write_modernbert_fused
-from hazgate_export.author.observe import Observed, observe
+from hazgate_export.author.observe import Observations, observe
+from hazgate_export.author.sites import Sites
 from hazgate_export.errors import UnsupportedArchitecture
 
-W = TypeVar("W")
+
+class WriteGraph(Protocol):
+    """Writes a graph of ONNX Runtime's operators; see `write_bert`."""
+
+    def __call__(
+        self,
+        arithmetic: Mapping[str, Arithmetic],
+        table: TablePrecision,
+        opset: int,
+        *,
+        expose: bool = False,
+    ) -> ir.Model: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Family(Generic[W]):
-    """How to read, balance and write one architecture; see `modernbert` for each function."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuthoredWeights:
+    """A merged model's weights, as the functions that write graphs of them.
 
-    read: Callable[[torch.nn.Module, PretrainedConfig], W]
-    sites: Callable[[W], Mapping[str, Sequence[NDArray[np.float32]]]]
-    smooth: Callable[[W, Mapping[str, Observed]], tuple[W, dict[str, Observed]]]
-    write: Callable[..., ir.Model]
-    write_fused: Callable[[W, Mapping[str, Bits], int], ir.Model]
-
-
-FAMILIES: Mapping[str, Family[Any]] = {
-    "bert": Family(bert.read_bert, bert.sites, bert.smooth, bert.write_bert, write_bert_fused),
-    "modernbert": Family(
-        modernbert.read_modernbert,
-        modernbert.sites,
-        modernbert.smooth,
-        modernbert.write_modernbert,
-        write_modernbert_fused,
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Weights(Generic[W]):
-    """A merged model's weights as its family arranges them."""
-
-    family: Family[W]
-    weights: W
-
-
-@dataclass(frozen=True, slots=True)
-class Calibrated(Generic[W]):
-    """Weights balanced for int8, and the activations that were seen at every site."""
-
-    family: Family[W]
-    weights: W
-    observed: Mapping[str, Observed]
-
-
-def read_weights(model: PreTrainedModel) -> Weights[Any]:
-    """The weights of a merged model.
-
-    Raises:
-        UnsupportedArchitecture: no graph of ours is this model; says which fields differ.
+    Attributes:
+        sites: every activation that meets weights in the layers, with those weights.
+        smooth: balances the weights for int8, by the activations that were observed.
+        write: writes the graph.
+        write_fused: writes the graph of hazgate-kernels' operators; see `write_bert_fused`.
     """
-    config = model.config
-    if config.model_type not in FAMILIES:
-        raise UnsupportedArchitecture(
-            config.model_type, [f"model_type: expected one of {', '.join(FAMILIES)}"]
-        )
-    family = FAMILIES[config.model_type]
-    return Weights(family, family.read(model, config))
+
+    sites: Sites
+    smooth: "Callable[[Observations], tuple[AuthoredWeights, Observations]]"
+    write: WriteGraph
+    write_fused: Callable[[Mapping[str, Bits], int], ir.Model]
 
 
-def write_fp32(weights: Weights[Any], file: Path, opset: int) -> None:
-    """Writes the graph in float32, its constants in `file`.data beside it."""
-    family = weights.family
-    save_graph(
-        family.write(
-            weights.weights,
-            dict.fromkeys(family.sites(weights.weights), Float32()),
-            "float32",
-            opset,
-        ),
-        file,
+def bert_weights(weights: Bert) -> AuthoredWeights:
+    """Bind the functions of BERT to its weights."""
+
+    def smooth(observed: Observations) -> tuple[AuthoredWeights, Observations]:
+        smoothed, seen = smooth_bert(weights, observed)
+        return bert_weights(smoothed), seen
+
+    return AuthoredWeights(
+        sites=weights.sites,
+        smooth=smooth,
+        write=partial(write_bert, weights),
+        write_fused=partial(write_bert_fused, weights),
     )
 
 
-def calibrate(
-    weights: Weights[Any],
+def modernbert_weights(weights: ModernBert) -> AuthoredWeights:
+    """Bind the functions of ModernBERT to its weights."""
+
+    def smooth(observed: Observations) -> tuple[AuthoredWeights, Observations]:
+        smoothed, seen = smooth_modernbert(weights, observed)
+        return modernbert_weights(smoothed), seen
+
+    return AuthoredWeights(
+        sites=weights.sites,
+        smooth=smooth,
+        write=partial(write_modernbert, weights),
+        write_fused=partial(write_modernbert_fused, weights),
+    )
+
+
+# By `model_type` of the configuration.
+_READERS: Mapping[str, Callable[[torch.nn.Module, PretrainedConfig], AuthoredWeights]] = {
+    "bert": lambda model, config: bert_weights(read_bert(model, config)),
+    "modernbert": lambda model, config: modernbert_weights(read_modernbert(model, config)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BalancedWeights:
+    """Weights balanced for int8, and the activations that were seen at every site."""
+
+    weights: AuthoredWeights
+    observed: Observations
+
+
+def read_weights(model: PreTrainedModel) -> AuthoredWeights:
+    """Read the weights of a merged model.
+
+    Raises:
+        UnsupportedArchitecture: no authored graph computes this model; names the fields that
+            differ.
+    """
+    config = model.config
+    if config.model_type not in _READERS:
+        raise UnsupportedArchitecture(
+            config.model_type, [f"model_type: expected one of {', '.join(_READERS)}"]
+        )
+    return _READERS[config.model_type](model, config)
+
+
+def write_fp32(weights: AuthoredWeights, file: Path, opset: int) -> None:
+    """Write the graph in float32, its constants in `file`.data next to it."""
+    save_graph(weights.write(dict.fromkeys(weights.sites, Float32()), "float32", opset), file)
+
+
+def balance_int8(
+    weights: AuthoredWeights,
     texts: Sequence[Sequence[int]],
     opset: int,
     folder: Path,
     *,
     threads: int,
-) -> Calibrated[Any]:
-    """Runs texts through the float32 graph, then balances its weights by what was seen.
+) -> BalancedWeights:
+    """Run texts through the float32 graph, then balance its weights by the activations seen.
 
     Args:
-        weights: of the model.
-        texts: ids of each, special tokens included.
+        weights: the model's weights.
+        texts: ids of each text, special tokens included.
         opset: of the ONNX domain.
-        folder: receives a graph for the time of the call.
+        folder: receives a temporary graph.
         threads: intra-op threads.
     """
-    family = weights.family
-    every = dict.fromkeys(family.sites(weights.weights), Float32())
-    file = folder / "calibration.onnx"
-    save_graph(family.write(weights.weights, every, "float32", opset, expose=True), file)
+    every = dict.fromkeys(weights.sites, Float32())
+    file = folder / "int8-activations.onnx"
+    save_graph(weights.write(every, "float32", opset, expose=True), file)
     try:
         inputs = [np.array([ids], dtype=np.int64) for ids in texts]
         observed = observe(file, inputs, threads=threads)
     finally:
         file.unlink()
         file.with_name(file.name + ".data").unlink()
-    return Calibrated(family, *family.smooth(weights.weights, observed))
+    smoothed, seen = weights.smooth(observed)
+    return BalancedWeights(weights=smoothed, observed=seen)
 
 
 def write_int8(
-    calibrated: Calibrated[Any], file: Path, opset: int, *, static_error: float, int8_error: float
+    balanced: BalancedWeights, file: Path, opset: int, *, static_error: float, int8_error: float
 ) -> Mapping[str, int]:
-    """Writes the graph in int8, every product in the cheapest arithmetic within the errors given.
+    """Write the graph in int8, every product in the cheapest arithmetic within the given errors.
 
     Args:
-        calibrated: the weights and what was seen of them.
-        file: receives the graph, its constants in `file`.data beside it.
+        balanced: the weights and their observed activations.
+        file: receives the graph, its constants in `file`.data next to it.
         opset: of the ONNX domain.
         static_error: see `choose`.
         int8_error: see `choose`.
 
     Returns:
-        How many products got which arithmetic, by its name.
+        Number of products per arithmetic, by its name.
     """
-    family = calibrated.family
-    sites = family.sites(calibrated.weights)
+    weights = balanced.weights
     arithmetic = choose(
-        calibrated.observed, sites, static_error=static_error, int8_error=int8_error
+        balanced.observed, weights.sites, static_error=static_error, int8_error=int8_error
     )
-    save_graph(family.write(calibrated.weights, arithmetic, "int8", opset), file)
+    save_graph(weights.write(arithmetic, "int8", opset), file)
     return Counter(type(how).__name__ for how in arithmetic.values())
 
 
 def write_fused(
-    calibrated: Calibrated[Any], file: Path, opset: int, *, error: float
+    balanced: BalancedWeights, file: Path, opset: int, *, error: float
 ) -> Mapping[str, int]:
-    """Writes the graph of hazgate-kernels' operators, its constants in `file`.data beside it.
+    """Write the graph of hazgate-kernels' operators, its constants in `file`.data next to it.
 
-    Its int8 weights are those of `write_int8`, so a bundle with both stores them once.
+    Its int8 weights equal those of `write_int8`, so a bundle with both stores them once.
 
     Args:
-        calibrated: the weights and what was seen of them.
+        balanced: the weights and their observed activations.
         file: receives the graph.
         opset: of the ONNX domain.
         error: beyond it a product's activations get 16 bits, see `choose_bits`.
 
     Returns:
-        How many products got how many bits, by their name.
+        Number of products per number of bits, by its name.
     """
-    family = calibrated.family
-    sites = family.sites(calibrated.weights)
-    bits = choose_bits(calibrated.observed, sites, error=error)
-    save_graph(family.write_fused(calibrated.weights, bits, opset), file)
-    return {"8 bits": len(sites) - len(bits), "16 bits": len(bits)}
+    weights = balanced.weights
+    bits = choose_bits(balanced.observed, weights.sites, error=error)
+    save_graph(weights.write_fused(bits, opset), file)
+    return {"8 bits": len(weights.sites) - len(bits), "16 bits": len(bits)}

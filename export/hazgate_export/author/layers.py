@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
 from hazgate_export.author.linear import LEVELS
 from hazgate_export.errors import ParityMissed
-from hazgate_export.graphs.convert import INPUTS, OUTPUT
+from hazgate_export.graphs.portable import INPUTS, OUTPUT
 
 Array = NDArray[np.float32]
 TablePrecision = Literal["float32", "int8"]

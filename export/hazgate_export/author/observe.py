@@ -1,4 +1,4 @@
-"""What flows through a model: activations at every site, over texts that are run one by one."""
+"""Observation of activations: at every site of a model, over texts that are run one by one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from hazgate_export.graphs.convert import OUTPUT
+from hazgate_export.graphs.portable import OUTPUT
 
-# Rows kept of each site; the errors of a quantised product are estimated on them.
+# Rows kept per site; the errors of quantised products are estimated on them.
 _MAX_ROWS = 768
 _SEED = 20262
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """Activations of one site.
+class SiteActivations:
+    """Activations that were observed at one site.
 
     `largest` is the greatest magnitude of each channel over all tokens, [width]; `rows` is a
     sample of tokens, [n, width].
@@ -26,15 +26,17 @@ class Observed:
     largest: NDArray[np.float32]
     rows: NDArray[np.float32]
 
-    def divided(self, factors: NDArray[np.float32]) -> "Observed":
-        """The same after each channel was divided by its factor."""
-        return Observed(largest=self.largest / factors, rows=self.rows / factors)
+    def divided(self, factors: NDArray[np.float32]) -> "SiteActivations":
+        """Divide each channel by its factor."""
+        return SiteActivations(largest=self.largest / factors, rows=self.rows / factors)
 
 
-def observe(
-    graph: Path, inputs: Iterable[NDArray[np.int64]], *, threads: int
-) -> Mapping[str, Observed]:
-    """Runs a graph whose sites are outputs.
+# By the name of the site.
+Observations = Mapping[str, SiteActivations]
+
+
+def observe(graph: Path, inputs: Iterable[NDArray[np.int64]], *, threads: int) -> Observations:
+    """Run a graph whose sites are outputs, and observe them.
 
     Args:
         graph: written with `expose`.
@@ -59,5 +61,6 @@ def observe(
             picked = random.permutation(len(rows))[:share]
             samples[name].append(rows[picked])
     return {
-        name: Observed(largest=largest[name], rows=np.concatenate(samples[name])) for name in names
+        name: SiteActivations(largest=largest[name], rows=np.concatenate(samples[name]))
+        for name in names
     }

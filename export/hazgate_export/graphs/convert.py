@@ -1,4 +1,4 @@
-"""Merged model to portable ONNX graph: plain operators, dynamic axes, two inputs, one output."""
+"""Export of a merged model as a portable graph: plain operators, dynamic axes."""
 
 import logging
 import tempfile
@@ -14,27 +14,18 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-INPUTS = ("input_ids", "attention_mask")
-OUTPUT = "logits"
-
-# The name of the product that pools, in graphs that take the mean.
-POOLING = "masked_mean"
-# What attention adds to the score of padding. Its exponential is 0 in float32, and so it is in
-# half, where the exporter's own -3.4e38 would be an infinity, and a row of padding not a number.
-MASKED_SCORE = -1e4
-
-# Smaller tensors stay in the graph, where shape inference needs them.
-EXTERNAL_BYTES = 1024
+from hazgate_export.graphs.portable import MASKED_SCORE, OUTPUT, POOLING, check, save
 
 
 def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
-    """Writes `model` as a portable graph with its weights in `file`.data beside it.
+    """Write `model` as a portable graph with its weights in `file`.data next to it.
 
     Inputs are `input_ids` and `attention_mask`, int64 [batch, sequence]; the output is `logits`,
     float32 [batch, n_labels]. Segment ids, where a family has them, are zeros made inside.
 
     Raises:
-        ValueError: the graph that came out has another signature or other than plain operators.
+        ValueError: Optimum gave a graph with another signature, or with other than plain
+            operators.
     """
     from optimum.exporters.onnx import onnx_export_from_model
 
@@ -56,40 +47,6 @@ def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
     check(file)
 
 
-def save(graph: onnx.ModelProto, file: Path) -> None:
-    """Writes a graph with its large tensors in `file`.data."""
-    data = file.with_name(file.name + ".data")
-    data.unlink(missing_ok=True)
-    onnx.save_model(
-        graph,
-        file,
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=data.name,
-        size_threshold=EXTERNAL_BYTES,
-    )
-
-
-def check(file: Path) -> None:
-    """Holds a portable graph against its contract.
-
-    Raises:
-        ValueError: wrong inputs, outputs or operators.
-        onnx.checker.ValidationError: not a valid model.
-        onnx.shape_inference.InferenceError: its shapes contradict each other.
-    """
-    onnx.checker.check_model(str(file), full_check=False)
-    graph = onnx.load(file, load_external_data=False)
-    onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True)
-    inputs = tuple(value.name for value in graph.graph.input)
-    outputs = tuple(value.name for value in graph.graph.output)
-    if inputs != INPUTS or outputs != (OUTPUT,):
-        raise ValueError(f"expected {INPUTS} -> {OUTPUT}, got {inputs} -> {outputs}")
-    domains = {node.domain for node in graph.graph.node} - {"", "ai.onnx"}
-    if domains:
-        raise ValueError(f"expected plain ONNX operators, got the domains {sorted(domains)}")
-
-
 def _name_axes(graph: onnx.ModelProto) -> None:
     for value in (*graph.graph.input, *graph.graph.output):
         dims = value.type.tensor_type.shape.dim
@@ -99,7 +56,7 @@ def _name_axes(graph: onnx.ModelProto) -> None:
 
 
 def _fix_segments(graph: onnx.ModelProto) -> None:
-    """Replaces the input `token_type_ids` by zeros of the shape of `input_ids`."""
+    """Replace the input `token_type_ids` by zeros of the shape of `input_ids`."""
     kept = [value for value in graph.graph.input if value.name != "token_type_ids"]
     if len(kept) == len(graph.graph.input):
         return
@@ -122,7 +79,7 @@ def _fix_segments(graph: onnx.ModelProto) -> None:
 
 
 def _mask_finitely(graph: onnx.ModelProto) -> None:
-    """Raises every constant beyond the range of half to `MASKED_SCORE`."""
+    """Raise every constant below the range of half to `MASKED_SCORE`."""
     for node in graph.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
@@ -133,9 +90,9 @@ def _mask_finitely(graph: onnx.ModelProto) -> None:
 
 
 def _pool_by_product(graph: onnx.ModelProto) -> None:
-    """Sums hidden states under the mask as one product, [batch, 1, sequence] times them.
+    """Sum hidden states under the mask as one product, [batch, 1, sequence] times them.
 
-    The exporter's broadcast of the mask is what MIGraphX has failed to read.
+    MIGraphX has failed to read Optimum's broadcast of the mask.
     """
     producers = {name: node for node in graph.graph.node for name in node.output}
     nodes = []
@@ -161,7 +118,7 @@ def _pool_by_product(graph: onnx.ModelProto) -> None:
 
 
 def _masked(total: NodeProto, producers: Mapping[str, NodeProto]) -> str | None:
-    """The values that `total` sums after a product with the mask; None if it sums others."""
+    """Find the values that `total` sums after a product with the mask; None if it sums others."""
     product = producers.get(total.input[0])
     if product is None or product.op_type != "Mul":
         return None
@@ -175,7 +132,7 @@ def _masked(total: NodeProto, producers: Mapping[str, NodeProto]) -> str | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's notes on tracing off the terminal; parity is checked, not hoped for."""
+    """Keep Optimum's notes on tracing off the terminal; parity is checked, not hoped for."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     level = logging.root.manager.disable

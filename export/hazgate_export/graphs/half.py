@@ -1,14 +1,14 @@
-"""Half precision of a portable graph: its large products, and nothing that would miss the rest.
+"""Half precision for the large products of a portable graph, and for nothing else.
 
 Products of text with weights and of text with text (queries with keys, probabilities with values)
-take half factors and give half results, weights and the embedding table are stored in half, and
-what only moves half values leaves them half. All else is float32: sums, norms, softmax, GELU, and
-three kinds of product: those that make rotary tables, whose angles half cannot tell apart; the one
-that pools, which would overflow on long texts; and the last, whose results are the logits.
+take half factors and give half results. Weights and the embedding table are stored in half.
+Operators that only move values leave them half. Everything else is float32: sums, norms, softmax,
+GELU, and three kinds of product: those of the rotary tables, because half cannot tell their angles
+apart; the pooling product, which would overflow on long texts; and the last, which gives the logits.
 
-ONNX Runtime's own converter (onnxruntime/transformers/float16.py) takes nodes out by their names,
-but rounds between any two that it takes out, and turns a mask's -3.4e38 into -65504, with which a
-score still adds up to an infinity.
+ONNX Runtime's own converter (onnxruntime/transformers/float16.py) can exclude nodes by name, but
+it rounds between any two of them, and it turns a mask's -3.4e38 into -65504, which still adds up
+to an infinity with a score.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from hazgate_export.graphs.convert import check, save
+from hazgate_export.graphs.portable import check, save
 from hazgate_export.schemes import HalfPrecision, Precision
 
 _TYPES: Mapping[HalfPrecision, int] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
@@ -31,7 +31,7 @@ _NUMPY_TYPES: Mapping[int, Any] = {
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
 }
 _PRODUCTS = ("MatMul", "Gemm")
-# Exact in any type: they move values, put zeros beside them, or turn their sign.
+# Exact in any type: they move values, add zeros, or turn the sign.
 _MOVING = (
     "Concat",
     "Gather",
@@ -50,7 +50,7 @@ _SIZES = ("Shape", "Size")
 
 
 def write_half(fp32: Path, half: Path, precision: HalfPrecision) -> None:
-    """Writes `fp32` with its large products in half, weights in `half`.data beside it.
+    """Write `fp32` with its large products in half, weights in `half`.data next to it.
 
     The signature stays as it is: int64 inputs, float32 logits.
 
@@ -65,7 +65,7 @@ def write_half(fp32: Path, half: Path, precision: HalfPrecision) -> None:
 
 
 def float_values(typed: ModelProto) -> frozenset[str]:
-    """Names of the float32 values and weights of a model whose types have been inferred."""
+    """Name the float32 values and weights of a model whose types have been inferred."""
     graph = typed.graph
     return frozenset(
         value.name
@@ -75,7 +75,7 @@ def float_values(typed: ModelProto) -> frozenset[str]:
 
 
 def halve(model: ModelProto, floats: frozenset[str], half: int) -> None:
-    """Halves `model` in place.
+    """Halve `model` in place.
 
     Args:
         model: a portable graph with its weights loaded.
@@ -102,7 +102,7 @@ def halve(model: ModelProto, floats: frozenset[str], half: int) -> None:
             is_half = node.op_type in _MOVING and rewritten.are_half(node.input)
         rewritten.add(node, is_half=is_half)
     if not n_products:
-        raise ValueError("no product of this graph could be halved")
+        raise ValueError("no product of this graph could be halved; use precision fp32")
     if any(rewritten.are_half([value.name]) for value in graph.output):
         raise ValueError("the graph's output would be half")
     del graph.node[:]
@@ -117,15 +117,15 @@ def halve(model: ModelProto, floats: frozenset[str], half: int) -> None:
 
 
 def write_twin(half: Path, twin: Path) -> None:
-    """Writes a graph in float32 that rounds where the graph `half` does: to its type, and back.
+    """Write a float32 graph that rounds where the graph `half` does: to its type, and back.
 
-    It answers as a processor that multiplies halves and adds in float32, which ONNX Runtime's CPU
-    does not: it has no product of bfloat16 at all, and of a product in fp16 it leaves the result
-    as it is where float32 is wanted next. Casts that stand in the graph it obeys.
+    The twin answers like a processor that multiplies halves and adds in float32. ONNX Runtime's
+    CPU does not: it has no product of bfloat16, and it leaves an fp16 product unrounded where
+    float32 is wanted next. It does obey casts in the graph.
 
     Args:
         half: a graph written by `write_half`.
-        twin: receives the graph, weights in `twin`.data beside it.
+        twin: receives the graph, weights in `twin`.data next to it.
     """
     typed = onnx.shape_inference.infer_shapes(onnx.load(half, load_external_data=False))
     kinds = {value.name: value.type.tensor_type.elem_type for value in typed.graph.value_info}
@@ -155,7 +155,7 @@ def write_twin(half: Path, twin: Path) -> None:
 
 @contextmanager
 def runnable_here(graph: Path, precision: Precision) -> Iterator[Path]:
-    """`graph`, or of a half its twin for the CPU, in a directory that goes with the block."""
+    """Give `graph`, or the CPU twin of a half graph, which is deleted at the end of the block."""
     if precision not in _TYPES:
         yield graph
         return
@@ -166,9 +166,9 @@ def runnable_here(graph: Path, precision: Precision) -> Iterator[Path]:
 
 
 class _Rewritten:
-    """The graph's nodes with casts between the types, each made once and where it is first needed.
+    """The graph's nodes with casts between the types; each cast is made once, at its first use.
 
-    A value keeps its name in the type in which it is made; in the other it has a suffix.
+    A value keeps its name in the type in which it is made; in the other type it has a suffix.
     """
 
     def __init__(
@@ -183,12 +183,12 @@ class _Rewritten:
         self._casts: set[str] = set()
 
     def are_half(self, names: Iterable[str]) -> bool:
-        """Whether all of these that are numbers with a fraction were made in half."""
+        """Tell whether all floating-point values among `names` were made in half."""
         values = set(names) & self._floats
         return bool(values) and values <= self._half_values
 
     def add(self, node: NodeProto, *, is_half: bool) -> None:
-        """Takes the next node, whose float32 inputs and outputs shall be half, or shall not."""
+        """Add the next node; with `is_half`, its float32 inputs and outputs become half."""
         inputs = [self._typed(name, is_half=is_half) for name in node.input]
         added = NodeProto()
         added.CopyFrom(node)
@@ -217,12 +217,14 @@ def _cast(weight: TensorProto, name: str, half: int) -> TensorProto:
     with np.errstate(over="ignore"):
         values = numpy_helper.to_array(weight).astype(dtype)
     if not np.isfinite(values).all():
-        raise ValueError(f"{weight.name} has values beyond {np.dtype(dtype).name}")
+        raise ValueError(
+            f"{weight.name} has values beyond {np.dtype(dtype).name}; use bf16 or fp32 for this model"
+        )
     return TensorProto(name=name, data_type=half, dims=weight.dims, raw_data=values.tobytes())
 
 
 def _made_from_text(model: ModelProto) -> frozenset[str]:
-    """The values that the ids decide, beyond how many there are."""
+    """Find the values that depend on the ids, not only on their number."""
     found = {"input_ids"}
     for node in model.graph.node:
         if node.op_type not in _SIZES and not found.isdisjoint(_reads(node)):
@@ -231,7 +233,7 @@ def _made_from_text(model: ModelProto) -> frozenset[str]:
 
 
 def _last_products(model: ModelProto) -> frozenset[str]:
-    """The products with no other between them and the output."""
+    """Find the products with no other product between them and the output."""
     producers = {name: node for node in model.graph.node for name in node.output}
     found: set[str] = set()
     seen: set[str] = set()
@@ -249,7 +251,7 @@ def _last_products(model: ModelProto) -> frozenset[str]:
 
 
 def _reads(node: NodeProto) -> Iterator[str]:
-    """The values that a node reads, those that its branches read from outside included."""
+    """Give the values that a node reads, including those that its branches read from outside."""
     yield from node.input
     for inner in _inner_nodes(node):
         yield from inner.input

@@ -1,4 +1,4 @@
-"""What an ONNX graph consists of: operators, signature, and bytes by type."""
+"""Summary of an ONNX graph: operators, signature, and bytes by type."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,8 @@ from onnx import TensorProto, ValueInfoProto
 class GraphSummary:
     """Operators by number of nodes, weights by element type in bytes, and the signature.
 
-    `n_nodes` and `operators` count the nodes inside the branches of an `If`, too, of which a run
-    takes one; `n_branch_nodes` says how many those are.
+    `n_nodes` and `operators` include the nodes inside the branches of an `If`; a run takes one
+    branch. `n_branch_nodes` counts those nodes.
     """
 
     opset: int
@@ -27,11 +27,11 @@ class GraphSummary:
 
 
 def summarise(file: Path) -> GraphSummary:
-    """Reads a graph without its external weights.
+    """Summarise a graph without reading its external weights.
 
     Raises:
         OSError: `file` cannot be read.
-        google.protobuf.message.DecodeError: it is no ONNX file.
+        google.protobuf.message.DecodeError: it is not an ONNX file.
     """
     model = onnx.load(file, load_external_data=False)
     nodes = list(_nodes(model.graph))

@@ -1,7 +1,7 @@
-"""int8 of a portable graph by ONNX Runtime's own quantisers, in two schemes.
+"""int8 for a portable graph by ONNX Runtime's own quantisers, in two schemes.
 
-`dynamic`: weights symmetric per output column; activations get one scale for the whole batch at
-run time, so it is not batch-invariant and the runtime gives it one text at a time.
+`dynamic`: weights are symmetric per output column; activations get one scale for the whole batch
+at run time. It is not batch-invariant, so the runtime gives it one text at a time.
 
 `blockwise`: MatMulNBits with 8 bits and accuracy level 4; weights and activations get a scale for
 every row and block of 32, so neighbours and padding take no part.
@@ -16,19 +16,19 @@ from pathlib import Path
 
 import onnx
 
-from hazgate_export.graphs.convert import save
+from hazgate_export.graphs.portable import save
 from hazgate_export.schemes import PortableInt8Scheme
 
-# Of the sizes with fast kernels the one that keeps most decisions.
+# The block size with fast kernels that keeps most decisions.
 _BLOCK_SIZE = 32
 _OPERATORS: dict[PortableInt8Scheme, str] = {"dynamic": "MatMulInteger", "blockwise": "MatMulNBits"}
 
 
 def quantize_int8(fp32: Path, int8: Path, scheme: PortableInt8Scheme) -> None:
-    """Writes `fp32` with its large matrix products in int8, weights in `int8`.data beside it.
+    """Write `fp32` with its large matrix products in int8, weights in `int8`.data next to it.
 
     Raises:
-        ValueError: nothing was quantised, so the file would not be what its name says.
+        ValueError: nothing was quantised.
     """
     with _quiet():
         if scheme == "dynamic":
@@ -37,7 +37,7 @@ def quantize_int8(fp32: Path, int8: Path, scheme: PortableInt8Scheme) -> None:
             _quantize_blockwise(fp32, int8)
     graph = onnx.load(int8, load_external_data=False).graph
     if not any(node.op_type == _OPERATORS[scheme] for node in graph.node):
-        raise ValueError(f"{int8.name}: no MatMul was quantised")
+        raise ValueError(f"{int8.name}: no MatMul was quantised; use precision fp32")
 
 
 def _quantize_dynamic(fp32: Path, int8: Path) -> None:
@@ -76,7 +76,7 @@ def _quantize_blockwise(fp32: Path, int8: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantisers' log, which goes to the root logger."""
+    """Silence the quantisers, which log to the root logger."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

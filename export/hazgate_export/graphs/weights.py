@@ -1,8 +1,8 @@
-"""Weights on disk: what several graphs have in common is stored once.
+"""Weights on disk: tensors that several graphs share are stored once.
 
 LoRA never touches the embedding table, and quantisation leaves norms and biases alone, so levels
-and variants share them. A file of weights holds what the same graphs map, and is named by them:
-whoever serves one variant reads, and verifies, no other variant's bytes. Tensors are compared by
+and variants share them. Each file of weights holds the tensors of one set of graphs and is named
+by them: serving one variant reads and verifies no other variant's bytes. Tensors are compared by
 their bytes.
 """
 
@@ -33,7 +33,7 @@ class WrittenGraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where a tensor's bytes lie."""
+    """Position of a tensor's bytes."""
 
     location: str
     offset: int
@@ -41,15 +41,15 @@ class _Place:
 
 
 def write_graphs(graphs: Mapping[str, Path], root: Path) -> dict[str, WrittenGraph]:
-    """Writes graphs into the bundle directory `root`, each tensor once.
+    """Write graphs into the bundle directory `root`, each tensor once.
 
     Args:
         graphs: name of each graph and the ONNX file it is in now.
-        root: receives `NAME.onnx` and, for every set of graphs that have tensors in common,
+        root: receives `NAME.onnx` and, for every set of graphs that share tensors,
             `weights/NAME+NAME.bin`.
 
     Returns:
-        For each name, what was written.
+        The written graph and its weight files, by name.
     """
     (root / "weights").mkdir(parents=True)
     users: dict[bytes, dict[str, None]] = {}

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from hazgate_export.graphs.convert import MASKED_SCORE, check
+from hazgate_export.graphs.portable import MASKED_SCORE, check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

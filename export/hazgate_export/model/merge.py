@@ -1,4 +1,4 @@
-"""Base + LoRA adapter: loaded as PEFT applies it (the reference), then merged into one model."""
+"""Base and LoRA adapter: applied by PEFT as the reference, then merged into one model."""
 
 import json
 import warnings
@@ -28,25 +28,25 @@ def load_adapted(
     labels: tuple[str, ...],
     activation: Activation = "softmax",
 ) -> PeftModel:
-    """The base with its adapter applied, not merged: eager attention, float32, eval mode.
+    """Load the base with its adapter applied, not merged: eager attention, float32, eval mode.
 
     Args:
         base: directory of the base model.
         adapter: directory of a PEFT LoRA adapter for sequence classification.
-        recipe: what the base must turn out to be.
+        recipe: family and pooling that the base must have.
         labels: names of the head's outputs, in order; written into the model's configuration.
-        activation: what the head was trained with; written there too.
+        activation: activation that the head was trained with; written there, too.
 
     Raises:
-        SourceError: the adapter is for another base, brings no trained head, has another number
-            of labels or other tensors than its configuration asks for; or the base is of another
-            family or pooling than the recipe says.
+        SourceError: the adapter is for another base, has no trained head, or has another number
+            of labels or other tensors than expected; or the base has another family or pooling
+            than the recipe says.
     """
     shapes = _adapter_shapes(adapter)
     _check_adapter(adapter, base, shapes, labels)
     model = _load_base(base, adapter, recipe, shapes, labels, activation)
     with warnings.catch_warnings():
-        # PEFT warns of what the tensor check below turns into an error.
+        # PEFT only warns of missing tensors; the check below makes them an error.
         warnings.simplefilter("ignore", UserWarning)
         try:
             adapted = PeftModel.from_pretrained(model, adapter.directory, is_trainable=False)
@@ -64,7 +64,7 @@ def load_adapted(
 
 
 def merge(adapted: PeftModel) -> PreTrainedModel:
-    """The plain model with the adapter's products added to its weights.
+    """Add the adapter's products to the weights and return the plain model.
 
     Merges in place: `adapted` must not be used afterwards.
 
@@ -74,14 +74,9 @@ def merge(adapted: PeftModel) -> PreTrainedModel:
     try:
         merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     except ValueError as error:
-        raise SourceError(f"the adapter cannot be merged: {error}") from error
+        raise SourceError(f"the adapter cannot be merged, train it again: {error}") from error
     merged.eval()
     return merged
-
-
-def n_parameters(model: torch.nn.Module) -> int:
-    """Number of parameters, frozen ones included."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _adapter_shapes(adapter: Fetched) -> dict[str, tuple[int, ...]]:
@@ -108,7 +103,7 @@ def _check_adapter(
         )
     heads = [shapes[_PREFIX + name] for name in _HEAD_WEIGHTS if _PREFIX + name in shapes]
     if not heads:
-        problems.append("it brings no trained classification head (modules_to_save)")
+        problems.append("it has no trained classification head (modules_to_save)")
     problems.extend(
         f"its head has {shape[0]} outputs, the recipe has {len(labels)} labels"
         for shape in heads
@@ -140,7 +135,7 @@ def _load_base(
         )
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
-    # Where another tool opens the merged model, it must not take the wrong loss or activation.
+    # Another tool that opens the merged model must not take the wrong loss or activation.
     kind = "multi" if activation == "sigmoid" else "single"
     config.problem_type = f"{kind}_label_classification"
     if config.model_type == "modernbert":
@@ -158,7 +153,7 @@ def _load_base(
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
-            # A base with a head of another width: judged below like one without a head.
+            # A base with a head of another width counts as one without a head, below.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -166,7 +161,7 @@ def _load_base(
         raise SourceError(f"{base.id} cannot be loaded: {error}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-    # What the base lacks is filled with random numbers, unless the adapter brings it.
+    # transformers fills missing weights with random numbers; the adapter must bring them.
     untrained = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
     new = sorted(key for key in untrained if _PREFIX + key not in shapes)
     if new:

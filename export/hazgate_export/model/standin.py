@@ -1,8 +1,7 @@
-"""Stand-ins for models that cannot be had here: the real shape, random weights.
+"""Stand-ins for models that are not available: the real shape, random weights.
 
-They exercise everything but the meaning of the answers: loading, merging, export, parity, size
-and speed. Their logits say nothing about any text. A ModernBERT's get outlying channels, as
-trained ones have, so that int8 is not flattered.
+They exercise loading, merging, export, parity, size and speed. Their logits mean nothing. A
+ModernBERT gets outlying channels, as trained models have, so that int8 is not flattered.
 """
 
 import json
@@ -23,31 +22,34 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from hazgate.judging.taxonomy import load_taxonomy
+
 MMBERT_ID = "jhu-clsp/mmBERT-base"
 MMBERT_LORA_TARGETS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
+MMBERT_LORA_RANK = 32
 
 # Gemma's special tokens, in the order of their ids in mmBERT.
 _SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 _TOKENIZER_VOCABULARY = 6000
 
-# Trained encoders have a few channels far larger than the rest, born in the norms' weights
-# (arXiv 2105.06990, 2109.12948) and in products of two activations; they are what breaks int8.
-# One channel in so many is made so many times larger, and what reads it smaller by less.
+# Trained encoders have a few channels far larger than the rest, which come from the norms' weights
+# (arXiv 2105.06990, 2109.12948) and from products of two activations; they break int8. One channel
+# in 128 is made larger by these factors, and the weights that read it smaller by less.
 _CHANNELS_PER_OUTLIER = 128
-_NORM_OUTLIER, _GATE_OUTLIER = 16.0, 8.0
+_NORM_OUTLIER, _MULTIPLIER_OUTLIER = 16.0, 8.0
 _OUTLIER_KEPT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandIn:
-    """Directories of a written stand-in."""
+    """The directories of a written stand-in."""
 
     base: Path
     adapters: Mapping[str, Path]
 
 
 def mmbert_config() -> ModernBertConfig:
-    """The shape of jhu-clsp/mmBERT-base; nothing is left to class defaults that differ."""
+    """Return the shape of jhu-clsp/mmBERT-base, with every field that differs from the defaults."""
     return ModernBertConfig(
         vocab_size=256000,
         hidden_size=768,
@@ -69,6 +71,11 @@ def mmbert_config() -> ModernBertConfig:
     )
 
 
+def production_levels() -> Mapping[str, Sequence[str]]:
+    """List the labels of the production models' two levels."""
+    return {"level1": ("safe", "unsafe"), "level2": tuple(load_taxonomy("mlcommons").hazards)}
+
+
 def write_standin(
     folder: Path,
     config: PretrainedConfig,
@@ -80,17 +87,17 @@ def write_standin(
     lora_rank: int,
     seed: int = 0,
 ) -> StandIn:
-    """Writes a random base with its tokenizer and one random LoRA adapter a level.
+    """Write a random base with its tokenizer, and one random LoRA adapter per level.
 
     Args:
         folder: receives `base/` and `LEVEL/`.
         config: the base's shape.
-        texts: what the tokenizer is learned from.
+        texts: texts that the tokenizer is learned from.
         base_id: the name that the adapters give as their base.
-        levels: labels of each level's head.
+        levels: labels of each level's head, by the level's name.
         lora_targets: the linear layers that carry the adapter.
         lora_rank: rank; alpha is twice that, as in the published adapters.
-        seed: of all random numbers.
+        seed: seed of all random numbers.
     """
     base = folder / "base"
     torch.manual_seed(seed)
@@ -139,7 +146,7 @@ def _write_adapter(
 
 
 def _randomise(model: torch.nn.Module) -> None:
-    """Weights under which every layer moves the logits; the usual initialisation hardly does."""
+    """Draw weights that let every layer move the logits; the usual ones hardly do."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.Linear):
@@ -151,7 +158,7 @@ def _randomise(model: torch.nn.Module) -> None:
 
 
 def _add_outliers(model: torch.nn.Module) -> None:
-    """Gives the inputs of a ModernBERT's matrices the outlying channels of trained encoders."""
+    """Give the inputs of a ModernBERT's matrices the outlying channels of trained encoders."""
     with torch.no_grad():
         for layer in cast(Any, model).model.layers:
             for norm, reader in (
@@ -165,17 +172,17 @@ def _add_outliers(model: torch.nn.Module) -> None:
                     reader.weight[:, channels] *= _OUTLIER_KEPT / _NORM_OUTLIER
             inner = layer.mlp.Wo.in_features
             channels = _outliers(inner)
-            layer.mlp.Wi.weight[inner + channels] *= _GATE_OUTLIER
-            layer.mlp.Wo.weight[:, channels] *= _OUTLIER_KEPT / _GATE_OUTLIER
+            layer.mlp.Wi.weight[inner + channels] *= _MULTIPLIER_OUTLIER
+            layer.mlp.Wo.weight[:, channels] *= _OUTLIER_KEPT / _MULTIPLIER_OUTLIER
 
 
 def _outliers(width: int) -> torch.Tensor:
-    """Channels drawn from torch's global generator."""
+    """Draw channels with torch's global generator."""
     return torch.randperm(width)[: max(1, width // _CHANNELS_PER_OUTLIER)]
 
 
 def _write_tokenizer(folder: Path, texts: Iterable[str]) -> None:
-    """Write a small byte-fallback BPE of mmBERT's make, learned from `texts`."""
+    """Write a small byte-fallback BPE like mmBERT's, learned from `texts`."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))  # noqa: S106
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")

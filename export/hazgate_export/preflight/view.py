@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto
 
 from hazgate.engine.providers.table import CPU
 from hazgate.errors import BundleError
-from hazgate_export.graphs.convert import EXTERNAL_BYTES, save
+from hazgate_export.graphs.portable import EXTERNAL_BYTES, save
 
 
 def provider_view(graph: Path, dimensions: Mapping[str, int]) -> ModelProto:

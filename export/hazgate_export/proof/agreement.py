@@ -1,7 +1,7 @@
-"""A variant's decisions on labelled texts beside fp32's: how many change, and what that costs.
+"""Agreement of a variant with fp32 on labelled texts: changed decisions and their cost.
 
-fp32 stands for the reference here: the parity gate holds it to the adapter-applied PyTorch model
-within 1e-4, at a fraction of the time that PyTorch takes over thousands of texts.
+fp32 is the reference here: its parity limits keep it within 1e-4 of the adapter-applied PyTorch
+model, and it takes a fraction of PyTorch's time over thousands of texts.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
-from hazgate_export.finetune.data import Row, read_rows, select
-from hazgate_export.proof.verify import Boundary, boundary_of
+from hazgate_export.finetune.data import LabelledRow, read_rows, select
+from hazgate_export.proof.subject import Boundary, boundary_of
 from hazgate_export.recipe import LoadedRecipe, ParityLimits
 
 REFERENCE_VARIANT = "fp32"
@@ -31,7 +31,7 @@ _CHUNK_ROWS = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """One variant of one level on labelled texts, beside fp32."""
+    """One variant of one level on labelled texts, compared with fp32."""
 
     level: str
     variant: str
@@ -45,32 +45,36 @@ class Agreement:
 def measure_agreement(
     bundle: Bundle, loaded: LoadedRecipe, data_files: Sequence[Path], *, n_texts: int, seed: int
 ) -> tuple[Agreement, ...]:
-    """Runs every variant on a draw of labelled texts and judges it by the recipe's gates.
+    """Run every variant on a draw of labelled texts and judge it by the recipe's limits.
 
     Variants that no CPU runs are left out.
 
     Args:
         bundle: an open bundle with a variant named fp32.
-        loaded: its recipe; the table `finetune.data` of each level says which rows count for it.
+        loaded: its recipe; the table `finetune.data` of each level selects the rows for it.
         data_files: JSON Lines of labelled texts, as for fine-tuning.
-        n_texts: at most this many texts a level.
-        seed: of the draw.
+        n_texts: at most this many texts per level.
+        seed: seed of the draw.
 
     Raises:
         RecipeError: a level has no table `finetune`, or there is no fp32 variant.
-        DataError: rows are malformed, or none is left for a level.
+        DataError: rows are malformed, or no row is left for a level.
     """
     found: list[Agreement] = []
     for name, level in loaded.recipe.levels.items():
         if level.finetune is None or REFERENCE_VARIANT not in loaded.recipe.variants:
-            raise RecipeError(f"{name}: labelled data need a table finetune and a variant fp32")
+            raise RecipeError(
+                f"levels.{name}: labelled data need a table finetune and a variant fp32 in the recipe"
+            )
         rules = level.finetune.data
         rows = select(read_rows(data_files, rules, level.labels), rules, seed=seed).rows[:n_texts]
         if not rows:
-            raise DataError(f"{name}: no row is left for it")
+            raise DataError(
+                f"{name}: no row is left for it; check finetune.data and the fields of the rows"
+            )
         boundary = boundary_of(bundle.manifest, name)
         found_labels = [level.labels.index(row.label(rules.label_field) or "") for row in rows]
-        # A gate's decision is whether it opens, whatever the order of its labels.
+        # Level 1 decides between flagged or not, whatever the order of its labels.
         positive = boundary.positive
         truth = np.array([i if positive is None else int(i == positive) for i in found_labels])
         decisions = {
@@ -87,9 +91,9 @@ def measure_agreement(
 
 
 def agreement_table(agreements: Sequence[Agreement]) -> str:
-    """The measured variants as a Markdown table."""
+    """Format the measured variants as a Markdown table."""
     lines = [
-        "| level | variant | decisions changed | macro-F1 | macro-F1 of fp32 | gate |",
+        "| level | variant | decisions changed | macro-F1 | macro-F1 of fp32 | limits |",
         "|---|---|---|---|---|---|",
     ]
     lines.extend(
@@ -102,14 +106,14 @@ def agreement_table(agreements: Sequence[Agreement]) -> str:
 
 
 def _decisions(
-    bundle: Bundle, level: str, variant: str, rows: Sequence[Row], boundary: Boundary
+    bundle: Bundle, level: str, variant: str, rows: Sequence[LabelledRow], boundary: Boundary
 ) -> NDArray[np.int64]:
     classifier = Classifier.open(bundle, level, variant=variant)
     chunks = [rows[i : i + _CHUNK_ROWS] for i in range(0, len(rows), _CHUNK_ROWS)]
     logits: list[NDArray[np.float32]] = []
     for chunk in track(chunks, f"{level} {variant}: labelled texts"):
         tokens = classifier.tokenizer.encode([row.text for row in chunk])
-        # As in training: of a text that is longer than a window its beginning.
+        # As in training: a text that is longer than a window is read from its beginning.
         logits += classifier.window_logits(choose_windows(tokens, _BEGINNING))
     return boundary.decide(np.concatenate(logits))
 
@@ -120,22 +124,22 @@ def judge(
     truth: NDArray[np.int64],
     decided: NDArray[np.int64],
     reference: NDArray[np.int64],
-    gate: ParityLimits,
+    limits: ParityLimits,
 ) -> Agreement:
-    """Holds decisions [n] against the truth [n] and against the reference's decisions [n]."""
+    """Compare decisions [n] with the truth [n] and with the reference's decisions [n]."""
     changed = int((decided != reference).sum())
     score = float(f1_score(truth, decided, average="macro"))
     wanted = float(f1_score(truth, reference, average="macro"))
     problems = []
-    if changed > gate.max_changed_share * len(truth):
+    if changed > limits.max_changed_share * len(truth):
         problems.append(
             f"{level} {variant}: {changed} of {len(truth)} decisions on labelled texts changed, "
-            f"at most {gate.max_changed_share:.1%} may"
+            f"at most {limits.max_changed_share:.1%} may"
         )
-    if wanted - score > gate.max_macro_f1_loss:
+    if wanted - score > limits.max_macro_f1_loss:
         problems.append(
             f"{level} {variant}: macro-F1 falls from {wanted:.4f} to {score:.4f}, at most "
-            f"{gate.max_macro_f1_loss} may be lost"
+            f"{limits.max_macro_f1_loss} may be lost"
         )
     return Agreement(
         level=level,

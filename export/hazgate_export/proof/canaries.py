@@ -1,4 +1,4 @@
-"""A few of the proven cases with their reference logits, for hosts to check themselves by."""
+"""Canaries: a few proven cases with their reference logits, so that a host can check itself."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,16 +7,16 @@ from hazgate.engine.canaries import Canary
 from hazgate_export.proof.texts import Case
 
 CANARIES_FILE = "canaries.json"
-# A start waits for them, in every shape that is compiled.
+# A starting server waits for them, in every shape that is compiled.
 _N_CANARIES = 6
 _MAX_TOKENS = 128
 
 
 def choose_canaries(cases: tuple[Case, ...], reference: NDArray[np.float32]) -> tuple[Canary, ...]:
-    """Cases from the shortest to 128 tokens, evenly by rank, with the PyTorch model's logits.
+    """Choose cases from the shortest to 128 tokens, evenly by rank, with PyTorch's logits.
 
     Args:
-        cases: all that the export was proven on.
+        cases: all cases of the export's proof.
         reference: their logits, shape [len(cases), n_labels].
     """
     by_length = sorted(

@@ -1,4 +1,4 @@
-"""The truth that exports are held against: PyTorch, one text at a time, no padding."""
+"""The reference that exports are compared with: PyTorch, one text at a time, no padding."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,24 @@ import torch
 from numpy.typing import NDArray
 
 from hazgate.cli.progress import track
+from hazgate_export.errors import ParityMissed
+from hazgate_export.model.merge import load_adapted
+from hazgate_export.model.sources import LocalSources, fetch_level
+from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
+from hazgate_export.recipe import LoadedRecipe
+
+# Merging adds the adapter's product to the weights once instead of per text: float rounding only.
+_MAX_MERGE_DIFF = 1e-4
+# The merged model is checked on every third of the cases up to this length. PyTorch's passes are
+# half of a large build, and each variant is measured over all cases later.
+_MERGE_MAX_TOKENS, _MERGE_STRIDE = 512, 3
 
 
 def torch_logits(
     model: torch.nn.Module, cases: Sequence[Case], description: str
 ) -> NDArray[np.float32]:
-    """Logits of each case, run alone and unpadded, so that no mask takes part.
+    """Compute the logits of each case, run alone and unpadded, so that no mask takes part.
 
     Returns:
         Shape [len(cases), n_labels].
@@ -25,3 +36,43 @@ def torch_logits(
             output = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
             rows.append(output.logits[0].float().numpy())
     return np.stack(rows)
+
+
+def reference_logits(
+    adapted: torch.nn.Module, level: str, cases: Sequence[Case]
+) -> NDArray[np.float32]:
+    """Compute the reference's logits of a level, shape [len(cases), n_labels]."""
+    return torch_logits(adapted, cases, f"{level}: PyTorch, adapter applied")
+
+
+def reference_of_level(
+    loaded: LoadedRecipe, name: str, local: LocalSources, cases: Sequence[Case]
+) -> NDArray[np.float32]:
+    """Fetch a level's model and compute its logits of `cases`, shape [len(cases), n_labels].
+
+    Raises:
+        SourceError: base or adapter is not available, or must not be used.
+    """
+    base, adapter = fetch_level(loaded, name, local)
+    level = loaded.recipe.levels[name]
+    adapted = load_adapted(base, adapter, loaded.recipe.base, level.labels, level.activation)
+    return reference_logits(adapted, name, cases)
+
+
+def check_merged(merged: torch.nn.Module, subject: Subject) -> None:
+    """Check that merging moved no logit of a sample of the cases by more than rounding.
+
+    Raises:
+        ParityMissed: it did.
+    """
+    cases = subject.cases
+    short = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MERGE_MAX_TOKENS]
+    sample = short[::_MERGE_STRIDE]
+    logits = torch_logits(merged, [cases[i] for i in sample], f"{subject.level}: PyTorch, merged")
+    moved = float(np.abs(logits - subject.reference[sample]).max())
+    # Written so that NaN fails.
+    if not moved <= _MAX_MERGE_DIFF:
+        raise ParityMissed(
+            f"{subject.level}: merging moved the logits by {moved:.2e}, at most "
+            f"{_MAX_MERGE_DIFF:.0e} is allowed; check the adapter's weights"
+        )

@@ -11,14 +11,15 @@ import numpy as np
 
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.errors import RecipeError
+from hazgate_export.recipe import LoadedRecipe
 
-_CORPUS = files("hazgate_export.proof") / "texts.jsonl"
+_PROOF_TEXTS = files("hazgate_export.proof") / "texts.jsonl"
 _SEED = 20260
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProofText:
-    """One text of the corpus; `lang` is a BCP-47 tag."""
+    """One of the exporter's own texts; `lang` is a BCP-47 tag."""
 
     id: str
     lang: str
@@ -28,7 +29,7 @@ class ProofText:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One input of the comparison: a corpus text, or a given number of tokens."""
+    """One input of the comparison: a proof text, or a given number of tokens."""
 
     id: str
     is_text: bool
@@ -36,39 +37,52 @@ class Case:
 
 
 def load_proof_texts() -> tuple[ProofText, ...]:
-    """The project's own texts: many languages, scripts, lengths and oddities."""
-    lines = _CORPUS.read_text(encoding="utf-8").splitlines()
+    """Read the project's own texts: many languages, scripts, lengths and oddities."""
+    lines = _PROOF_TEXTS.read_text(encoding="utf-8").splitlines()
     return tuple(ProofText(**json.loads(line)) for line in lines)
 
 
 def proof_texts_sha256() -> str:
-    """SHA-256 of the corpus file, hexadecimal."""
-    return hashlib.sha256(_CORPUS.read_bytes()).hexdigest()
+    """Return the SHA-256 of the proof texts' file, hexadecimal."""
+    return hashlib.sha256(_PROOF_TEXTS.read_bytes()).hexdigest()
 
 
-def read_calibration_texts(file: Path) -> list[str]:
-    """The field `text` of every line of a JSON Lines file.
+def int8_activation_ids(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tuple[int, ...]]:
+    """Tokenise the texts whose activations set int8's scales.
+
+    They are the proof texts and an even sample of the files in `[int8_activations]`.
 
     Raises:
-        RecipeError: the file cannot be read, or a line has no such string.
+        RecipeError: one of these files is not a JSON Lines file of texts.
     """
+    settings = loaded.recipe.int8_activations
+    texts = [text for file in settings.files for text in _read_texts(loaded.folder / file)]
+    stride = max(1, -(-len(texts) // settings.max_texts))
+    own = [text.text for text in load_proof_texts()]
+    return [t.windows[0].input_ids for t in tokenizer.encode([*own, *texts[::stride]])]
+
+
+def _read_texts(file: Path) -> list[str]:
+    """Read the field `text` of every line of a JSON Lines file."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         texts = [json.loads(line)["text"] for line in lines if line.strip()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(f"calibration: {file} is no JSON Lines file of texts: {error}") from error
+        raise RecipeError(
+            f"int8_activations.files: {file} is not a JSON Lines file of texts: {error}"
+        ) from error
     if not all(isinstance(text, str) for text in texts):
-        raise RecipeError(f"calibration: {file} has a text that is no string")
+        raise RecipeError(f"int8_activations.files: {file} has a text that is not a string")
     return texts
 
 
 def make_cases(
     texts: Sequence[ProofText], tokenizer: Tokenizer, lengths: Sequence[int], vocab_size: int
 ) -> tuple[Case, ...]:
-    """The texts as the runtime tokenises them, then one case of each token count.
+    """Make a case of each text as the runtime tokenises it, and one of each token count.
 
-    The latter are ids drawn over the whole vocabulary with a fixed seed, so that every part of a
-    large embedding table and every length around a window's edge is seen.
+    The latter are ids drawn from the whole vocabulary with a fixed seed. They cover every part of
+    a large embedding table and every length around a window's edge.
     """
     random = np.random.default_rng(_SEED)
     tokens = tokenizer.encode([text.text for text in texts])

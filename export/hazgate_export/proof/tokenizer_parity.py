@@ -1,4 +1,4 @@
-"""The runtime's tokenizer against Hugging Face's, id by id."""
+"""Comparison of the runtime's tokenizer with Hugging Face's, id by id."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from hazgate_export.proof.texts import ProofText
 def check_tokenizer(
     tokenizer: Tokenizer, spec: TokenizerSpec, directory: Path, texts: Sequence[ProofText]
 ) -> None:
-    """Compares the ids of every text, alone and cut after a window.
+    """Compare the ids of every text, alone and cut after a window.
 
     Args:
         tokenizer: the runtime's.
-        spec: its limits; with special_tokens_in_text "text", Hugging Face is asked to take
-            special tokens apart, too (`split_special_tokens`).
-        directory: of the tokenizer as the model's authors published it.
-        texts: what to compare on; each is also repeated until it is longer than a window.
+        spec: its limits; with special_tokens_in_text "text", Hugging Face splits special tokens,
+            too (`split_special_tokens`).
+        directory: holds the tokenizer as the model's authors published it.
+        texts: texts to compare; each is also repeated until it is longer than a window.
 
     Raises:
         ParityMissed: names the texts whose ids differ.
@@ -47,5 +47,6 @@ def check_tokenizer(
     if differing:
         raise ParityMissed(
             f"tokenizer: ids of {len(differing)} of {len(probes)} texts differ from "
-            f"transformers': {', '.join(differing[:10])}"
+            f"transformers': {', '.join(differing[:10])}; check tokenizer.json and "
+            "tokenizer.special_tokens_in_text"
         )

@@ -1,63 +1,45 @@
-"""The gate: an export's answers against the reference's, and what may differ."""
+"""Measurement of an exported graph against the reference, and judgement by the limits."""
 
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.bundle.manifest import Batching, Manifest, TokenizerSpec
+from hazgate.bundle.manifest import Batching, GraphKind
 from hazgate.cli.progress import track
-from hazgate.engine.session import Session
-from hazgate.judging.scores import Activation, calibrated
+from hazgate.engine.session import OrtSession, Session, default_threads
 from hazgate.text.batching import pad
+from hazgate_export.graphs.half import runnable_here
 from hazgate_export.parity import Parity
+from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import ParityLimits
+from hazgate_export.schemes import Precision
 
 # Padding and batching are tried up to this length; beyond it they only repeat the same mask.
 _MAX_MIXED_TOKENS = 512
 _BATCH_ROWS = 8
 # Rows x longest row of a batch of any lengths; a longer row has one neighbour.
 _BATCH_TOKENS = 1024
-# Layouts that the runtime never uses are tried on a sample: their figure gates nothing.
+# Layouts that the runtime never uses are tried on a sample: no limit applies to their figure.
 _UNSERVED_STRIDE = 3
 _SEED = 20261
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Boundary:
-    """Where a level's decision changes.
+class TestedGraph:
+    """A graph to measure: the file, the way to run it, and the limits that it must keep."""
 
-    For the gate level: the side of `threshold` on which P(`positive`) lies. For the others
-    (`positive` is None): which label is most probable; of multi-label heads, which labels hold.
-    """
-
-    positive: int | None
-    threshold: float
-    activation: Activation = "softmax"
-
-    def decide(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The decision of each row of `logits` [n, n_labels] as a number, shape [n]."""
-        if self.positive is not None:
-            unsafe = calibrated(logits, 1.0, self.activation)[:, self.positive]
-            return (unsafe >= self.threshold).astype(np.int64)
-        if self.activation == "sigmoid":
-            # A bit for each label that holds.
-            return np.asarray((logits >= 0) @ (1 << np.arange(logits.shape[1], dtype=np.int64)))
-        return np.asarray(logits.argmax(axis=1), dtype=np.int64)
-
-    def margin(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How far each row's probability lies from where its decision changes, shape [n]."""
-        probabilities = calibrated(logits, 1.0, self.activation)
-        if self.positive is None and self.activation == "sigmoid":
-            return np.asarray(np.abs(probabilities - 0.5).min(axis=1))
-        if self.positive is None:
-            ranked = np.sort(probabilities, axis=1)
-            return np.asarray(ranked[:, -1] - ranked[:, -2])
-        return np.abs(probabilities[:, self.positive] - self.threshold)
+    variant: str
+    file: Path
+    kind: GraphKind
+    precision: Precision
+    batching: Batching
+    limits: ParityLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,49 +50,52 @@ class _Layout:
     logits: NDArray[np.float32]
 
 
-def boundary_of(manifest: Manifest, level: str) -> Boundary:
-    """Where decisions of a bundle's level change."""
-    cascade = manifest.cascade
-    is_gate = cascade.level1 == level
-    labels = manifest.levels[level].labels
-    return Boundary(
-        positive=labels.index(cascade.positive_label) if is_gate else None,
-        threshold=cascade.threshold,
-        activation=manifest.levels[level].activation,
-    )
+def measure_graph(subject: Subject, graph: TestedGraph, *, try_unserved: bool = True) -> Parity:
+    """Measure a graph file on this machine's CPU; a half graph by its float32 twin.
+
+    Args:
+        subject: the level.
+        graph: what to measure.
+        try_unserved: see `measure`.
+    """
+    with runnable_here(graph.file, graph.precision) as file:
+        session = OrtSession(
+            file, kind=graph.kind, n_labels=subject.n_labels, threads=default_threads()
+        )
+        return measure(
+            subject,
+            session,
+            variant=graph.variant,
+            batching=graph.batching,
+            limits=graph.limits,
+            try_unserved=try_unserved,
+        )
 
 
 def measure(
+    subject: Subject,
     session: Session,
-    cases: Sequence[Case],
-    reference: NDArray[np.float32],
     *,
-    level: str,
     variant: str,
     batching: Batching,
-    tokenizer: TokenizerSpec,
-    boundary: Boundary,
-    gate: ParityLimits,
+    limits: ParityLimits,
     try_unserved: bool = True,
 ) -> Parity:
-    """Runs every case through `session` as the runtime does and judges it against `gate`.
+    """Run every case through `session` as the runtime does, and judge it by `limits`.
 
     Args:
+        subject: the level.
         session: the exported graph.
-        cases: the inputs.
-        reference: the reference's logits of each case, shape [len(cases), n_labels].
-        level: the level's name, for the report.
         variant: the variant's name, for the report.
         batching: how the runtime batches this variant.
-        tokenizer: what padding consists of, and how long an input may be.
-        boundary: where the level's decision changes.
-        gate: what the variant must meet.
+        limits: what the variant must keep.
         try_unserved: also report how logits move in layouts that the runtime never uses.
     """
+    cases, reference, boundary = subject.cases, subject.reference, subject.boundary
     every = list(range(len(cases)))
     mixed = [i for i in every if len(cases[i].input_ids) <= _MAX_MIXED_TOKENS]
-    label = f"{level} {variant}"
-    run = functools.partial(_run, session, cases, tokenizer)
+    label = f"{subject.level} {variant}"
+    run = functools.partial(_run, subject, session)
     alone = run(track([[i] for i in every], f"{label}: alone"), stretch=1)
     n_served = {"padded": 3, "packed": 3, "equal_length": 1, "alone": 0}[batching]
     if n_served < 3:
@@ -134,9 +119,9 @@ def measure(
     for got in served:
         changed[got.order] |= boundary.decide(got.logits) != wanted[got.order]
     changed &= texts
-    outside = changed & (boundary.margin(reference) > gate.decision_margin)
+    outside = changed & (boundary.margin(reference) > limits.decision_margin)
     measured = Parity(
-        level=level,
+        level=subject.level,
         variant=variant,
         n_cases=len(cases),
         n_texts=int(texts.sum()),
@@ -149,39 +134,39 @@ def measure(
         changed=tuple(cases[int(i)].id for i in np.flatnonzero(changed)),
         problems=(),
     )
-    return _judged(measured, gate)
+    return _judged(measured, limits)
 
 
 def _moved(alone: _Layout, others: Sequence[_Layout]) -> float:
-    """The most that a case's logits differ between `alone` and any of `others`."""
+    """Give the most that a case's logits differ between `alone` and any of `others`."""
     differences = [np.abs(got.logits - alone.logits[got.order]).max() for got in others]
     return float(np.max(differences, initial=0.0))
 
 
-def _judged(measured: Parity, gate: ParityLimits) -> Parity:
+def _judged(measured: Parity, limits: ParityLimits) -> Parity:
     name = f"{measured.level} {measured.variant}"
     problems = []
     # Written so that NaN fails.
-    if not measured.max_abs_logit_diff <= gate.max_abs_logit_diff:
+    if not measured.max_abs_logit_diff <= limits.max_abs_logit_diff:
         problems.append(
             f"{name}: logits differ by {measured.max_abs_logit_diff:.2e}, "
-            f"at most {gate.max_abs_logit_diff:.0e} is allowed"
+            f"at most {limits.max_abs_logit_diff:.0e} is allowed"
         )
-    if not measured.max_invariance_diff <= gate.max_invariance_diff:
+    if not measured.max_invariance_diff <= limits.max_invariance_diff:
         problems.append(
             f"{name}: a text's logits move by {measured.max_invariance_diff:.2e} with padding or "
-            f"neighbours, at most {gate.max_invariance_diff:.0e} is allowed"
+            f"neighbours, at most {limits.max_invariance_diff:.0e} is allowed"
         )
-    if measured.changed_outside_margin > gate.max_changed_share * measured.n_texts:
+    if measured.changed_outside_margin > limits.max_changed_share * measured.n_texts:
         problems.append(
             f"{name}: {measured.changed_outside_margin} of {measured.n_texts} decisions changed "
-            f"({', '.join(measured.changed[:5])}), at most {gate.max_changed_share:.1%} may"
+            f"({', '.join(measured.changed[:5])}), at most {limits.max_changed_share:.1%} may"
         )
     return dataclasses.replace(measured, problems=tuple(problems))
 
 
 def _equal_batches(cases: Sequence[Case]) -> list[list[int]]:
-    """Batches of cases of one length; a case whose length is its own is its own neighbour."""
+    """Batch cases of equal length; a case with a length of its own is its own neighbour."""
     groups: dict[int, list[int]] = {}
     for i, case in enumerate(cases):
         if len(case.input_ids) <= _MAX_MIXED_TOKENS:
@@ -194,7 +179,7 @@ def _equal_batches(cases: Sequence[Case]) -> list[list[int]]:
 
 
 def _shuffled_batches(cases: Sequence[Case], indices: Sequence[int]) -> list[list[int]]:
-    """Batches of any lengths side by side, of two rows or more."""
+    """Batch cases of any lengths, two rows or more per batch."""
     batches: list[list[int]] = [[]]
     for i in np.random.default_rng(_SEED).permutation(indices).tolist():
         batch = batches[-1]
@@ -210,18 +195,14 @@ def _shuffled_batches(cases: Sequence[Case], indices: Sequence[int]) -> list[lis
 
 
 def _run(
-    session: Session,
-    cases: Sequence[Case],
-    tokenizer: TokenizerSpec,
-    batches: Iterable[Sequence[int]],
-    *,
-    stretch: int,
+    subject: Subject, session: Session, batches: Iterable[Sequence[int]], *, stretch: int
 ) -> _Layout:
-    """Runs batches of cases, padded to `stretch` × the longest, as far as the model's limit."""
+    """Run batches of cases, padded to `stretch` × the longest, up to the model's limit."""
+    tokenizer = subject.tokenizer
     order: list[int] = []
     rows = []
     for batch in batches:
-        input_ids, mask = pad([cases[i].input_ids for i in batch], tokenizer.pad_token_id)
+        input_ids, mask = pad([subject.cases[i].input_ids for i in batch], tokenizer.pad_token_id)
         longest = input_ids.shape[1]
         extra = ((0, 0), (0, min(stretch * longest, tokenizer.max_tokens) - longest))
         order.extend(batch)

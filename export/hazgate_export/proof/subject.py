@@ -1,0 +1,85 @@
+"""A level under test: its inputs, the reference's answers, and where its decisions change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.bundle.manifest import Manifest, TokenizerSpec
+from hazgate.judging.scores import Activation, calibrated
+from hazgate_export.proof.texts import Case
+from hazgate_export.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Boundary:
+    """The place where a level's decision changes.
+
+    For Level 1: the side of `threshold` on which P(`positive`) lies. For the others (`positive`
+    is None): the most probable label; with multi-label heads, the set of labels that hold.
+    """
+
+    positive: int | None
+    threshold: float
+    activation: Activation = "softmax"
+
+    def decide(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Give the decision of each row of `logits` [n, n_labels] as a number, shape [n]."""
+        if self.positive is not None:
+            unsafe = calibrated(logits, 1.0, self.activation)[:, self.positive]
+            return (unsafe >= self.threshold).astype(np.int64)
+        if self.activation == "sigmoid":
+            # One bit for each label that holds.
+            return np.asarray((logits >= 0) @ (1 << np.arange(logits.shape[1], dtype=np.int64)))
+        return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+
+    def margin(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give the distance of each row's probability from the boundary, shape [n]."""
+        probabilities = calibrated(logits, 1.0, self.activation)
+        if self.positive is None and self.activation == "sigmoid":
+            return np.asarray(np.abs(probabilities - 0.5).min(axis=1))
+        if self.positive is None:
+            ranked = np.sort(probabilities, axis=1)
+            return np.asarray(ranked[:, -1] - ranked[:, -2])
+        return np.abs(probabilities[:, self.positive] - self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Subject:
+    """A level to measure graphs of.
+
+    Attributes:
+        level: name of the level, for reports.
+        cases: the inputs.
+        reference: the reference's logits of each case, float32 [len(cases), n_labels].
+        tokenizer: gives the padding id and the longest input.
+        boundary: where the level's decision changes.
+    """
+
+    level: str
+    cases: Sequence[Case]
+    reference: NDArray[np.float32]
+    tokenizer: TokenizerSpec
+    boundary: Boundary
+
+    @property
+    def n_labels(self) -> int:
+        """Number of logits per input."""
+        return int(self.reference.shape[1])
+
+
+def boundary_of(described: Manifest | Recipe, level: str) -> Boundary:
+    """Find where decisions of a level change, in a bundle's manifest or in a recipe."""
+    cascade = described.cascade
+    labels = described.levels[level].labels
+    return Boundary(
+        positive=labels.index(cascade.positive_label) if level == cascade.level1 else None,
+        threshold=cascade.threshold,
+        activation=described.levels[level].activation,
+    )
+
+
+def lengths_of(recipe: Recipe) -> tuple[int, ...]:
+    """List the token counts to try; the served limit is always among them."""
+    return tuple(sorted({*recipe.parity.lengths, recipe.tokenizer.max_tokens}))
