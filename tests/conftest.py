@@ -44,7 +44,8 @@ def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def _build(recipe: Path, target: Path) -> Path:
-    from hazgate_export.build import LocalSources, build
+    from hazgate_export.build import build
+    from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
 
     return build(load_recipe(recipe), target, LocalSources()).bundle.root

@@ -8,7 +8,7 @@ from benchmarks.harness.process import run_module
 from benchmarks.speed.systems import ModelFiles
 from hazgate.cli.progress import step
 from hazgate.documents.decode import encode
-from hazgate_export.build import LocalSources, fetch_level
+from hazgate_export.model.sources import LocalSources, fetch_level
 from hazgate_export.recipe import load_recipe
 
 

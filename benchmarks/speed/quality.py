@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.results import Quality
 from hazgate.bundle.manifest import Manifest
-from hazgate_export.proof.verify import boundary_of
+from hazgate_export.proof.subject import boundary_of
 
 LevelLogits = Mapping[str, NDArray[np.float32]]
 

@@ -100,9 +100,9 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
 
     A bundle that misses a gate is not written.
     """
-    from hazgate_export.build import LocalSources
     from hazgate_export.build import build as run
     from hazgate_export.bundle.report import parity_table
+    from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
 
     loaded = load_recipe(recipe)
@@ -135,8 +135,8 @@ def verify(
 ) -> None:
     """Hold BUNDLE against the reference again: its stored logits, or --recipe's model."""
     from hazgate.bundle.bundle import Bundle
-    from hazgate_export.build import LocalSources
     from hazgate_export.bundle.report import parity_table
+    from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
     from hazgate_export.verify_bundle import verify_bundle
 
@@ -248,13 +248,13 @@ def preflight(
 
     Needs none of its hardware. Of a bundle, the variants that are for the target's provider.
     """
-    from hazgate_export.preflight.rules import judgement_document, judgement_table
+    from hazgate_export.preflight.rules import preflight_document, preflight_table
     from hazgate_export.preflight.run import preflight_path
     from hazgate_export.preflight.table import find_target
 
     found = preflight_path(path, [find_target(name) for name in names], shape)
     click.echo(
-        json.dumps(judgement_document(found), indent=2) if as_json else judgement_table(found)
+        json.dumps(preflight_document(found), indent=2) if as_json else preflight_table(found)
     )
     missed = [judgement for judgement in found if judgement.verdict != "one subgraph"]
     if missed:

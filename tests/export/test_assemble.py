@@ -12,8 +12,9 @@ import pytest
 from hazgate import Bundle
 from hazgate.documents.folders import partial_folder
 from hazgate.errors import BundleError
-from hazgate_export.build import LocalSources, build
+from hazgate_export.build import build
 from hazgate_export.errors import ParityMissed, RecipeError
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe import load_recipe
 
 

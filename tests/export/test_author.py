@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from transformers import (
     AutoModelForSequenceClassification,
     PretrainedConfig,
@@ -20,46 +19,39 @@ from transformers import (
 )
 
 from hazgate import InferenceError
-from hazgate.bundle.manifest import Batching, TokenizerSpec
+from hazgate.bundle.manifest import Batching
 from hazgate.engine.session import OrtSession
 from hazgate.text.batching import pad
 from hazgate_export.author.choose import choose, row_error, smoothing_factors
 from hazgate_export.author.families import (
-    Calibrated,
-    Weights,
-    calibrate,
+    AuthoredWeights,
+    BalancedWeights,
+    balance_int8,
+    modernbert_weights,
     read_weights,
     write_fp32,
     write_int8,
 )
 from hazgate_export.author.layers import quantize_table
 from hazgate_export.author.linear import Float32, PerTokenInt8, StaticInt8
-from hazgate_export.author.models.modernbert import ModernBert
-from hazgate_export.author.observe import Observed
+from hazgate_export.author.models.modernbert import ModernBert, read_modernbert
+from hazgate_export.author.observe import SiteActivations
 from hazgate_export.errors import ParityMissed, UnsupportedArchitecture
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
+from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, measure
 from hazgate_export.recipe import ParityLimits
 from tests.support.families import AUTHORED, families
+from tests.support.subjects import EXACT, judge_graph, random_cases, subject_of
 
 OPSET = 18
 N_LABELS = 9
 VOCABULARY = 900
 # Around a window of 8 to each side, four of them, and blocks of 8 queries.
 LENGTHS = (1, 2, 7, 8, 9, 10, 16, 17, 31, 32, 33, 40, 41, 64, 129, 250)
-FP32 = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
-TOKENIZER = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=250,
-    window_tokens=250,
-    overlap_tokens=50,
-    close_tokens=None,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
+CASES = random_cases(LENGTHS, seed=3, vocabulary=VOCABULARY)
 
 
 def _model(config: PretrainedConfig, **changes: object) -> PreTrainedModel:
@@ -85,51 +77,33 @@ def _session(file: Path) -> OrtSession:
     return OrtSession(file, kind="authored", n_labels=N_LABELS, threads=2)
 
 
-def _cases() -> tuple[Case, ...]:
-    random = np.random.default_rng(3)
-    return tuple(
-        Case(id=f"{n}", is_text=True, input_ids=tuple(map(int, random.integers(5, 900, size=n))))
-        for n in LENGTHS
-    )
-
-
-CASES = _cases()
-
-
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class Authored:
     """A model, its weights as authored graphs take them, and its own answers."""
 
     model: PreTrainedModel
-    weights: Weights[Any]
-    reference: NDArray[np.float32]
+    weights: AuthoredWeights
+    subject: Subject
 
-    def judge(self, file: Path, gate: ParityLimits = FP32, batching: Batching = "padded") -> Parity:
-        return measure(
-            _session(file),
-            CASES,
-            self.reference,
-            level="level2",
-            variant="authored",
-            batching=batching,
-            tokenizer=TOKENIZER,
-            boundary=Boundary(positive=None, threshold=0.5),
-            gate=gate,
-        )
+    def judge(
+        self, file: Path, limits: ParityLimits = EXACT, batching: Batching = "padded"
+    ) -> Parity:
+        return judge_graph(self.subject, file, limits, kind="authored", batching=batching)
+
+
+def _authored(model: PreTrainedModel) -> Authored:
+    subject = subject_of(CASES, torch_logits(model, CASES, "PyTorch"))
+    return Authored(model, read_weights(model), subject)
 
 
 @pytest.fixture(scope="module")
-def subjects() -> Mapping[str, Subject]:
-    made = {}
-    for name in AUTHORED:
-        model = _model(families()[name].config)
-        made[name] = Subject(model, read_weights(model), torch_logits(model, CASES, name))
-    return made
+def subjects() -> Mapping[str, Authored]:
+    return {name: _authored(_model(families()[name].config)) for name in AUTHORED}
 
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_fp32_is_exact_alone_padded_and_batched(
-    subjects: Mapping[str, Subject], tmp_path: Path, family: str
+    subjects: Mapping[str, Authored], tmp_path: Path, family: str
 ) -> None:
     write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
     parity = subjects[family].judge(tmp_path / "graph.onnx")
@@ -142,13 +116,12 @@ def test_cls_pooling_and_two_rotary_thetas_are_exact(tmp_path: Path) -> None:
         families()["modernbert"].config, classifier_pooling="cls", local_rope_theta=10000
     )
     write_fp32(read_weights(model), tmp_path / "graph.onnx", OPSET)
-    subject = Subject(model, read_weights(model), torch_logits(model, CASES, "cls"))
-    assert subject.judge(tmp_path / "graph.onnx").passed
+    assert _authored(model).judge(tmp_path / "graph.onnx").passed
 
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_a_layer_takes_few_nodes(
-    subjects: Mapping[str, Subject], tmp_path: Path, family: str
+    subjects: Mapping[str, Authored], tmp_path: Path, family: str
 ) -> None:
     write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
     summary = summarise(tmp_path / "graph.onnx")
@@ -177,7 +150,9 @@ def _mutants() -> dict[str, Callable[[ModernBert], ModernBert]]:
         "all layers local": layers(is_global=lambda _: False),
         "cls instead of mean pooling": whole(pooling=lambda _: "cls"),
         "labels swapped": whole(classifier=lambda w: np.roll(w.classifier, 1, axis=1)),
-        "GLU halves swapped": layers(activated=lambda x: x.gate, gate=lambda x: x.activated),
+        "GLU halves swapped": layers(
+            activated=lambda x: x.multiplier, multiplier=lambda x: x.activated
+        ),
         "score scale missing": layers(query=lambda x: x.query * 2),
         "rotary positions off by one": whole(
             rotary=lambda w: {
@@ -196,50 +171,49 @@ def _mutants() -> dict[str, Callable[[ModernBert], ModernBert]]:
 
 
 @pytest.mark.parametrize("name", _mutants())
-def test_a_mutated_graph_misses_the_gate(
-    subjects: Mapping[str, Subject], tmp_path: Path, name: str
+def test_a_mutated_graph_misses_the_limits(
+    subjects: Mapping[str, Authored], tmp_path: Path, name: str
 ) -> None:
-    weights = subjects["modernbert"].weights
-    mutant = Weights(weights.family, _mutants()[name](weights.weights))
-    write_fp32(mutant, tmp_path / "graph.onnx", OPSET)
+    model = subjects["modernbert"].model
+    mutant = _mutants()[name](read_modernbert(model, model.config))
+    write_fp32(modernbert_weights(mutant), tmp_path / "graph.onnx", OPSET)
     assert not subjects["modernbert"].judge(tmp_path / "graph.onnx").passed
 
 
 @pytest.fixture(scope="module")
-def calibrated(
-    subjects: Mapping[str, Subject], tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, Calibrated[Any]]:
-    folder = tmp_path_factory.mktemp("calibration")
+def balanced(
+    subjects: Mapping[str, Authored], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, BalancedWeights]:
+    folder = tmp_path_factory.mktemp("balanced")
     texts = [case.input_ids for case in CASES]
     return {
-        name: calibrate(subject.weights, texts, OPSET, folder, threads=2)
+        name: balance_int8(subject.weights, texts, OPSET, folder, threads=2)
         for name, subject in subjects.items()
     }
 
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_smoothing_changes_no_float32_answer(
-    subjects: Mapping[str, Subject],
-    calibrated: Mapping[str, Calibrated[Any]],
+    subjects: Mapping[str, Authored],
+    balanced: Mapping[str, BalancedWeights],
     tmp_path: Path,
     family: str,
 ) -> None:
-    smoothed = calibrated[family]
-    write_fp32(Weights(smoothed.family, smoothed.weights), tmp_path / "graph.onnx", OPSET)
+    write_fp32(balanced[family].weights, tmp_path / "graph.onnx", OPSET)
     assert subjects[family].judge(tmp_path / "graph.onnx").passed
 
 
 @pytest.mark.parametrize("family", AUTHORED)
 @pytest.mark.parametrize("static_error", [0.0, 1.0])
 def test_int8_is_bit_identical_among_texts_of_equal_length(
-    subjects: Mapping[str, Subject],
-    calibrated: Mapping[str, Calibrated[Any]],
+    subjects: Mapping[str, Authored],
+    balanced: Mapping[str, BalancedWeights],
     tmp_path: Path,
     family: str,
     static_error: float,
 ) -> None:
     write_int8(
-        calibrated[family],
+        balanced[family],
         tmp_path / "graph.onnx",
         OPSET,
         static_error=static_error,
@@ -253,11 +227,11 @@ def test_int8_is_bit_identical_among_texts_of_equal_length(
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_the_rungs_go_from_static_to_float32(
-    calibrated: Mapping[str, Calibrated[Any]], tmp_path: Path, family: str
+    balanced: Mapping[str, BalancedWeights], tmp_path: Path, family: str
 ) -> None:
     def counts(static_error: float, int8_error: float) -> Mapping[str, int]:
         return write_int8(
-            calibrated[family],
+            balanced[family],
             tmp_path / "graph.onnx",
             OPSET,
             static_error=static_error,
@@ -271,10 +245,10 @@ def test_the_rungs_go_from_static_to_float32(
 
 
 def test_an_int8_graph_holds_int8_weights_and_an_int8_table(
-    calibrated: Mapping[str, Calibrated[Any]], tmp_path: Path
+    balanced: Mapping[str, BalancedWeights], tmp_path: Path
 ) -> None:
     file = tmp_path / "graph.onnx"
-    write_int8(calibrated["modernbert"], file, OPSET, static_error=1.0, int8_error=1.0)
+    write_int8(balanced["modernbert"], file, OPSET, static_error=1.0, int8_error=1.0)
     summary = summarise(file)
     assert summary.operators["com.microsoft.GatherBlockQuantized"] == 1
     assert summary.operators["com.microsoft.MatMulIntegerToFloat"] == 4 * (3 + 1 + 2 + 1)
@@ -282,7 +256,7 @@ def test_an_int8_graph_holds_int8_weights_and_an_int8_table(
 
 
 def test_a_batch_gives_what_its_texts_give_alone_in_every_mix_of_lengths(
-    subjects: Mapping[str, Subject], tmp_path: Path
+    subjects: Mapping[str, Authored], tmp_path: Path
 ) -> None:
     write_fp32(subjects["modernbert"].weights, tmp_path / "graph.onnx", OPSET)
     session = _session(tmp_path / "graph.onnx")
@@ -299,7 +273,7 @@ def test_a_batch_gives_what_its_texts_give_alone_in_every_mix_of_lengths(
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_more_tokens_than_positions_are_an_error_and_never_an_answer(
-    subjects: Mapping[str, Subject], tmp_path: Path, family: str
+    subjects: Mapping[str, Authored], tmp_path: Path, family: str
 ) -> None:
     n_positions = families()[family].config.max_position_embeddings
     write_fp32(subjects[family].weights, tmp_path / "graph.onnx", OPSET)
@@ -324,8 +298,8 @@ def test_more_tokens_than_positions_are_an_error_and_never_an_answer(
         ("bert", "position_embedding_type", "relative_key"),
     ],
 )
-def test_an_unknown_configuration_is_refused_by_its_field(
-    subjects: Mapping[str, Subject], family: str, field: str, value: object
+def test_an_unknown_configuration_is_refused_and_its_field_named(
+    subjects: Mapping[str, Authored], family: str, field: str, value: object
 ) -> None:
     model = _model(families()[family].config)
     setattr(model.config, field, value)
@@ -358,7 +332,7 @@ def test_smoothing_factors_are_powers_of_two(seed: int, width: int) -> None:
     random = np.random.default_rng(seed)
     rows = random.normal(size=(20, width)).astype(np.float32) * random.lognormal(0, 3, size=width)
     rows[:, 0] = 0
-    observed = Observed(np.abs(rows).max(axis=0).astype(np.float32), rows.astype(np.float32))
+    observed = SiteActivations(np.abs(rows).max(axis=0).astype(np.float32), rows.astype(np.float32))
     weight = random.normal(size=(width, 7)).astype(np.float32)
     factors = smoothing_factors(observed, [weight])
     assert np.isfinite(factors).all()
@@ -374,7 +348,7 @@ def test_outliers_make_a_static_scale_worse_than_per_token_ones_and_both_are_mea
     even = random.normal(size=(500, 64)).astype(np.float32)
     mixed = even * np.where(np.arange(500) % 10 == 0, 50, 1)[:, None].astype(np.float32)
     for rows, wanted in ((even, StaticInt8), (mixed, PerTokenInt8)):
-        observed = {"site": Observed(np.abs(rows).max(axis=0), rows)}
+        observed = {"site": SiteActivations(np.abs(rows).max(axis=0), rows)}
         chosen = choose(observed, {"site": [weight]}, static_error=0.05, int8_error=0.05)
         assert isinstance(chosen["site"], wanted)
     static = StaticInt8(scale=float(np.abs(mixed).max()) / 127)

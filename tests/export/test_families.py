@@ -8,8 +8,9 @@ import onnx
 import pytest
 
 from hazgate import Bundle, Classifier
-from hazgate_export.build import Built, LocalSources, build
+from hazgate_export.build import Built, build
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe import load_recipe
 from tests.support.families import AUTHORED, families, write_family
 

@@ -22,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 import hazgate_export.finetune.train as training
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import (
-    Row,
+    TrainingRow,
     add_noise,
     loss_weights,
     plan_epoch,
@@ -46,7 +46,7 @@ BASE_ID = "test/tiny"
 LEVEL1 = ("safe", "unsafe")
 LEVEL2 = ("S1_violent_crimes", "S2_nonviolent_crimes")
 RULES = DataRules(label_field="level1", languages=("en",), validation_share=0.2)
-ROW = Row(
+ROW = TrainingRow(
     text="a harmless text",
     level1="safe",
     level2=None,

@@ -10,10 +10,8 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from hazgate import BundleError
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.doctor import diagnose
 from hazgate.engine import kernels
 from hazgate.engine.options import EngineOptions
@@ -21,22 +19,22 @@ from hazgate.engine.session import OrtSession
 from hazgate.text.batching import pad
 from hazgate_export import build as build_module
 from hazgate_export.author.families import (
-    Calibrated,
-    calibrate,
+    BalancedWeights,
+    balance_int8,
     read_weights,
     write_fused,
     write_int8,
 )
-from hazgate_export.build import LocalSources, build
+from hazgate_export.build import build
 from hazgate_export.errors import RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.model.merge import load_adapted, merge
-from hazgate_export.model.sources import fetch
+from hazgate_export.model.sources import LocalSources, fetch
 from hazgate_export.proof.reference import torch_logits
-from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, measure
+from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import ParityLimits, load_recipe
 from tests.support.families import AUTHORED, LEVELS, write_family
+from tests.support.subjects import judge_graph, random_cases, subject_of
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
 
@@ -44,45 +42,24 @@ OPSET = 18
 N_LABELS = len(LEVELS["level2"])
 # Around a window of 8 to each side and around the 12 queries that are computed at a time.
 LENGTHS = (1, 2, 7, 8, 9, 12, 13, 17, 33, 64, 129, 250)
-TOKENIZER = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=250,
-    window_tokens=250,
-    overlap_tokens=50,
-    close_tokens=None,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
+LOOSE = ParityLimits(max_abs_logit_diff=99, max_changed_share=0.99, max_invariance_diff=1e-12)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Subject:
+class Balanced:
     """A family's small model, balanced, and its own answers."""
 
-    calibrated: Calibrated[object]
-    cases: tuple[Case, ...]
-    reference: NDArray[np.float32]
+    weights: BalancedWeights
+    subject: Subject
 
     def write(self, folder: Path, error: float = 0.05) -> Path:
         file = folder / "fused.onnx"
-        write_fused(self.calibrated, file, OPSET, error=error)
+        write_fused(self.weights, file, OPSET, error=error)
         return file
 
     def difference(self, file: Path) -> tuple[float, float]:
-        """The greatest logit difference, and how far neighbours and padding move a text."""
-        parity = measure(
-            _session(file),
-            self.cases,
-            self.reference,
-            level="level2",
-            variant="fused",
-            batching="packed",
-            tokenizer=TOKENIZER,
-            boundary=Boundary(positive=None, threshold=0.5),
-            gate=ParityLimits(
-                max_abs_logit_diff=99, max_changed_share=0.99, max_invariance_diff=1e-12
-            ),
-        )
+        """Give the greatest logit difference, and the most that neighbours and padding move."""
+        parity = judge_graph(self.subject, file, LOOSE, kind="fused", batching="packed")
         return parity.max_abs_logit_diff, parity.max_invariance_diff
 
 
@@ -91,10 +68,10 @@ def _session(file: Path, *, threads: int = 2) -> OrtSession:
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
-    made: dict[str, Subject] = {}
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Balanced]:
+    made: dict[str, Balanced] = {}
 
-    def get(name: str) -> Subject:
+    def get(name: str) -> Balanced:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             _, recipe = write_family(folder, name)
@@ -107,21 +84,11 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject
                 weights="adapter_model",
             )
             model = merge(load_adapted(base, adapter, loaded.base, LEVELS["level2"]))
-            random = np.random.default_rng(3)
-            cases = tuple(
-                Case(
-                    id=str(n),
-                    is_text=True,
-                    input_ids=tuple(map(int, random.integers(5, 6000, size=n))),
-                )
-                for n in LENGTHS
-            )
-            weights = read_weights(model)
+            cases = random_cases(LENGTHS, seed=3, vocabulary=6000)
             texts = [case.input_ids for case in cases]
-            made[name] = Subject(
-                calibrated=calibrate(weights, texts, OPSET, folder, threads=2),
-                cases=cases,
-                reference=torch_logits(model, cases, name),
+            made[name] = Balanced(
+                weights=balance_int8(read_weights(model), texts, OPSET, folder, threads=2),
+                subject=subject_of(cases, torch_logits(model, cases, name)),
             )
         return made[name]
 
@@ -130,18 +97,18 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_a_fused_graph_is_close_to_pytorch_and_moves_by_nothing(
-    subject: Callable[[str], Subject], tmp_path: Path, family: str
+    subject: Callable[[str], Balanced], tmp_path: Path, family: str
 ) -> None:
     one = subject(family)
     difference, moved = one.difference(one.write(tmp_path))
-    scale = float(np.abs(one.reference).max())
+    scale = float(np.abs(one.subject.reference).max())
     assert 0 < difference < 0.1 * scale
     assert moved == 0
 
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_sixteen_bits_where_eight_err_bring_it_closer(
-    subject: Callable[[str], Subject], tmp_path: Path, family: str
+    subject: Callable[[str], Balanced], tmp_path: Path, family: str
 ) -> None:
     one = subject(family)
     differences = [one.difference(one.write(tmp_path, error))[0] for error in (9.0, 0.0)]
@@ -152,7 +119,7 @@ def test_sixteen_bits_where_eight_err_bring_it_closer(
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(len(LENGTHS))), n_rows=st.integers(1, 6), data=st.data())
 def test_a_text_is_the_same_to_the_last_bit_in_any_batch_and_on_any_threads(
-    subject: Callable[[str], Subject],
+    subject: Callable[[str], Balanced],
     tmp_path_factory: pytest.TempPathFactory,
     family: str,
     order: list[int],
@@ -162,7 +129,7 @@ def test_a_text_is_the_same_to_the_last_bit_in_any_batch_and_on_any_threads(
     one = subject(family)
     file = one.write(tmp_path_factory.mktemp("batch"))
     several, single = (_session(file, threads=threads) for threads in (3, 1))
-    chosen = [one.cases[i].input_ids for i in order[:n_rows]]
+    chosen = [one.subject.cases[i].input_ids for i in order[:n_rows]]
     together = several.run(*pad(chosen, 0))
     for row, ids in zip(together, chosen, strict=True):
         np.testing.assert_array_equal(row, single.run(*pad([ids], 0))[0])
@@ -170,14 +137,14 @@ def test_a_text_is_the_same_to_the_last_bit_in_any_batch_and_on_any_threads(
 
 @pytest.mark.parametrize("family", AUTHORED)
 def test_a_layer_is_five_operators_and_shares_int8_weights_with_the_plain_graph(
-    subject: Callable[[str], Subject], tmp_path: Path, family: str
+    subject: Callable[[str], Balanced], tmp_path: Path, family: str
 ) -> None:
     one = subject(family)
     file = one.write(tmp_path)
     counts = summarise(file).operators
     assert counts["hazgate.Linear"] == 4 * counts["hazgate.Attention"]
     assert "If" not in counts
-    write_int8(one.calibrated, tmp_path / "int8.onnx", OPSET, static_error=9.0, int8_error=9.0)
+    write_int8(one.weights, tmp_path / "int8.onnx", OPSET, static_error=9.0, int8_error=9.0)
     fused, plain = (
         {t.raw_data for t in onnx.load(f).graph.initializer if t.data_type == onnx.TensorProto.INT8}
         for f in (file, tmp_path / "int8.onnx")
@@ -187,7 +154,7 @@ def test_a_layer_is_five_operators_and_shares_int8_weights_with_the_plain_graph(
 
 
 def test_without_the_kernels_a_fused_graph_is_refused_with_the_cure(
-    subject: Callable[[str], Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Callable[[str], Balanced], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = subject("bert").write(tmp_path)
     monkeypatch.setitem(sys.modules, "hazgate_kernels", None)
@@ -196,7 +163,7 @@ def test_without_the_kernels_a_fused_graph_is_refused_with_the_cure(
 
 
 def test_a_library_that_is_none_is_refused(
-    subject: Callable[[str], Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Callable[[str], Balanced], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = subject("bert").write(tmp_path)
     broken = tmp_path / "libhazgate_kernels.so"

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from hazgate import Bundle
 from hazgate.bundle.manifest import VariantSpec
 from hazgate_export.__main__ import cli
-from hazgate_export.build import LocalSources, build
+from hazgate_export.build import build
 from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import ModelProto, TensorProto, numpy_helper, parser
 
-from hazgate_export.graphs import convert, half
-from hazgate_export.graphs.convert import save
+from hazgate_export.graphs import half
+from hazgate_export.graphs import portable as portable_graphs
 from hazgate_export.graphs.half import float_values, halve, write_half
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.graphs.portable import save
 from hazgate_export.parity import Parity
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target
@@ -143,7 +144,7 @@ def test_mean_pooling_is_a_product_with_the_mask_and_stays_float32(
     assert [node.input[0] for node in sums] == ["attention_mask"]
     model = onnx.load(_halved(subject, tmp_path))
     types = _element_types(model)
-    pools = [node for node in model.graph.node if node.name == convert.POOLING]
+    pools = [node for node in model.graph.node if node.name == portable_graphs.POOLING]
     assert [node.op_type for node in pools] == ["MatMul"]
     assert {types[value] for value in (*pools[0].input, *pools[0].output)} == {TensorProto.FLOAT}
 
@@ -161,8 +162,8 @@ def test_an_infinite_mask_misses_the_gate(
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 values = numpy_helper.to_array(attribute.t)
-                if values.dtype == np.float32 and (values <= convert.MASKED_SCORE).any():
-                    infinite = np.where(values <= convert.MASKED_SCORE, -np.inf, values)
+                if values.dtype == np.float32 and (values <= portable_graphs.MASKED_SCORE).any():
+                    infinite = np.where(values <= portable_graphs.MASKED_SCORE, -np.inf, values)
                     attribute.t.CopyFrom(numpy_helper.from_array(infinite.astype(np.float32)))
                     changed += 1
     assert changed

@@ -6,7 +6,8 @@ import pytest
 from hazgate import BundleError, Gate
 from hazgate.engine.options import EngineOptions
 from hazgate_evaluation.calibration.run import check_hazard_head
-from hazgate_export.build import Built, LocalSources, build
+from hazgate_export.build import Built, build
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe import load_recipe
 from tests.support.tiny import write_tiny_recipe
 

@@ -1,84 +1,45 @@
-"""The parity gate can fail: each classic mistake of a ModernBERT export is caught by it."""
+"""Parity can fail: its limits catch each classic mistake of a ModernBERT export."""
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from transformers import PreTrainedModel
 
-from hazgate.bundle.manifest import TokenizerSpec
-from hazgate.engine.session import OrtSession
 from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.model.merge import load_adapted, merge
 from hazgate_export.model.sources import Fetched, fetch
 from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
-from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary, measure
-from hazgate_export.recipe import ParityLimits, load_recipe
+from hazgate_export.proof.subject import Subject
+from hazgate_export.recipe import load_recipe
 from tests.support.families import LEVELS, write_family
+from tests.support.subjects import judge_graph, random_cases, subject_of
 
-GATE = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
-TOKENIZER = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=250,
-    window_tokens=250,
-    overlap_tokens=50,
-    close_tokens=None,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
 LABELS = LEVELS["level2"]
 
 
-def _cases() -> tuple[Case, ...]:
-    random = np.random.default_rng(7)
-    return tuple(
-        Case(
-            id=f"{length}-{i}",
-            is_text=True,
-            input_ids=tuple(int(t) for t in random.integers(5, 6000, size=length)),
-        )
-        for length in (1, 2, 8, 9, 10, 17, 18, 33, 64, 129)
-        for i in range(3)
-    )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Subject:
+class Exported:
     base: Fetched
     adapter: Fetched
     recipe: Path
-    cases: tuple[Case, ...]
-    reference: NDArray[np.float32]
+    subject: Subject
 
     def merged(self) -> PreTrainedModel:
         recipe = load_recipe(self.recipe).recipe.base
         return merge(load_adapted(self.base, self.adapter, recipe, LABELS))
 
     def judge(self, graph: Path) -> Parity:
-        session = OrtSession(graph, kind="portable", n_labels=len(LABELS), threads=2)
-        return measure(
-            session,
-            self.cases,
-            self.reference,
-            level="level2",
-            variant="mutant",
-            batching="padded",
-            tokenizer=TOKENIZER,
-            boundary=Boundary(positive=None, threshold=0.5),
-            gate=GATE,
-        )
+        return judge_graph(self.subject, graph, kind="portable", batching="padded")
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("mutations")
     _, recipe = write_family(folder, "modernbert")
     loaded = load_recipe(recipe)
@@ -89,18 +50,18 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         folder=folder,
         weights="adapter_model",
     )
-    cases = _cases()
+    lengths = (1, 2, 8, 9, 10, 17, 18, 33, 64, 129)
+    cases = random_cases(lengths, seed=7, vocabulary=6000, each=3)
     adapted = load_adapted(base, adapter, loaded.recipe.base, LABELS)
-    return Subject(
+    return Exported(
         base=base,
         adapter=adapter,
         recipe=recipe,
-        cases=cases,
-        reference=torch_logits(adapted, cases, "reference"),
+        subject=subject_of(cases, torch_logits(adapted, cases, "reference")),
     )
 
 
-def test_the_honest_export_passes(subject: Subject, tmp_path: Path) -> None:
+def test_the_honest_export_passes(subject: Exported, tmp_path: Path) -> None:
     export_onnx(subject.merged(), tmp_path / "graph.onnx", 18)
     assert subject.judge(tmp_path / "graph.onnx").passed
 
@@ -157,7 +118,7 @@ def _no_embedding_norm(model: PreTrainedModel) -> None:
     model.model.embeddings.norm = torch.nn.Identity()
 
 
-def _halved_lora(subject: Subject, model: PreTrainedModel) -> None:
+def _halved_lora(subject: Exported, model: PreTrainedModel) -> None:
     """As a merge that forgets alpha / r = 2 would leave the weights."""
     plain = load_adapted(
         subject.base, subject.adapter, load_recipe(subject.recipe).recipe.base, LABELS
@@ -183,14 +144,14 @@ MUTATIONS: dict[str, Callable[[PreTrainedModel], None]] = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_mutated_model_misses_the_gate(subject: Subject, tmp_path: Path, name: str) -> None:
+def test_a_mutated_model_misses_the_gate(subject: Exported, tmp_path: Path, name: str) -> None:
     model = subject.merged()
     MUTATIONS[name](model)
     export_onnx(model, tmp_path / "graph.onnx", 18)
     assert not subject.judge(tmp_path / "graph.onnx").passed
 
 
-def test_a_missing_lora_scale_misses_the_gate(subject: Subject, tmp_path: Path) -> None:
+def test_a_missing_lora_scale_misses_the_gate(subject: Exported, tmp_path: Path) -> None:
     model = subject.merged()
     _halved_lora(subject, model)
     export_onnx(model, tmp_path / "graph.onnx", 18)
@@ -198,7 +159,7 @@ def test_a_missing_lora_scale_misses_the_gate(subject: Subject, tmp_path: Path) 
 
 
 def test_ignored_padding_misses_the_gate_although_texts_alone_agree(
-    subject: Subject, tmp_path: Path
+    subject: Exported, tmp_path: Path
 ) -> None:
     file = tmp_path / "graph.onnx"
     export_onnx(subject.merged(), file, 18)

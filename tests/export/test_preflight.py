@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from hazgate_export.__main__ import cli
 from hazgate_export.errors import RecipeError
-from hazgate_export.preflight.rules import Judgement, judge
+from hazgate_export.preflight.rules import PreflightResult, judge
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import ProviderTable, find_target, load_table
 
@@ -33,7 +33,7 @@ def _model(body: str, *, opset: int = 18, values: str = "") -> ModelProto:
     )
 
 
-def _judge(model: ModelProto, target: str = CURRENT) -> Judgement:
+def _judge(model: ModelProto, target: str = CURRENT) -> PreflightResult:
     return judge(model, find_target(target), graph="g", shape=(2, 4))
 
 

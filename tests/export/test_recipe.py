@@ -60,9 +60,9 @@ def _text() -> str:
             lambda t: t.replace('default_variant = "fp32"', 'default_variant = "int3"'),
             "default_variant",
         ),
-        (lambda t: t.replace('int8_scheme = "calibrated"\n', ""), "variants.int8.int8_scheme"),
+        (lambda t: t.replace('int8_scheme = "static"\n', ""), "variants.int8.int8_scheme"),
         (
-            lambda t: t.replace('"calibrated"', '"dynamic"'),
+            lambda t: t.replace('"static"', '"dynamic"'),
             "variants.int8.int8_scheme",
         ),
         (lambda t: t.replace("opset = 18", "opset = 17"), "variants.fp32.graph"),

@@ -1,4 +1,4 @@
-"""What the gate measures and when it fails, on arrays and on a real bundle."""
+"""Parity: its figures and its failures, on arrays and on a real bundle."""
 
 import dataclasses
 import json
@@ -15,13 +15,14 @@ from hazgate import Bundle, Classifier
 from hazgate.bundle.manifest import Batching, TokenizerSpec
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
-from hazgate_export.build import LocalSources
 from hazgate_export.bundle.report import parity_table
 from hazgate_export.errors import ParityMissed
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.parity import Parity
+from hazgate_export.proof.subject import Boundary, Subject
 from hazgate_export.proof.texts import Case, load_proof_texts, make_cases
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
-from hazgate_export.proof.verify import Boundary, measure
+from hazgate_export.proof.verify import measure
 from hazgate_export.recipe import ParityLimits, load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 
@@ -56,24 +57,19 @@ class SumSession:
         return np.stack([first, np.zeros_like(first)], axis=1).astype(np.float32)
 
 
-def _reference() -> NDArray[np.float32]:
-    return np.array([[sum(case.input_ids) / 100, 0] for case in CASES], dtype=np.float32)
+SUBJECT = Subject(
+    level="l",
+    cases=CASES,
+    reference=np.array([[sum(case.input_ids) / 100, 0] for case in CASES], dtype=np.float32),
+    tokenizer=SPEC,
+    boundary=Boundary(positive=0, threshold=0.5),
+)
 
 
 def _measure(
-    session: SumSession, gate: ParityLimits = STRICT, *, batching: Batching = "padded"
+    session: SumSession, limits: ParityLimits = STRICT, *, batching: Batching = "padded"
 ) -> Parity:
-    return measure(
-        session,
-        CASES,
-        _reference(),
-        level="l",
-        variant="v",
-        batching=batching,
-        tokenizer=SPEC,
-        boundary=Boundary(positive=0, threshold=0.5),
-        gate=gate,
-    )
+    return measure(SUBJECT, session, variant="v", batching=batching, limits=limits)
 
 
 def test_an_exact_export_passes() -> None:
@@ -113,7 +109,7 @@ def test_changed_decisions_are_counted_over_texts_only_and_named() -> None:
     assert not parity.passed
 
 
-def test_decisions_within_the_margin_do_not_fail_the_gate_but_are_reported() -> None:
+def test_decisions_within_the_margin_miss_no_limit_but_are_reported() -> None:
     lenient = STRICT.model_copy(update={"max_abs_logit_diff": 99.0, "decision_margin": 0.4})
     parity = _measure(SumSession(error=-10.0), lenient)
     assert parity.decisions_changed == 8
@@ -121,7 +117,7 @@ def test_decisions_within_the_margin_do_not_fail_the_gate_but_are_reported() -> 
     assert parity.passed
 
 
-def test_boundary_of_the_gate_is_the_threshold_and_of_the_others_argmax() -> None:
+def test_level1_changes_at_its_threshold_and_the_others_at_argmax() -> None:
     logits = np.log(np.array([[0.7, 0.3], [0.4, 0.6]], dtype=np.float32))
     assert Boundary(positive=1, threshold=0.25).decide(logits).tolist() == [1, 1]
     assert Boundary(positive=None, threshold=0.25).decide(logits).tolist() == [0, 1]
@@ -133,7 +129,7 @@ def test_boundary_of_the_gate_is_the_threshold_and_of_the_others_argmax() -> Non
     )
 
 
-def test_a_multi_label_decision_changes_with_each_label_that_comes_to_hold() -> None:
+def test_a_multi_label_decision_changes_with_each_label() -> None:
     logits = np.array([[0.0, -1.0, 2.0], [-0.1, -1.0, 2.0], [-3.0, -2.0, -1.0]], dtype=np.float32)
     boundary = Boundary(positive=None, threshold=0.5, activation="sigmoid")
     assert boundary.decide(logits).tolist() == [0b101, 0b100, 0]
@@ -142,13 +138,13 @@ def test_a_multi_label_decision_changes_with_each_label_that_comes_to_hold() -> 
     )
 
 
-def test_a_gate_of_sigmoid_heads_decides_by_its_positive_label_alone() -> None:
+def test_level1_with_sigmoid_heads_decides_by_its_positive_label_alone() -> None:
     logits = np.array([[9.0, -0.1], [-9.0, 0.1]], dtype=np.float32)
     boundary = Boundary(positive=1, threshold=0.5, activation="sigmoid")
     assert boundary.decide(logits).tolist() == [0, 1]
 
 
-def test_the_table_has_a_row_a_variant_and_says_missed() -> None:
+def test_the_table_has_a_row_per_variant_and_says_missed() -> None:
     table = parity_table([_measure(SumSession()), _measure(SumSession(error=1.0))])
     assert table.count("\n") == 3
     assert "passed" in table
@@ -169,34 +165,34 @@ def test_a_bundle_verifies_against_its_stored_and_against_fresh_references(
         assert one.max_abs_logit_diff == pytest.approx(other.max_abs_logit_diff, abs=1e-6)
 
 
-def test_a_bundle_of_another_corpus_is_not_compared_with_this_one(bundle_copy: Path) -> None:
+def test_a_bundle_of_other_proof_texts_is_not_compared_with_these(bundle_copy: Path) -> None:
     bundle = Bundle.open(bundle_copy)
     document = json.loads((bundle_copy / "parity.json").read_text(encoding="utf-8"))
     document["proof_texts_sha256"] = "0" * 64
     (bundle_copy / "parity.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(BundleError, match="another corpus"):
+    with pytest.raises(BundleError, match="other proof texts"):
         verify_bundle(bundle, None, LocalSources())
 
 
-def test_the_corpus_covers_what_the_gate_promises() -> None:
-    corpus = load_proof_texts()
-    assert len(corpus) >= 60
-    assert len({text.id for text in corpus}) == len(corpus)
-    assert len({text.lang for text in corpus} - {"und", "mul"}) >= 15
-    texts = [text.text for text in corpus]
+def test_the_proof_texts_cover_languages_oddities_and_lengths() -> None:
+    proof_texts = load_proof_texts()
+    assert len(proof_texts) >= 60
+    assert len({text.id for text in proof_texts}) == len(proof_texts)
+    assert len({text.lang for text in proof_texts} - {"und", "mul"}) >= 15
+    texts = [text.text for text in proof_texts]
     assert "" in texts
     assert any("\0" in text for text in texts)
     assert any("\u202e" in text for text in texts)
     assert max(map(len, texts)) >= 2000
 
 
-def test_cases_have_the_asked_lengths_and_are_the_same_each_time(tiny_bundle: Path) -> None:
+def test_cases_have_the_given_lengths_and_are_the_same_each_time(tiny_bundle: Path) -> None:
     tokenizer = Classifier.open(Bundle.open(tiny_bundle), "level1").tokenizer
-    corpus = load_proof_texts()
-    cases = make_cases(corpus, tokenizer, (1, 64), 6000)
+    proof_texts = load_proof_texts()
+    cases = make_cases(proof_texts, tokenizer, (1, 64), 6000)
     assert [len(case.input_ids) for case in cases[-2:]] == [1, 64]
     assert all(len(case.input_ids) <= 64 for case in cases)
-    assert cases == make_cases(corpus, tokenizer, (1, 64), 6000)
+    assert cases == make_cases(proof_texts, tokenizer, (1, 64), 6000)
 
 
 def _tokenizer_files(tiny_recipe: Path) -> Path:
@@ -204,7 +200,7 @@ def _tokenizer_files(tiny_recipe: Path) -> Path:
 
 
 @pytest.mark.parametrize("special", ["text", "token"])
-def test_tokenizer_equals_hugging_faces_id_by_id(
+def test_the_tokenizer_equals_transformers_id_by_id(
     tiny_recipe: Path, special: Literal["text", "token"]
 ) -> None:
     directory = _tokenizer_files(tiny_recipe)
@@ -214,7 +210,7 @@ def test_tokenizer_equals_hugging_faces_id_by_id(
     )
 
 
-def test_a_tokenizer_that_reads_special_tokens_otherwise_is_found(tiny_recipe: Path) -> None:
+def test_a_tokenizer_that_reads_special_tokens_differently_is_refused(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
     other = dataclasses.replace(SPEC, special_tokens_in_text="token")
     with pytest.raises(ParityMissed, match="special"):
@@ -223,7 +219,7 @@ def test_a_tokenizer_that_reads_special_tokens_otherwise_is_found(tiny_recipe: P
         )
 
 
-def test_a_tokenizer_with_another_limit_is_found(tiny_recipe: Path) -> None:
+def test_a_tokenizer_with_another_limit_is_refused(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
     other = dataclasses.replace(SPEC, window_tokens=63)
     with pytest.raises(ParityMissed, match="repeated"):
@@ -232,8 +228,8 @@ def test_a_tokenizer_with_another_limit_is_found(tiny_recipe: Path) -> None:
         )
 
 
-def test_the_runtime_runs_what_was_verified(tiny_bundle: Path) -> None:
-    """Stored reference logits are reproduced through the public runtime, text by text."""
+def test_the_runtime_reproduces_the_stored_logits(tiny_bundle: Path) -> None:
+    """Compare with the stored reference logits, text by text."""
     bundle = Bundle.open(tiny_bundle)
     document = json.loads((tiny_bundle / "parity.json").read_text(encoding="utf-8"))
     texts: Sequence[str] = [text.text for text in load_proof_texts()]

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hazgate_export.graphs.convert import check, save
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.graphs.portable import check, save
 from hazgate_export.graphs.quantize import quantize_int8
 from hazgate_export.graphs.weights import write_graphs
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, numpy_helper
 
 from hazgate.engine.session import OrtSession
-from hazgate_export.graphs.convert import MASKED_SCORE, save
+from hazgate_export.graphs.portable import MASKED_SCORE, save
 from hazgate_export.graphs.windows import block_windows
 from hazgate_export.preflight.run import preflight_graph
 from hazgate_export.preflight.table import find_target
@@ -38,7 +38,7 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Portable:
 @pytest.fixture(scope="module")
 def sessions(dense: Portable, blocked: Portable) -> tuple[OrtSession, OrtSession]:
     one, other = (
-        OrtSession(p.graph, kind="portable", n_labels=p.reference.shape[1], threads=2)
+        OrtSession(p.graph, kind="portable", n_labels=p.subject.n_labels, threads=2)
         for p in (dense, blocked)
     )
     return one, other

@@ -10,7 +10,7 @@ parity = { max_abs_logit_diff = 1e-4, max_changed_share = 0.0, max_invariance_di
 [variants.cpu-int8]
 graph = "authored"
 precision = "int8"
-int8_scheme = "calibrated"
+int8_scheme = "static"
 parity = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }
 
 [variants.cpu-fused]

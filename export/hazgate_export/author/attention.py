@@ -19,7 +19,7 @@ _MASKED = -1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class AttentionHeads:
     """Width of the attention; scores are scaled in the weights already."""
 
     n_heads: int
@@ -41,7 +41,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LocalWindow:
     """A band of `reach` tokens to each side, in the ways that lengths call for.
 
     `covers_all` and `is_long` are bool scalars. `band` is the additive mask of dense attention,
@@ -78,7 +78,7 @@ def describe_batch(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value
 
 def describe_window(
     g: GraphWriter, batch: Batch, *, reach: int, max_dense_tokens: int, hidden: int
-) -> Window:
+) -> LocalWindow:
     """Prepares what windowed attention needs, for any length.
 
     Args:
@@ -132,7 +132,7 @@ def describe_window(
         key_mask = g.op("Mul", is_token, g.op("Reshape", every, g.ints(-1, 3 * reach)))
         ahead = np.arange(3 * reach) - np.arange(reach)[:, None]
         block_band = np.where((ahead >= 0) & (ahead <= 2 * reach), 0, _MASKED)
-        return Window(
+        return LocalWindow(
             covers_all=covers_all,
             is_long=is_long,
             band=g.op("Unsqueeze", band, g.ints(0, 1)),
@@ -156,7 +156,7 @@ def attend(
     q: ir.Value,
     k: ir.Value,
     v: ir.Value,
-    heads: Heads,
+    heads: AttentionHeads,
     batch: Batch,
     bias: ir.Value | None = None,
 ) -> ir.Value:
@@ -186,9 +186,9 @@ def attend_window(
     q: ir.Value,
     k: ir.Value,
     v: ir.Value,
-    heads: Heads,
+    heads: AttentionHeads,
     batch: Batch,
-    window: Window,
+    window: LocalWindow,
 ) -> ir.Value:
     """Every token attends to its window; shapes as in `attend`."""
 
@@ -214,9 +214,9 @@ def _blocks(
     q: ir.Value,
     k: ir.Value,
     v: ir.Value,
-    heads: Heads,
+    heads: AttentionHeads,
     batch: Batch,
-    window: Window,
+    window: LocalWindow,
 ) -> ir.Value:
     """Blocks of `reach` queries, each with the 3 x `reach` keys that its window can touch."""
 
@@ -241,7 +241,7 @@ def _attention(
     q: ir.Value,
     k: ir.Value,
     v: ir.Value,
-    heads: Heads,
+    heads: AttentionHeads,
     *,
     bias: ir.Value | None = None,
     padding: ir.Value | None = None,

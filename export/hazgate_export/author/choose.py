@@ -1,6 +1,6 @@
 """Choice of each product's arithmetic: the cheapest whose measured error is small enough."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -91,9 +91,7 @@ def _product_error(rows: Array, rounded: Array, weights: Sequence[Array]) -> flo
     return float(np.percentile(np.linalg.norm(error, axis=1) / length, 99))
 
 
-def choose_bits(
-    observed: Observations, sites: Sites, *, error: float
-) -> dict[str, Bits]:
+def choose_bits(observed: Observations, sites: Sites, *, error: float) -> dict[str, Bits]:
     """Choose the sites of a fused graph that get activations of 16 bits, because 8 err by more.
 
     Args:

@@ -32,7 +32,7 @@ from hazgate_export.errors import UnsupportedArchitecture
 
 
 class WriteGraph(Protocol):
-    """Writes a graph of ONNX Runtime's operators; see `write_bert`."""
+    """A function that writes a graph of ONNX Runtime's operators; see `write_bert`."""
 
     def __call__(
         self,
@@ -41,7 +41,9 @@ class WriteGraph(Protocol):
         opset: int,
         *,
         expose: bool = False,
-    ) -> ir.Model: ...
+    ) -> ir.Model:
+        """Write the graph of weights that are bound already."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,7 +38,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Norm:
+class FusedNorm:
     """A layer norm before a product; `balance` is multiplied into what is quantised alone."""
 
     weight: Array
@@ -71,7 +71,7 @@ def linear(
     x: ir.Value,
     weights: Sequence[tuple[str, Array]],
     *,
-    norm: Norm | None = None,
+    norm: FusedNorm | None = None,
     bias: Array | None = None,
     residual: ir.Value | None = None,
     activation: Activation = "none",
@@ -101,7 +101,7 @@ def norm_linear(
     x: ir.Value,
     weights: Sequence[tuple[str, Array]],
     *,
-    norm: Norm,
+    norm: FusedNorm,
     bias: Array | None = None,
     activation: Activation = "none",
     bits: Bits = 8,
@@ -115,7 +115,7 @@ def _linear(
     g: GraphWriter,
     x: ir.Value,
     weights: Sequence[tuple[str, Array]],
-    norm: Norm | None,
+    norm: FusedNorm | None,
     bias: Array | None,
     residual: ir.Value | None,
     activation: Activation,
@@ -183,7 +183,7 @@ def attention(
     )
 
 
-def mean(g: GraphWriter, x: ir.Value, packed: Packed, norm: Norm) -> ir.Value:
+def mean(g: GraphWriter, x: ir.Value, packed: Packed, norm: FusedNorm) -> ir.Value:
     """The mean of each text's tokens, each after `norm`, which has no bias: [batch, hidden]."""
     weight = g.constant(norm.weight, "norm.weight")
     return g.op("Mean", x, packed.ends, weight, domain=HAZGATE, epsilon=norm.epsilon)

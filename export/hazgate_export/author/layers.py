@@ -1,5 +1,6 @@
-"""The small pieces that every encoder classifier has: inputs, table, norm, classifier, output."""
+"""Parts of every encoder classifier: inputs, table, products, norm, classifier, outputs."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -7,11 +8,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
-from hazgate_export.author.linear import LEVELS
+from hazgate_export.author.linear import LEVELS, Arithmetic, project
+from hazgate_export.author.sites import Array
 from hazgate_export.errors import ParityMissed
 from hazgate_export.graphs.portable import INPUTS, OUTPUT
 
-Array = NDArray[np.float32]
 TablePrecision = Literal["float32", "int8"]
 
 # Channels that share a scale: 6 % more bytes than the table itself, and half the error of 256.
@@ -22,7 +23,7 @@ _MAX_TABLE_ERROR = 0.02
 
 
 def token_inputs() -> tuple[ir.Value, ir.Value]:
-    """The graph's inputs, int64 [batch, sequence]."""
+    """Make the graph's inputs, int64 [batch, sequence]."""
     ids, mask = (
         ir.Value(
             name=name,
@@ -35,10 +36,10 @@ def token_inputs() -> tuple[ir.Value, ir.Value]:
 
 
 def embed(g: GraphWriter, table: Array, ids: ir.Value, precision: TablePrecision) -> ir.Value:
-    """Rows of `table` [vocabulary, hidden] for `ids` of any shape.
+    """Look up the rows of `table` [vocabulary, hidden] for `ids` of any shape.
 
-    An int8 table is dequantised row by row as it is read: nothing but the rows of the text is ever
-    touched, and the file is mapped.
+    An int8 table is dequantised row by row as it is read: the file is mapped, and only the text's
+    rows are read from it.
     """
     if precision == "float32":
         return g.op("Gather", g.constant(table, "embeddings"), ids)
@@ -57,13 +58,13 @@ def embed(g: GraphWriter, table: Array, ids: ir.Value, precision: TablePrecision
 
 
 def quantize_table(table: Array) -> tuple[NDArray[np.uint8], Array]:
-    """Symmetric 8 bits around 128, one scale for every row and block of channels.
+    """Quantise to symmetric 8 bits around 128, one scale per row and block of channels.
 
     Returns:
         uint8 [vocabulary, hidden] and float32 [vocabulary, blocks].
 
     Raises:
-        ParityMissed: a row moved by more than its share of its own length.
+        ParityMissed: a row moved by too large a share of its own length.
     """
     vocabulary, hidden = table.shape
     uint8 = np.empty(table.shape, dtype=np.uint8)
@@ -86,7 +87,7 @@ def quantize_table(table: Array) -> tuple[NDArray[np.uint8], Array]:
     if not worst <= _MAX_TABLE_ERROR:
         raise ParityMissed(
             f"embedding table: int8 moves a row by {worst:.2%} of its length, at most "
-            f"{_MAX_TABLE_ERROR:.0%} may be"
+            f"{_MAX_TABLE_ERROR:.0%} is allowed; take a variant in fp32"
         )
     return uint8, scales
 
@@ -94,9 +95,9 @@ def quantize_table(table: Array) -> tuple[NDArray[np.uint8], Array]:
 def layer_norm(
     g: GraphWriter, x: ir.Value, weight: Array, bias: Array | None, eps: float
 ) -> ir.Value:
-    """Layer norm over the last axis."""
-    # A bias of zeros where there is none: ONNX Runtime 1.32's SkipLayerNormFusion reads the third
-    # input without asking whether it is there, and takes the process down.
+    """Normalise over the last axis."""
+    # Without a bias, one of zeros: ONNX Runtime 1.32's SkipLayerNormFusion reads the third input
+    # without checking that it is there, and crashes the process.
     shift = g.constant(np.zeros_like(weight) if bias is None else bias, "norm.bias")
     return g.op(
         "LayerNormalization", x, g.constant(weight, "norm.weight"), shift, axis=-1, epsilon=eps
@@ -104,7 +105,7 @@ def layer_norm(
 
 
 def classify(g: GraphWriter, x: ir.Value, weight: Array, bias: Array) -> ir.Value:
-    """Logits of pooled rows."""
+    """Compute the logits of pooled rows."""
     return g.op(
         "Gemm",
         x,
@@ -113,16 +114,49 @@ def classify(g: GraphWriter, x: ir.Value, weight: Array, bias: Array) -> ir.Valu
     )
 
 
+class Products:
+    """Products of a graph's sites, each in the arithmetic chosen for it.
+
+    Attributes:
+        activations: the activation of every site that was written so far.
+    """
+
+    def __init__(self, g: GraphWriter, arithmetic: Mapping[str, Arithmetic]) -> None:
+        self._g = g
+        self._arithmetic = arithmetic
+        self.activations: dict[str, ir.Value] = {}
+
+    def write(self, site: str, x: ir.Value, weights: Sequence[tuple[str, Array]]) -> list[ir.Value]:
+        """Multiply `x` by each of the named weights."""
+        self.activations[site] = x
+        return project(self._g, x, weights, self._arithmetic[site])
+
+
+def first_token(g: GraphWriter, x: ir.Value) -> ir.Value:
+    """Pool [batch, sequence, hidden] by taking the first token."""
+    return g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
+
+
 def logits_output(logits: ir.Value, n_labels: int) -> ir.Value:
-    """Declares `logits` as the graph's output of that name, float32 [batch, n_labels]."""
+    """Declare `logits` as the graph's output of that name, float32 [batch, n_labels]."""
     logits.name = OUTPUT
     logits.type = ir.TensorType(ir.DataType.FLOAT)
     logits.shape = ir.Shape(["batch", n_labels])
     return logits
 
 
-def expose_as(name: str, value: ir.Value) -> ir.Value:
-    """Declares an activation [batch, sequence, width] as an output."""
+def classifier_outputs(
+    logits: ir.Value, n_labels: int, products: Products, *, expose: bool
+) -> list[ir.Value]:
+    """Declare the outputs: the logits and, if `expose`, each site's activation by its name."""
+    outputs = [logits_output(logits, n_labels)]
+    if expose:
+        outputs.extend(_expose_as(name, value) for name, value in products.activations.items())
+    return outputs
+
+
+def _expose_as(name: str, value: ir.Value) -> ir.Value:
+    """Declare an activation [batch, sequence, width] as an output."""
     value.name = name
     value.type = ir.TensorType(ir.DataType.FLOAT)
     value.shape = ir.Shape(["batch", "sequence", None])

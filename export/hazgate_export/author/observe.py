@@ -35,6 +35,14 @@ class SiteActivations:
 Observations = Mapping[str, SiteActivations]
 
 
+def divide_sites(
+    observed: Observations, factors: Mapping[str, NDArray[np.float32]]
+) -> Observations:
+    """Divide the activations of the sites in `factors`, channel by channel."""
+    divided = {site: observed[site].divided(by) for site, by in factors.items()}
+    return {**observed, **divided}
+
+
 def observe(graph: Path, inputs: Iterable[NDArray[np.int64]], *, threads: int) -> Observations:
     """Run a graph whose sites are outputs, and observe them.
 

@@ -1,12 +1,9 @@
-"""What a bundle's manifest says of levels that were exported and measured."""
+"""The manifest of a bundle, from its levels and their measured parities."""
 
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import (
     SCHEMA_VERSION,
@@ -17,18 +14,16 @@ from hazgate.bundle.manifest import (
     Manifest,
     ParitySpec,
     SourceSpec,
-    TokenizerSpec,
     VariantSpec,
 )
 from hazgate_export.graphs.weights import WrittenGraph
 from hazgate_export.model.sources import Fetched
 from hazgate_export.parity import Parity
-from hazgate_export.proof.texts import Case
-from hazgate_export.proof.verify import Boundary
+from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import LoadedRecipe
-from hazgate_export.schemes import batching_of, execution_providers_of
+from hazgate_export.schemes import batching_of, execution_providers_of, scheme_name
 
-# Whose versions decide what comes out of a build.
+# Tools whose versions change the result of a build.
 _TOOLS = (
     "hazgate",
     "hazgate-export",
@@ -45,7 +40,7 @@ _TOOLS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedGraph:
-    """A variant's graph before it is in the bundle, and which of the two kinds it became."""
+    """A variant's graph before it is in the bundle, and its kind."""
 
     file: Path
     kind: GraphKind
@@ -58,11 +53,8 @@ class ExportedLevel:
     base: Fetched
     adapter: Fetched
     labels: tuple[str, ...]
-    tokenizer: TokenizerSpec
-    boundary: Boundary
     vocab_size: int
-    cases: tuple[Case, ...]
-    reference: NDArray[np.float32]
+    subject: Subject
     graphs: Mapping[str, ExportedGraph]
 
 
@@ -72,13 +64,13 @@ def manifest_of(
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
 ) -> Manifest:
-    """The manifest but for its `files`, which are listed once all of them are written.
+    """Describe a bundle; `files` stays empty until all of them are written.
 
     Args:
         loaded: the recipe.
         levels: the exported levels by name.
         written: the graphs in the bundle, by "LEVEL-VARIANT".
-        parities: what was measured of each.
+        parities: the measurements of each.
     """
     recipe = loaded.recipe
     figures = {(parity.level, parity.variant): parity for parity in parities}
@@ -91,7 +83,7 @@ def manifest_of(
             data=written[f"{name}-{variant}"].data,
             kind=levels[name].graphs[variant].kind,
             precision=settings.precision,
-            scheme=settings.int8_scheme or "none",
+            scheme=scheme_name(settings.int8_scheme),
             execution_providers=execution_providers_of(
                 levels[name].graphs[variant].kind, settings.precision
             ),
@@ -118,7 +110,7 @@ def manifest_of(
                 activation=recipe.levels[name].activation,
                 family=recipe.base.family,
                 pooling=recipe.base.pooling,
-                tokenizer=level.tokenizer,
+                tokenizer=level.subject.tokenizer,
                 base=source_spec(level.base),
                 adapter=source_spec(level.adapter),
                 variants={variant: variant_spec(name, variant) for variant in recipe.variants},

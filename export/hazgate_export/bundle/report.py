@@ -1,4 +1,4 @@
-"""Parity as people and programs read it."""
+"""Parity as a Markdown table and as JSON."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from hazgate_export.recipe import ParityLimits
 
 
 def parity_table(parities: Sequence[Parity]) -> str:
-    """The measured variants as a Markdown table."""
+    """Write the measured variants as a Markdown table."""
     lines = [
         "| level | variant | max abs Δlogit | p99 | moves with batch | decisions changed | gate |",
         "|---|---|---|---|---|---|---|",
@@ -37,19 +37,19 @@ def parity_document(
     parities: Sequence[Parity],
     references: Mapping[str, NDArray[np.float32]],
     *,
-    gates: Mapping[str, ParityLimits],
+    limits: Mapping[str, ParityLimits],
     proof_texts_sha256: str,
     lengths: Sequence[int],
     vocab_size: int,
 ) -> dict[str, Any]:
-    """What `parity.json` holds: figures, and the reference's logits to measure against again."""
+    """Make `parity.json`: the figures, and the reference's logits to measure against later."""
     return {
         "reference": "base with its adapter applied by PEFT, eager attention, float32, eval, "
         "each text alone and unpadded",
         "proof_texts_sha256": proof_texts_sha256,
         "lengths": list(lengths),
         "vocab_size": vocab_size,
-        "gates": {name: gate.model_dump() for name, gate in gates.items()},
+        "gates": {name: kept.model_dump() for name, kept in limits.items()},
         "results": [dataclasses.asdict(parity) for parity in parities],
         "reference_logits": {
             level: [[float(x) for x in row] for row in logits]

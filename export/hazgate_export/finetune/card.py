@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from hazgate_export.finetune.data import Row, Selection, Split
+from hazgate_export.finetune.data import Selection, Split, TrainingRow
 from hazgate_export.finetune.evaluate import Figures, GateFigures
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
@@ -256,7 +256,9 @@ def _sizes(parts: Split) -> dict[str, int]:
     }
 
 
-def _counts(rows: Iterable[Row], field: Literal["level1", "level2"]) -> dict[str, dict[str, int]]:
+def _counts(
+    rows: Iterable[TrainingRow], field: Literal["level1", "level2"]
+) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         counts.setdefault(row.source, Counter())[str(row.label(field))] += 1

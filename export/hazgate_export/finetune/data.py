@@ -52,7 +52,7 @@ class _StoredRow(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class TrainingRow:
     """One labelled text. `level2` is None where no single hazard applies."""
 
     text: str
@@ -76,7 +76,7 @@ class Row:
 class Selection:
     """The rows that the rules leave, and how many each rule took away."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TrainingRow, ...]
     n_dropped: Mapping[str, int]
 
 
@@ -84,19 +84,21 @@ class Selection:
 class Split:
     """Three parts that share neither a group nor a text."""
 
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
-    held_out: tuple[Row, ...]
+    train: tuple[TrainingRow, ...]
+    validation: tuple[TrainingRow, ...]
+    held_out: tuple[TrainingRow, ...]
 
 
-def read_rows(files: Sequence[Path], rules: DataRules, labels: Sequence[str]) -> tuple[Row, ...]:
+def read_rows(
+    files: Sequence[Path], rules: DataRules, labels: Sequence[str]
+) -> tuple[TrainingRow, ...]:
     """All rows of the files, in order.
 
     Raises:
         DataError: lines that are not rows, with their line numbers, all files in one message.
             Texts are never quoted.
     """
-    rows: list[Row] = []
+    rows: list[TrainingRow] = []
     problems: list[str] = []
     for file in files:
         defaults = rules.file_defaults.get(file.name)
@@ -105,7 +107,7 @@ def read_rows(files: Sequence[Path], rules: DataRules, labels: Sequence[str]) ->
                 if not line.strip():
                     continue
                 parsed = _parse(line, defaults, rules.label_field, labels)
-                if isinstance(parsed, Row):
+                if isinstance(parsed, TrainingRow):
                     rows.append(parsed)
                 else:
                     problems.append(f"{file.name}:{number}: {parsed}")
@@ -117,13 +119,13 @@ def read_rows(files: Sequence[Path], rules: DataRules, labels: Sequence[str]) ->
     return tuple(rows)
 
 
-def select(rows: Sequence[Row], rules: DataRules, *, seed: int) -> Selection:
+def select(rows: Sequence[TrainingRow], rules: DataRules, *, seed: int) -> Selection:
     """The rows that may be used, each text once, caps honoured; the draw hangs on `seed` alone."""
     field = rules.label_field
     kept = list(rows)
     dropped: dict[str, int] = {}
 
-    def keep(rule: str, chosen: Iterable[Row]) -> None:
+    def keep(rule: str, chosen: Iterable[TrainingRow]) -> None:
         nonlocal kept
         n_before, kept = len(kept), list(chosen)
         dropped[rule] = n_before - len(kept)
@@ -149,7 +151,7 @@ def select(rows: Sequence[Row], rules: DataRules, *, seed: int) -> Selection:
     return Selection(rows=tuple(kept), n_dropped=dropped)
 
 
-def split(rows: Sequence[Row], rules: DataRules, *, seed: int, hold_out: bool) -> Split:
+def split(rows: Sequence[TrainingRow], rules: DataRules, *, seed: int, hold_out: bool) -> Split:
     """Divides rows so that no group and no text lies on two sides.
 
     Args:
@@ -164,15 +166,17 @@ def split(rows: Sequence[Row], rules: DataRules, *, seed: int, hold_out: bool) -
     held_out_ids = set(map(id, held_out))
     # Rows of other sources that share a group with a held-out row are left out of the run.
     rest = [row for row in rest if id(row) not in held_out_ids]
-    validation: list[Row] = []
-    train: list[Row] = []
+    validation: list[TrainingRow] = []
+    train: list[TrainingRow] = []
     for row in rest:
         is_validation = _fraction(seed, "validation", row.group) < rules.validation_share
         (validation if is_validation else train).append(row)
     return Split(train=tuple(train), validation=tuple(validation), held_out=tuple(held_out))
 
 
-def loss_weights(rows: Sequence[Row], rules: DataRules, candidate: Candidate) -> list[float]:
+def loss_weights(
+    rows: Sequence[TrainingRow], rules: DataRules, candidate: Candidate
+) -> list[float]:
     """How much each row counts in the loss: its class, quality and source; the mean is 1."""
     labels = [row.label(rules.label_field) for row in rows]
     parts = [(label, row.source) for label, row in zip(labels, rows, strict=True)]
@@ -226,7 +230,7 @@ def _parse(
     defaults: FileDefaults | None,
     field: Literal["level1", "level2"],
     labels: Sequence[str],
-) -> Row | str:
+) -> TrainingRow | str:
     try:
         values: Any = json.loads(line)
         stored = _StoredRow.model_validate(values)
@@ -252,7 +256,7 @@ def _parse(
     quality = stored.quality or (defaults and defaults.quality)
     if not (source and license_name and lang and quality):
         return "source, license, lang and quality must be in the row or in file_defaults"
-    return Row(
+    return TrainingRow(
         text=stored.text,
         level1=stored.level1,
         level2=level2,
@@ -265,7 +269,7 @@ def _parse(
     )
 
 
-def _first_of_each(rows: Iterable[Row]) -> list[Row]:
+def _first_of_each(rows: Iterable[TrainingRow]) -> list[TrainingRow]:
     seen: set[str] = set()
     firsts = []
     for row in rows:
@@ -277,8 +281,10 @@ def _first_of_each(rows: Iterable[Row]) -> list[Row]:
 
 
 def _capped(
-    rows: Iterable[Row], cap: Callable[[Row], int | None], key: Callable[[Row], object]
-) -> list[Row]:
+    rows: Iterable[TrainingRow],
+    cap: Callable[[TrainingRow], int | None],
+    key: Callable[[TrainingRow], object],
+) -> list[TrainingRow]:
     n_kept: Counter[object] = Counter()
     kept = []
     for row in rows:
@@ -289,11 +295,11 @@ def _capped(
     return kept
 
 
-def _source_label(field: Literal["level1", "level2"]) -> Callable[[Row], object]:
+def _source_label(field: Literal["level1", "level2"]) -> Callable[[TrainingRow], object]:
     return lambda row: (row.source, row.label(field))
 
 
-def _is_held_out(row: Row, rules: DataRules, seed: int) -> bool:
+def _is_held_out(row: TrainingRow, rules: DataRules, seed: int) -> bool:
     share = rules.held_out_group_shares.get(row.source, 0.0)
     return row.source in rules.held_out_sources or (
         share > 0 and _fraction(seed, "held out", row.group) < share

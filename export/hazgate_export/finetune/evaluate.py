@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from hazgate_export.finetune.data import Row
+from hazgate_export.finetune.data import TrainingRow
 
 # What a card shows beside the proposed threshold.
 _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -59,7 +59,7 @@ class Figures:
 
 
 def measure(
-    rows: Sequence[Row],
+    rows: Sequence[TrainingRow],
     targets: NDArray[np.int64],
     scores: NDArray[np.float32],
     labels: Sequence[str],
@@ -132,7 +132,7 @@ def _at(
 
 
 def _by_source(
-    rows: Sequence[Row],
+    rows: Sequence[TrainingRow],
     targets: NDArray[np.int64],
     predicted: NDArray[np.int64],
     labels: Sequence[str],

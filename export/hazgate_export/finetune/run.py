@@ -13,7 +13,7 @@ from peft import PeftModel
 from hazgate.cli.progress import step
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.card import Trained, TrialOutcome, write_card, write_record
-from hazgate_export.finetune.data import Row, Split, loss_weights, read_rows, select, split
+from hazgate_export.finetune.data import Split, TrainingRow, loss_weights, read_rows, select, split
 from hazgate_export.finetune.evaluate import Figures, measure
 from hazgate_export.finetune.model import load_tokenizer, new_adapter, save_adapter
 from hazgate_export.finetune.train import Run, predict, repeatable, train
@@ -131,7 +131,7 @@ class _Task:
             held_out=self.measure(model, parts.held_out) if parts.held_out else None,
         )
 
-    def train(self, candidate: Candidate, rows: tuple[Row, ...], name: str) -> PeftModel:
+    def train(self, candidate: Candidate, rows: tuple[TrainingRow, ...], name: str) -> PeftModel:
         tokenizer = load_tokenizer(self.base_dir)
         with repeatable(self.settings.seed):
             model = new_adapter(self.base_dir, self.base_id, self.labels, self.settings.lora)
@@ -149,7 +149,7 @@ class _Task:
             )
         return model
 
-    def measure(self, model: PeftModel, rows: tuple[Row, ...]) -> Figures:
+    def measure(self, model: PeftModel, rows: tuple[TrainingRow, ...]) -> Figures:
         tokenizer = load_tokenizer(self.base_dir)
         scores = predict(model, tokenizer, [row.text for row in rows], self.settings)
         field = self.settings.data.label_field
@@ -163,7 +163,7 @@ class _Task:
             max_false_positive_rate=self.settings.max_false_positive_rate,
         )
 
-    def _digest(self, candidate: Candidate, rows: tuple[Row, ...]) -> str:
+    def _digest(self, candidate: Candidate, rows: tuple[TrainingRow, ...]) -> str:
         """Of everything that decides the weights, so that no checkpoint is taken for another."""
         # How often checkpoints are written and what is measured later decide nothing.
         settings = self.settings.model_dump(
@@ -181,7 +181,9 @@ class _Task:
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_names(settings: FinetuneSettings, rows: Sequence[Row], labels: Sequence[str]) -> None:
+def _check_names(
+    settings: FinetuneSettings, rows: Sequence[TrainingRow], labels: Sequence[str]
+) -> None:
     rules = settings.data
     sources = {row.source for row in rows}
     named = {

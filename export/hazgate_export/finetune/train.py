@@ -16,7 +16,7 @@ from torch.optim import AdamW
 from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
 from hazgate.cli.progress import track
-from hazgate_export.finetune.data import Row, add_noise, loss_weights, plan_epoch
+from hazgate_export.finetune.data import TrainingRow, add_noise, loss_weights, plan_epoch
 from hazgate_export.finetune.model import set_trainable, trainable
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
@@ -34,7 +34,7 @@ class Run:
     """
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[TrainingRow, ...]
     labels: tuple[str, ...]
     candidate: Candidate
     settings: FinetuneSettings

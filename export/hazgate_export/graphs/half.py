@@ -3,8 +3,8 @@
 Products of text with weights and of text with text (queries with keys, probabilities with values)
 take half factors and give half results. Weights and the embedding table are stored in half.
 Operators that only move values leave them half. Everything else is float32: sums, norms, softmax,
-GELU, and three kinds of product: those of the rotary tables, because half cannot tell their angles
-apart; the pooling product, which would overflow on long texts; and the last, which gives the logits.
+GELU, and three kinds of product: those of the rotary tables, whose angles half cannot tell apart;
+the pooling product, which would overflow on long texts; and the last, which gives the logits.
 
 ONNX Runtime's own converter (onnxruntime/transformers/float16.py) can exclude nodes by name, but
 it rounds between any two of them, and it turns a mask's -3.4e38 into -65504, which still adds up
@@ -218,7 +218,7 @@ def _cast(weight: TensorProto, name: str, half: int) -> TensorProto:
         values = numpy_helper.to_array(weight).astype(dtype)
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{weight.name} has values beyond {np.dtype(dtype).name}; use bf16 or fp32 for this model"
+            f"{weight.name} has values beyond {np.dtype(dtype).name}; use bf16 or fp32"
         )
     return TensorProto(name=name, data_type=half, dims=weight.dims, raw_data=values.tobytes())
 

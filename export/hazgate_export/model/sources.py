@@ -182,7 +182,7 @@ def _commit(source: HubSource) -> str:
     commit = api.model_info(source.hub, revision=source.revision).sha
     if commit is None:
         raise SourceError(
-            f"{source.hub}: the Hub names no commit for {source.revision}; pin a commit in the recipe"
+            f"{source.hub}: the Hub names no commit for {source.revision}; pin one in the recipe"
         )
     return commit
 

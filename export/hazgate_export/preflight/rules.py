@@ -15,7 +15,7 @@ from typing import Any, Literal
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
-from hazgate_export.preflight.table import Target
+from hazgate_export.preflight.table import ProviderRelease
 
 Verdict = Literal["one subgraph", "cannot be compiled", "partitioned", "all CPU"]
 
@@ -23,7 +23,7 @@ _ONNX_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class NodeProblem:
     """One thing that keeps a node, or with `operator` "" the whole graph, off the device.
 
     `refused` means that the provider leaves the node to the CPU; otherwise it takes the node and
@@ -37,14 +37,14 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
+class PreflightResult:
     """What a release makes of a graph at one shape of its inputs, [batch, sequence]."""
 
     graph: str
     target: str
     shape: tuple[int, int]
     n_nodes: int
-    problems: tuple[Problem, ...]
+    problems: tuple[NodeProblem, ...]
     max_refused_nodes: int | None
 
     @property
@@ -72,7 +72,9 @@ class Judgement:
         return dict(Counter((p.operator, p.why) for p in self.problems).most_common())
 
 
-def judge(model: ModelProto, target: Target, *, graph: str, shape: tuple[int, int]) -> Judgement:
+def judge(
+    model: ModelProto, target: ProviderRelease, *, graph: str, shape: tuple[int, int]
+) -> PreflightResult:
     """Holds a graph, as the provider is given it, against what `target` takes.
 
     Args:
@@ -92,7 +94,7 @@ def judge(model: ModelProto, target: Target, *, graph: str, shape: tuple[int, in
             problems.extend(
                 _problem(node, why, refused=False) for why in _unreadable(node, facts, target)
             )
-    return Judgement(
+    return PreflightResult(
         graph=graph,
         target=target.name,
         shape=shape,
@@ -102,8 +104,8 @@ def judge(model: ModelProto, target: Target, *, graph: str, shape: tuple[int, in
     )
 
 
-def _problem(node: NodeProto, why: str, *, refused: bool) -> Problem:
-    return Problem(
+def _problem(node: NodeProto, why: str, *, refused: bool) -> NodeProblem:
+    return NodeProblem(
         operator=node.op_type, node=node.name or node.output[0], refused=refused, why=why
     )
 
@@ -164,13 +166,13 @@ def _type_name(element_type: int) -> str:
     return TensorProto.DataType.Name(element_type)
 
 
-def _graph_problems(model: ModelProto, target: Target) -> Iterator[Problem]:
+def _graph_problems(model: ModelProto, target: ProviderRelease) -> Iterator[NodeProblem]:
     """What is wrong with the signature: dimensions that are not numbers, and opsets."""
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         open_dims = [dim.dim_param or "?" for dim in dims if not dim.HasField("dim_value")]
         if open_dims:
-            yield Problem(
+            yield NodeProblem(
                 operator="",
                 node=value.name,
                 refused=False,
@@ -180,7 +182,7 @@ def _graph_problems(model: ModelProto, target: Target) -> Iterator[Problem]:
     # The parser goes by the largest number, whatever domain it belongs to.
     opset = max(entry.version for entry in model.opset_import)
     if not target.first_opset <= opset <= target.last_opset:
-        yield Problem(
+        yield NodeProblem(
             operator="",
             node="",
             refused=False,
@@ -188,7 +190,7 @@ def _graph_problems(model: ModelProto, target: Target) -> Iterator[Problem]:
         )
 
 
-def _refusal(node: NodeProto, facts: _Facts, target: Target) -> str | None:
+def _refusal(node: NodeProto, facts: _Facts, target: ProviderRelease) -> str | None:
     """Why the provider leaves `node` to the CPU; None if it takes it."""
     names = [name for name in (*node.input, *node.output) if name]
     foreign = sorted({facts.types[name] for name in names if name in facts.types} - target.types)
@@ -206,7 +208,7 @@ def _refusal(node: NodeProto, facts: _Facts, target: Target) -> str | None:
     return None
 
 
-def _unreadable(node: NodeProto, facts: _Facts, target: Target) -> Iterator[str]:
+def _unreadable(node: NodeProto, facts: _Facts, target: ProviderRelease) -> Iterator[str]:
     """Why the compiler cannot read a node that the provider takes."""
     if node.op_type in target.no_parser:
         yield "MIGraphX has no parser for it"
@@ -285,7 +287,7 @@ def _attributes(node: NodeProto) -> dict[str, float]:
     }
 
 
-def judgement_table(judgements: Sequence[Judgement]) -> str:
+def preflight_table(judgements: Sequence[PreflightResult]) -> str:
     """The judgements as text: a line each, and under it what is in the way, most first."""
     lines = []
     for found in judgements:
@@ -302,7 +304,7 @@ def judgement_table(judgements: Sequence[Judgement]) -> str:
     return "\n".join(lines)
 
 
-def judgement_document(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+def preflight_document(judgements: Sequence[PreflightResult]) -> list[dict[str, Any]]:
     """The judgements as data: what `preflight --json` prints."""
     return [
         {**dataclasses.asdict(found), "verdict": found.verdict, "n_refused": found.n_refused}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.errors import BundleError
-from hazgate_export.preflight.rules import Judgement, judge
-from hazgate_export.preflight.table import Target
+from hazgate_export.preflight.rules import PreflightResult, judge
+from hazgate_export.preflight.table import ProviderRelease
 from hazgate_export.preflight.view import provider_view, symbolic_names
 
 # Rows of a run on a device; the verdict is the same for any other number.
@@ -15,8 +15,8 @@ DEFAULT_SEQUENCE = 512
 
 
 def preflight_graph(
-    graph: Path, targets: Sequence[Target], shape: tuple[int, int]
-) -> tuple[Judgement, ...]:
+    graph: Path, targets: Sequence[ProviderRelease], shape: tuple[int, int]
+) -> tuple[PreflightResult, ...]:
     """Judges a graph file for each target, its inputs [batch, sequence] fixed to `shape`.
 
     Raises:
@@ -33,8 +33,8 @@ def preflight_graph(
 
 
 def preflight_path(
-    path: Path, targets: Sequence[Target], shape: tuple[int, int] | None
-) -> tuple[Judgement, ...]:
+    path: Path, targets: Sequence[ProviderRelease], shape: tuple[int, int] | None
+) -> tuple[PreflightResult, ...]:
     """Judges a graph file, or every variant of a bundle that names a target's provider.
 
     Args:
@@ -57,8 +57,8 @@ def preflight_path(
 
 
 def _judge_bundle(
-    bundle: Bundle, targets: Sequence[Target], shape: tuple[int, int] | None
-) -> Iterator[Judgement]:
+    bundle: Bundle, targets: Sequence[ProviderRelease], shape: tuple[int, int] | None
+) -> Iterator[PreflightResult]:
     for level in bundle.manifest.levels.values():
         for variant in level.variants.values():
             fitting = [t for t in targets if t.provider in variant.execution_providers]

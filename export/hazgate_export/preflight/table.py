@@ -98,7 +98,7 @@ class ProviderTable(_Table):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class ProviderRelease:
     """One release of an execution provider, and what it takes.
 
     Attributes:
@@ -130,7 +130,7 @@ class Target:
     compiler: str | None
 
 
-def find_target(name: str) -> Target:
+def find_target(name: str) -> ProviderRelease:
     """The release that `name` asks for, spelt PROVIDER@VERSION.
 
     A version is judged by the entry that it equals or extends: 1.23.2 by 1.23.
@@ -150,7 +150,7 @@ def find_target(name: str) -> Target:
         )
     release = entries[max(known, key=len)]
     bfloat16 = {"BFLOAT16"} if release.bfloat16 else set()
-    return Target(
+    return ProviderRelease(
         name=name,
         provider=table.provider,
         operators=frozenset(

@@ -18,7 +18,7 @@ from hazgate.cli.progress import track
 from hazgate.engine.providers.table import CPU
 from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
-from hazgate_export.finetune.data import LabelledRow, read_rows, select
+from hazgate_export.finetune.data import TrainingRow, read_rows, select
 from hazgate_export.proof.subject import Boundary, boundary_of
 from hazgate_export.recipe import LoadedRecipe, ParityLimits
 
@@ -64,7 +64,7 @@ def measure_agreement(
     for name, level in loaded.recipe.levels.items():
         if level.finetune is None or REFERENCE_VARIANT not in loaded.recipe.variants:
             raise RecipeError(
-                f"levels.{name}: labelled data need a table finetune and a variant fp32 in the recipe"
+                f"levels.{name}: --data needs a table finetune and a variant fp32 in the recipe"
             )
         rules = level.finetune.data
         rows = select(read_rows(data_files, rules, level.labels), rules, seed=seed).rows[:n_texts]
@@ -106,7 +106,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> str:
 
 
 def _decisions(
-    bundle: Bundle, level: str, variant: str, rows: Sequence[LabelledRow], boundary: Boundary
+    bundle: Bundle, level: str, variant: str, rows: Sequence[TrainingRow], boundary: Boundary
 ) -> NDArray[np.int64]:
     classifier = Classifier.open(bundle, level, variant=variant)
     chunks = [rows[i : i + _CHUNK_ROWS] for i in range(0, len(rows), _CHUNK_ROWS)]

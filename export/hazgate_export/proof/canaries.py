@@ -1,5 +1,7 @@
 """Canaries: a few proven cases with their reference logits, so that a host can check itself."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ _N_CANARIES = 6
 _MAX_TOKENS = 128
 
 
-def choose_canaries(cases: tuple[Case, ...], reference: NDArray[np.float32]) -> tuple[Canary, ...]:
+def choose_canaries(cases: Sequence[Case], reference: NDArray[np.float32]) -> tuple[Canary, ...]:
     """Choose cases from the shortest to 128 tokens, evenly by rank, with PyTorch's logits.
 
     Args:

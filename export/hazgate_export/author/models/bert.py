@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from transformers import PretrainedConfig
 
 from hazgate_export.author.architecture import Expectation, check_config, equals, one_of
-from hazgate_export.author.attention import Batch, Heads, attend, describe_batch
+from hazgate_export.author.attention import AttentionHeads, Batch, attend, describe_batch
 from hazgate_export.author.choose import smoothing_factors
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
 from hazgate_export.author.layers import (
+    Products,
     TablePrecision,
+    classifier_outputs,
     classify,
     embed,
-    expose_as,
+    first_token,
     layer_norm,
-    logits_output,
     token_inputs,
 )
-from hazgate_export.author.linear import Arithmetic, project
-from hazgate_export.author.observe import Observed
-
-Array = NDArray[np.float32]
+from hazgate_export.author.linear import Arithmetic
+from hazgate_export.author.observe import Observations, divide_sites
+from hazgate_export.author.sites import Array, LayerSites, Sites
+from hazgate_export.author.tensors import ModelTensors
 
 _EXPECTED: Mapping[str, Expectation] = {
     "hidden_act": equals("gelu"),
@@ -40,7 +40,7 @@ _EXPECTED: Mapping[str, Expectation] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Norm:
+class NormWeights:
     """Weight and bias of a layer norm."""
 
     weight: Array
@@ -48,11 +48,11 @@ class Norm:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
+class BertLayer:
     """Weights of one layer, matrices as [in, out].
 
-    `attention_balance` and `mlp_balance` [hidden] are multiplied into what the two halves read, if
-    they are there; the matrices behind them hold the inverse.
+    `attention_balance` and `mlp_balance` [hidden], if any, are multiplied into the inputs of the
+    two halves; the matrices after them hold the inverse.
     """
 
     attention_balance: Array | None
@@ -63,12 +63,12 @@ class Layer:
     value: Array
     attention_out: Array
     attention_out_bias: Array
-    attention_norm: Norm
+    attention_norm: NormWeights
     mlp_in: Array
     mlp_in_bias: Array
     mlp_out: Array
     mlp_out_bias: Array
-    mlp_norm: Norm
+    mlp_norm: NormWeights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,8 +79,8 @@ class Bert:
     norm_eps: float
     words: Array
     positions: Array
-    embedding_norm: Norm
-    layers: tuple[Layer, ...]
+    embedding_norm: NormWeights
+    layers: tuple[BertLayer, ...]
     pooler: Array
     pooler_bias: Array
     classifier: Array
@@ -91,34 +91,40 @@ class Bert:
         """Width of the residual stream."""
         return int(self.words.shape[1])
 
+    @property
+    def sites(self) -> Sites:
+        """Every activation that is multiplied by weights in the layers, with those weights."""
+        found: dict[str, tuple[Array, ...]] = {}
+        for i, layer in enumerate(self.layers):
+            names = LayerSites.of(i)
+            found[names.attention_in] = (layer.query, layer.key, layer.value)
+            found[names.attention_out] = (layer.attention_out,)
+            found[names.mlp_in] = (layer.mlp_in,)
+            found[names.mlp_out] = (layer.mlp_out,)
+        return found
+
 
 def read_bert(model: torch.nn.Module, config: PretrainedConfig) -> Bert:
-    """The weights of a merged model, with what is constant folded, all exact.
+    """Read the weights of a merged model and fold its constants, all exactly.
 
     The score scale goes into the queries. A key's bias adds the same to all scores of a query, so
-    softmax drops it; a value's bias passes through softmax's weights, which sum to one, into the
-    output's.
+    softmax drops it. Softmax's weights sum to one, so a value's bias goes into the output's bias.
 
     Raises:
         UnsupportedArchitecture: the configuration asks for what this graph does not compute.
     """
     check_config(config, _EXPECTED)
-    weights = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
+    tensors = ModelTensors(model)
+    matrix, vector = tensors.matrix, tensors.vector
     scale = np.float32(1 / np.sqrt(config.hidden_size // config.num_attention_heads))
 
-    def matrix(name: str) -> Array:
-        return np.asarray(weights[f"{name}.weight"].T.contiguous().numpy())
+    def norm(name: str) -> NormWeights:
+        return NormWeights(weight=vector(f"{name}.weight"), bias=vector(f"{name}.bias"))
 
-    def vector(name: str) -> Array:
-        return np.asarray(weights[name].numpy())
-
-    def norm(name: str) -> Norm:
-        return Norm(weight=vector(f"{name}.weight"), bias=vector(f"{name}.bias"))
-
-    def layer(prefix: str) -> Layer:
+    def layer(prefix: str) -> BertLayer:
         attention_out = matrix(f"{prefix}.attention.output.dense")
         value_bias = vector(f"{prefix}.attention.self.value.bias")
-        return Layer(
+        return BertLayer(
             attention_balance=None,
             mlp_balance=None,
             query=matrix(f"{prefix}.attention.self.query") * scale,
@@ -151,37 +157,25 @@ def read_bert(model: torch.nn.Module, config: PretrainedConfig) -> Bert:
     )
 
 
-def sites(model: Bert) -> dict[str, tuple[Array, ...]]:
-    """Every activation that is multiplied by weights in the layers, with those weights."""
-    found: dict[str, tuple[Array, ...]] = {}
-    for i, layer in enumerate(model.layers):
-        found[f"layer.{i}/attention/in"] = (layer.query, layer.key, layer.value)
-        found[f"layer.{i}/attention/out"] = (layer.attention_out,)
-        found[f"layer.{i}/mlp/in"] = (layer.mlp_in,)
-        found[f"layer.{i}/mlp/out"] = (layer.mlp_out,)
-    return found
+def smooth_bert(model: Bert, observed: Observations) -> tuple[Bert, Observations]:
+    """Move outliers of activations into the matrices after them.
 
-
-def smooth(model: Bert, observed: Mapping[str, Observed]) -> tuple[Bert, dict[str, Observed]]:
-    """Moves outliers of activations into the matrices behind them.
-
-    Attention passes values channel by channel, so they balance its output for nothing. A post-norm
-    layer's norm feeds the residual stream, too: what it gives is multiplied by a vector of its own
+    Attention passes values channel by channel, so they balance its output at no cost. A post-norm
+    layer's norm also feeds the residual stream: its result is multiplied by a separate vector
     before it is quantised. GELU's output gains nothing by it.
 
     Returns:
-        The model, equal to the last bit in float32, and what is observed in it.
+        The model, equal to the last bit in float32, and the activations that it would show.
     """
-    layers, seen = [], dict(observed)
+    layers = []
+    factors: dict[str, Array] = {}
     for i, layer in enumerate(model.layers):
-        attention_in, attention_out, mlp_in = (
-            f"layer.{i}/attention/in",
-            f"layer.{i}/attention/out",
-            f"layer.{i}/mlp/in",
+        names = LayerSites.of(i)
+        inputs = smoothing_factors(
+            observed[names.attention_in], [layer.query, layer.key, layer.value]
         )
-        inputs = smoothing_factors(observed[attention_in], [layer.query, layer.key, layer.value])
-        value = smoothing_factors(observed[attention_out], [layer.attention_out])
-        mlp = smoothing_factors(observed[mlp_in], [layer.mlp_in])
+        value = smoothing_factors(observed[names.attention_out], [layer.attention_out])
+        mlp = smoothing_factors(observed[names.mlp_in], [layer.mlp_in])
         layers.append(
             dataclasses.replace(
                 layer,
@@ -194,9 +188,8 @@ def smooth(model: Bert, observed: Mapping[str, Observed]) -> tuple[Bert, dict[st
                 mlp_in=layer.mlp_in * mlp[:, None],
             )
         )
-        for site, factors in ((attention_in, inputs), (attention_out, value), (mlp_in, mlp)):
-            seen[site] = observed[site].divided(factors)
-    return dataclasses.replace(model, layers=tuple(layers)), seen
+        factors |= {names.attention_in: inputs, names.attention_out: value, names.mlp_in: mlp}
+    return dataclasses.replace(model, layers=tuple(layers)), divide_sites(observed, factors)
 
 
 def write_bert(
@@ -207,50 +200,48 @@ def write_bert(
     *,
     expose: bool = False,
 ) -> ir.Model:
-    """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
+    """Write the graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
     Args:
         model: the weights.
-        arithmetic: how the products of each of the `sites` are computed.
-        table: what the embedding table is stored in.
+        arithmetic: arithmetic of the products of each site.
+        table: precision of the stored embedding table.
         opset: of the ONNX domain.
-        expose: make every site's activation an output, named like it, for calibration.
+        expose: also output every site's activation, under the site's name.
     """
     g = GraphWriter()
     input_ids, attention_mask = token_inputs()
-    heads = Heads(n_heads=model.n_heads, hidden=model.hidden)
+    heads = AttentionHeads(n_heads=model.n_heads, hidden=model.hidden)
     batch = describe_batch(g, input_ids, attention_mask)
-    writer = _Writer(g, model, heads, batch, arithmetic)
+    products = Products(g, arithmetic)
+    writer = _Writer(g, model, heads, batch, products)
     x = writer.embeddings(input_ids, table)
     for i, layer in enumerate(model.layers):
         with g.scope(f"layer.{i}"):
-            x = writer.attention(x, layer, f"layer.{i}")
-            x = writer.mlp(x, layer, f"layer.{i}")
+            x = writer.attention(x, layer, LayerSites.of(i))
+            x = writer.mlp(x, layer, LayerSites.of(i))
     with g.scope("head"):
         logits = _head(g, x, model)
-    outputs = [logits_output(logits, model.classifier.shape[1])]
-    if expose:
-        outputs.extend(expose_as(name, value) for name, value in writer.exposed.items())
+    outputs = classifier_outputs(logits, model.classifier.shape[1], products, expose=expose)
     return g.model((input_ids, attention_mask), outputs, opset)
 
 
 class _Writer:
-    """The parts of the encoder, on a residual stream [batch, sequence, hidden]."""
+    """Parts of the encoder, on a residual stream [batch, sequence, hidden]."""
 
     def __init__(
         self,
         g: GraphWriter,
         model: Bert,
-        heads: Heads,
+        heads: AttentionHeads,
         batch: Batch,
-        arithmetic: Mapping[str, Arithmetic],
+        products: Products,
     ) -> None:
         self._g = g
         self._model = model
         self._heads = heads
         self._batch = batch
-        self._arithmetic = arithmetic
-        self.exposed: dict[str, ir.Value] = {}
+        self._products = products
 
     def embeddings(self, input_ids: ir.Value, table: TablePrecision) -> ir.Value:
         g, model = self._g, self._model
@@ -260,31 +251,33 @@ class _Writer:
             positions = g.op("Slice", rows, g.ints(0), self._batch.n_tokens, g.ints(0))
             return self._norm(g.op("Add", words, positions), model.embedding_norm)
 
-    def attention(self, x: ir.Value, layer: Layer, name: str) -> ir.Value:
+    def attention(self, x: ir.Value, layer: BertLayer, sites: LayerSites) -> ir.Value:
         g = self._g
         with g.scope("attention"):
-            q, k, v = self._project(
-                f"{name}/attention/in",
+            q, k, v = self._products.write(
+                sites.attention_in,
                 self._balanced(x, layer.attention_balance),
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
             )
             none = np.zeros_like(layer.query_bias)
             bias = g.constant(np.concatenate([layer.query_bias, none, none]), "bias")
             mixed = attend(g, q, k, v, self._heads, self._batch, bias)
-            (out,) = self._project(f"{name}/attention/out", mixed, (("out", layer.attention_out),))
+            (out,) = self._products.write(
+                sites.attention_out, mixed, (("out", layer.attention_out),)
+            )
             return self._add_norm(x, out, layer.attention_out_bias, layer.attention_norm)
 
-    def mlp(self, x: ir.Value, layer: Layer, name: str) -> ir.Value:
+    def mlp(self, x: ir.Value, layer: BertLayer, sites: LayerSites) -> ir.Value:
         g = self._g
         with g.scope("mlp"):
-            (inner,) = self._project(
-                f"{name}/mlp/in",
+            (inner,) = self._products.write(
+                sites.mlp_in,
                 self._balanced(x, layer.mlp_balance),
                 (("in", layer.mlp_in),),
             )
             bias = g.constant(layer.mlp_in_bias, "in.bias")
             activated = g.op("BiasGelu", inner, bias, domain=MICROSOFT)
-            (out,) = self._project(f"{name}/mlp/out", activated, (("out", layer.mlp_out),))
+            (out,) = self._products.write(sites.mlp_out, activated, (("out", layer.mlp_out),))
             return self._add_norm(x, out, layer.mlp_out_bias, layer.mlp_norm)
 
     def _balanced(self, x: ir.Value, balance: Array | None) -> ir.Value:
@@ -292,26 +285,19 @@ class _Writer:
             return x
         return self._g.op("Mul", x, self._g.constant(balance, "balance"))
 
-    def _add_norm(self, x: ir.Value, out: ir.Value, bias: Array, norm: Norm) -> ir.Value:
+    def _add_norm(self, x: ir.Value, out: ir.Value, bias: Array, norm: NormWeights) -> ir.Value:
         g = self._g
         biased = g.op("Add", out, g.constant(bias, "out.bias"))
         return self._norm(g.op("Add", x, biased), norm)
 
-    def _project(
-        self, site: str, x: ir.Value, weights: tuple[tuple[str, Array], ...]
-    ) -> list[ir.Value]:
-        self.exposed[site] = x
-        return project(self._g, x, weights, self._arithmetic[site])
-
-    def _norm(self, x: ir.Value, norm: Norm) -> ir.Value:
+    def _norm(self, x: ir.Value, norm: NormWeights) -> ir.Value:
         return layer_norm(self._g, x, norm.weight, norm.bias, self._model.norm_eps)
 
 
 def _head(g: GraphWriter, x: ir.Value, model: Bert) -> ir.Value:
-    first = g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
     dense = g.op(
         "Gemm",
-        first,
+        first_token(g, x),
         g.constant(model.pooler, "pooler.weight"),
         g.constant(model.pooler_bias, "pooler.bias"),
     )

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from hazgate_export.author.fused import (
     Bits,
-    Norm,
+    FusedNorm,
     attention,
     dense,
     first_rows,
@@ -21,14 +21,14 @@ from hazgate_export.author.models.bert import Bert
 
 
 def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Model:
-    """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
+    """Write the graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
-    A norm follows a sum here, and its result is both multiplied and added to what comes next: so
-    each norm is taken by the product behind it, which gives its result as well.
+    A norm follows a sum here, and its result is both multiplied and added to the next sum. So each
+    norm is computed by the product after it, which also returns the norm's result.
 
     Args:
-        model: the weights; int8 where a layer multiplies by them, as is the table of words.
-        bits: of the activations of each of the `sites`, where they are not 8.
+        model: the weights; matrices of layers and the table of words are stored in int8.
+        bits: bits of a site's activations; 8 for sites that are not listed.
         opset: of the ONNX domain.
     """
     g = GraphWriter()
@@ -51,7 +51,7 @@ def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Mo
                 g,
                 x,
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
-                norm=Norm(before.weight, before.bias, model.norm_eps, layer.attention_balance),
+                norm=FusedNorm(before.weight, before.bias, model.norm_eps, layer.attention_balance),
                 bias=np.concatenate([layer.query_bias, none, none]),
                 bits=bits.get(f"layer.{i}/attention/in", 8),
             )
@@ -70,7 +70,7 @@ def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Mo
                 g,
                 x,
                 (("in", layer.mlp_in),),
-                norm=Norm(norm.weight, norm.bias, model.norm_eps, layer.mlp_balance),
+                norm=FusedNorm(norm.weight, norm.bias, model.norm_eps, layer.mlp_balance),
                 bias=layer.mlp_in_bias,
                 activation="gelu",
             )

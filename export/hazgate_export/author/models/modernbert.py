@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from transformers import PretrainedConfig
 
 from hazgate_export.author.architecture import (
@@ -22,9 +21,9 @@ from hazgate_export.author.architecture import (
     one_of,
 )
 from hazgate_export.author.attention import (
+    AttentionHeads,
     Batch,
-    Heads,
-    Window,
+    LocalWindow,
     attend,
     attend_window,
     describe_batch,
@@ -33,21 +32,22 @@ from hazgate_export.author.attention import (
 from hazgate_export.author.choose import smoothing_factors
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
 from hazgate_export.author.layers import (
+    Products,
     TablePrecision,
+    classifier_outputs,
     classify,
     embed,
-    expose_as,
+    first_token,
     layer_norm,
-    logits_output,
     token_inputs,
 )
-from hazgate_export.author.linear import Arithmetic, project
-from hazgate_export.author.observe import Observed
+from hazgate_export.author.linear import Arithmetic
+from hazgate_export.author.observe import Observations, divide_sites
+from hazgate_export.author.sites import Array, LayerSites, Sites
+from hazgate_export.author.tensors import ModelTensors
 from hazgate_export.errors import UnsupportedArchitecture
 
-Array = NDArray[np.float32]
-
-# Up to so many windows to one side, an input costs less as one dense block under a mask.
+# An input of up to this many windows to one side costs less as one dense block under a mask.
 _MAX_DENSE_REACHES = 4
 
 _EXPECTED: Mapping[str, Expectation] = {
@@ -63,10 +63,10 @@ _EXPECTED: Mapping[str, Expectation] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
+class ModernBertLayer:
     """Weights of one layer, matrices as [in, out]; `attention_norm` is None in the first.
 
-    `activated` and `gate` are the halves of the GeGLU's input projection.
+    `activated` and `multiplier` are the halves of the GeGLU's input projection.
     """
 
     is_global: bool
@@ -77,13 +77,13 @@ class Layer:
     attention_out: Array
     mlp_norm: Array
     activated: Array
-    gate: Array
+    multiplier: Array
     mlp_out: Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModernBert:
-    """A whole classifier: embeddings [vocabulary, hidden], normalised already; layers; head.
+    """A whole classifier: embeddings [vocabulary, hidden], already normalised; layers; head.
 
     `rotary` holds cos and sin [positions, head / 2] of global and of local layers.
     """
@@ -94,7 +94,7 @@ class ModernBert:
     pooling: str
     embeddings: Array
     rotary: Mapping[bool, tuple[Array, Array]]
-    layers: tuple[Layer, ...]
+    layers: tuple[ModernBertLayer, ...]
     final_norm: Array
     head_dense: Array
     head_norm: Array
@@ -106,31 +106,42 @@ class ModernBert:
         """Width of the residual stream."""
         return int(self.embeddings.shape[1])
 
+    @property
+    def sites(self) -> Sites:
+        """Every activation that is multiplied by weights in the layers, with those weights."""
+        found: dict[str, tuple[Array, ...]] = {}
+        for i, layer in enumerate(self.layers):
+            names = LayerSites.of(i)
+            found[names.attention_in] = (layer.query, layer.key, layer.value)
+            found[names.attention_out] = (layer.attention_out,)
+            found[names.mlp_in] = (
+                layer.activated,
+                layer.multiplier,
+            )
+            found[names.mlp_out] = (layer.mlp_out,)
+        return found
+
 
 def read_modernbert(model: torch.nn.Module, config: PretrainedConfig) -> ModernBert:
-    """The weights of a merged model, with what is constant folded.
+    """Read the weights of a merged model and fold its constants.
 
-    The score scale goes into the query weights, the embeddings' norm into their table: both exact.
+    The score scale goes into the query weights, the embeddings' norm into their table, both
+    exactly.
 
     Raises:
         UnsupportedArchitecture: the configuration asks for what this graph does not compute.
     """
     check_config(config, _EXPECTED)
     kinds = _global_layers(config)
-    weights = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
+    tensors = ModelTensors(model)
+    matrix, vector = tensors.matrix, tensors.vector
     head_width = config.hidden_size // config.num_attention_heads
 
-    def matrix(name: str) -> Array:
-        return np.asarray(weights[f"{name}.weight"].T.contiguous().numpy())
-
-    def vector(name: str) -> Array:
-        return np.asarray(weights[name].numpy())
-
-    def layer(i: int) -> Layer:
+    def layer(i: int) -> ModernBertLayer:
         prefix = f"model.layers.{i}"
         query, key, value = np.split(matrix(f"{prefix}.attn.Wqkv"), 3, axis=1)
-        activated, gate = np.split(matrix(f"{prefix}.mlp.Wi"), 2, axis=1)
-        return Layer(
+        activated, multiplier = np.split(matrix(f"{prefix}.mlp.Wi"), 2, axis=1)
+        return ModernBertLayer(
             is_global=kinds[i],
             attention_norm=vector(f"{prefix}.attn_norm.weight") if i else None,
             query=query / np.float32(np.sqrt(head_width)),
@@ -139,14 +150,14 @@ def read_modernbert(model: torch.nn.Module, config: PretrainedConfig) -> ModernB
             attention_out=matrix(f"{prefix}.attn.Wo"),
             mlp_norm=vector(f"{prefix}.mlp_norm.weight"),
             activated=activated,
-            gate=gate,
+            multiplier=multiplier,
             mlp_out=matrix(f"{prefix}.mlp.Wo"),
         )
 
     embeddings = torch.nn.functional.layer_norm(
-        weights["model.embeddings.tok_embeddings.weight"],
+        tensors.tensor("model.embeddings.tok_embeddings.weight"),
         (config.hidden_size,),
-        weights["model.embeddings.norm.weight"],
+        tensors.tensor("model.embeddings.norm.weight"),
         eps=config.norm_eps,
     )
     thetas = {True: config.global_rope_theta, False: config.local_rope_theta}
@@ -169,63 +180,47 @@ def read_modernbert(model: torch.nn.Module, config: PretrainedConfig) -> ModernB
     )
 
 
-def sites(model: ModernBert) -> dict[str, tuple[Array, ...]]:
-    """Every activation that is multiplied by weights in the layers, with those weights."""
-    found: dict[str, tuple[Array, ...]] = {}
-    for i, layer in enumerate(model.layers):
-        found[f"layer.{i}/attention/in"] = (layer.query, layer.key, layer.value)
-        found[f"layer.{i}/attention/out"] = (layer.attention_out,)
-        found[f"layer.{i}/mlp/in"] = (layer.activated, layer.gate)
-        found[f"layer.{i}/mlp/out"] = (layer.mlp_out,)
-    return found
+def smooth_modernbert(model: ModernBert, observed: Observations) -> tuple[ModernBert, Observations]:
+    """Move outliers of activations into weights, where they are quantised per column.
 
-
-def smooth(
-    model: ModernBert, observed: Mapping[str, Observed]
-) -> tuple[ModernBert, dict[str, Observed]]:
-    """Moves outliers of activations into weights, where they are quantised per column.
-
-    Norm weights balance the input projections; values pass attention channel by channel, and the
-    GeGLU is linear in its gate, so both balance the matrix behind them. The first layer's
+    Norm weights balance the input projections. Attention passes values channel by channel and the
+    GeGLU is linear in its multiplier, so both balance the matrix after them. The first layer's
     attention reads the residual stream itself: nothing can be moved there.
 
     Returns:
-        The model, equal to the last bit in float32, and what is observed in it.
+        The model, equal to the last bit in float32, and the activations that it would show.
     """
-    layers, seen = [], dict(observed)
+    layers = []
+    factors: dict[str, Array] = {}
     for i, layer in enumerate(model.layers):
-        attention_out, mlp_in, mlp_out = (
-            f"layer.{i}/attention/out",
-            f"layer.{i}/mlp/in",
-            f"layer.{i}/mlp/out",
-        )
-        value = smoothing_factors(observed[attention_out], [layer.attention_out])
-        norm = smoothing_factors(observed[mlp_in], [layer.activated, layer.gate])
-        gate = smoothing_factors(observed[mlp_out], [layer.mlp_out])
+        names = LayerSites.of(i)
+        value = smoothing_factors(observed[names.attention_out], [layer.attention_out])
+        norm = smoothing_factors(observed[names.mlp_in], [layer.activated, layer.multiplier])
+        multiplier = smoothing_factors(observed[names.mlp_out], [layer.mlp_out])
         smoothed = dataclasses.replace(
             layer,
             value=layer.value / value,
             attention_out=layer.attention_out * value[:, None],
             mlp_norm=layer.mlp_norm / norm,
             activated=layer.activated * norm[:, None],
-            gate=layer.gate * norm[:, None] / gate,
-            mlp_out=layer.mlp_out * gate[:, None],
+            multiplier=layer.multiplier * norm[:, None] / multiplier,
+            mlp_out=layer.mlp_out * multiplier[:, None],
         )
-        for site, factors in ((attention_out, value), (mlp_in, norm), (mlp_out, gate)):
-            seen[site] = observed[site].divided(factors)
+        factors |= {names.attention_out: value, names.mlp_in: norm, names.mlp_out: multiplier}
         if layer.attention_norm is not None:
-            site = f"layer.{i}/attention/in"
-            factors = smoothing_factors(observed[site], [layer.query, layer.key, layer.value])
+            inputs = smoothing_factors(
+                observed[names.attention_in], [layer.query, layer.key, layer.value]
+            )
             smoothed = dataclasses.replace(
                 smoothed,
-                attention_norm=layer.attention_norm / factors,
-                query=smoothed.query * factors[:, None],
-                key=smoothed.key * factors[:, None],
-                value=smoothed.value * factors[:, None],
+                attention_norm=layer.attention_norm / inputs,
+                query=smoothed.query * inputs[:, None],
+                key=smoothed.key * inputs[:, None],
+                value=smoothed.value * inputs[:, None],
             )
-            seen[site] = observed[site].divided(factors)
+            factors[names.attention_in] = inputs
         layers.append(smoothed)
-    return dataclasses.replace(model, layers=tuple(layers)), seen
+    return dataclasses.replace(model, layers=tuple(layers)), divide_sites(observed, factors)
 
 
 def write_modernbert(
@@ -236,18 +231,18 @@ def write_modernbert(
     *,
     expose: bool = False,
 ) -> ir.Model:
-    """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
+    """Write the graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
     Args:
         model: the weights.
-        arithmetic: how the products of each of the `sites` are computed.
-        table: what the embedding table is stored in.
+        arithmetic: arithmetic of the products of each site.
+        table: precision of the stored embedding table.
         opset: of the ONNX domain, 18 or 19.
-        expose: make every site's activation an output, named like it, for calibration.
+        expose: also output every site's activation, under the site's name.
     """
     g = GraphWriter()
     input_ids, attention_mask = token_inputs()
-    heads = Heads(n_heads=model.n_heads, hidden=model.hidden)
+    heads = AttentionHeads(n_heads=model.n_heads, hidden=model.hidden)
     batch = describe_batch(g, input_ids, attention_mask)
     window = describe_window(
         g,
@@ -256,50 +251,48 @@ def write_modernbert(
         max_dense_tokens=_MAX_DENSE_REACHES * model.reach,
         hidden=model.hidden,
     )
-    writer = _Writer(g, model, heads, batch, window, arithmetic)
+    products = Products(g, arithmetic)
+    writer = _Writer(g, model, heads, batch, window, products)
     x = embed(g, model.embeddings, input_ids, table)
     for i, layer in enumerate(model.layers):
         with g.scope(f"layer.{i}"):
-            x = writer.attention(x, layer, f"layer.{i}")
-            x = writer.mlp(x, layer, f"layer.{i}")
+            x = writer.attention(x, layer, LayerSites.of(i))
+            x = writer.mlp(x, layer, LayerSites.of(i))
     with g.scope("head"):
         logits = _head(g, x, model, attention_mask)
-    outputs = [logits_output(logits, model.classifier.shape[1])]
-    if expose:
-        outputs.extend(expose_as(name, value) for name, value in writer.exposed.items())
+    outputs = classifier_outputs(logits, model.classifier.shape[1], products, expose=expose)
     return g.model((input_ids, attention_mask), outputs, opset)
 
 
 class _Writer:
-    """The two halves of a layer, on a residual stream [batch, sequence, hidden]."""
+    """Halves of a layer, on a residual stream [batch, sequence, hidden]."""
 
     def __init__(
         self,
         g: GraphWriter,
         model: ModernBert,
-        heads: Heads,
+        heads: AttentionHeads,
         batch: Batch,
-        window: Window,
-        arithmetic: Mapping[str, Arithmetic],
+        window: LocalWindow,
+        products: Products,
     ) -> None:
         self._g = g
         self._model = model
         self._heads = heads
         self._batch = batch
         self._window = window
-        self._arithmetic = arithmetic
+        self._products = products
         self._rotary = {
             kind: tuple(g.constant(table, "rotary") for table in tables)
             for kind, tables in model.rotary.items()
         }
-        self.exposed: dict[str, ir.Value] = {}
 
-    def attention(self, x: ir.Value, layer: Layer, name: str) -> ir.Value:
+    def attention(self, x: ir.Value, layer: ModernBertLayer, sites: LayerSites) -> ir.Value:
         g, batch = self._g, self._batch
         with g.scope("attention"):
             normed = x if layer.attention_norm is None else self._norm(x, layer.attention_norm)
-            q, k, v = self._project(
-                f"{name}/attention/in",
+            q, k, v = self._products.write(
+                sites.attention_in,
                 normed,
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
             )
@@ -308,26 +301,23 @@ class _Writer:
                 mixed = attend(g, q, k, v, self._heads, batch)
             else:
                 mixed = attend_window(g, q, k, v, self._heads, batch, self._window)
-            (out,) = self._project(f"{name}/attention/out", mixed, (("out", layer.attention_out),))
+            (out,) = self._products.write(
+                sites.attention_out, mixed, (("out", layer.attention_out),)
+            )
             return g.op("Add", x, out)
 
-    def mlp(self, x: ir.Value, layer: Layer, name: str) -> ir.Value:
+    def mlp(self, x: ir.Value, layer: ModernBertLayer, sites: LayerSites) -> ir.Value:
         g = self._g
         with g.scope("mlp"):
-            activated, gate = self._project(
-                f"{name}/mlp/in",
+            activated, multiplier = self._products.write(
+                sites.mlp_in,
                 self._norm(x, layer.mlp_norm),
-                (("activated", layer.activated), ("gate", layer.gate)),
+                # Graphs keep the name "gate", so that bundles stay the same.
+                (("activated", layer.activated), ("gate", layer.multiplier)),
             )
-            gated = g.op("Mul", g.op("Gelu", activated, domain=MICROSOFT), gate)
-            (out,) = self._project(f"{name}/mlp/out", gated, (("out", layer.mlp_out),))
+            gated = g.op("Mul", g.op("Gelu", activated, domain=MICROSOFT), multiplier)
+            (out,) = self._products.write(sites.mlp_out, gated, (("out", layer.mlp_out),))
             return g.op("Add", x, out)
-
-    def _project(
-        self, site: str, x: ir.Value, weights: tuple[tuple[str, Array], ...]
-    ) -> list[ir.Value]:
-        self.exposed[site] = x
-        return project(self._g, x, weights, self._arithmetic[site])
 
     def _norm(self, x: ir.Value, weight: Array) -> ir.Value:
         return layer_norm(self._g, x, weight, None, self._model.norm_eps)
@@ -342,7 +332,7 @@ class _Writer:
 def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Value) -> ir.Value:
     normed = layer_norm(g, x, model.final_norm, None, model.norm_eps)
     if model.pooling == "cls":
-        pooled = g.op("Gather", normed, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
+        pooled = first_token(g, normed)
     else:
         mask = g.op("Cast", attention_mask, to=ir.DataType.FLOAT)
         total = g.op("MatMul", g.op("Unsqueeze", mask, g.ints(1)), normed)
@@ -355,20 +345,20 @@ def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Val
 
 
 def _global_layers(config: PretrainedConfig) -> list[bool]:
-    """Whether each layer sees the whole text."""
+    """Tell for each layer whether it sees the whole text."""
     every = config.global_attn_every_n_layers
     counted = [i % every == 0 for i in range(config.num_hidden_layers)]
     stated = getattr(config, "layer_types", None)
     if stated is not None and [t == "full_attention" for t in stated] != counted:
         raise UnsupportedArchitecture(
             config.model_type,
-            [f"layer_types: does not say the same as global_attn_every_n_layers = {every}"],
+            [f"layer_types: contradicts global_attn_every_n_layers = {every}"],
         )
     return counted
 
 
 def _rotary(theta: float, width: int, positions: int) -> tuple[Array, Array]:
-    """Cosines and sines of each position, [positions, width / 2], as transformers computes them."""
+    """Compute cosines and sines as transformers does, each [positions, width / 2]."""
     inverse = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.int64).float() / width))
     angles = torch.arange(positions).float()[:, None] * inverse
     return np.asarray(angles.cos().numpy()), np.asarray(angles.sin().numpy())

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from hazgate_export.author.fused import (
     Bits,
-    Norm,
+    FusedNorm,
     attention,
     dense,
     first_rows,
@@ -20,11 +20,11 @@ from hazgate_export.author.models.modernbert import ModernBert
 
 
 def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: int) -> ir.Model:
-    """The graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
+    """Write the graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
     Args:
-        model: the weights; int8 where a layer multiplies by them, as is the embedding table.
-        bits: of the activations of each of the `sites`, where they are not 8.
+        model: the weights; matrices of layers and the embedding table are stored in int8.
+        bits: bits of a site's activations; 8 for sites that are not listed.
         opset: of the ONNX domain.
     """
     g = GraphWriter()
@@ -42,7 +42,7 @@ def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: i
                 g,
                 x,
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
-                norm=None if norm is None else Norm(norm, None, model.norm_eps),
+                norm=None if norm is None else FusedNorm(norm, None, model.norm_eps),
                 bits=bits.get(f"layer.{i}/attention/in", 8),
             )
             mixed = attention(
@@ -64,8 +64,8 @@ def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: i
             gated = linear(
                 g,
                 x,
-                (("activated", layer.activated), ("gate", layer.gate)),
-                norm=Norm(layer.mlp_norm, None, model.norm_eps),
+                (("activated", layer.activated), ("gate", layer.multiplier)),
+                norm=FusedNorm(layer.mlp_norm, None, model.norm_eps),
                 activation="gated_gelu",
             )
             x = linear(
@@ -79,7 +79,7 @@ def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: i
         if model.pooling == "cls":
             pooled = layer_norm(g, first_rows(g, x, packed), model.final_norm, None, model.norm_eps)
         else:
-            pooled = mean(g, x, packed, Norm(model.final_norm, None, model.norm_eps))
+            pooled = mean(g, x, packed, FusedNorm(model.final_norm, None, model.norm_eps))
         activated = dense(g, pooled, ("dense", model.head_dense), activation="gelu")
         normed = layer_norm(g, activated, model.head_norm, None, model.norm_eps)
         logits = dense(g, normed, ("classifier", model.classifier), model.classifier_bias)

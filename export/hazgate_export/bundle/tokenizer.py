@@ -1,0 +1,68 @@
+"""The tokenizer of a level, copied into the bundle and checked against Hugging Face's."""
+
+import shutil
+from pathlib import Path
+
+from transformers import PretrainedConfig
+
+from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.documents.files import sha256
+from hazgate.text.tokenization import Tokenizer
+from hazgate_export.errors import RecipeError
+from hazgate_export.model.sources import Fetched
+from hazgate_export.proof.texts import load_proof_texts
+from hazgate_export.proof.tokenizer_parity import check_tokenizer
+from hazgate_export.recipe import TokenizerRecipe
+
+
+def copy_tokenizer(
+    recipe: TokenizerRecipe, base: Fetched, adapter: Fetched, config: PretrainedConfig, root: Path
+) -> tuple[TokenizerSpec, Tokenizer]:
+    """Copy the level's tokenizer into the bundle `root`, once if levels share it.
+
+    Raises:
+        RecipeError: there is no tokenizer, no padding id, or the recipe asks for more tokens than
+            the model has positions.
+        ParityMissed: the runtime reads the proof texts otherwise than transformers.
+    """
+    places = [d for d in (adapter.directory, base.directory) if (d / "tokenizer.json").is_file()]
+    if not places:
+        raise RecipeError(
+            f"neither {adapter.id} nor {base.id} has a tokenizer.json; save the base's fast "
+            "tokenizer next to its weights"
+        )
+    if config.pad_token_id is None:
+        raise RecipeError(
+            f"{base.id}: expected a pad_token_id in its config.json, got none; set it"
+        )
+    positions = _positions(config)
+    if recipe.max_tokens > positions:
+        raise RecipeError(
+            f"tokenizer.max_tokens is {recipe.max_tokens}, {base.id} has {positions} positions; "
+            "lower max_tokens"
+        )
+    source = places[0] / "tokenizer.json"
+    target = root / "tokenizer.json"
+    if target.exists() and sha256(target) != sha256(source):
+        target = root / f"tokenizer-{sha256(source)[:8]}.json"
+    shutil.copyfile(source, target)
+    spec = TokenizerSpec(
+        file=target.name,
+        max_tokens=recipe.max_tokens,
+        window_tokens=recipe.window,
+        overlap_tokens=recipe.overlap,
+        close_tokens=recipe.close_tokens,
+        pad_token_id=config.pad_token_id,
+        special_tokens_in_text=recipe.special_tokens_in_text,
+    )
+    tokenizer = Tokenizer(target, spec)
+    check_tokenizer(tokenizer, spec, places[0], load_proof_texts())
+    return spec, tokenizer
+
+
+def _positions(config: PretrainedConfig) -> int:
+    """Count the tokens of the longest input that the architecture reads."""
+    if config.model_type in ("roberta", "xlm-roberta"):
+        # Their position ids start after the padding id.
+        return int(config.max_position_embeddings - config.pad_token_id - 1)
+    return int(config.max_position_embeddings)

@@ -1,0 +1,67 @@
+"""Subjects under test: small models' cases and references, with one tokenizer description."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.bundle.manifest import Batching, GraphKind, TokenizerSpec
+from hazgate.engine.session import OrtSession
+from hazgate_export.parity import Parity
+from hazgate_export.proof.subject import Boundary, Subject
+from hazgate_export.proof.texts import Case
+from hazgate_export.proof.verify import measure
+from hazgate_export.recipe import ParityLimits
+
+# The small models have 256 positions, of which RoBERTa uses 254.
+TOKENIZER = TokenizerSpec(
+    file="tokenizer.json",
+    max_tokens=250,
+    window_tokens=250,
+    overlap_tokens=50,
+    close_tokens=None,
+    pad_token_id=0,
+    special_tokens_in_text="text",
+)
+EXACT = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
+
+
+def random_cases(
+    lengths: Sequence[int], *, seed: int, vocabulary: int, each: int = 1
+) -> tuple[Case, ...]:
+    """Draw cases of random ids, `each` of them per length."""
+    random = np.random.default_rng(seed)
+    return tuple(
+        Case(
+            id=f"{length}-{i}",
+            is_text=True,
+            input_ids=tuple(map(int, random.integers(5, vocabulary, size=length))),
+        )
+        for length in lengths
+        for i in range(each)
+    )
+
+
+def subject_of(cases: Sequence[Case], reference: NDArray[np.float32]) -> Subject:
+    """Make a subject of level 2."""
+    return Subject(
+        level="level2",
+        cases=cases,
+        reference=reference,
+        tokenizer=TOKENIZER,
+        boundary=Boundary(positive=None, threshold=0.5),
+    )
+
+
+def judge_graph(
+    subject: Subject,
+    file: Path,
+    limits: ParityLimits = EXACT,
+    *,
+    kind: GraphKind,
+    batching: Batching,
+) -> Parity:
+    """Measure a graph file on two threads."""
+    session = OrtSession(file, kind=kind, n_labels=subject.n_labels, threads=2)
+    return measure(subject, session, variant=file.stem, batching=batching, limits=limits)
