@@ -9,12 +9,27 @@ from typing import Any, ClassVar
 
 import click
 
+from hazgate.cli.extras import requires
 from hazgate.cli.group import ExitCodeGroup
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate_export import __version__
 from hazgate_export.errors import DataError, ExportError, ParityMissed, RecipeError, SourceError
 
 # Libraries that take seconds to load are imported by the command that needs them.
+
+# The libraries that models are loaded and graphs are made with.
+_BUILD = {
+    "hazgate-export[build]": (
+        "torch",
+        "transformers",
+        "peft",
+        "optimum",
+        "onnx_ir",
+        "safetensors",
+        "sklearn",
+        "huggingface_hub",
+    )
+}
 
 
 class ExportGroup(ExitCodeGroup):
@@ -34,7 +49,7 @@ class ExportGroup(ExitCodeGroup):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the chosen command; see click.Group.invoke."""
-        # The exporter reads no hub unless a recipe says so, and never reports home.
+        # The exporter reads the Hub only if a recipe says so, and never reports usage to it.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         return super().invoke(ctx)
 
@@ -75,14 +90,14 @@ _ADAPTERS = click.option(
     multiple=True,
     callback=_adapter_option,
     metavar="LEVEL=DIRECTORY",
-    help="A local directory instead of the recipe's adapter; once a level.",
+    help="A local directory instead of the recipe's adapter; once per level.",
 )
 
 
 @click.group(
     cls=ExportGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 gate missed, 2 usage or recipe, 3 bundle or disk, 4 base, adapter "
+    epilog="Exit codes: 0 ok, 1 limit missed, 2 usage or recipe, 3 bundle or disk, 4 base, adapter "
     "or data, 5 anything else.",
 )
 @click.version_option(__version__, prog_name="hazgate-export")
@@ -98,12 +113,14 @@ def cli() -> None:
 def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str, Path]) -> None:
     """Build the bundle of RECIPE and print its parity table.
 
-    A bundle that misses a gate is not written.
+    A bundle that misses a limit is not written.
     """
-    from hazgate_export.build import build as run
     from hazgate_export.bundle.report import parity_table
     from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
+
+    with requires("build", _BUILD):
+        from hazgate_export.build import build as run
 
     loaded = load_recipe(recipe)
     target = out or Path("build") / loaded.recipe.name
@@ -114,7 +131,7 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
 
 @cli.command(epilog="Example: hazgate-export verify build/mini --recipe export/recipes/mini.toml")
 @click.argument("bundle", type=_PATH)
-@click.option("--recipe", type=_PATH, help="Compute the reference anew from this recipe.")
+@click.option("--recipe", type=_PATH, help="Compute the reference again from this recipe.")
 @click.option(
     "--data",
     "data_files",
@@ -122,7 +139,7 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
     multiple=True,
     help="Labelled JSON Lines: also count what decisions and macro-F1 change. Needs --recipe.",
 )
-@click.option("--texts", default=4000, show_default=True, help="Labelled texts a level, at most.")
+@click.option("--texts", default=4000, show_default=True, help="Labelled texts per level, at most.")
 @_BASE
 @_ADAPTERS
 def verify(
@@ -133,12 +150,14 @@ def verify(
     base: Path | None,
     adapters: dict[str, Path],
 ) -> None:
-    """Hold BUNDLE against the reference again: its stored logits, or --recipe's model."""
+    """Compare BUNDLE with its stored reference logits again, or with --recipe's model."""
     from hazgate.bundle.bundle import Bundle
     from hazgate_export.bundle.report import parity_table
     from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
-    from hazgate_export.verify_bundle import verify_bundle
+
+    with requires("verify", _BUILD):
+        from hazgate_export.verify_bundle import verify_bundle
 
     if recipe is None and (base or adapters or data_files):
         raise click.UsageError("--base, --adapter and --data need --recipe")
@@ -150,7 +169,8 @@ def verify(
         raise ParityMissed("\n".join(problems), parities)
     click.echo(parity_table(parities))
     if loaded and data_files:
-        from hazgate_export.proof.agreement import agreement_table, measure_agreement
+        with requires("verify --data", _BUILD):
+            from hazgate_export.proof.agreement import agreement_table, measure_agreement
 
         agreements = measure_agreement(opened, loaded, data_files, n_texts=texts, seed=0)
         click.echo(f"\n{agreement_table(agreements)}")
@@ -170,16 +190,23 @@ def verify(
     type=_PATH,
     multiple=True,
     required=True,
-    help="JSON Lines of labelled texts; may be given more than once.",
+    help="JSON Lines of labelled texts; may be repeated.",
 )
-@click.option("--level", "levels", multiple=True, help="Only this level.  [default: all]")
-@click.option("--out", type=_PATH, help="Parent of the adapters.  [default: where RECIPE reads]")
+@click.option(
+    "--level",
+    "levels",
+    multiple=True,
+    help="Train only this level; may be repeated.  [default: all]",
+)
+@click.option(
+    "--out", type=_PATH, help="Parent folder of the adapters.  [default: where RECIPE reads them]"
+)
 @click.option(
     "--work",
     type=_PATH,
     default=Path("build/finetune"),
     show_default=True,
-    help="Checkpoints; a run that was interrupted continues from them.",
+    help="Folder of checkpoints; an interrupted run continues from them.",
 )
 @_BASE
 def finetune(
@@ -191,8 +218,10 @@ def finetune(
     base: Path | None,
 ) -> None:
     """Train the LoRA adapters of RECIPE and write each with its card."""
-    from hazgate_export.finetune.finetune_recipe import finetune_recipe
     from hazgate_export.recipe import load_recipe
+
+    with requires("finetune", _BUILD):
+        from hazgate_export.finetune.finetune_recipe import finetune_recipe
 
     for result in finetune_recipe(load_recipe(recipe), data_files, levels, out, work, base):
         click.echo(f"{result.directory}: {result.candidate.epochs} epochs, see its README.md")
@@ -200,7 +229,7 @@ def finetune(
 
 @cli.command(epilog="Example: hazgate-export inspect build/mini/level1-int8.onnx")
 @click.argument("graph", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def inspect(graph: Path, as_json: bool) -> None:
     """Print the operators, weights and signature of an ONNX GRAPH."""
     from google.protobuf.message import DecodeError
@@ -232,21 +261,21 @@ def inspect(graph: Path, as_json: bool) -> None:
     "names",
     multiple=True,
     required=True,
-    help="A release of an execution provider; may be given more than once.",
+    help="A release of an execution provider; may be repeated.",
 )
 @click.option(
     "--shape",
     callback=_shape_option,
     metavar="BATCHxTOKENS",
-    help="Of the inputs.  [default: 8x512; in a bundle, its windows' tokens]",
+    help="Shape of the inputs.  [default: 8x512; in a bundle, its windows' tokens]",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def preflight(
     path: Path, names: tuple[str, ...], shape: tuple[int, int] | None, as_json: bool
 ) -> None:
     """Tell whether an execution provider would take PATH, a graph or a bundle, whole.
 
-    Needs none of its hardware. Of a bundle, the variants that are for the target's provider.
+    Needs none of its hardware. In a bundle, checks the variants for the target's provider.
     """
     from hazgate_export.preflight.rules import preflight_document, preflight_table
     from hazgate_export.preflight.run import preflight_path
@@ -256,7 +285,7 @@ def preflight(
     click.echo(
         json.dumps(preflight_document(found), indent=2) if as_json else preflight_table(found)
     )
-    missed = [judgement for judgement in found if judgement.verdict != "one subgraph"]
+    missed = [result for result in found if result.verdict != "one subgraph"]
     if missed:
         raise ParityMissed(f"{len(missed)} of {len(found)} would not run as one subgraph")
 
@@ -265,24 +294,24 @@ def preflight(
 @click.argument("folder", type=_PATH)
 def standin(folder: Path) -> None:
     """Write a full-size stand-in for the production models: their shape, random weights."""
-    from hazgate_export.model import standin as standins
     from hazgate_export.proof.texts import load_proof_texts
-    from hazgate_export.recipe import load_recipe
 
-    recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "mlcommons.toml").recipe
+    with requires("standin", _BUILD):
+        from hazgate_export.model import standin as standins
+
     standins.write_standin(
         folder,
         standins.mmbert_config(),
         texts=[text.text for text in load_proof_texts()],
         base_id=standins.MMBERT_ID,
-        levels={name: level.labels for name, level in recipe.levels.items()},
+        levels=standins.production_levels(),
         lora_targets=standins.MMBERT_LORA_TARGETS,
-        lora_rank=32,
+        lora_rank=standins.MMBERT_LORA_RANK,
     )
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     cli()
 
 

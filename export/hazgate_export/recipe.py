@@ -1,8 +1,7 @@
-"""What to build, as data: a TOML recipe, parsed strictly, every problem reported at once."""
+"""The recipe of a build: a TOML file, read strictly, every problem reported at once."""
 
 import hashlib
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,25 +10,24 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from hazgate.bundle.manifest import is_turn
+from hazgate.documents.problems import list_problems
+from hazgate.documents.toml import parse_toml
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune_settings import FinetuneSettings
 from hazgate_export.preflight.table import find_target
 from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 RECIPE_SCHEMA_VERSION = 1
-# Keys of earlier releases, as patterns, and what they are called today.
+# Keys of earlier releases, as patterns, and their names today.
 _RENAMED = {
     r"cascade\.gate": "level1",
     r"cascade\.hazards": "level2",
     r"variants\..+\.gate": "parity",
     r"calibration": "int8_activations",
 }
+# The same of values: a key's pattern and its old value, and the value's name today.
+_RENAMED_VALUES = {(r"variants\..+\.int8_scheme", "calibrated"): "static"}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -39,7 +37,7 @@ class _Table(BaseModel):
 
 
 class PackageSource(_Table):
-    """Files inside an installed Python package, which is looked up and not imported."""
+    """Files inside an installed Python package, which is found without importing it."""
 
     package: str
     folder: str = "."
@@ -62,7 +60,7 @@ class HubSource(_Table):
     revision: str
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401 - whatever the TOML file holds
+def _kind(value: Any) -> str:  # noqa: ANN401 - any TOML value
     keys = value if isinstance(value, Mapping) else vars(value)
     return next((kind for kind in ("package", "directory", "hub") if kind in keys), "directory")
 
@@ -76,7 +74,7 @@ Source = Annotated[
 
 
 class BaseRecipe(_Table):
-    """The base model: its published name, where its files are, and what it must turn out to be."""
+    """The base model: its published name, its files, and the family and pooling it must have."""
 
     id: str
     source: Source
@@ -87,8 +85,8 @@ class BaseRecipe(_Table):
 class TokenizerRecipe(_Table):
     """The tokenizer's served limits; see hazgate.bundle.manifest.TokenizerSpec.
 
-    By default a window is as long as the model reads at once, and shares a quarter of it with the
-    next.
+    By default a window is as long as the model reads at once, and shares a quarter of its tokens
+    with the next.
     """
 
     max_tokens: int = Field(ge=4)
@@ -111,8 +109,8 @@ class TokenizerRecipe(_Table):
 class LevelRecipe(_Table):
     """One adapter on the base, and the labels of its head in the order of the logits.
 
-    `activation` is what the head was trained with: "softmax" where exactly one label holds,
-    "sigmoid" where each holds or not by itself.
+    `activation` is the one that the head was trained with: "softmax" if exactly one label holds,
+    "sigmoid" if each label holds independently.
     """
 
     adapter_id: str
@@ -123,7 +121,7 @@ class LevelRecipe(_Table):
 
 
 class CascadeRecipe(_Table):
-    """How the levels make a verdict; see hazgate.bundle.manifest.CascadeSpec."""
+    """The way from levels to a verdict; see hazgate.bundle.manifest.CascadeSpec."""
 
     level1: str
     positive_label: str
@@ -133,12 +131,12 @@ class CascadeRecipe(_Table):
 
 
 class ParityLimits(_Table):
-    """What a variant must meet to be shipped.
+    """Limits that a variant must keep to be shipped.
 
-    `max_abs_logit_diff` is against the adapter-applied PyTorch model; a decision counts as
-    changed when argmax differs (for the gate level: the side of the threshold) and the reference
-    was not within `decision_margin` (probability) of the boundary. On labelled data, where there
-    are enough texts, no margin applies and macro-F1 may fall by `max_macro_f1_loss`.
+    `max_abs_logit_diff` is against the adapter-applied PyTorch model. A decision counts as changed
+    if argmax differs (at Level 1: the side of the threshold) and the reference was not within
+    `decision_margin` (probability) of the boundary. Labelled data have enough texts: there no
+    margin applies, and macro-F1 may fall by `max_macro_f1_loss`.
     """
 
     max_abs_logit_diff: float = Field(gt=0)
@@ -149,14 +147,14 @@ class ParityLimits(_Table):
 
 
 class ConversationRecipe(_Table):
-    """How a conversation becomes one text; see hazgate.bundle.manifest.ConversationSpec."""
+    """The way from a conversation to one text; see hazgate.bundle.manifest.ConversationSpec."""
 
     turn: str = "{role}: {content}"
     separator: str = "\n"
 
 
 class VariantRecipe(_Table):
-    """One graph and arithmetic in which every level is built; for both choices see schemes.
+    """One graph and arithmetic in which every level is built; see schemes for the choices.
 
     `preflight` names releases of execution providers, e.g. "migraphx@1.23.2", that must take the
     graph whole.
@@ -170,10 +168,10 @@ class VariantRecipe(_Table):
 
 
 class Int8ActivationsRecipe(_Table):
-    """Texts whose activations set int8's scales, beside the exporter's own corpus.
+    """Texts whose activations set int8's scales, besides the exporter's proof texts.
 
-    `files` are JSON Lines with a field `text`; relative paths start at the recipe's folder. Of
-    more than `max_texts` an even sample is taken.
+    `files` are JSON Lines with a field `text`; relative paths start at the recipe's folder. If
+    they hold more than `max_texts`, an even sample is taken.
     """
 
     files: tuple[Path, ...] = ()
@@ -181,7 +179,7 @@ class Int8ActivationsRecipe(_Table):
 
 
 class ParityRecipe(_Table):
-    """Token counts that are tried beside the corpus; the limit itself is always tried."""
+    """Token counts to try besides the proof texts; the limit itself is always tried."""
 
     lengths: tuple[Annotated[int, Field(ge=1)], ...]
 
@@ -205,7 +203,7 @@ class Recipe(_Table):
 
 
 class LoadedRecipe(BaseModel):
-    """A recipe with where it was read from and the digest of its text."""
+    """A recipe, the folder it was read from, and the digest of its text."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -215,18 +213,16 @@ class LoadedRecipe(BaseModel):
 
 
 def load_recipe(file: Path) -> LoadedRecipe:
-    """The recipe in a TOML file.
+    """Read the recipe in a TOML file.
 
     Raises:
         RecipeError: the file cannot be read, or any number of fields are wrong, all named.
     """
     try:
         text = file.read_bytes()
-        data = tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise RecipeError(f"{file} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{file} is not a TOML document: {error}") from error
+    data = parse_toml(text, source=str(file), error=RecipeError)
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
@@ -245,11 +241,14 @@ def _problem(item: ErrorDetails) -> str:
         for pattern, name in _RENAMED.items():
             if re.fullmatch(pattern, place):
                 return f"{place}: is now called {name}"
+    for (pattern, value), name in _RENAMED_VALUES.items():
+        if re.fullmatch(pattern, place) and item["input"] == value:
+            return f"{place}: {value!r} is now called {name!r}"
     return f"{place}: {item['msg']}"
 
 
 def _list(file: Path, problems: list[str]) -> str:
-    return f"{file} is not a valid recipe:\n" + "\n".join(f"  - {p}" for p in problems)
+    return f"{file} is not a valid recipe:{list_problems(problems, most=len(problems))}"
 
 
 def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
@@ -257,7 +256,7 @@ def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
     if variant.graph != "portable" and opset < 18:
         problems.append(f"graph: an authored graph needs opset 18 or later, the recipe has {opset}")
     if variant.int8_scheme is not None:
-        graphs = {"calibrated": "authored", "per_token": "fused"}
+        graphs = {"static": "authored", "per_token": "fused"}
         wanted = graphs.get(variant.int8_scheme, "portable")
         if variant.graph != wanted:
             problems.append(
@@ -271,7 +270,9 @@ def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
             f"graph: {variant.precision} goes with the portable graph, not with {variant.graph!r}"
         )
     if variant.preflight and (variant.graph != "portable" or variant.precision == "int8"):
-        problems.append("preflight: only a portable graph without int8 is for other processors")
+        problems.append(
+            "preflight: works only for a portable graph without int8, because others are for the CPU"
+        )
     problems.extend(filter(None, map(_target_problem, variant.preflight)))
     return problems
 
@@ -289,7 +290,7 @@ def _contradictions(recipe: Recipe) -> list[str]:
     if recipe.default_variant not in recipe.variants:
         problems.append(f"default_variant: {recipe.default_variant!r} is not in variants")
     problems.extend(
-        f"variants.{name}.int8_scheme: goes with precision int8, and only with it"
+        f"variants.{name}.int8_scheme: required with precision int8, and allowed only with it"
         for name, variant in recipe.variants.items()
         if (variant.precision == "int8") != (variant.int8_scheme is not None)
     )
@@ -299,9 +300,9 @@ def _contradictions(recipe: Recipe) -> list[str]:
         )
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
-            problems.append(f"levels.{name}.labels: a label stands twice")
+            problems.append(f"levels.{name}.labels: a label is given twice")
         if level.finetune is not None and level.activation != "softmax":
-            problems.append(f"levels.{name}.finetune: it trains softmax heads only")
+            problems.append(f"levels.{name}.finetune: trains softmax heads only")
     cascade = recipe.cascade
     level1 = recipe.levels.get(cascade.level1)
     if level1 is None:
@@ -318,9 +319,11 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append(f"tokenizer.window_tokens: {window} is over max_tokens of {limit}")
     close = recipe.tokenizer.close_tokens
     if close is not None and close >= window:
-        problems.append(f"tokenizer.close_tokens: {close} is not closer than a window of {window}")
+        problems.append(f"tokenizer.close_tokens: {close} must be less than a window of {window}")
     if overlap >= window:
-        problems.append(f"tokenizer.overlap_tokens: {overlap} is no part of a window of {window}")
+        problems.append(
+            f"tokenizer.overlap_tokens: {overlap} must be less than a window of {window}"
+        )
     problems.extend(
         f"parity.lengths: {length} is over tokenizer.max_tokens of {limit}"
         for length in recipe.parity.lengths

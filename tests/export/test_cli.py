@@ -1,14 +1,19 @@
-"""The exporter's command line: help, exit codes, and what it prints."""
+"""The exporter's command line: help, exit codes and output."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import TensorProto, helper
 
 from hazgate_export.__main__ import cli
+from hazgate_export.model.standin import production_levels
+from hazgate_export.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +38,68 @@ def test_help_loads_neither_torch_nor_transformers() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_recipe_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "optimum",
+    "onnx_ir",
+    "safetensors",
+    "sklearn",
+    "huggingface_hub",
+)
+
+
+def _run_without_heavy_libraries(arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that cannot import the libraries of `hazgate-export[build]`."""
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HEAVY!r}))\n"
+        f"sys.argv = {['hazgate-export', *map(str, arguments)]!r}\n"
+        "from hazgate_export.__main__ import main\n"
+        "main()\n"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_inspect_and_preflight_run_without_torch(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    file = tmp_path / "graph.onnx"
+    onnx.save_model(model, file)
+    inspected = _run_without_heavy_libraries(["inspect", file])
+    assert "Identity" in inspected.stdout, inspected.stderr
+    judged = _run_without_heavy_libraries(["preflight", file, "--target", "migraphx@1.23.2"])
+    assert "one subgraph" in judged.stdout, judged.stderr
+    assert inspected.returncode == judged.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", ROOT / "export" / "recipes" / "mini.toml"],
+        ["verify", "bundle"],
+        ["finetune", ROOT / "export" / "recipes" / "mini.toml", "--data", "rows.jsonl"],
+        ["standin", "folder"],
+    ],
+    ids=lambda arguments: str(arguments[0]),
+)
+def test_commands_that_load_models_name_the_extra_they_need(arguments: list[object]) -> None:
+    done = _run_without_heavy_libraries(arguments)
+    assert done.returncode == 1
+    assert "pip install 'hazgate-export[build]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_stand_in_has_the_labels_of_the_production_recipe() -> None:
+    recipe = load_recipe(ROOT / "export" / "recipes" / "mlcommons.toml").recipe
+    labels = {name: level.labels for name, level in recipe.levels.items()}
+    assert production_levels() == labels
+
+
+def test_a_recipe_that_does_not_exist_is_exit_code_2(tmp_path: Path) -> None:
     code, _, err = _run("build", tmp_path / "none.toml")
     assert code == 2
     assert "cannot be read" in err
@@ -46,7 +112,7 @@ def test_unknown_options_and_malformed_adapters_are_usage_errors(tmp_path: Path)
     assert "LEVEL=DIRECTORY" in err
 
 
-def test_something_that_is_no_bundle_is_exit_code_3(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_bundle_is_exit_code_3(tmp_path: Path) -> None:
     assert _run("verify", tmp_path)[0] == 3
 
 
@@ -70,10 +136,10 @@ def test_verify_takes_local_sources_only_with_a_recipe(tiny_bundle: Path, tmp_pa
     assert "--recipe" in err
 
 
-def test_verify_misses_the_gate_for_a_bundle_with_another_adapters_recipe(
+def test_verify_misses_the_limits_with_another_adapters_recipe(
     tiny_bundle: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    """The bundle's graphs against a model whose LoRA scale was halved."""
+    """Compare the bundle's graphs with a model whose LoRA scale was halved."""
     import shutil
 
     sources = Path(shutil.copytree(tiny_recipe.parent, tmp_path / "sources"))
@@ -95,7 +161,7 @@ def test_inspect_prints_operators_weights_and_signature(tiny_bundle: Path) -> No
     assert json.loads(out)["operators"]["MatMulInteger"] > 0
 
 
-def test_inspect_of_something_else_is_exit_code_3(tmp_path: Path) -> None:
+def test_inspect_of_a_file_that_is_not_onnx_is_exit_code_3(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"\xff\xff no graph")
     code, _, err = _run("inspect", tmp_path / "x.onnx")
     assert code == 3
@@ -111,8 +177,8 @@ def test_finetune_of_a_recipe_without_the_table_is_exit_code_2(
     assert "levels.level2 has no table finetune" in err
 
 
-def test_make_help_lists_every_target_in_a_line() -> None:
-    # Under `make test` this is a make inside a make, which would say which folder it enters.
+def test_make_help_lists_every_target_on_one_line() -> None:
+    # Under `make test` this make runs inside a make, and would print the folder that it enters.
     listed = subprocess.run(
         ["make", "--no-print-directory", "help"],
         cwd=ROOT,

@@ -115,9 +115,16 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     assert "base.pooling" in str(caught.value)
 
 
-def test_a_missing_file_and_a_file_that_is_no_toml_are_recipe_errors(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_file_that_is_not_toml_are_recipe_errors(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be read"):
         load_recipe(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_bytes(b"name = \xff")
     with pytest.raises(RecipeError, match="not a TOML document"):
         load_recipe(tmp_path / "bad.toml")
+
+
+def test_the_old_name_of_the_static_scheme_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(_text().replace('"static"', '"calibrated"'), encoding="utf-8")
+    with pytest.raises(RecipeError, match="int8_scheme: 'calibrated' is now called 'static'"):
+        load_recipe(file)
