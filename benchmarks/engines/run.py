@@ -85,7 +85,7 @@ def run(
 def _merge(size: str, level: str, target: Path) -> None:
     """Write the level's merged model into `target`, or nothing."""
     from benchmarks.speed.merge import merge_levels
-    from hazgate_export.build import LocalSources
+    from hazgate_export.model.sources import LocalSources
 
     recipe, local = _MINI, LocalSources()
     if size == "full":

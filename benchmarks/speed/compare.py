@@ -30,8 +30,8 @@ from benchmarks.speed.systems import (
 from benchmarks.speed.workloads import SEED, SpeedWorkload, make_workloads
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
-from hazgate_export.model.sources import LocalSources, fetch_level
 from hazgate_export.bundle.assemble import PARITY_FILE
+from hazgate_export.model.sources import LocalSources, fetch_level
 from hazgate_export.recipe import load_recipe
 
 # Untimed calls of each workload before the first round, and at the start of each turn, when the

@@ -271,7 +271,7 @@ def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
         )
     if variant.preflight and (variant.graph != "portable" or variant.precision == "int8"):
         problems.append(
-            "preflight: works only for a portable graph without int8, because others are for the CPU"
+            "preflight: works only for a portable graph without int8; others are for the CPU"
         )
     problems.extend(filter(None, map(_target_problem, variant.preflight)))
     return problems

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from hazgate.bundle.manifest import GraphKind
 from hazgate.cli.progress import step
-from hazgate.engine.session import default_threads
+from hazgate.engine.processor import n_processors
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.author.families import (
     AuthoredWeights,
@@ -124,7 +124,7 @@ def _balance(
         return None
     texts = int8_activation_ids(loaded, tokenizer)
     step(f"{subject.level}: observe the activations of {len(texts)} texts")
-    return balance_int8(weights, texts, loaded.recipe.opset, folder, threads=default_threads())
+    return balance_int8(weights, texts, loaded.recipe.opset, folder, threads=n_processors())
 
 
 def _kind_of(variant: VariantRecipe, forms: MergedForms) -> GraphKind:

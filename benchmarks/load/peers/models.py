@@ -13,7 +13,7 @@ from benchmarks.engines import forms
 from benchmarks.harness.texts import proof_rows
 from benchmarks.speed.merge import merge_levels
 from hazgate.bundle.bundle import Bundle
-from hazgate_export.build import LocalSources
+from hazgate_export.model.sources import LocalSources
 
 PORTABLE = forms.PORTABLE
 DYNAMIC = forms.DYNAMIC

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import Batching, GraphKind
 from hazgate.cli.progress import track
-from hazgate.engine.session import OrtSession, Session, default_threads
+from hazgate.engine.processor import n_processors
+from hazgate.engine.session import OrtSession, Session
 from hazgate.text.batching import pad
 from hazgate_export.graphs.half import runnable_here
 from hazgate_export.parity import Parity
@@ -60,7 +61,7 @@ def measure_graph(subject: Subject, graph: TestedGraph, *, try_unserved: bool = 
     """
     with runnable_here(graph.file, graph.precision) as file:
         session = OrtSession(
-            file, kind=graph.kind, n_labels=subject.n_labels, threads=default_threads()
+            file, kind=graph.kind, n_labels=subject.n_labels, threads=n_processors()
         )
         return measure(
             subject,
