@@ -1,17 +1,18 @@
-"""Which labels are probably wrong: confident learning, ranked for review."""
+"""Labels that are probably wrong, ranked for review."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuspectedLabel:
-    """A label that a model is confident about being another one.
+    """A label that the model confidently contradicts.
 
-    `row` is the row's line in the data file. `margin` is P(given) - P(suggested), in [-1, 0]:
-    the lower, the more certain that the label is wrong.
+    `row` is the row's line in the data file. `margin` is P(given) - P(suggested), in [-1, 0].
+    The lower it is, the more certain that the label is wrong.
     """
 
     row: int
@@ -25,15 +26,13 @@ class SuspectedLabel:
 def suspected_positions(
     given: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of suspected labels, the most certain first, and the labels suggested for them.
+    """Find suspected labels and suggest others, the most certain first.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating
-    Uncertainty in Dataset Labels", section 3.1): a class's threshold is the mean probability that
-    its own rows give it; a row is confidently of the most probable class whose threshold it
-    reaches; off the diagonal of that count are the suspects. Those whose given label is still the
-    most probable one are left out. Ranked by the margin between given and suggested label.
+    Uncertainty in Dataset Labels", section 3.1) as cleanlab implements it, ranked by the margin
+    between the given and the most probable label. A label that no row has is never suggested.
 
-    The probabilities should be of a model that was not trained on these rows: one that learned a
+    Use the probabilities of a model that was not trained on these rows: a model that learned a
     wrong label by heart is confident in it.
 
     Args:
@@ -41,25 +40,19 @@ def suspected_positions(
         probabilities: of each label, shape [n, n_labels].
 
     Returns:
-        Two arrays of shape [n_suspects].
+        Positions and suggested labels, two arrays of shape [n_suspects].
     """
-    n_labels = probabilities.shape[1]
-    counts = np.bincount(given, minlength=n_labels)
-    own = np.bincount(
-        given, weights=probabilities[np.arange(len(given)), given], minlength=n_labels
-    )
-    # What no row is labelled as has no threshold, and is suggested for none.
-    thresholds = np.divide(own, counts, out=np.full(n_labels, np.inf), where=counts > 0)
-    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
-    suggested = reached.argmax(axis=1)
-    p_given = probabilities[np.arange(len(given)), given]
-    suspect = (
-        (reached.max(axis=1) >= 0) & (suggested != given) & (probabilities.max(axis=1) > p_given)
-    )
-    positions = np.flatnonzero(suspect)
-    margins = p_given[positions] - probabilities[positions, suggested[positions]]
+    occurs = np.bincount(given, minlength=probabilities.shape[1]) > 0
+    if occurs.sum() < 2:
+        # cleanlab refuses a single class; no other label could be suggested.
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    issues = find_label_issues(given, probabilities, filter_by="confident_learning", n_jobs=1)
+    suggested = np.where(occurs, probabilities, -1.0).argmax(axis=1)
+    positions = np.flatnonzero(issues & (suggested != given))
+    suggested = suggested[positions]
+    margins = probabilities[positions, given[positions]] - probabilities[positions, suggested]
     order = np.argsort(margins, kind="stable")
-    return positions[order], suggested[positions][order]
+    return positions[order], suggested[order]
 
 
 def suspected_labels(
@@ -68,12 +61,12 @@ def suspected_labels(
     labels: tuple[str, ...],
     numbers: NDArray[np.int64],
 ) -> tuple[SuspectedLabel, ...]:
-    """The suspects with their names; see `suspected_positions`.
+    """Name the suspects that `suspected_positions` finds.
 
     Args:
-        given: as there.
-        probabilities: as there.
-        labels: the names of the labels.
+        given: index of the given label of each row, shape [n].
+        probabilities: of each label, shape [n, n_labels].
+        labels: names of the labels.
         numbers: line of each row in its file, shape [n].
     """
     if not len(given):

@@ -1,4 +1,4 @@
-"""`hazgate-export calibrate` writes a policy that keeps its promise on rows it has not seen."""
+"""`hazgate calibrate` writes a policy that keeps its promise on rows it has not seen."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hazgate import BundleError, InputError, ModelIdentity
+from hazgate.cli.group import cli
 from hazgate.documents.decode import decode
 from hazgate_evaluation.calibration.policy_file import policy_text
 from hazgate_evaluation.calibration.report import CalibrationReport, markdown
@@ -19,8 +20,8 @@ from hazgate_evaluation.calibration.thresholds import Target
 from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
-from hazgate_export.__main__ import cli
 from tests.support.labelled import own_rows, write_rows
+from tests.support.processes import run_python
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -224,6 +225,20 @@ def test_the_command_writes_policy_figures_and_plot_and_prints_tables(
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     texts = [row["text"] for row in own_rows(400)]
     assert not any(text in printed + error + out.read_text(encoding="utf-8") for text in texts)
+
+
+def test_the_command_needs_neither_torch_nor_transformers(
+    mini_bundle: Path, tmp_path: Path
+) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", own_rows(300))
+    code = (
+        "import sys; sys.modules.update(torch=None, transformers=None, onnx=None)\n"
+        "from hazgate.cli.group import cli; cli()"
+    )
+    out = tmp_path / "policy.toml"
+    done = run_python("-c", code, "calibrate", mini_bundle, "--data", data, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert out.is_file()
 
 
 def test_a_target_out_of_reach_exits_with_4_and_leaves_nothing(

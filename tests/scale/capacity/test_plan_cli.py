@@ -156,7 +156,7 @@ def test_without_simpy_the_command_says_what_to_install(lengths: Path) -> None:
     )
     done = run_python("-c", code)
     assert done.returncode == 1
-    assert "pip install 'hazgate[cli,plan]'" in done.stderr
+    assert "pip install 'hazgate-scale[plan]'" in done.stderr
 
 
 def test_the_command_line_loads_no_simulation_before_it_is_asked_for() -> None:

@@ -6,4 +6,4 @@ from tests.support.processes import run_python
 def test_who_lacks_the_sdk_is_told_what_to_install() -> None:
     done = run_python("-m", "hazgate", "kserve", "bundle")
     assert done.returncode == 1
-    assert "pip install 'hazgate[cli,serve,kserve]'" in done.stderr
+    assert "pip install 'hazgate-scale[kserve]'" in done.stderr

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate.bundle.manifest import Manifest
+from hazgate.cli.extras import MissingExtra
 from hazgate.engine.buckets import default_buckets
-from hazgate.errors import BundleError
-from hazgate_export.errors import ExportError, RecipeError
+from hazgate.errors import BundleError, InputError
 from hazgate_scale.triton import messages as own_messages
 from hazgate_scale.triton.config import decides_config, level_config, to_text
 from hazgate_scale.triton.messages import ModelConfig, messages
@@ -221,13 +221,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("given_", "message"), WRONG.values(), ids=list(WRONG))
 def test_an_option_that_cannot_be_is_refused_by_name(given_: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(InputError) as caught:
         Options(**given_)
     assert message in str(caught.value)
 
 
 def test_every_problem_of_the_options_is_reported_at_once() -> None:
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(InputError) as caught:
         Options(max_batch_size=0, instances=0, threads=0, max_queue_delay_us=-1, buckets=(8,))
     assert str(caught.value).count("\n") == 4
 
@@ -237,7 +237,7 @@ def test_without_tritonclient_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(own_messages, "_PACKAGE", "a_package_that_is_not_here")
     messages.cache_clear()
-    with pytest.raises(ExportError, match=r"pip install 'hazgate-export\[triton\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hazgate-scale\[triton\]'"):
         messages()
 
 

@@ -17,10 +17,10 @@ from google.protobuf import text_format
 
 from hazgate import Bundle, Classifier, Gate
 from hazgate.bundle.manifest import MANIFEST_FILE
+from hazgate.cli.group import cli
 from hazgate.engine.kernels import kernels_library
 from hazgate.engine.options import EngineOptions
-from hazgate.errors import BundleError, IntegrityError
-from hazgate_export.__main__ import cli
+from hazgate.errors import BundleError, IntegrityError, OutputError
 from hazgate_scale.triton.config import level_config
 from hazgate_scale.triton.messages import ModelConfig, messages
 from hazgate_scale.triton.options import Options
@@ -28,6 +28,7 @@ from hazgate_scale.triton.plan import plan_repository
 from hazgate_scale.triton.repository import write_repository
 from hazgate_scale.triton.signature import check_signature
 from tests.support.damage import flip_byte
+from tests.support.processes import run_python
 from tests.support.tiny import LEVELS
 
 VARIANTS = ("fp32", "int8")
@@ -205,7 +206,7 @@ def test_an_output_that_exists_is_refused_and_left_alone(
         target.write_text("mine")
     else:
         target.symlink_to("nowhere")
-    with pytest.raises(FileExistsError, match="is not written over"):
+    with pytest.raises(OutputError, match="is not written over"):
         write_repository(tiny_bundle, target, Options())
     assert [file.name for file in tmp_path.iterdir()] == ["models"]
 
@@ -280,8 +281,28 @@ def test_the_command_writes_a_repository_and_says_what_is_in_it(
         "level2_16",
     ]
     again = CliRunner().invoke(cli, arguments)
-    assert again.exit_code == 3
+    assert again.exit_code == 6
     assert "exists" in again.stderr
+
+
+def test_the_command_needs_neither_torch_nor_transformers(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; sys.modules.update(torch=None, transformers=None)\n"
+        "from hazgate.cli.group import cli; cli()"
+    )
+    target = tmp_path / "models"
+    done = run_python("-c", code, "triton", tiny_bundle, target, "--variant", "fp32")
+    assert done.returncode == 0, done.stderr
+    assert (target / "hazgate.json").is_file()
+
+
+def test_without_onnx_the_command_says_what_to_install(tiny_bundle: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['onnx'] = None\nfrom hazgate.cli.group import cli; cli()"
+    done = run_python("-c", code, "triton", tiny_bundle, tmp_path / "models")
+    assert done.returncode == 1
+    assert "pip install 'hazgate-scale[triton]'" in done.stderr
 
 
 def test_options_that_contradict_themselves_are_usage_errors(
@@ -289,7 +310,9 @@ def test_options_that_contradict_themselves_are_usage_errors(
 ) -> None:
     arguments = ["triton", str(tiny_bundle), str(tmp_path / "models")]
     for more in (["--bucket", "8"], ["--max-batch-size", "0"], ["--provider", "tpu"], ["--fast"]):
-        assert CliRunner().invoke(cli, [*arguments, *more]).exit_code == 2
+        result = CliRunner().invoke(cli, [*arguments, *more])
+        assert result.exit_code == 2
+        assert "Usage: " in result.stderr
     assert not (tmp_path / "models").exists()
 
 

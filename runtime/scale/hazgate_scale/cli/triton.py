@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from hazgate.cli.extras import requires
+from hazgate.errors import InputError
 
 _PATH = click.Path(path_type=Path)
 
@@ -93,19 +94,22 @@ def triton(
         from hazgate_scale.triton.options import Options
         from hazgate_scale.triton.repository import write_repository
 
-    options = Options(
-        variant=variant,
-        provider=provider,
-        engine=engine,
-        max_batch_size=max_batch_size,
-        preferred_batch_sizes=preferred_batch_sizes,
-        max_queue_delay_us=max_queue_delay_us,
-        instances=instances,
-        threads=threads,
-        buckets=buckets,
-        kernels=kernels,
-        programs=programs,
-    )
+    try:
+        options = Options(
+            variant=variant,
+            provider=provider,
+            engine=engine,
+            max_batch_size=max_batch_size,
+            preferred_batch_sizes=preferred_batch_sizes,
+            max_queue_delay_us=max_queue_delay_us,
+            instances=instances,
+            threads=threads,
+            buckets=buckets,
+            kernels=kernels,
+            programs=programs,
+        )
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     plan = write_repository(bundle, out, options)
     for model in plan.levels:
         length = "any length" if model.tokens is None else f"{model.tokens} tokens"

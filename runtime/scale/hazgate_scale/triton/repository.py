@@ -11,7 +11,7 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.documents.folders import partial_folder, sync
-from hazgate.errors import IntegrityError
+from hazgate.errors import IntegrityError, OutputError
 from hazgate_scale.triton import warm_up
 from hazgate_scale.triton.config import LABELS_FILE, decides_config, level_config, to_text
 from hazgate_scale.triton.describe import FACTS_FILE, README_FILE, facts, readme
@@ -32,14 +32,12 @@ def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
     Weights lie in it once: every model has links to the files of the bundle's copy.
 
     Raises:
-        FileExistsError: `target` is there.
+        OutputError: `target` exists.
         BundleError: the bundle is not what was exported, or cannot be served so.
         MissingExtra: tritonclient is not installed.
     """
     if target.exists() or target.is_symlink():
-        raise FileExistsError(
-            f"{target} exists and is not written over; remove it, or name another"
-        )
+        raise OutputError(f"{target} exists and is not written over; remove it, or name another")
     opened = Bundle.open(bundle)
     plan = plan_repository(opened.manifest, options)
     configs = {m.name: level_config(m, plan, options, opened.digest) for m in plan.levels}
