@@ -48,7 +48,7 @@ from hazgate.gate import Gate
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.text.batching import plan_batches
 from hazgate_scale.capacity.fleet import Fate, Fleet, simulate
-from hazgate_scale.capacity.measure import Host, measure_times
+from hazgate_scale.capacity.measure import WorkerSetup, measure_times
 from hazgate_scale.capacity.service import Costs, Floats, costs_of
 from hazgate_scale.capacity.times import ServiceTimes
 from hazgate_scale.capacity.traffic import Traffic
@@ -190,10 +190,10 @@ def bench_checks(results: SpeedResults, texts: CheckedTexts) -> tuple[BenchCheck
             for rows in (lengths, [n for n, one in zip(lengths, flagged, strict=True) if one])
         )
         in_bulk_s = float(
-            costs.gate_s.sum()
-            + n_gate * costs.run_gate_s
-            + costs.hazards_s[flagged].sum()
-            + n_hazards * costs.run_hazards_s
+            costs.level1_s.sum()
+            + n_gate * costs.run_level1_s
+            + costs.level2_s[flagged].sum()
+            + n_hazards * costs.run_level2_s
         )
         titles = {TEXT: "texts one by one, Level 1", BULK: "texts in bulk, both levels"}
         for workload, predicted_s in {TEXT: one_by_one_s, BULK: in_bulk_s}.items():
@@ -209,7 +209,7 @@ def bench_checks(results: SpeedResults, texts: CheckedTexts) -> tuple[BenchCheck
 
 def _measure(bundle: Path, variant: str, processor: int) -> ServiceTimes:
     with pinned(processor):
-        host = Host(variant=variant, provider="cpu", threads=1)
+        host = WorkerSetup(variant=variant, provider="cpu", threads=1)
         return measure_times(bundle, host, lambda *_: lambda _: None)
 
 

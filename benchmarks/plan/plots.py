@@ -20,7 +20,7 @@ from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.cli.progress import track
 from hazgate_evaluation.plots import STYLES, style
-from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
+from hazgate_scale.capacity.fleet import Fate, Fleet, Outcome, Routing, WorkerFailure, simulate
 from hazgate_scale.capacity.search import find_workers, percentile_ms
 from hazgate_scale.capacity.service import Costs, costs_of
 from hazgate_scale.capacity.times import ServiceTimes
@@ -208,7 +208,7 @@ def _lost(fleet: Fleet, come: Traffic) -> tuple[Lost, ...]:
     at_s = _LOSS_AT_SHARE * float(come.arrivals_s[-1])
     found = []
     for share in track(LOST_SHARES, f"loss of some of {_LOSS_WORKERS} workers"):
-        failure = Failure(at_s=at_s, n_workers=round(share * _LOSS_WORKERS))
+        failure = WorkerFailure(at_s=at_s, n_workers=round(share * _LOSS_WORKERS))
         one = replace(
             fleet,
             n_workers=_LOSS_WORKERS,

@@ -32,8 +32,8 @@ from hazgate_scale.capacity.times import (
     SCHEMA_VERSION,
     LevelTimes,
     Point,
+    RunSpread,
     ServiceTimes,
-    Spread,
     VariantTimes,
     Windows,
 )
@@ -63,14 +63,14 @@ def service_times(folder: Path) -> Mapping[str, ServiceTimes]:
     mini: dict[str, VariantTimes] = {}
     standin: dict[str, VariantTimes] = {}
     for name, batching in _BATCHING.items():
-        gate = _of_bench(bench, f"onnx-{name}")
-        text_ms = _beside_ms(bench, f"onnx-{name}", gate, n_tokens)
+        level1 = _of_bench(bench, f"onnx-{name}")
+        text_ms = _beside_ms(bench, f"onnx-{name}", level1, n_tokens)
         mini[name] = _variant(
             load(Footprint, folder / "footprint-mini.json"),
             name,
             batching,
-            gate=gate,
-            hazards=_of_engines(engines, f"hazgate-{name}"),
+            level1=level1,
+            level2=_of_engines(engines, f"hazgate-{name}"),
             spread=_spread_of_bench(bench, f"onnx-{name}"),
             text_ms=text_ms,
         )
@@ -79,8 +79,8 @@ def service_times(folder: Path) -> Mapping[str, ServiceTimes]:
             load(Footprint, folder / "footprint-full.json"),
             name,
             batching,
-            gate=level,
-            hazards=level,
+            level1=level,
+            level2=level,
             spread=_spread_of_engines(full, f"hazgate-{name}"),
             # It depends on the host and the tokenizer, hardly on the model.
             text_ms=text_ms,
@@ -122,16 +122,16 @@ def _variant(
     name: str,
     batching: Batching,
     *,
-    gate: LevelTimes,
-    hazards: LevelTimes,
-    spread: Spread,
+    level1: LevelTimes,
+    level2: LevelTimes,
+    spread: RunSpread,
     text_ms: float,
 ) -> VariantTimes:
     (found,) = (one for one in footprint.variants if one.variant == name)
     return VariantTimes(
         batching=batching,
-        gate=gate,
-        hazards=hazards,
+        level1=level1,
+        level2=level2,
         spread=spread,
         text_ms=_rounded(text_ms),
         bundle_bytes=found.size_bytes,
@@ -185,21 +185,21 @@ def _level(medians: Mapping[int, float], command: str) -> LevelTimes:
     return LevelTimes(points=points, source=command)
 
 
-def _spread_of_bench(results: SpeedResults, system: str) -> Spread:
+def _spread_of_bench(results: SpeedResults, system: str) -> RunSpread:
     names = {workload.name for workload in results.workloads if workload.tokens is not None}
     found = [
         figures.latency
         for figures in results.rounds
         if figures.workload in names and figures.system == system and figures.latency is not None
     ]
-    return Spread(
+    return RunSpread(
         p5=_rounded(statistics.median(one.p5_ms / one.p50_ms for one in found)),
         p95=_rounded(statistics.median(one.p95_ms / one.p50_ms for one in found)),
         p99=_rounded(statistics.median(one.p99_ms / one.p50_ms for one in found)),
     )
 
 
-def _spread_of_engines(results: EngineComparison, engine: str) -> Spread:
+def _spread_of_engines(results: EngineComparison, engine: str) -> RunSpread:
     ratios: list[float] = []
     for workload in results.workloads:
         if workload.kind == "grid" and workload.n_texts == 1:
@@ -207,7 +207,7 @@ def _spread_of_engines(results: EngineComparison, engine: str) -> Spread:
                 median = statistics.median(seconds)
                 ratios += [one / median for one in seconds]
     p5, p95, p99 = (_rounded(float(p)) for p in np.percentile(ratios, [5, 95, 99]))
-    return Spread(p5=p5, p95=p95, p99=p99)
+    return RunSpread(p5=p5, p95=p95, p99=p99)
 
 
 def _seconds(results: EngineComparison, engine: str, workload: str) -> list[Sequence[float]]:

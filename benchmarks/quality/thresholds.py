@@ -31,7 +31,7 @@ from hazgate.engine.processor import n_processors
 from hazgate_evaluation.calibration.command import write_policy
 from hazgate_evaluation.calibration.report import CalibrationReport, markdown
 from hazgate_evaluation.calibration.split import fit_half
-from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.estimates import Estimate, Resampling
 from hazgate_evaluation.level1 import FlagFigures, flag_figures
 from hazgate_evaluation.plots import STYLES, streams_figure, style
@@ -69,7 +69,7 @@ class ThresholdResults:
     """
 
     header: ResultHeader
-    target: Target
+    target: ThresholdTarget
     sources: Mapping[str, int]
     calibration: CalibrationReport
     check: DataFacts
@@ -147,7 +147,10 @@ def operate(
 
 
 def draw_curve(
-    unsafe: NDArray[np.bool_], scores: NDArray[np.float64], target: Target, threshold: float
+    unsafe: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    target: ThresholdTarget,
+    threshold: float,
 ) -> bytes:
     """Draw recall and false-positive rate over the threshold, the chosen one marked; PNG."""
     thresholds = np.linspace(0, 1, 401)
@@ -171,7 +174,9 @@ def draw_curve(
         return stream.getvalue()
 
 
-def measure_thresholds(bundle: Path, data: Path, target: Target, command: str) -> ThresholdResults:
+def measure_thresholds(
+    bundle: Path, data: Path, target: ThresholdTarget, command: str
+) -> ThresholdResults:
     """Choose a policy on one part of the unseen rows, and check it on the other.
 
     Raises:
@@ -293,7 +298,7 @@ def _estimate(figure: Estimate | None) -> str:
 @refusals()
 def thresholds(data: Path, target_fpr: float) -> None:
     """Measure `build/mini` under a calibrated policy; write results and plots."""
-    target = Target(kind="fpr", value=target_fpr)
+    target = ThresholdTarget(kind="fpr", value=target_fpr)
     command = (
         f"python -m benchmarks.quality.thresholds --data {data.name} --target-fpr {target_fpr:g}"
     )

@@ -51,7 +51,7 @@ def test_a_saturated_worker_answers_as_fast_as_full_batches_run() -> None:
     costs = costs_of([32], variant, times.windows)
     texts = CheckedTexts(texts=("a",), lengths=(32,), flagged=(False,))
     # Eight texts of 32 tokens make a batch of 256; runs vary around their median.
-    run_s = costs.run_gate_s + 8 * float(costs.gate_s[0])
+    run_s = costs.run_level1_s + 8 * float(costs.level1_s[0])
     assert saturated_rate(costs, texts) == pytest.approx(8 / run_s, rel=0.1)
 
 

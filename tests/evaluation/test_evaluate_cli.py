@@ -220,8 +220,8 @@ def test_another_bundle_is_compared_on_the_same_texts(
     ]
     (comparison,) = report.comparisons
     # Random weights are no match for trained ones.
-    assert comparison.gate.n_only_first_right > comparison.gate.n_only_second_right
-    assert comparison.gate.p_value < 0.01
+    assert comparison.level1.n_only_first_right > comparison.level1.n_only_second_right
+    assert comparison.level1.p_value < 0.01
     assert len(comparison.changed) == comparison.n_flags_changed + comparison.n_hazards_changed
 
 

@@ -87,7 +87,7 @@ def test_suspects_are_ranked_and_never_the_likeliest_label(
         assert each.p_given < probabilities[each.row].max()
 
 
-# Comparison
+# SystemComparison
 
 
 def test_mcnemars_exact_test_is_the_binomial_one() -> None:
@@ -127,7 +127,7 @@ def test_changed_decisions_are_named_by_line_with_both_scores() -> None:
     assert (found.changed[1].unsafe_first, found.changed[1].unsafe_second) == (0.6, 0.4)
     assert (found.n_flags_changed, found.n_hazards_changed) == (1, 1)
     # The last row does not count for Level 1, so it is in no test.
-    assert (found.gate.n_rows, found.gate.n_only_first_right) == (3, 0)
+    assert (found.level1.n_rows, found.level1.n_only_first_right) == (3, 0)
     assert (found.cascade.n_only_first_right, found.cascade.n_only_second_right) == (1, 0)
 
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from hazgate.gate import Gate
 from hazgate_scale.corpus.inputs import InputFile, find_inputs
 from hazgate_scale.corpus.manifest import Judge
-from hazgate_scale.corpus.options import Options
-from hazgate_scale.corpus.plan import Shard, plan_shards
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.preflight import check_files
 from hazgate_scale.corpus.schemas import verdict_schema
+from hazgate_scale.corpus.shards import Shard, cut_shards
 from hazgate_scale.corpus.work import Job
 
 # One is flagged by the tiny bundle's random weights and one is not: 0.66 and 0.30.
@@ -36,17 +36,17 @@ def write_parquet(file: Path, columns: dict[str, Any], *, row_group_size: int = 
 
 
 def planned(
-    file: Path | str, options: Options, shard_bytes: int = 1 << 20
+    file: Path | str, options: CorpusOptions, shard_bytes: int = 1 << 20
 ) -> tuple[InputFile, tuple[Shard, ...], pa.Schema]:
     """One file that must be good, its shards, and the columns that the output repeats."""
     inputs = find_inputs([str(file)], options.format)
     checked = check_files(inputs, options)
     assert checked.bad == ()
     assert checked.schema is not None
-    return inputs[0], plan_shards(checked.files, shard_bytes), checked.schema
+    return inputs[0], cut_shards(checked.files, shard_bytes), checked.schema
 
 
-def job_of(gate: Gate, options: Options, passed: Sequence[pa.Field]) -> Job:
+def job_of(gate: Gate, options: CorpusOptions, passed: Sequence[pa.Field]) -> Job:
     """A run's job, as its driver makes it."""
     judge = Judge(
         bundle=gate.model.bundle,

@@ -7,10 +7,10 @@ import numpy as np
 from hazgate.documents.decode import encode
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate_scale.capacity.service import Costs, Floats
-from hazgate_scale.capacity.times import Spread
+from hazgate_scale.capacity.times import RunSpread
 from hazgate_scale.capacity.traffic import Traffic, poisson
 
-NO_SPREAD = Spread(p5=1.0, p95=1.0, p99=1.0)
+NO_SPREAD = RunSpread(p5=1.0, p95=1.0, p99=1.0)
 # One text a run, and room for all: the queue of the textbooks.
 ONE_BY_ONE = QueueLimits(max_queue_requests=10**6, max_queue_tokens=10**6, max_batch_tokens=1)
 
@@ -19,11 +19,11 @@ def costs(service_s: Floats) -> Costs:
     """Texts that take exactly so long, each a run of its own."""
     n = len(service_s)
     return Costs(
-        gate_s=np.asarray(service_s),
-        hazards_s=np.zeros(n),
+        level1_s=np.asarray(service_s),
+        level2_s=np.zeros(n),
         n_tokens=np.ones(n, dtype=np.int64),
-        run_gate_s=0.0,
-        run_hazards_s=0.0,
+        run_level1_s=0.0,
+        run_level2_s=0.0,
         spread=NO_SPREAD,
     )
 

@@ -1,12 +1,13 @@
 """Two systems on the same texts: which decisions differ, and whether one is better."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from hazgate.documents.decode import spelt
 from hazgate_evaluation.cascade import cascade_right
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
@@ -42,12 +43,12 @@ class ChangedDecision:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class SystemComparison:
     """The first system against another; positions in the report's list of systems."""
 
     first: int
     second: int
-    gate: PairedTest
+    level1: PairedTest = field(metadata=spelt("gate"))
     cascade: PairedTest
     n_flags_changed: int
     n_hazards_changed: int
@@ -94,7 +95,7 @@ def compare(
     numbers: NDArray[np.int64],
     names: Sequence[str | None],
     labels: Sequence[str],
-) -> Comparison:
+) -> SystemComparison:
     """Compares two systems on the same rows.
 
     Args:
@@ -113,10 +114,10 @@ def compare(
     changed = np.flatnonzero(
         flags_changed | np.array([a != b for a, b in zip(*hazards, strict=True)], dtype=np.bool_)
     )
-    return Comparison(
+    return SystemComparison(
         first=first,
         second=second,
-        gate=paired_test(
+        level1=paired_test(
             (one.flagged == truth.unsafe)[counts], (other.flagged == truth.unsafe)[counts]
         ),
         cascade=paired_test(

@@ -13,7 +13,7 @@ from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.level2 import Level2Figures
 from hazgate_evaluation.regret import RegretFigures
 from hazgate_evaluation.reliability import ReliabilityBin
-from hazgate_evaluation.report import SystemFigures
+from hazgate_evaluation.report import EvaluatedSystem
 from hazgate_evaluation.robustness import Robustness
 from hazgate_evaluation.slices import Slice
 from hazgate_evaluation.streams import Streams
@@ -43,7 +43,7 @@ def style(*, frame: bool = False) -> AbstractContextManager[None]:
     )
 
 
-def reliability_figure(systems: Sequence[SystemFigures]) -> bytes:
+def reliability_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
     """What probabilities promised against what they kept, both levels side by side."""
     with style():
         figure = Figure(figsize=(9.6, 4.4), layout="constrained")
@@ -58,7 +58,7 @@ def reliability_figure(systems: Sequence[SystemFigures]) -> bytes:
         return svg(figure)
 
 
-def precision_recall_figure(systems: Sequence[SystemFigures]) -> bytes:
+def precision_recall_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
     """Precision over recall of Level 1, the point of the threshold marked."""
     with style():
         figure = Figure(figsize=(5.6, 4.4), layout="constrained")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hazgate_evaluation.comparison import Comparison
+from hazgate_evaluation.comparison import SystemComparison
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.label_errors import SuspectedLabel
 from hazgate_evaluation.level1 import Level1Figures
@@ -52,7 +52,7 @@ class DataFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SystemFigures:
+class EvaluatedSystem:
     """One variant of one bundle: what it is, and how good.
 
     `cascade` is the share of right verdicts, see hazgate_evaluation.cascade. `seconds` is how
@@ -101,8 +101,8 @@ class Report:
     created: str
     command: str
     data: DataFacts
-    systems: tuple[SystemFigures, ...]
-    comparisons: tuple[Comparison, ...]
+    systems: tuple[EvaluatedSystem, ...]
+    comparisons: tuple[SystemComparison, ...]
     experts: RegretFigures | None
     label_errors: LabelErrors
     robustness: Robustness | None

@@ -39,7 +39,7 @@ class Robustness:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
+class RobustnessSample:
     """Positions of rightly flagged unsafe rows, and of rightly passed safe ones."""
 
     unsafe: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Sample:
 
 def choose_sample(
     rows: Sequence[LabelledRow], truth: Truth, flagged: NDArray[np.bool_], n_rows: int
-) -> Sample:
+) -> RobustnessSample:
     """At most `n_rows` rows that Level 1 got right, half of each class, drawn with a fixed seed.
 
     Rows longer than 500 characters are left out.
@@ -60,12 +60,14 @@ def choose_sample(
         positions = np.flatnonzero(eligible & truth.known & short)
         return np.sort(random.permutation(positions)[: n_rows // 2])
 
-    return Sample(unsafe=draw(truth.unsafe & flagged), safe=draw(~truth.unsafe & ~flagged))
+    return RobustnessSample(
+        unsafe=draw(truth.unsafe & flagged), safe=draw(~truth.unsafe & ~flagged)
+    )
 
 
 def measure_robustness(
     rows: Sequence[LabelledRow],
-    sample: Sample,
+    sample: RobustnessSample,
     flags: Callable[[Sequence[str]], NDArray[np.bool_]],
 ) -> Robustness:
     """Every mutation on the sample.

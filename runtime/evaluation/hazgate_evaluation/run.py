@@ -11,7 +11,7 @@ from hazgate import __version__
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate_evaluation.cascade import cascade_right, share_right
-from hazgate_evaluation.comparison import Comparison, Judged, compare
+from hazgate_evaluation.comparison import Judged, SystemComparison, compare
 from hazgate_evaluation.estimates import SEED, Resampling
 from hazgate_evaluation.label_errors import suspected_labels
 from hazgate_evaluation.level1 import level1_figures
@@ -21,9 +21,9 @@ from hazgate_evaluation.regret import regret_figures
 from hazgate_evaluation.report import (
     SCHEMA_VERSION,
     DataFacts,
+    EvaluatedSystem,
     LabelErrors,
     Report,
-    SystemFigures,
 )
 from hazgate_evaluation.robustness import Robustness, choose_sample, measure_robustness
 from hazgate_evaluation.rows import Dataset, LabelledRow, LabelNames
@@ -38,7 +38,7 @@ Begin = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class EvaluationOptions:
     """What an evaluation does beside the figures.
 
     `n_mutation_texts` rows are rewritten in each way, `n_stream_texts` rows are fed word by word,
@@ -82,7 +82,9 @@ def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
     return first
 
 
-def evaluate(gates: Sequence[Gate], dataset: Dataset, options: Options, begin: Begin) -> Report:
+def evaluate(
+    gates: Sequence[Gate], dataset: Dataset, options: EvaluationOptions, begin: Begin
+) -> Report:
     """Judges every gate by the same rows; the first is the baseline of comparisons.
 
     Args:
@@ -158,11 +160,11 @@ def _figures(
     scores: Scores,
     seconds: float,
     n_workers: int,
-) -> SystemFigures:
+) -> EvaluatedSystem:
     known, named = truth.known, truth.has_hazard
     of_known = Resampling(group=truth.take(known).group)
     right = cascade_right(truth, scores, gate.threshold)
-    return SystemFigures(
+    return EvaluatedSystem(
         bundle=gate.model.bundle,
         digest=gate.model.digest,
         variant=gate.model.variant,
@@ -210,7 +212,7 @@ def _robustness(
     rows: Sequence[LabelledRow],
     truth: Truth,
     judged: Judged,
-    options: Options,
+    options: EvaluationOptions,
     begin: Begin,
 ) -> Robustness:
     sample = choose_sample(rows, truth, judged.flagged, options.n_mutation_texts)
@@ -228,7 +230,7 @@ def _streams(
     rows: Sequence[LabelledRow],
     truth: Truth,
     scores: Scores,
-    options: Options,
+    options: EvaluationOptions,
     begin: Begin,
 ) -> Streams | None:
     chosen = choose_streams(truth, scores, options.n_stream_texts)
@@ -240,7 +242,7 @@ def _streams(
 
 
 def _named_texts(
-    rows: Sequence[LabelledRow], comparisons: Sequence[Comparison], errors: LabelErrors
+    rows: Sequence[LabelledRow], comparisons: Sequence[SystemComparison], errors: LabelErrors
 ) -> dict[str, str]:
     named = {change.row for comparison in comparisons for change in comparison.changed}
     named |= {suspect.row for suspect in (*errors.level1, *errors.level2)}

@@ -14,9 +14,9 @@ from hazgate.cli.group import cli
 from hazgate.documents.decode import decode
 from hazgate_evaluation.calibration.policy_file import policy_text
 from hazgate_evaluation.calibration.report import CalibrationReport, markdown
-from hazgate_evaluation.calibration.run import Calibrated, calibrate, check_gate_labels
+from hazgate_evaluation.calibration.run import CalibrationResult, calibrate, check_level1_labels
 from hazgate_evaluation.calibration.split import fit_half
-from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
@@ -40,7 +40,7 @@ FACTS = DataFacts(
     n_hazard=3,
 )
 MODEL = ModelIdentity(bundle='mi"ni', digest="1" * 64, variant="fp32", provider="CPU")
-FPR = Target(kind="fpr", value=0.1)
+FPR = ThresholdTarget(kind="fpr", value=0.1)
 
 
 def _too_sure(n_rows: int, planted: float) -> tuple[Truth, Scores]:
@@ -64,7 +64,7 @@ def _too_sure(n_rows: int, planted: float) -> tuple[Truth, Scores]:
     )
 
 
-def _calibrate(truth: Truth, scores: Scores, target: Target = FPR) -> Calibrated:
+def _calibrate(truth: Truth, scores: Scores, target: ThresholdTarget = FPR) -> CalibrationResult:
     return calibrate(truth, scores, LABELS, target, data=FACTS, model=MODEL)
 
 
@@ -76,14 +76,14 @@ def found() -> CalibrationReport:
 def test_probabilities_that_are_too_sure_are_mended_on_the_other_half(
     found: CalibrationReport,
 ) -> None:
-    assert found.hazard_level is not None
-    for level in (found.gate, found.hazard_level):
+    assert found.level2 is not None
+    for level in (found.level1, found.level2):
         assert level.temperature == pytest.approx(3, rel=0.1)
         assert level.ece_before is not None
         assert level.ece_after is not None
         assert level.ece_after.high < level.ece_before.low
         assert level.nll_after < level.nll_before
-    assert found.gate.n_fit + found.gate.n_test == 6000
+    assert found.level1.n_fit + found.level1.n_test == 6000
 
 
 def test_the_chosen_rate_is_about_kept_on_the_other_half(found: CalibrationReport) -> None:
@@ -106,7 +106,7 @@ def test_the_figures_are_of_the_half_that_nothing_was_fitted_on() -> None:
         group=truth.group,
     )
     before, after = _calibrate(truth, scores).report, _calibrate(turned, scores).report
-    assert after.gate.temperature == before.gate.temperature
+    assert after.level1.temperature == before.level1.temperature
     assert after.unsafe.threshold == before.unsafe.threshold
     assert before.unsafe.recall is not None
     assert after.unsafe.false_positive_rate is not None
@@ -114,7 +114,7 @@ def test_the_figures_are_of_the_half_that_nothing_was_fitted_on() -> None:
 
 
 def test_a_recall_is_kept_too_and_the_cautious_threshold_is_lower() -> None:
-    report = _calibrate(*_too_sure(4000, 1.0), Target(kind="recall", value=0.8)).report
+    report = _calibrate(*_too_sure(4000, 1.0), ThresholdTarget(kind="recall", value=0.8)).report
     assert report.unsafe.recall is not None
     assert report.unsafe.recall.value == pytest.approx(0.8, abs=0.08)
     assert report.unsafe.threshold is not None
@@ -130,8 +130,8 @@ def test_the_policy_is_toml_of_the_promised_shape(found: CalibrationReport) -> N
         "name": 'mi"ni-fpr10',
         "mode": "loose",
         "temperature": {
-            "gate": found.gate.temperature,
-            "hazards": found.hazard_level.temperature if found.hazard_level else None,
+            "gate": found.level1.temperature,
+            "hazards": found.level2.temperature if found.level2 else None,
         },
         "gate": {
             "controversial": found.controversial.threshold,
@@ -169,8 +169,8 @@ def test_without_hazards_level2_keeps_its_temperature() -> None:
     none = np.full(2000, -1, dtype=np.int64)
     truth = Truth(known=truth.known, unsafe=truth.unsafe, hazard=none, group=truth.group)
     found = _calibrate(truth, scores)
-    assert found.hazards is None
-    assert found.report.hazard_level is None
+    assert found.level2 is None
+    assert found.report.level2 is None
     assert found.report.hazards == ()
     assert tomllib.loads(policy_text(found.report))["temperature"]["hazards"] == 1.0
     assert "Level 2" not in markdown(found.report)
@@ -186,13 +186,13 @@ def test_a_half_without_enough_of_a_class_is_refused() -> None:
 
 def test_a_rate_finer_than_the_rows_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"FPR ≤ 1e-05 cannot be reached on .* nearest"):
-        _calibrate(*_too_sure(2000, 2.0), Target(kind="fpr", value=1e-5))
+        _calibrate(*_too_sure(2000, 2.0), ThresholdTarget(kind="fpr", value=1e-5))
 
 
 def test_a_gate_of_more_than_two_labels_is_refused() -> None:
-    check_gate_labels(("safe", "unsafe"), "unsafe")
+    check_level1_labels(("safe", "unsafe"), "unsafe")
     with pytest.raises(BundleError, match="two labels"):
-        check_gate_labels(("safe", "odd", "unsafe"), "unsafe")
+        check_level1_labels(("safe", "odd", "unsafe"), "unsafe")
 
 
 # From the command line

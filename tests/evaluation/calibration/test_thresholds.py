@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from hazgate import InputError
 from hazgate_evaluation.calibration.thresholds import (
-    Target,
     TargetKind,
+    ThresholdTarget,
     candidates,
     choose_threshold,
 )
@@ -21,7 +21,7 @@ SCORES = np.array([0.1, 0.2, 0.3, 0.8, 0.25, 0.6, 0.7, 0.9])
 def _choose(
     kind: TargetKind, value: float, unsafe: NDArray[np.bool_], scores: NDArray[np.float64]
 ) -> float:
-    return choose_threshold(candidates(unsafe, scores), Target(kind=kind, value=value))
+    return choose_threshold(candidates(unsafe, scores), ThresholdTarget(kind=kind, value=value))
 
 
 def test_candidates_lie_half_way_between_scores() -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from hazgate.errors import InputError
 from hazgate.serving.queue.backlog import QueueLimits
-from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, RollOut, Routing, simulate
+from hazgate_scale.capacity.fleet import Fate, Fleet, RollOut, Routing, WorkerFailure, simulate
 from hazgate_scale.capacity.queueing import guess_workers, late_share, mean_wait_s
 from hazgate_scale.capacity.service import Costs, spread_factor
-from hazgate_scale.capacity.times import Spread
+from hazgate_scale.capacity.times import RunSpread
 from hazgate_scale.capacity.traffic import Bursts, Traffic, in_bursts, make_traffic, poisson
 from tests.support.planning import NO_SPREAD, ONE_BY_ONE, costs, traffic
 
@@ -76,7 +76,7 @@ def test_texts_of_a_batch_share_what_a_run_takes() -> None:
         arrivals_s=np.zeros(n),
         flagged=np.arange(n) % 4 == 0,
         costs=dataclasses.replace(
-            alone, run_gate_s=0.01, run_hazards_s=0.02, hazards_s=np.full(n, 0.002)
+            alone, run_level1_s=0.01, run_level2_s=0.02, level2_s=np.full(n, 0.002)
         ),
     )
     limits = QueueLimits(max_queue_requests=n, max_queue_tokens=n, max_batch_tokens=8)
@@ -101,7 +101,7 @@ FLEETS = st.builds(
     cold_start_s=st.floats(0.01, 0.5),
     detection_s=st.floats(0, 0.5),
     failures=st.lists(
-        st.builds(Failure, at_s=st.floats(0, 1), n_workers=st.integers(1, 6)), max_size=3
+        st.builds(WorkerFailure, at_s=st.floats(0, 1), n_workers=st.integers(1, 6)), max_size=3
     ).map(tuple),
     roll_out=st.none() | st.builds(RollOut, at_s=st.floats(0, 1), n_at_once=st.integers(1, 3)),
 )
@@ -156,7 +156,7 @@ def test_whoever_is_sent_to_a_dead_worker_is_lost_until_the_router_knows() -> No
         routing="random",
         cold_start_s=2,
         detection_s=0.5,
-        failures=(Failure(at_s=1, n_workers=1),),
+        failures=(WorkerFailure(at_s=1, n_workers=1),),
     )
     lost = simulate(fleet, come, seed=0).fates == Fate.LOST
     # A quarter of what comes within half a second.
@@ -173,7 +173,7 @@ def test_a_fleet_without_any_worker_sheds_and_comes_back() -> None:
         n_workers=2,
         detection_s=0,
         cold_start_s=0.5,
-        failures=(Failure(at_s=1, n_workers=2),),
+        failures=(WorkerFailure(at_s=1, n_workers=2),),
     )
     outcome = simulate(fleet, come, seed=0)
     shed_s = come.arrivals_s[outcome.fates == Fate.SHED]
@@ -232,7 +232,7 @@ def test_traffic_draws_texts_and_flags_as_often_as_asked(seed: int, share: float
         costs(np.array([1.0, 2.0])), rate=10, n=2000, flagged_share=share, bursts=None, seed=seed
     )
     assert come.flagged.mean() == pytest.approx(share, abs=0.06)
-    assert (come.costs.gate_s == 1).mean() == pytest.approx(0.5, abs=0.06)
+    assert (come.costs.level1_s == 1).mean() == pytest.approx(0.5, abs=0.06)
 
 
 def test_traffic_in_bursts_lasts_for_several_of_them() -> None:
@@ -270,7 +270,7 @@ def test_a_fleet_that_is_none_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_runs_vary_as_they_were_measured_to() -> None:
-    spread = Spread(p5=0.8, p95=1.5, p99=3)
+    spread = RunSpread(p5=0.8, p95=1.5, p99=3)
     factors = spread_factor(spread, np.random.default_rng(0).random(100_000))
     assert np.percentile(factors, [5, 50, 95, 99]) == pytest.approx([0.8, 1, 1.5, 3], rel=0.02)
     assert factors.min() == 0.8
@@ -310,11 +310,11 @@ def _mixed_traffic(n: int, load: float, seed: int) -> Traffic:
         arrivals_s=poisson(load / MEAN_S, n, random),
         flagged=random.random(n) < 0.3,
         costs=Costs(
-            gate_s=service_s,
-            hazards_s=service_s,
+            level1_s=service_s,
+            level2_s=service_s,
             n_tokens=random.integers(1, 10, n),
-            run_gate_s=MEAN_S / 5,
-            run_hazards_s=MEAN_S / 5,
+            run_level1_s=MEAN_S / 5,
+            run_level2_s=MEAN_S / 5,
             spread=NO_SPREAD,
         ),
     )

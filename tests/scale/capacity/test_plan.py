@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hazgate.errors import InputError
 from hazgate_scale.capacity.bill import Prices, bill_of
 from hazgate_scale.capacity.fleet import Fleet, simulate
-from hazgate_scale.capacity.plan import Demand, Plan, make_plan, quickest
+from hazgate_scale.capacity.plan import CapacityPlan, Demand, plan_capacity, quickest
 from hazgate_scale.capacity.search import MAX_UTILISATION, find_workers, percentile_ms
 from hazgate_scale.capacity.service import costs_of
 from hazgate_scale.capacity.times import ServiceTimes, parse_times
@@ -47,9 +47,9 @@ def _silent(title: str, total: int) -> Callable[[int], None]:
     return lambda _: None
 
 
-def _plan(times: ServiceTimes, **changes: object) -> Plan:
+def _plan(times: ServiceTimes, **changes: object) -> CapacityPlan:
     demand = dataclasses.replace(DEMAND, **changes)  # type: ignore[arg-type] # several fields
-    return make_plan(times, None, LENGTHS, demand, PRICES, _silent)
+    return plan_capacity(times, None, LENGTHS, demand, PRICES, _silent)
 
 
 @given(
@@ -132,7 +132,7 @@ def test_a_long_text_too_rare_to_count_does_not_make_the_bound_impossible(
     costs = costs_of([20] * 999 + [3000], times.variants["int8-fused"], times.windows)
     assert costs.alone_s(flagged=False).max() > 0.05
     demand = dataclasses.replace(DEMAND, p99_ms=50.0)
-    assert make_plan(times, None, [20] * 999 + [3000], demand, PRICES, _silent).n_needed >= 1
+    assert plan_capacity(times, None, [20] * 999 + [3000], demand, PRICES, _silent).n_needed >= 1
 
 
 @pytest.mark.parametrize("wrong", [{"n_survive": -1}, {"n_roll_out": 0}])
@@ -147,7 +147,7 @@ def test_a_variant_without_times_is_refused_by_naming_those_that_have_them(
     times: ServiceTimes,
 ) -> None:
     with pytest.raises(InputError, match=r"'int4' of test; there are of int8-fused"):
-        make_plan(times, "int4", LENGTHS, DEMAND, PRICES, _silent)
+        plan_capacity(times, "int4", LENGTHS, DEMAND, PRICES, _silent)
 
 
 def test_the_quickest_variant_is_taken(times: ServiceTimes) -> None:
@@ -180,7 +180,7 @@ def test_the_bill_is_what_one_works_out_by_hand(times: ServiceTimes) -> None:
 def test_a_host_too_small_for_a_worker_is_refused(times: ServiceTimes) -> None:
     small = dataclasses.replace(PRICES, units_per_host=1)
     with pytest.raises(InputError, match="takes 2 cores and a host has 1"):
-        make_plan(times, None, LENGTHS, DEMAND, small, _silent)
+        plan_capacity(times, None, LENGTHS, DEMAND, small, _silent)
 
 
 @pytest.mark.parametrize("name", ["units_per_host", "bandwidth_gbit_s", "per_unit_hour"])
@@ -197,7 +197,7 @@ def test_long_bounds_are_simulated_long_enough_for_queues_to_grow(times: Service
         return lambda _: None
 
     demand = dataclasses.replace(DEMAND, p99_ms=1000.0, qps=700.0)
-    make_plan(times, None, LENGTHS, demand, PRICES, note)
+    plan_capacity(times, None, LENGTHS, demand, PRICES, note)
     assert set(totals) == {7000}
 
 

@@ -49,7 +49,7 @@ def test_measured_rows_take_what_was_measured(level: LevelTimes) -> None:
 
 
 def test_a_row_shorter_than_any_takes_what_the_shortest_took(times: ServiceTimes) -> None:
-    level = times.variants["int8-fused"].gate
+    level = times.variants["int8-fused"].level1
     assert row_s(level, [1]) == pytest.approx([1e-3])
 
 
@@ -62,8 +62,8 @@ def test_a_run_takes_no_more_than_its_shortest_row(level: LevelTimes) -> None:
 def test_only_packed_rows_share_a_run(times: ServiceTimes) -> None:
     variant = times.variants["int8-fused"]
     # From 8 to 64 tokens a token takes a sixteenth of a millisecond.
-    assert run_s(variant.gate, variant) == pytest.approx(0.5e-3)
-    assert run_s(variant.gate, replace(variant, batching="equal_length")) == 0
+    assert run_s(variant.level1, variant) == pytest.approx(0.5e-3)
+    assert run_s(variant.level1, replace(variant, batching="equal_length")) == 0
 
 
 @given(lengths=st.lists(st.integers(1, 3000), min_size=2, max_size=20))

@@ -9,7 +9,7 @@ import pytest
 
 from hazgate import InputError
 from hazgate_scale.corpus.inputs import find_inputs
-from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.preflight import check_files
 from tests.support.corpora import write_jsonl, write_parquet
 
@@ -73,7 +73,7 @@ def test_all_files_that_cannot_be_read_are_named_before_any_is(tmp_path: Path) -
     (tmp_path / "wide.txt").write_bytes("text\n".encode("utf-16"))
     (tmp_path / "no.jsonl.gz").write_bytes(b"not compressed")
     (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"x" * 1000)[:-12])
-    checked = check_files(find_inputs([str(tmp_path)], None), Options())
+    checked = check_files(find_inputs([str(tmp_path)], None), CorpusOptions())
     problems = {bad.uri.rpartition("/")[2]: bad.message for bad in checked.bad}
     expected = {
         "missing.parquet": "no column text; its columns: body",
@@ -93,13 +93,13 @@ def test_all_files_that_cannot_be_read_are_named_before_any_is(tmp_path: Path) -
 
 def test_one_bad_row_does_not_make_a_file_bad(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [b"not json", {"other": 1}, {"text": "good"}])
-    assert check_files(find_inputs([str(file)], None), Options()).bad == ()
+    assert check_files(find_inputs([str(file)], None), CorpusOptions()).bad == ()
 
 
 def test_an_id_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", {"text": ["a"]})
     (tmp_path / "b.txt").write_text("a\n")
-    checked = check_files(find_inputs([str(tmp_path)], None), Options(id_column="id"))
+    checked = check_files(find_inputs([str(tmp_path)], None), CorpusOptions(id_column="id"))
     assert ["no column id" in checked.bad[0].message, "no ids" in checked.bad[1].message] == [
         True
     ] * 2

@@ -12,7 +12,7 @@ import pytest
 
 from hazgate import Gate, InferenceError, InputError, OutputError, Policy, Reading
 from hazgate.documents.decode import encode
-from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.output import Output
 from hazgate_scale.corpus.tally import Tally, total
 from hazgate_scale.corpus.work import do_shard, read_tally
@@ -34,7 +34,11 @@ TEXTS = [FLAGGED, PASSED, "", "你好", "bomb", PASSED] * 5
 
 
 def _run(
-    gate: Gate, file: Path | str, output: Path | str, options: Options, shard_bytes: int = 1 << 20
+    gate: Gate,
+    file: Path | str,
+    output: Path | str,
+    options: CorpusOptions,
+    shard_bytes: int = 1 << 20,
 ) -> Tally:
     """Does all shards of one file, as workers would."""
     found, shards, passed = planned(file, options, shard_bytes)
@@ -50,7 +54,7 @@ def test_a_row_has_the_gates_verdict_and_says_where_it_comes_from(
     tiny_gate: Gate, tmp_path: Path
 ) -> None:
     file = _write(tmp_path, TEXTS)
-    tally = _run(tiny_gate, file, tmp_path / "out", Options(id_column="id"), shard_bytes=300)
+    tally = _run(tiny_gate, file, tmp_path / "out", CorpusOptions(id_column="id"), shard_bytes=300)
     rows = parts_of(tmp_path / "out")
     assert len(list((tmp_path / "out" / "parts").iterdir())) > 1
     assert [row["text"] for row in rows] == TEXTS
@@ -79,7 +83,7 @@ def test_a_row_has_the_gates_verdict_and_says_where_it_comes_from(
 def test_keep_and_drop_divide_the_rows_and_count_them_all(tiny_gate: Gate, tmp_path: Path) -> None:
     file = _write(tmp_path, TEXTS)
     tallies = {
-        mode: _run(tiny_gate, file, tmp_path / mode, Options(mode=mode))
+        mode: _run(tiny_gate, file, tmp_path / mode, CorpusOptions(mode=mode))
         for mode in ("annotate", "keep", "drop")
     }
     rows = {mode: parts_of(tmp_path / mode) for mode in tallies}
@@ -95,14 +99,16 @@ def test_a_shard_of_which_nothing_is_written_has_a_part_all_the_same(
     tiny_gate: Gate, tmp_path: Path
 ) -> None:
     file = write_parquet(tmp_path / "a.parquet", {"n": [1, 2], "text": [PASSED, PASSED]})
-    assert _run(tiny_gate, file, tmp_path / "out", Options(mode="keep")).rows_out == 0
+    assert _run(tiny_gate, file, tmp_path / "out", CorpusOptions(mode="keep")).rows_out == 0
     assert parts_of(tmp_path / "out") == []
     assert pq.read_schema(tmp_path / "out" / "parts" / "000000.parquet").names[:2] == ["n", "text"]
 
 
 def test_columns_id_repeat_no_text(tiny_gate: Gate, tmp_path: Path) -> None:
     file = _write(tmp_path, TEXTS)
-    _run(tiny_gate, file, tmp_path / "out", Options(id_column="id", columns="id", mode="keep"))
+    _run(
+        tiny_gate, file, tmp_path / "out", CorpusOptions(id_column="id", columns="id", mode="keep")
+    )
     content = (tmp_path / "out" / "parts" / "000000.parquet").read_bytes()
     assert FLAGGED.encode() not in content
     assert "text" not in parts_of(tmp_path / "out")[0]
@@ -112,7 +118,7 @@ def test_every_row_is_in_a_part_or_a_dead_letter(tiny_gate: Gate, tmp_path: Path
     lines: list[Any] = [{"text": PASSED}, b"not json", {"text": 3}, {"text": "x" * 2000}, b"\xff"]
     file = write_jsonl(tmp_path / "a.jsonl", lines * 40)
     out = tmp_path / "out"
-    tally = _run(tiny_gate, file, out, Options(max_row_bytes=1000), shard_bytes=3000)
+    tally = _run(tiny_gate, file, out, CorpusOptions(max_row_bytes=1000), shard_bytes=3000)
     rows, dead = parts_of(out), dead_letters_of(out)
     positions = [row["hazgate_position"] for row in rows] + [letter["position"] for letter in dead]
     assert sorted(positions) == line_positions(file)
@@ -126,7 +132,7 @@ def test_a_row_that_the_gate_refuses_is_a_dead_letter_and_no_other_is(
 ) -> None:
     gate = dataclasses.replace(tiny_gate, reading=Reading(max_text_tokens=20))
     file = _write(tmp_path, [PASSED, "word " * 100, FLAGGED])
-    tally = _run(gate, file, tmp_path / "out", Options())
+    tally = _run(gate, file, tmp_path / "out", CorpusOptions())
     assert [row["text"] for row in parts_of(tmp_path / "out")] == [PASSED, FLAGGED]
     (letter,) = dead_letters_of(tmp_path / "out")
     assert (letter["position"], letter["error"]) == (line_positions(file)[1], "refused")
@@ -140,7 +146,7 @@ def test_a_row_on_which_the_model_fails_is_a_dead_letter_and_never_safe(
     long = "word " * 30
     gate = failing_gate(tiny_gate, lambda n_tokens: n_tokens > 25)
     file = _write(tmp_path, [PASSED, long, FLAGGED])
-    tally = _run(gate, file, tmp_path / "out", Options())
+    tally = _run(gate, file, tmp_path / "out", CorpusOptions())
     assert [row["text"] for row in parts_of(tmp_path / "out")] == [PASSED, FLAGGED]
     assert tally.errors == {"inference_failed": 1}
 
@@ -150,18 +156,18 @@ def test_a_model_that_fails_on_every_row_ends_the_shard_without_a_part(
 ) -> None:
     gate = failing_gate(tiny_gate, lambda n_tokens: True)
     with pytest.raises(InferenceError):
-        _run(gate, _write(tmp_path, TEXTS), tmp_path / "out", Options())
+        _run(gate, _write(tmp_path, TEXTS), tmp_path / "out", CorpusOptions())
     assert list((tmp_path / "out" / "parts").iterdir()) == []
     assert list((tmp_path / "out" / "_temporary").iterdir()) == []
 
 
 def test_a_shard_that_is_done_is_not_done_again(tiny_gate: Gate, tmp_path: Path) -> None:
     file = _write(tmp_path, TEXTS)
-    first = _run(tiny_gate, file, tmp_path / "out", Options())
+    first = _run(tiny_gate, file, tmp_path / "out", CorpusOptions())
     part = tmp_path / "out" / "parts" / "000000.parquet"
     before = part.stat().st_mtime_ns
     failing = failing_gate(tiny_gate, lambda n_tokens: True)
-    assert _run(failing, file, tmp_path / "out", Options()) == first
+    assert _run(failing, file, tmp_path / "out", CorpusOptions()) == first
     assert part.stat().st_mtime_ns == before
 
 
@@ -171,12 +177,12 @@ def test_what_an_earlier_try_left_beside_its_part_does_not_stay(
     stale = tmp_path / "out" / "dead_letters" / "000000.jsonl"
     stale.parent.mkdir(parents=True)
     stale.write_text('{"position": 1}\n')
-    _run(tiny_gate, _write(tmp_path, TEXTS), tmp_path / "out", Options())
+    _run(tiny_gate, _write(tmp_path, TEXTS), tmp_path / "out", CorpusOptions())
     assert dead_letters_of(tmp_path / "out") == []
 
 
 def test_a_part_of_another_run_or_a_damaged_one_is_refused(tiny_gate: Gate, tmp_path: Path) -> None:
-    _run(tiny_gate, _write(tmp_path, TEXTS), tmp_path / "out", Options())
+    _run(tiny_gate, _write(tmp_path, TEXTS), tmp_path / "out", CorpusOptions())
     output = Output.at(str(tmp_path / "out"))
     with pytest.raises(OutputError, match="a part of another run"):
         read_tally(output, "other", 0)
@@ -190,8 +196,8 @@ def test_a_file_that_has_changed_since_it_was_planned_is_refused(
     tiny_gate: Gate, tmp_path: Path
 ) -> None:
     file = _write(tmp_path, TEXTS)
-    found, (shard,), passed = planned(file, Options())
-    job = job_of(tiny_gate, Options(), passed)
+    found, (shard,), passed = planned(file, CorpusOptions())
+    job = job_of(tiny_gate, CorpusOptions(), passed)
     _write(tmp_path, TEXTS[:3])
     with pytest.raises(InputError, match="has changed since the run was planned"):
         do_shard(tiny_gate, job, Output.at(str(tmp_path / "out")), found, shard)
@@ -208,8 +214,8 @@ def test_damage_within_a_file_ends_the_run_or_is_a_dead_letter(
     content[begin : begin + 200] = b"\xff" * 200
     file.write_bytes(content)
     with pytest.raises(InputError, match="--skip-bad-files"):
-        _run(tiny_gate, file, tmp_path / "refused", Options())
-    tally = _run(tiny_gate, file, tmp_path / "out", Options(skip_bad_files=True))
+        _run(tiny_gate, file, tmp_path / "refused", CorpusOptions())
+    tally = _run(tiny_gate, file, tmp_path / "out", CorpusOptions(skip_bad_files=True))
     assert [row["text"] for row in parts_of(tmp_path / "out")] == texts[: tally.rows_in]
     assert tally.rows_in >= 2000
     (letter,) = dead_letters_of(tmp_path / "out")
@@ -219,7 +225,7 @@ def test_damage_within_a_file_ends_the_run_or_is_a_dead_letter(
 def test_a_policy_decides_and_is_named(tiny_gate: Gate, tmp_path: Path) -> None:
     policy = Policy.parse(POLICY.encode())
     gate = tiny_gate.with_policy(policy)
-    _run(gate, _write(tmp_path, TEXTS), tmp_path / "out", Options())
+    _run(gate, _write(tmp_path, TEXTS), tmp_path / "out", CorpusOptions())
     rows = parts_of(tmp_path / "out")
     decisions = [verdict.decision for verdict in gate.check_many(TEXTS)]
     assert [row["hazgate_action"] for row in rows] == [d.action for d in decisions if d]
@@ -231,13 +237,13 @@ def test_a_sample_is_of_all_rows_and_does_not_depend_on_the_shards(
 ) -> None:
     file = _write(tmp_path, [f"text {i}" for i in range(60)])
 
-    def sampled(name: str, options: Options, shard_bytes: int) -> list[dict[str, Any]]:
+    def sampled(name: str, options: CorpusOptions, shard_bytes: int) -> list[dict[str, Any]]:
         _run(tiny_gate, file, tmp_path / name, options, shard_bytes)
         files = sorted((tmp_path / name / "review").iterdir())
         rows = [json.loads(line) for each in files for line in each.read_text().splitlines()]
         return sorted(rows, key=lambda row: str(row["rank"]))[:7]
 
-    options = Options(n_sample=7, id_column="id", mode="keep")
+    options = CorpusOptions(n_sample=7, id_column="id", mode="keep")
     whole = sampled("whole", options, 1 << 20)
     assert len(whole) == 7
     assert sampled("cut", options, 300) == whole
@@ -249,7 +255,7 @@ def test_a_sample_is_of_all_rows_and_does_not_depend_on_the_shards(
 def test_object_stores_are_read_and_written(tiny_gate: Gate) -> None:
     with fsspec.open("memory://in/a.jsonl", "wb") as stream:
         stream.write(b"".join(json.dumps({"text": text}).encode() + b"\n" for text in TEXTS))
-    tally = _run(tiny_gate, "memory://in/a.jsonl", "memory://out", Options(n_sample=2))
+    tally = _run(tiny_gate, "memory://in/a.jsonl", "memory://out", CorpusOptions(n_sample=2))
     assert tally.rows_out == len(TEXTS)
     fs = fsspec.filesystem("memory")
     with fs.open("/out/parts/000000.parquet") as stream:

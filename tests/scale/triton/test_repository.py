@@ -22,9 +22,9 @@ from hazgate.engine.kernels import kernels_library
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, IntegrityError, OutputError
 from hazgate_scale.triton.config import level_config
+from hazgate_scale.triton.layout import choose_layout
 from hazgate_scale.triton.messages import ModelConfig, messages
-from hazgate_scale.triton.options import Options
-from hazgate_scale.triton.plan import plan_repository
+from hazgate_scale.triton.options import RepositoryOptions
 from hazgate_scale.triton.repository import write_repository
 from hazgate_scale.triton.signature import check_signature
 from tests.support.damage import flip_byte
@@ -48,7 +48,7 @@ def variant(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def repository(variant: str, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("triton") / "models"
-    write_repository(tiny_bundle, target, Options(variant=variant))
+    write_repository(tiny_bundle, target, RepositoryOptions(variant=variant))
     return target
 
 
@@ -100,7 +100,7 @@ def test_graphs_of_fused_operators_run_with_what_their_configurations_say(
     """The backend's calls of ONNX Runtime, made here: its level, and the library of operators."""
     pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
     kernels = PurePosixPath(kernels_library())
-    options = Options(variant=variant, kernels=kernels, threads=1)
+    options = RepositoryOptions(variant=variant, kernels=kernels, threads=1)
     write_repository(mini_bundle, tmp_path / "models", options)
     gate = Gate.open(mini_bundle, engine=EngineOptions(variant=variant, threads=1))
     for classifier in (gate.level1, gate.level2):
@@ -170,12 +170,12 @@ def test_what_the_server_runs_knows_nothing_of_the_exporter(repository: Path) ->
 
 def test_a_configuration_of_another_graph_is_caught(tiny_bundle: Path) -> None:
     bundle = Bundle.open(tiny_bundle)
-    plan = plan_repository(bundle.manifest, Options(variant="fp32"))
-    model = plan.levels[0]
+    layout = choose_layout(bundle.manifest, RepositoryOptions(variant="fp32"))
+    model = layout.levels[0]
     graph = bundle.file(model.variant.graph)
 
     def changed(edit: Callable[[ModelConfig], object]) -> ModelConfig:
-        config = level_config(model, plan, Options(), bundle.digest)
+        config = level_config(model, layout, RepositoryOptions(), bundle.digest)
         edit(config)
         return config
 
@@ -207,7 +207,7 @@ def test_an_output_that_exists_is_refused_and_left_alone(
     else:
         target.symlink_to("nowhere")
     with pytest.raises(OutputError, match="is not written over"):
-        write_repository(tiny_bundle, target, Options())
+        write_repository(tiny_bundle, target, RepositoryOptions())
     assert [file.name for file in tmp_path.iterdir()] == ["models"]
 
 
@@ -216,7 +216,7 @@ def test_a_bundle_that_was_changed_is_refused_and_leaves_nothing(
 ) -> None:
     flip_byte(bundle_copy / "tokenizer.json")
     with pytest.raises(IntegrityError, match="SHA-256 differs"):
-        write_repository(bundle_copy, tmp_path / "out" / "models", Options())
+        write_repository(bundle_copy, tmp_path / "out" / "models", RepositoryOptions())
     assert not (tmp_path / "out").exists()
 
 
@@ -234,7 +234,7 @@ def test_a_failure_on_the_way_leaves_nothing(
 
     monkeypatch.setattr(shutil, "copyfile", copyfile)
     with pytest.raises(OSError, match="No space left"):
-        write_repository(tiny_bundle, tmp_path / "models", Options())
+        write_repository(tiny_bundle, tmp_path / "models", RepositoryOptions())
     assert not list(tmp_path.iterdir())
 
 
@@ -252,7 +252,7 @@ def test_a_bundle_that_changes_while_it_is_copied_is_refused(
 
     monkeypatch.setattr(shutil, "copyfile", copyfile)
     with pytest.raises(IntegrityError, match="changed while it was copied"):
-        write_repository(bundle_copy, tmp_path / "models", Options())
+        write_repository(bundle_copy, tmp_path / "models", RepositoryOptions())
     assert not (tmp_path / "models").exists()
 
 
@@ -263,7 +263,7 @@ def test_where_hard_links_cannot_be_files_are_copied(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", link)
-    write_repository(tiny_bundle, tmp_path / "models", Options(variant="fp32"))
+    write_repository(tiny_bundle, tmp_path / "models", RepositoryOptions(variant="fp32"))
     onnxruntime.InferenceSession(str(tmp_path / "models" / "level2" / "1" / "model.onnx"))
 
 

@@ -19,7 +19,7 @@ from google.protobuf import text_format
 from hazgate import Gate, Verdict
 from hazgate.engine.options import EngineOptions
 from hazgate_scale.triton.messages import messages
-from hazgate_scale.triton.options import Options
+from hazgate_scale.triton.options import RepositoryOptions
 from hazgate_scale.triton.repository import write_repository
 from tests.support.damage import flip_byte
 from tests.support.processes import run
@@ -77,7 +77,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("in-process") / "models"
     # Two processes, which share one queue.
-    options = Options(variant="fp32", threads=1, instances=2, max_queue_delay_us=DELAY_US)
+    options = RepositoryOptions(variant="fp32", threads=1, instances=2, max_queue_delay_us=DELAY_US)
     write_repository(mini_bundle, target, options)
     return target
 
@@ -239,7 +239,7 @@ def test_a_bundle_that_is_not_the_exported_one_is_not_served(
     what: str, mini_bundle: Path, tiny_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
-    write_repository(mini_bundle, repository, Options(variant="fp32"))
+    write_repository(mini_bundle, repository, RepositoryOptions(variant="fp32"))
     bundle = repository / "hazgate" / "1" / "bundle"
     if what == "a byte of a weight":
         flip_byte(bundle / "weights" / "level2-fp32.bin")
@@ -257,7 +257,7 @@ def test_a_provider_that_the_server_does_not_have_is_named_when_the_model_is_loa
     tiny_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
-    write_repository(tiny_bundle, repository, Options(provider="migraphx"))
+    write_repository(tiny_bundle, repository, RepositoryOptions(provider="migraphx"))
     with launched(repository, programs, tmp_path) as (process, server):
         assert process.wait(120) != 0
     log = server.log.read_text(encoding="utf-8", errors="replace")
@@ -270,7 +270,7 @@ def test_an_error_that_is_not_ours_is_told_by_its_type_alone(
 ) -> None:
     """A fault put into the model, whose words hold the text."""
     repository = tmp_path / "repository"
-    write_repository(tiny_bundle, repository, Options(variant="fp32"))
+    write_repository(tiny_bundle, repository, RepositoryOptions(variant="fp32"))
     file = repository / "hazgate" / "1" / "model.py"
     source = file.read_text(encoding="utf-8")
     spoilt = source.replace("gate.answer(questions)", "int(questions[0].text)")
@@ -310,7 +310,7 @@ def test_the_backends_models_give_the_gates_answers_and_a_lost_one_is_an_error_n
 ) -> None:
     repository = tmp_path / "repository"
     # Fewer rows than windows that the planner puts into a run.
-    options = Options(variant="fp32", engine="backend", max_batch_size=6)
+    options = RepositoryOptions(variant="fp32", engine="backend", max_batch_size=6)
     write_repository(mini_bundle, repository, options)
     with serving(repository, programs, tmp_path, _with_standins(repository)) as server:
         (answer,) = server.ask("http", _call(*TEXTS))
@@ -331,7 +331,9 @@ def test_models_of_fixed_shapes_are_asked_in_their_shapes(
     tiny_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
-    options = Options(provider="migraphx", engine="backend", buckets=(8, 24), max_batch_size=4)
+    options = RepositoryOptions(
+        provider="migraphx", engine="backend", buckets=(8, 24), max_batch_size=4
+    )
     write_repository(tiny_bundle, repository, options)
     names = _with_standins(repository)
     assert {"level1_8", "level1_24", "level2_8", "level2_24"} < set(names)
@@ -352,7 +354,7 @@ def test_a_backends_model_with_other_weights_answers_nothing(
     mini_bundle: Path, programs: Path, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
-    write_repository(mini_bundle, repository, Options(variant="fp32", engine="backend"))
+    write_repository(mini_bundle, repository, RepositoryOptions(variant="fp32", engine="backend"))
     names = _with_standins(repository)
     weights = repository / "level2" / "1" / "weights" / "level2-fp32.bin"
     size_bytes = weights.stat().st_size

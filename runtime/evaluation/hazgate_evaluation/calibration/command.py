@@ -11,15 +11,17 @@ from hazgate.gate import Gate
 from hazgate_evaluation.calibration.plot import draw_reliability
 from hazgate_evaluation.calibration.policy_file import policy_text
 from hazgate_evaluation.calibration.report import markdown
-from hazgate_evaluation.calibration.run import calibrate, check_gate_labels, check_hazard_head
-from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.calibration.run import calibrate, check_hazard_head, check_level1_labels
+from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.rows import LabelNames, read_labelled
 from hazgate_evaluation.scores import score
 from hazgate_evaluation.truth import check_both_classes, truth_of
 
 
-def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: str | None) -> str:
+def write_policy(
+    bundle: Path, data: Path, out: Path, target: ThresholdTarget, variant: str | None
+) -> str:
     """Writes the policy `out`, with its figures beside it as .json and .png.
 
     Returns:
@@ -35,7 +37,7 @@ def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: s
         raise InputError(f"{out.parent} cannot be a folder: {error.strerror}") from error
     gate = Gate.open(bundle, engine=EngineOptions(variant=variant, workers=n_processors()))
     names = LabelNames.of(gate.bundle.manifest)
-    check_gate_labels(names.level1, names.positive)
+    check_level1_labels(names.level1, names.positive)
     check_hazard_head(gate.level2.spec.activation)
     dataset = read_labelled(data, names)
     truth = truth_of(dataset.rows, names)
@@ -52,7 +54,7 @@ def write_policy(bundle: Path, data: Path, out: Path, target: Target, variant: s
         model=gate.model,
     )
     # The policy last: whoever finds it finds its figures.
-    write_atomically(out.with_suffix(".png"), draw_reliability(found.gate, found.hazards))
+    write_atomically(out.with_suffix(".png"), draw_reliability(found.level1, found.level2))
     write_atomically(out.with_suffix(".json"), json_bytes(found.report))
     write_atomically(out, policy_text(found.report).encode())
     return markdown(found.report)

@@ -26,17 +26,17 @@ class Curves:
     isotonic: NDArray[np.float64] | None
 
 
-def draw_reliability(gate: Curves, hazards: Curves | None) -> bytes:
+def draw_reliability(level1: Curves, level2: Curves | None) -> bytes:
     """A PNG of one panel a level."""
     with style():
         figure = Figure(figsize=(9.6, 4.4), dpi=150, layout="constrained")
-        n_panels = 2 if hazards else 1
+        n_panels = 2 if level2 else 1
         left = figure.add_subplot(1, n_panels, 1)
-        _panel(left, gate)
+        _panel(left, level1)
         finish_reliability(left, "Level 1: P(unsafe)", "share unsafe")
-        if hazards:
+        if level2:
             right = figure.add_subplot(1, n_panels, n_panels)
-            _panel(right, hazards)
+            _panel(right, level2)
             finish_reliability(right, "Level 2: highest probability", "share right")
         stream = io.BytesIO()
         # Without a version in it, the same figures give the same bytes.

@@ -9,7 +9,7 @@ from hazgate_evaluation.calibration.levels import Level
 from hazgate_evaluation.calibration.report import HazardPoint, LevelCalibration, OperatingPoint
 from hazgate_evaluation.calibration.thresholds import (
     Candidates,
-    Target,
+    ThresholdTarget,
     candidates,
     choose_threshold,
 )
@@ -20,12 +20,12 @@ MIN_ROWS = 30
 
 
 def choose_pair(
-    gate: Level, probabilities: NDArray[np.float64], target: Target
+    level1: Level, probabilities: NDArray[np.float64], target: ThresholdTarget
 ) -> tuple[OperatingPoint, OperatingPoint]:
     """The policy's `unsafe` and `controversial`.
 
     Args:
-        gate: Level 1 on the rows that count for it.
+        level1: Level 1 on the rows that count for it.
         probabilities: their calibrated P(unsafe), shape [n].
         target: what `unsafe` must keep; `controversial` is the lowest threshold of at most twice
             the false-positive rate.
@@ -33,16 +33,16 @@ def choose_pair(
     Raises:
         InputError: the target cannot be reached; says which is the nearest.
     """
-    positive = gate.labels == 1
-    found = candidates(positive[gate.fit], probabilities[gate.fit])
+    positive = level1.labels == 1
+    found = candidates(positive[level1.fit], probabilities[level1.fit])
     unsafe = choose_threshold(found, target)
     rate = target.value if target.kind == "fpr" else _rate_at(found, unsafe)
     # On rows where the target costs no false positive, twice nothing would not be more cautious.
-    cautious = Target(kind="fpr", value=round(max(2 * rate, 2 / found.n_negative), 4))
+    cautious = ThresholdTarget(kind="fpr", value=round(max(2 * rate, 2 / found.n_negative), 4))
     controversial = min(unsafe, choose_threshold(found, cautious)) if cautious.value < 1 else unsafe
     return (
-        _measure(gate, probabilities, positive, target, unsafe),
-        _measure(gate, probabilities, positive, cautious, controversial),
+        _measure(level1, probabilities, positive, target, unsafe),
+        _measure(level1, probabilities, positive, cautious, controversial),
     )
 
 
@@ -53,7 +53,7 @@ def _rate_at(found: Candidates, threshold: float) -> float:
 
 
 def hazard_points(
-    level: Level, found: LevelCalibration, labels: tuple[str, ...], target: Target
+    level: Level, found: LevelCalibration, labels: tuple[str, ...], target: ThresholdTarget
 ) -> tuple[HazardPoint, ...]:
     """The threshold of each hazard against the rest that keeps the target.
 
@@ -77,7 +77,10 @@ def hazard_points(
 
 
 def point_or_problem(
-    level: Level, probabilities: NDArray[np.float64], positive: NDArray[np.bool_], target: Target
+    level: Level,
+    probabilities: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    target: ThresholdTarget,
 ) -> OperatingPoint:
     """The point that keeps a target, or why there is none.
 
@@ -100,7 +103,7 @@ def _measure(
     level: Level,
     probabilities: NDArray[np.float64],
     positive: NDArray[np.bool_],
-    target: Target,
+    target: ThresholdTarget,
     threshold: float,
 ) -> OperatingPoint:
     """What a threshold gives on the rows that were not fitted on."""
@@ -118,7 +121,7 @@ def _measure(
     )
 
 
-def _no_point(target: Target, problem: str) -> OperatingPoint:
+def _no_point(target: ThresholdTarget, problem: str) -> OperatingPoint:
     return OperatingPoint(
         target=target,
         threshold=None,

@@ -7,7 +7,7 @@ from hazgate_evaluation.calibration.report import CalibrationReport
 
 def policy_text(report: CalibrationReport) -> str:
     """The TOML of a policy: two temperatures, two thresholds, every hazard blocked."""
-    hazards = report.hazard_level.temperature if report.hazard_level else 1.0
+    hazards = report.level2.temperature if report.level2 else 1.0
     lines = [
         "# Written by `hazgate-export calibrate`; edit it as you like.",
         f"# bundle  {_comment(report.bundle)} {report.variant}, digest {report.digest}",
@@ -21,7 +21,7 @@ def policy_text(report: CalibrationReport) -> str:
         'mode = "loose"',
         "",
         "[temperature]",
-        f"gate = {report.gate.temperature}",
+        f"gate = {report.level1.temperature}",
         f"hazards = {hazards}",
         "",
         "[gate]  # 0 < controversial <= unsafe < 1, on the calibrated P(unsafe)",

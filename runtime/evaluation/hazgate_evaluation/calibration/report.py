@@ -1,9 +1,10 @@
 """What a calibration found, as data and as a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from hazgate_evaluation.calibration.thresholds import Target
+from hazgate.documents.decode import spelt
+from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.report import DataFacts
 
@@ -35,7 +36,7 @@ class OperatingPoint:
     The figures are those of the other half; `problem` says why there is no threshold.
     """
 
-    target: Target
+    target: ThresholdTarget
     threshold: float | None
     false_positive_rate: Estimate | None
     recall: Estimate | None
@@ -68,8 +69,8 @@ class CalibrationReport:
     digest: str
     variant: str
     data: DataFacts
-    gate: LevelCalibration
-    hazard_level: LevelCalibration | None
+    level1: LevelCalibration = field(metadata=spelt("gate"))
+    level2: LevelCalibration | None = field(metadata=spelt("hazard_level"))
     unsafe: OperatingPoint
     controversial: OperatingPoint
     table: tuple[OperatingPoint, ...]
@@ -85,10 +86,10 @@ def markdown(report: CalibrationReport) -> str:
         "| level | texts fitted on | texts measured on | temperature | ECE before | ECE after "
         "| NLL before | NLL after |",
         "|---|---|---|---|---|---|---|---|",
-        _level_line("Level 1", report.gate),
+        _level_line("Level 1", report.level1),
     ]
-    if report.hazard_level:
-        lines.append(_level_line("Level 2", report.hazard_level))
+    if report.level2:
+        lines.append(_level_line("Level 2", report.level2))
     lines += ["", *_points("target", [(str(point.target), point) for point in report.table])]
     chosen = [
         (f"`{name}`: {point.target}", point)

@@ -20,28 +20,28 @@ from hazgate_evaluation.calibration.points import (
 from hazgate_evaluation.calibration.report import SCHEMA_VERSION, CalibrationReport
 from hazgate_evaluation.calibration.split import fit_half
 from hazgate_evaluation.calibration.temperature import binary_logits, logits_of
-from hazgate_evaluation.calibration.thresholds import Target
+from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth, check_both_classes
 
 _SEED = 20260
 _TABLE = (
-    *(Target(kind="fpr", value=value) for value in (0.01, 0.02, 0.05, 0.1, 0.2)),
-    *(Target(kind="recall", value=value) for value in (0.7, 0.8, 0.9, 0.95, 0.99)),
+    *(ThresholdTarget(kind="fpr", value=value) for value in (0.01, 0.02, 0.05, 0.1, 0.2)),
+    *(ThresholdTarget(kind="recall", value=value) for value in (0.7, 0.8, 0.9, 0.95, 0.99)),
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Calibrated:
+class CalibrationResult:
     """The report, and what its figure is drawn from."""
 
     report: CalibrationReport
-    gate: Curves
-    hazards: Curves | None
+    level1: Curves
+    level2: Curves | None
 
 
-def check_gate_labels(labels: tuple[str, ...], positive: str) -> None:
+def check_level1_labels(labels: tuple[str, ...], positive: str) -> None:
     """Refuses a gate whose probabilities P(unsafe) alone does not give.
 
     Raises:
@@ -68,11 +68,11 @@ def calibrate(
     truth: Truth,
     scores: Scores,
     labels: tuple[str, ...],
-    target: Target,
+    target: ThresholdTarget,
     *,
     data: DataFacts,
     model: ModelIdentity,
-) -> Calibrated:
+) -> CalibrationResult:
     """Fits on one half of the groups, measures on the other.
 
     Args:
@@ -90,25 +90,25 @@ def calibrate(
     fit = fit_half(truth.group, _SEED)
     _check_halves(truth, fit)
     known, named = truth.known, truth.has_hazard
-    gate = Level(
+    level1 = Level(
         name="Level 1",
         logits=binary_logits(scores.unsafe[known]),
         labels=truth.unsafe[known].astype(np.int64),
         fit=fit[known],
         group=truth.group[known],
     )
-    gate_level, gate_curves = calibrate_level(gate)
-    probabilities = calibrated(gate.logits, gate_level.temperature)[:, 1]
-    chosen = choose_pair(gate, probabilities, target)
-    hazards = Level(
+    level1_found, level1_curves = calibrate_level(level1)
+    probabilities = calibrated(level1.logits, level1_found.temperature)[:, 1]
+    chosen = choose_pair(level1, probabilities, target)
+    level2 = Level(
         name="Level 2",
         logits=logits_of(scores.hazards[named]),
         labels=truth.hazard[named],
         fit=fit[named],
         group=truth.group[named],
     )
-    enough = min(int(hazards.fit.sum()), int((~hazards.fit).sum())) >= MIN_ROWS
-    hazard_level, hazard_curves = calibrate_level(hazards) if enough else (None, None)
+    enough = min(int(level2.fit.sum()), int((~level2.fit).sum())) >= MIN_ROWS
+    level2_found, level2_curves = calibrate_level(level2) if enough else (None, None)
     report = CalibrationReport(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -117,16 +117,16 @@ def calibrate(
         digest=model.digest,
         variant=model.variant,
         data=data,
-        gate=gate_level,
-        hazard_level=hazard_level,
+        level1=level1_found,
+        level2=level2_found,
         unsafe=chosen[0],
         controversial=chosen[1],
         table=tuple(
-            point_or_problem(gate, probabilities, gate.labels == 1, each) for each in _TABLE
+            point_or_problem(level1, probabilities, level1.labels == 1, each) for each in _TABLE
         ),
-        hazards=hazard_points(hazards, hazard_level, labels, target) if hazard_level else (),
+        hazards=hazard_points(level2, level2_found, labels, target) if level2_found else (),
     )
-    return Calibrated(report=report, gate=gate_curves, hazards=hazard_curves)
+    return CalibrationResult(report=report, level1=level1_curves, level2=level2_curves)
 
 
 def _check_halves(truth: Truth, fit: NDArray[np.bool_]) -> None:

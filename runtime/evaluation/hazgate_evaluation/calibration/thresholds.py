@@ -14,7 +14,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class ThresholdTarget:
     """What a threshold must keep: at most a false-positive rate, or at least a recall."""
 
     kind: TargetKind
@@ -60,7 +60,7 @@ def candidates(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cand
     )
 
 
-def choose_threshold(found: Candidates, target: Target) -> float:
+def choose_threshold(found: Candidates, target: ThresholdTarget) -> float:
     """The threshold that keeps the target at the least cost.
 
     For a false-positive rate the lowest one that keeps it, for a recall the highest.

@@ -43,10 +43,10 @@ def calibrate(
     if out.suffix != ".toml":
         raise click.UsageError("--out must end in .toml; .json and .png are written beside it")
     from hazgate_evaluation.calibration.command import write_policy
-    from hazgate_evaluation.calibration.thresholds import Target
+    from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 
     if target_recall is not None:
-        target = Target(kind="recall", value=target_recall)
+        target = ThresholdTarget(kind="recall", value=target_recall)
     else:
-        target = Target(kind="fpr", value=0.05 if target_fpr is None else target_fpr)
+        target = ThresholdTarget(kind="fpr", value=0.05 if target_fpr is None else target_fpr)
     click.echo(write_policy(bundle, data, out, target, variant))

@@ -106,7 +106,7 @@ def evaluate(
         for path, variant in asked
     ]
     dataset = run.sample_rows(read_labelled(data, run.check_same_labels(gates)), texts)
-    options = run.Options(
+    options = run.EvaluationOptions(
         n_mutation_texts=mutation_texts,
         n_stream_texts=stream_texts,
         n_workers=n_workers,

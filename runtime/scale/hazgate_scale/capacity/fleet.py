@@ -45,7 +45,7 @@ class Fate(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class WorkerFailure:
     """So many workers end at once, and each starts again."""
 
     at_s: float
@@ -82,7 +82,7 @@ class Fleet:
     timeout_s: float = 2.0
     cold_start_s: float = 1.0
     detection_s: float = 1.0
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[WorkerFailure, ...] = ()
     roll_out: RollOut | None = None
 
     def __post_init__(self) -> None:
@@ -149,12 +149,12 @@ class _Simulation:
         self.environment = simpy.Environment()
         # Lists, for single elements of arrays are slow to get at.
         self.arrivals_s: list[float] = traffic.arrivals_s.tolist()
-        self.gate_s: list[float] = costs.gate_s.tolist()
-        hazards_s = np.where(traffic.flagged, costs.hazards_s, 0.0)
-        self.hazards_s: list[float] = hazards_s.tolist()
+        self.level1_s: list[float] = costs.level1_s.tolist()
+        level2_s = np.where(traffic.flagged, costs.level2_s, 0.0)
+        self.level2_s: list[float] = level2_s.tolist()
         self.is_flagged: list[bool] = traffic.flagged.tolist()
         self.n_tokens: list[int] = costs.n_tokens.tolist()
-        self.run_gate_s, self.run_hazards_s = costs.run_gate_s, costs.run_hazards_s
+        self.run_level1_s, self.run_level2_s = costs.run_level1_s, costs.run_level2_s
         self.fates = [Fate.PENDING] * len(traffic)
         self.latency_s = [float("inf")] * len(traffic)
         streams = np.random.SeedSequence(seed).spawn(3)
@@ -237,7 +237,7 @@ class _Simulation:
             self._picks = self._routing_random.random(_N_DRAWN).tolist()
         return self._picks.pop()
 
-    def _fail(self, failure: Failure) -> Process:
+    def _fail(self, failure: WorkerFailure) -> Process:
         yield self.environment.timeout(failure.at_s)
         running = [worker for worker in self.workers if worker.is_up]
         n = min(failure.n_workers, len(running))
@@ -388,10 +388,10 @@ class _Worker:
 
     def _run_s(self, batch: tuple[int, ...]) -> float:
         simulation = self._simulation
-        seconds = simulation.run_gate_s
-        seconds += sum(simulation.gate_s[i] + simulation.hazards_s[i] for i in batch)
+        seconds = simulation.run_level1_s
+        seconds += sum(simulation.level1_s[i] + simulation.level2_s[i] for i in batch)
         if any(simulation.is_flagged[i] for i in batch):
-            seconds += simulation.run_hazards_s
+            seconds += simulation.run_level2_s
         return seconds * simulation.run_factor()
 
     def _answer(self) -> None:

@@ -26,8 +26,8 @@ from hazgate_scale.capacity.times import (
     SCHEMA_VERSION,
     LevelTimes,
     Point,
+    RunSpread,
     ServiceTimes,
-    Spread,
     VariantTimes,
     Windows,
 )
@@ -47,7 +47,7 @@ OnProgress = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Host:
+class WorkerSetup:
     """How a worker runs here: arguments of `Gate.open`."""
 
     variant: str | None
@@ -55,7 +55,7 @@ class Host:
     threads: int
 
 
-def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceTimes:
+def measure_times(bundle: Path, host: WorkerSetup, on_progress: OnProgress) -> ServiceTimes:
     """Opens a bundle and times rows of several lengths, a start, and what a text costs beside.
 
     The host should do nothing else meanwhile.
@@ -95,8 +95,8 @@ def measure_times(bundle: Path, host: Host, on_progress: OnProgress) -> ServiceT
     is_gpu = gate.level1.provider != CPU
     variant = VariantTimes(
         batching=chosen.batching,
-        gate=_level_times(seconds, 0, lengths),
-        hazards=_level_times(seconds, 1, lengths),
+        level1=_level_times(seconds, 0, lengths),
+        level2=_level_times(seconds, 1, lengths),
         spread=_spread(list(seconds.values())),
         text_ms=0.0,
         bundle_bytes=sum(
@@ -159,10 +159,10 @@ def _level_times(
     return LevelTimes(points=points, source="hazgate plan --measure")
 
 
-def _spread(found: Sequence[Sequence[float]]) -> Spread:
+def _spread(found: Sequence[Sequence[float]]) -> RunSpread:
     ratios = np.concatenate([np.array(taken) / np.median(taken) for taken in found])
     p5, p95, p99 = (float(p) for p in np.percentile(ratios, [5, 95, 99]))
-    return Spread(p5=min(p5, 1.0), p95=max(p95, 1.0), p99=max(p99, p95, 1.0))
+    return RunSpread(p5=min(p5, 1.0), p95=max(p95, 1.0), p99=max(p99, p95, 1.0))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -188,8 +188,8 @@ def _beside_s(gate: Gate, variant: VariantTimes, windows: Windows) -> float:
     asyncio.run(_ask(gate, text, asked))
     elapsed_s = time.perf_counter() - began
     costs = costs_of([round(asked.n_tokens / asked.n_texts)], variant, windows)
-    per_run_s = costs.run_gate_s + is_flagged * costs.run_hazards_s
-    per_text_s = float(costs.gate_s[0] + is_flagged * costs.hazards_s[0])
+    per_run_s = costs.run_level1_s + is_flagged * costs.run_level2_s
+    per_text_s = float(costs.level1_s[0] + is_flagged * costs.level2_s[0])
     # Runs vary, and their mean is not their median.
     mean_factor = float(spread_factor(variant.spread, (np.arange(1000) + 0.5) / 1000).mean())
     models_s = mean_factor * (asked.n_runs * per_run_s + asked.n_texts * per_text_s)
@@ -219,7 +219,7 @@ class _Start:
     unshared_bytes: int
 
 
-def _start(bundle: Path, variant: str, host: Host) -> _Start:
+def _start(bundle: Path, variant: str, host: WorkerSetup) -> _Start:
     """Cold start and memory of a worker in a process of its own."""
     arguments = [str(bundle), variant, host.provider, str(host.threads)]
     began = time.perf_counter()

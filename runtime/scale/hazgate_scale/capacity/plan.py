@@ -8,7 +8,7 @@ import numpy as np
 
 from hazgate.errors import InputError
 from hazgate_scale.capacity.bill import Bill, Prices, bill_of
-from hazgate_scale.capacity.fleet import Failure, Fate, Fleet, Outcome, Routing, simulate
+from hazgate_scale.capacity.fleet import Fate, Fleet, Outcome, Routing, WorkerFailure, simulate
 from hazgate_scale.capacity.search import check_bound, find_workers, percentile_ms
 from hazgate_scale.capacity.service import costs_of
 from hazgate_scale.capacity.times import ServiceTimes, VariantTimes
@@ -63,7 +63,7 @@ class Demand:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class SimulatedRun:
     """One simulated fleet in figures: latencies of what was answered or not, shares of fates."""
 
     n_workers: int
@@ -77,7 +77,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class CapacityPlan:
     """The answer.
 
     Attributes:
@@ -102,21 +102,21 @@ class Plan:
     n_workers: int
     mean_ms: float
     longest_ms: float
-    needed: Run
-    whole: Run
-    with_loss: Run | None
+    needed: SimulatedRun
+    whole: SimulatedRun
+    with_loss: SimulatedRun | None
     tried: Mapping[str, float | None] = field(repr=False)
     bill: Bill
 
 
-def make_plan(
+def plan_capacity(
     times: ServiceTimes,
     variant: str | None,
     lengths: Sequence[int],
     demand: Demand,
     prices: Prices,
     on_simulation: OnSimulation,
-) -> Plan:
+) -> CapacityPlan:
     """How many workers a demand takes.
 
     Args:
@@ -160,20 +160,20 @@ def make_plan(
     n_workers = found.n_workers + demand.n_survive + demand.n_roll_out
     whole = replace(fleet, n_workers=n_workers)
 
-    def run(title: str, one: Fleet) -> Run:
+    def run(title: str, one: Fleet) -> SimulatedRun:
         progress = on_simulation(title, len(traffic))
-        return run_of(one, simulate(one, traffic, seed=demand.seed, on_progress=progress))
+        return simulated_run(one, simulate(one, traffic, seed=demand.seed, on_progress=progress))
 
     with_loss = None
     if demand.n_survive:
         at_s = _LOSS_AT_SHARE * float(traffic.arrivals_s[-1])
-        loss = Failure(at_s=at_s, n_workers=demand.n_survive)
+        loss = WorkerFailure(at_s=at_s, n_workers=demand.n_survive)
         with_loss = run(
             f"{n_workers} workers, {demand.n_survive} end", replace(whole, failures=(loss,))
         )
     mean_flagged = demand.flagged_share * costs.alone_s(flagged=True)
     mean_safe = (1 - demand.flagged_share) * costs.alone_s(flagged=False)
-    return Plan(
+    return CapacityPlan(
         model=times.model,
         variant=name,
         unit=times.unit,
@@ -181,7 +181,7 @@ def make_plan(
         n_workers=n_workers,
         mean_ms=1e3 * float(np.mean(mean_flagged + mean_safe)),
         longest_ms=1e3 * float(costs.alone_s(flagged=bool(demand.flagged_share)).max()),
-        needed=run_of(replace(fleet, n_workers=found.n_workers), found.outcome),
+        needed=simulated_run(replace(fleet, n_workers=found.n_workers), found.outcome),
         whole=run(f"{n_workers} workers", whole),
         with_loss=with_loss,
         tried={str(n): finite(ms) for n, ms in sorted(found.tried.items())},
@@ -221,9 +221,9 @@ def variant_of(times: ServiceTimes, name: str) -> VariantTimes:
     return times.variants[name]
 
 
-def run_of(fleet: Fleet, outcome: Outcome) -> Run:
+def simulated_run(fleet: Fleet, outcome: Outcome) -> SimulatedRun:
     """A simulation in figures; percentiles count what is not answered as never."""
-    return Run(
+    return SimulatedRun(
         n_workers=fleet.n_workers,
         p50_ms=finite(percentile_ms(outcome, 50)),
         p99_ms=finite(percentile_ms(outcome, 99)),

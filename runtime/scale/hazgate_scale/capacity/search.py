@@ -24,7 +24,7 @@ _STEP = 1.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class SearchResult:
     """The answer of a search: so many workers, and what came of simulating them.
 
     `tried` has the 99th percentile in milliseconds of each number that was simulated.
@@ -72,7 +72,7 @@ def find_workers(
     bound_ms: float,
     seed: int,
     on_simulation: Callable[[int], Callable[[int], None]],
-) -> Found:
+) -> SearchResult:
     """Simulates fleets of more and fewer workers until both sides of the bound are known.
 
     What is not answered counts as late. The answer was simulated, keeps the bound and is busy for
@@ -111,4 +111,4 @@ def find_workers(
             high = middle
         else:
             low = middle
-    return Found(n_workers=high, outcome=outcomes[high], tried=tried)
+    return SearchResult(n_workers=high, outcome=outcomes[high], tried=tried)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.errors import InputError
-from hazgate_scale.capacity.times import LevelTimes, Spread, VariantTimes, Windows
+from hazgate_scale.capacity.times import LevelTimes, RunSpread, VariantTimes, Windows
 
 Floats = NDArray[np.float64]
 
@@ -20,30 +20,30 @@ OPENED_WINDOWS_SHARE = 0.5
 class Costs:
     """What each of several texts costs, beside what a run itself does; seconds, shape [texts].
 
-    A run of a level takes `run_gate_s` or `run_hazards_s` and, of each text in it, the text's
+    A run of a level takes `run_level1_s` or `run_level2_s` and, of each text in it, the text's
     own. `n_tokens` is what it counts for in a queue: rows x tokens of Level 1.
     """
 
-    gate_s: Floats
-    hazards_s: Floats
+    level1_s: Floats
+    level2_s: Floats
     n_tokens: NDArray[np.int64]
-    run_gate_s: float
-    run_hazards_s: float
-    spread: Spread
+    run_level1_s: float
+    run_level2_s: float
+    spread: RunSpread
 
     def alone_s(self, flagged: NDArray[np.bool_] | bool) -> Floats:
         """The median time of each text, one at a time."""
-        hazards_s = self.run_hazards_s + self.hazards_s
-        return self.run_gate_s + self.gate_s + np.where(flagged, hazards_s, 0.0)
+        level2_s = self.run_level2_s + self.level2_s
+        return self.run_level1_s + self.level1_s + np.where(flagged, level2_s, 0.0)
 
     def take(self, index: NDArray[np.intp]) -> "Costs":
         """The costs of texts picked by their index, which may repeat."""
         return Costs(
-            gate_s=self.gate_s[index],
-            hazards_s=self.hazards_s[index],
+            level1_s=self.level1_s[index],
+            level2_s=self.level2_s[index],
             n_tokens=self.n_tokens[index],
-            run_gate_s=self.run_gate_s,
-            run_hazards_s=self.run_hazards_s,
+            run_level1_s=self.run_level1_s,
+            run_level2_s=self.run_level2_s,
             spread=self.spread,
         )
 
@@ -64,22 +64,22 @@ def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> C
     distinct = sorted(set(lengths))
     rows = [rows_of(n, windows) for n in distinct]
     longest = max(max(of_text) for of_text in rows)
-    measured = min(level.points[-1].tokens for level in (times.gate, times.hazards))
+    measured = min(level.points[-1].tokens for level in (times.level1, times.level2))
     if longest > measured:
         raise InputError(
             f"texts have rows of up to {longest} tokens and the longest that was measured has "
             f"{measured}; measure longer ones, or plan with windows of at most {measured} tokens"
         )
-    run_gate_s, run_hazards_s = (run_s(level, times) for level in (times.gate, times.hazards))
-    gate = [float(np.sum(row_s(times.gate, of_text) - run_gate_s)) for of_text in rows]
-    hazards = [_hazards_s(row_s(times.hazards, of_text) - run_hazards_s) for of_text in rows]
+    run_level1_s, run_level2_s = (run_s(level, times) for level in (times.level1, times.level2))
+    level1 = [float(np.sum(row_s(times.level1, of_text) - run_level1_s)) for of_text in rows]
+    level2 = [_level2_s(row_s(times.level2, of_text) - run_level2_s) for of_text in rows]
     place = np.searchsorted(distinct, lengths)
     return Costs(
-        gate_s=(np.array(gate) + times.text_ms / 1e3)[place],
-        hazards_s=np.array(hazards)[place],
+        level1_s=(np.array(level1) + times.text_ms / 1e3)[place],
+        level2_s=np.array(level2)[place],
         n_tokens=np.array([sum(of_text) for of_text in rows], dtype=np.int64)[place],
-        run_gate_s=run_gate_s,
-        run_hazards_s=run_hazards_s,
+        run_level1_s=run_level1_s,
+        run_level2_s=run_level2_s,
         spread=times.spread,
     )
 
@@ -116,12 +116,12 @@ def run_s(level: LevelTimes, times: VariantTimes) -> float:
     return min(max(0.0, first.ms - slope * first.tokens), first.ms) / 1e3
 
 
-def spread_factor(spread: Spread, quantiles: Floats) -> Floats:
+def spread_factor(spread: RunSpread, quantiles: Floats) -> Floats:
     """Time over the median at these quantiles, between 0 and 1; level beyond the measured ones."""
     return np.interp(quantiles, [0.05, 0.5, 0.95, 0.99], [spread.p5, 1, spread.p95, spread.p99])
 
 
-def _hazards_s(rows: Floats) -> float:
+def _level2_s(rows: Floats) -> float:
     return float(max(rows.max(), OPENED_WINDOWS_SHARE * rows.sum()))
 
 

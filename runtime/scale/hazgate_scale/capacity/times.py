@@ -3,12 +3,12 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from hazgate.bundle.manifest import Batching
-from hazgate.documents.decode import decode
+from hazgate.documents.decode import decode, spelt
 from hazgate.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -34,7 +34,7 @@ class LevelTimes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
+class RunSpread:
     """How much runs of one length differ: percentiles of their time, over its median."""
 
     p5: float
@@ -48,8 +48,8 @@ class VariantTimes:
 
     Attributes:
         batching: which rows may share a run, see `hazgate.bundle.manifest.VariantSpec`.
-        gate: Level 1's times.
-        hazards: Level 2's.
+        level1: Level 1's times.
+        level2: Level 2's.
         spread: of both.
         text_ms: what a text takes beside the model's runs: tokenising, queueing, the verdict.
         bundle_bytes: files that this variant needs of the bundle.
@@ -59,9 +59,9 @@ class VariantTimes:
     """
 
     batching: Batching
-    gate: LevelTimes
-    hazards: LevelTimes
-    spread: Spread
+    level1: LevelTimes = field(metadata=spelt("gate"))
+    level2: LevelTimes = field(metadata=spelt("hazards"))
+    spread: RunSpread
     text_ms: float
     bundle_bytes: int
     cold_start_s: float
@@ -184,9 +184,8 @@ def _wrong_windows(windows: Windows) -> Iterator[str]:
 
 
 def _wrong_variant(path: str, variant: VariantTimes) -> Iterator[str]:
-    for level in ("gate", "hazards"):
-        points = getattr(variant, level).points
-        yield from _wrong_points(f"{path}.{level}.points", points)
+    for key, level in (("gate", variant.level1), ("hazards", variant.level2)):
+        yield from _wrong_points(f"{path}.{key}.points", level.points)
     spread = variant.spread
     # Written so that NaN is refused, here and below.
     if not 0 < spread.p5 <= 1 <= spread.p95 <= spread.p99 < math.inf:

@@ -114,7 +114,7 @@ def make_traffic(
     else:
         n = max(n, int(MIN_PERIODS * bursts.period_s * rate))
         arrivals_s = in_bursts(rate, n, bursts, random)
-    texts = random.integers(len(costs.gate_s), size=n)
+    texts = random.integers(len(costs.level1_s), size=n)
     return Traffic(
         arrivals_s=arrivals_s,
         flagged=random.random(n) < flagged_share,

@@ -140,10 +140,10 @@ def corpus(
     if columns == "id" and id_column is None:
         raise click.UsageError("--columns id needs an --id-column")
     with requires("corpus", {"hazgate-scale[corpus]": _LIBRARIES}):
-        from hazgate_scale.corpus.cluster import Placement
-        from hazgate_scale.corpus.options import Options
+        from hazgate_scale.corpus.cluster import ActorPlacement
+        from hazgate_scale.corpus.options import CorpusOptions
         from hazgate_scale.corpus.run import run_corpus
-    asked = Options(
+    asked = CorpusOptions(
         format=format_,
         text_column=text_column,
         id_column=id_column,
@@ -158,7 +158,7 @@ def corpus(
         long_texts=long_texts,
         all_levels=all_levels,
     )
-    placement = Placement(
+    placement = ActorPlacement(
         address=address, n_actors=actors, threads=threads, memory_bytes=memory_mb << 20
     )
     with bar() as progress:

@@ -17,7 +17,7 @@ from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
 
 if TYPE_CHECKING:
-    from hazgate_scale.capacity.plan import Plan, Run
+    from hazgate_scale.capacity.plan import CapacityPlan, SimulatedRun
     from hazgate_scale.capacity.times import ServiceTimes, VariantTimes
 
 _PATH = click.Path(path_type=Path)
@@ -201,15 +201,17 @@ def plan(
         raise click.UsageError("--save-times and --threads need --measure")
     with requires("plan", {"hazgate-scale[plan]": ("simpy",)}):
         from hazgate_scale.capacity.bill import Prices
-        from hazgate_scale.capacity.plan import Demand, make_plan, variant_of
+        from hazgate_scale.capacity.plan import Demand, plan_capacity, variant_of
         from hazgate_scale.capacity.times import ServiceTimes
         from hazgate_scale.capacity.traffic import Bursts
     lengths = read_lengths(lengths_file)
     with begin_tasks() as begin:
         if measure is not None:
-            from hazgate_scale.capacity.measure import Host, measure_times
+            from hazgate_scale.capacity.measure import WorkerSetup, measure_times
 
-            host = Host(variant=variant, provider=provider, threads=threads or n_processors())
+            host = WorkerSetup(
+                variant=variant, provider=provider, threads=threads or n_processors()
+            )
             times = measure_times(measure, host, begin)
             if save_times:
                 write_atomically(save_times, json_bytes(times))
@@ -239,7 +241,7 @@ def plan(
         prices = Prices(
             units_per_host=units_per_host, bandwidth_gbit_s=bandwidth_gbit, per_unit_hour=price
         )
-        found = make_plan(times, variant, lengths, demand, prices, begin)
+        found = plan_capacity(times, variant, lengths, demand, prices, begin)
     assumptions = [
         *_measured(times, variant_of(times, found.variant)),
         *_from_options(context, len(lengths)),
@@ -278,8 +280,8 @@ def _measured(times: "ServiceTimes", variant: "VariantTimes") -> Iterator[Assump
     facts = {
         "service times": f"{times.model} on {times.machine}, {times.date}",
         "a worker": f"{times.units_per_worker} {unit}{'s' * (times.units_per_worker > 1)}",
-        "Level 1": variant.gate.source,
-        "Level 2": variant.hazards.source,
+        "Level 1": variant.level1.source,
+        "Level 2": variant.level2.source,
         "beside a text's runs": f"{variant.text_ms:.2f} ms",
         "cold start": f"{variant.cold_start_s:.2f} s",
         "resident, unshared": (
@@ -320,7 +322,7 @@ def _from_options(context: click.Context, n_lengths: int) -> Iterator[Assumption
         yield Assumption(name=name, value=text, origin="assumed")
 
 
-def _answer_table(found: "Plan", qps: float, p99_ms: float) -> Table:
+def _answer_table(found: "CapacityPlan", qps: float, p99_ms: float) -> Table:
     bill, unit = found.bill, found.unit
     n_spare = found.n_workers - found.n_needed
     table = Table(title=f"{qps:g} texts a second, 99 % within {p99_ms:g} ms: {found.variant}")
@@ -341,7 +343,7 @@ def _answer_table(found: "Plan", qps: float, p99_ms: float) -> Table:
     return table
 
 
-def _runs_table(found: "Plan") -> Table:
+def _runs_table(found: "CapacityPlan") -> Table:
     table = Table(title="simulated; shares in percent")
     heads = ("workers", "p50 ms", "p99 ms", "answered", "shed", "late", "lost", "busy")
     table.add_column("", no_wrap=True)
@@ -355,7 +357,7 @@ def _runs_table(found: "Plan") -> Table:
     return table
 
 
-def _run_cells(run: "Run") -> tuple[str, ...]:
+def _run_cells(run: "SimulatedRun") -> tuple[str, ...]:
     shares = (run.answered_share, run.shed_share, run.expired_share, run.lost_share)
     return (
         f"{run.n_workers}",

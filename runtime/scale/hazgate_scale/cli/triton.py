@@ -91,11 +91,11 @@ def triton(
     The model `hazgate` takes texts and gives verdicts; each level is a model beside it.
     """
     with requires("triton", {"hazgate-scale[triton]": ("onnx", "google", "tritonclient")}):
-        from hazgate_scale.triton.options import Options
+        from hazgate_scale.triton.options import RepositoryOptions
         from hazgate_scale.triton.repository import write_repository
 
     try:
-        options = Options(
+        options = RepositoryOptions(
             variant=variant,
             provider=provider,
             engine=engine,
@@ -110,8 +110,8 @@ def triton(
         )
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    plan = write_repository(bundle, out, options)
-    for model in plan.levels:
+    layout = write_repository(bundle, out, options)
+    for model in layout.levels:
         length = "any length" if model.tokens is None else f"{model.tokens} tokens"
         click.echo(f"{model.name}: rows of {length}, up to {model.max_batch_size} together")
-    click.echo(f"\n{out}  variant {plan.variant}; see its README.md")
+    click.echo(f"\n{out}  variant {layout.variant}; see its README.md")

@@ -33,7 +33,7 @@ from hazgate.text.reading import Reading
 from hazgate_scale.corpus.inputs import InputFile
 from hazgate_scale.corpus.manifest import Judge
 from hazgate_scale.corpus.output import Output
-from hazgate_scale.corpus.plan import Shard
+from hazgate_scale.corpus.shards import Shard
 from hazgate_scale.corpus.tally import Tally
 from hazgate_scale.corpus.work import Job, do_shard
 
@@ -46,7 +46,7 @@ _QUEUED_PER_ACTOR = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class ActorPlacement:
     """Where a run's engines live.
 
     Attributes:
@@ -63,7 +63,7 @@ class Placement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
+class ActorSetup:
     """What an actor opens its gate by; `bundle` is a path that is good on every node."""
 
     bundle: str
@@ -99,7 +99,7 @@ class NodeReport:
 
 
 @contextmanager
-def connected(placement: Placement) -> Iterator[int]:
+def connected(placement: ActorPlacement) -> Iterator[int]:
     """A connection to Ray while the block runs; gives the number of actors.
 
     Raises:
@@ -174,10 +174,10 @@ def check_nodes(bundle: str, judge: Judge) -> None:
 
 
 def do_shards(
-    engine: Engine,
+    engine: ActorSetup,
     inputs: Sequence[InputFile],
     shards: Sequence[Shard],
-    placement: Placement,
+    placement: ActorPlacement,
     n_actors: int,
 ) -> Iterator[Tally]:
     """Scores shards; each one's tally comes when it is committed.
@@ -218,7 +218,7 @@ def do_shards(
 class _Scorer:
     """An actor: one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ActorSetup) -> None:
         self._engine = engine
         self._gate: Gate | None = None
         # Read once by the tokenizers, when they first need their threads.
@@ -253,7 +253,7 @@ class _Scorer:
         return tally
 
 
-def open_gate(engine: Engine) -> Gate:
+def open_gate(engine: ActorSetup) -> Gate:
     """The gate that the driver's manifest describes.
 
     Raises:
@@ -292,7 +292,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _room_for(placement: Placement) -> int:
+def _room_for(placement: ActorPlacement) -> int:
     """Engines for which the cluster's nodes have processors and memory now."""
 
     def room(resources: Mapping[str, float]) -> int:

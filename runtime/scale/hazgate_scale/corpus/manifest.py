@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from hazgate.documents.decode import decode, encode
 from hazgate.errors import OutputError
 from hazgate_scale.corpus.inputs import InputFile
-from hazgate_scale.corpus.options import Options
-from hazgate_scale.corpus.plan import Shard
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.preflight import BadFile
+from hazgate_scale.corpus.shards import Shard
 
 SCHEMA_VERSION = 1
 
@@ -39,7 +39,7 @@ class RunManifest:
     """
 
     schema_version: int
-    options: Options
+    options: CorpusOptions
     judge: Judge
     inputs: tuple[InputFile, ...]
     bad_files: tuple[BadFile, ...]
@@ -72,7 +72,7 @@ def parse_manifest(text: bytes, source: str) -> RunManifest:
 
 
 def differences(
-    kept: RunManifest, options: Options, judge: Judge, inputs: tuple[InputFile, ...]
+    kept: RunManifest, options: CorpusOptions, judge: Judge, inputs: tuple[InputFile, ...]
 ) -> list[str]:
     """In what a run that is asked for differs from the one that was begun."""
     return [

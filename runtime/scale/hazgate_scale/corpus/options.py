@@ -11,7 +11,7 @@ Columns = Literal["all", "text", "id"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class CorpusOptions:
     """How rows are read, judged and written: a run is continued only under the same options.
 
     Attributes:

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from hazgate_scale.corpus.inputs import InputFile, open_input
 from hazgate_scale.corpus.json_rows import Rejected, parse_object
-from hazgate_scale.corpus.options import Options
-from hazgate_scale.corpus.plan import Divisible
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.schemas import passed_schema, taken_names
+from hazgate_scale.corpus.shards import Divisible
 
 # Enough to tell a misnamed column from a bad row.
 _HEAD_ROWS = 20
@@ -45,7 +45,7 @@ class Checked:
 _EMPTY = Divisible(size_bytes=0)
 
 
-def check_files(files: Sequence[InputFile], options: Options) -> Checked:
+def check_files(files: Sequence[InputFile], options: CorpusOptions) -> Checked:
     """Looks at the head of every file, and at the foot of Parquet files."""
     with ThreadPoolExecutor(_N_THREADS) as pool:
         looks = list(pool.map(lambda file: _look(file, options), files))
@@ -76,7 +76,7 @@ class _Look:
         return not self.problem
 
 
-def _look(file: InputFile, options: Options) -> _Look:
+def _look(file: InputFile, options: CorpusOptions) -> _Look:
     try:
         return (
             _look_at_parquet(file, options)
@@ -88,7 +88,7 @@ def _look(file: InputFile, options: Options) -> _Look:
         return _Look(problem=f"cannot be read: {str(error).partition(chr(10))[0]}")
 
 
-def _look_at_parquet(file: InputFile, options: Options) -> _Look:
+def _look_at_parquet(file: InputFile, options: CorpusOptions) -> _Look:
     with fsspec.open(file.uri, "rb") as stream, pq.ParquetFile(stream) as parquet:
         schema, metadata = parquet.schema_arrow, parquet.metadata
         problem = _column_problem(schema, options)
@@ -101,7 +101,7 @@ def _look_at_parquet(file: InputFile, options: Options) -> _Look:
     )
 
 
-def _column_problem(schema: pa.Schema, options: Options) -> str:
+def _column_problem(schema: pa.Schema, options: CorpusOptions) -> str:
     wanted = [options.text_column, *([options.id_column] if options.id_column else [])]
     missing = [name for name in wanted if name not in schema.names]
     if missing:
@@ -126,7 +126,7 @@ def _column_problem(schema: pa.Schema, options: Options) -> str:
     return ""
 
 
-def _look_at_lines(file: InputFile, options: Options) -> _Look:
+def _look_at_lines(file: InputFile, options: CorpusOptions) -> _Look:
     divisible = Divisible(
         size_bytes=file.size_bytes,
         units=None if file.compression is None else (file.size_bytes,),
@@ -143,7 +143,7 @@ def _look_at_lines(file: InputFile, options: Options) -> _Look:
     return _Look(divisible=divisible, schema=passed_schema(file.format, None, options))
 
 
-def _fields_problem(head: bytes, options: Options) -> str:
+def _fields_problem(head: bytes, options: CorpusOptions) -> str:
     """Whether none of the first objects has the field that is asked for."""
     objects = [parse_object(line) for line in head.split(b"\n")[:_HEAD_ROWS]]
     found = [each for each in objects if not isinstance(each, Rejected)]

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from hazgate_scale.corpus.inputs import InputFile, open_input
 from hazgate_scale.corpus.json_rows import BOM, JsonRow, Rejected, parse_row
 from hazgate_scale.corpus.lines import Line, read_lines
-from hazgate_scale.corpus.options import Options
-from hazgate_scale.corpus.plan import Shard
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.rows import DeadLetter, Rows
 from hazgate_scale.corpus.schemas import FIELDS, passed_columns, passed_schema
+from hazgate_scale.corpus.shards import Shard
 
 # Rows that are planned and answered together: enough to sort by length, few enough to hold.
 CHUNK_ROWS = 1024
@@ -25,7 +25,7 @@ class BadFileError(Exception):
     """A file turned out to be damaged while it was read; says how."""
 
 
-def read_shard(file: InputFile, shard: Shard, options: Options) -> Iterator[Rows]:
+def read_shard(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
     """The rows of a shard, some at a time, in order.
 
     Raises:
@@ -80,7 +80,7 @@ class _Pending:
         )
 
 
-def _read_lines(file: InputFile, shard: Shard, options: Options) -> Iterator[Rows]:
+def _read_lines(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
     schema = passed_schema(file.format, None, options)
     is_cut = file.compression is None
     start, end = (shard.start, shard.end) if is_cut else (0, None)
@@ -97,7 +97,7 @@ def _read_lines(file: InputFile, shard: Shard, options: Options) -> Iterator[Row
     yield pending.rows(options.text_column)
 
 
-def _parse(line: Line, file: InputFile, options: Options) -> JsonRow | Rejected | None:
+def _parse(line: Line, file: InputFile, options: CorpusOptions) -> JsonRow | Rejected | None:
     """The row of a line; None of a blank line of JSON Lines, which is none."""
     if line.data is None:
         return _too_large(line.size_bytes, options)
@@ -121,7 +121,7 @@ def _decode(content: bytes) -> JsonRow | Rejected:
         return Rejected(error="not_utf8", message="not UTF-8")
 
 
-def _too_large(size_bytes: int, options: Options) -> Rejected:
+def _too_large(size_bytes: int, options: CorpusOptions) -> Rejected:
     return Rejected(
         error="too_large",
         message=f"{size_bytes} bytes, at most {options.max_row_bytes} are taken; "
@@ -129,7 +129,7 @@ def _too_large(size_bytes: int, options: Options) -> Rejected:
     )
 
 
-def _read_parquet(file: InputFile, shard: Shard, options: Options) -> Iterator[Rows]:
+def _read_parquet(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(fsspec.open(file.uri, "rb"))
         # A buffer in place of whole column chunks: row groups can be of any size.
@@ -157,7 +157,7 @@ def _batch_rows(group: pq.RowGroupMetaData) -> int:
     return max(1, min(CHUNK_ROWS, int(_CHUNK_BYTES // row_bytes)))
 
 
-def _pieces(batch: pa.RecordBatch, options: Options) -> Iterator[tuple[int, int]]:
+def _pieces(batch: pa.RecordBatch, options: CorpusOptions) -> Iterator[tuple[int, int]]:
     """Ranges of rows with a bounded number of bytes to judge: averages say little of them."""
     first = n_bytes = 0
     for i, size in enumerate(_text_sizes(batch, options)):
@@ -170,7 +170,7 @@ def _pieces(batch: pa.RecordBatch, options: Options) -> Iterator[tuple[int, int]
         yield first, batch.num_rows
 
 
-def _text_sizes(batch: pa.RecordBatch, options: Options) -> list[int]:
+def _text_sizes(batch: pa.RecordBatch, options: CorpusOptions) -> list[int]:
     lengths = pa.compute.binary_length(_as_binary(batch.column(options.text_column)))
     return [length or 0 for length in lengths.to_pylist()]
 
@@ -183,7 +183,7 @@ def _as_binary(texts: pa.Array) -> pa.Array:
 
 
 def _parquet_rows(
-    batch: pa.RecordBatch, position: int, schema: pa.Schema, options: Options
+    batch: pa.RecordBatch, position: int, schema: pa.Schema, options: CorpusOptions
 ) -> Rows:
     binary = _as_binary(batch.column(options.text_column))
     sizes = _text_sizes(batch, options)
@@ -210,7 +210,7 @@ def _parquet_rows(
     )
 
 
-def _parquet_text(value: pa.Scalar, size: int, options: Options) -> JsonRow | Rejected:
+def _parquet_text(value: pa.Scalar, size: int, options: CorpusOptions) -> JsonRow | Rejected:
     if not value.is_valid:
         return Rejected(error="missing_text", message=f"null in column {options.text_column}")
     if size > options.max_row_bytes:

@@ -16,7 +16,13 @@ from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
 from hazgate.text.reading import Reading
 from hazgate_scale.corpus import output as layout
-from hazgate_scale.corpus.cluster import Engine, Placement, check_nodes, connected, do_shards
+from hazgate_scale.corpus.cluster import (
+    ActorPlacement,
+    ActorSetup,
+    check_nodes,
+    connected,
+    do_shards,
+)
 from hazgate_scale.corpus.inputs import InputFile, find_inputs, refuse
 from hazgate_scale.corpus.manifest import (
     SCHEMA_VERSION,
@@ -26,12 +32,12 @@ from hazgate_scale.corpus.manifest import (
     differences,
     parse_manifest,
 )
-from hazgate_scale.corpus.options import Options
+from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.output import Output
-from hazgate_scale.corpus.plan import default_shard_bytes, plan_shards
 from hazgate_scale.corpus.preflight import check_files
 from hazgate_scale.corpus.review import sample
 from hazgate_scale.corpus.schemas import parse_schema, schema_text, verdict_schema
+from hazgate_scale.corpus.shards import cut_shards, default_shard_bytes
 from hazgate_scale.corpus.tally import Tally, total
 from hazgate_scale.corpus.work import Job, read_tally
 
@@ -64,8 +70,8 @@ def run_corpus(
     bundle: str,
     patterns: Sequence[str],
     output_uri: str,
-    options: Options,
-    placement: Placement,
+    options: CorpusOptions,
+    placement: ActorPlacement,
     *,
     variant: str | None = None,
     policy: Policy | None = None,
@@ -108,7 +114,7 @@ def run_corpus(
         # What interrupted workers have left; and parts may have been removed since it was whole.
         output.remove(layout.TEMPORARY)
         output.remove(layout.SUCCESS)
-        engine = Engine(
+        engine = ActorSetup(
             bundle=bundle,
             policy=policy,
             threads=placement.threads,
@@ -145,7 +151,9 @@ def run_corpus(
     return summary
 
 
-def _judge(bundle: str, options: Options, variant: str | None, policy: Policy | None) -> Judge:
+def _judge(
+    bundle: str, options: CorpusOptions, variant: str | None, policy: Policy | None
+) -> Judge:
     """Opens the gate as workers will, so that what is wrong with it is said here and once."""
     gate = Gate.open(
         bundle,
@@ -179,7 +187,7 @@ def _check_apart(patterns: Sequence[str], output: Output) -> None:
 
 def _begin_or_continue(
     output: Output,
-    options: Options,
+    options: CorpusOptions,
     judge: Judge,
     inputs: tuple[InputFile, ...],
     shard_bytes: int | None,
@@ -212,7 +220,7 @@ def _begin_or_continue(
         inputs=inputs,
         bad_files=checked.bad,
         schema=schema_text(pa.schema([*(checked.schema or []), *own])),
-        shards=plan_shards(checked.files, size),
+        shards=cut_shards(checked.files, size),
     )
     output.write_json(layout.MANIFEST, encode(manifest))
     return manifest

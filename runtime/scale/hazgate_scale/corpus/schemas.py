@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from hazgate.judging.verdict import ModelIdentity, Verdict
-from hazgate_scale.corpus.options import Format, Options
+from hazgate_scale.corpus.options import CorpusOptions, Format
 from hazgate_scale.corpus.rows import Rows
 
 # The other fields of a JSON object, as JSON: their types may differ from row to row.
@@ -14,14 +14,14 @@ FIELDS = "fields"
 _PREFIX = "hazgate_"
 
 
-def passed_columns(parquet: pa.Schema, options: Options) -> list[str]:
+def passed_columns(parquet: pa.Schema, options: CorpusOptions) -> list[str]:
     """The columns of a Parquet file that are read."""
     if options.columns == "all":
         return list(parquet.names)
     return [name for name in parquet.names if name in (options.text_column, options.id_column)]
 
 
-def passed_schema(format_: Format, parquet: pa.Schema | None, options: Options) -> pa.Schema:
+def passed_schema(format_: Format, parquet: pa.Schema | None, options: CorpusOptions) -> pa.Schema:
     """The input's columns that the output repeats.
 
     Args:

@@ -14,14 +14,14 @@ from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
 from hazgate_scale.corpus.inputs import InputFile
 from hazgate_scale.corpus.manifest import Judge
-from hazgate_scale.corpus.options import Mode, Options
+from hazgate_scale.corpus.options import CorpusOptions, Mode
 from hazgate_scale.corpus.output import Output, dead_letters_name, part_name, review_name
-from hazgate_scale.corpus.plan import Shard
 from hazgate_scale.corpus.readers import BadFileError, read_shard
 from hazgate_scale.corpus.review import candidates, sample
 from hazgate_scale.corpus.rows import DeadLetter, Rows
 from hazgate_scale.corpus.schemas import verdict_columns
 from hazgate_scale.corpus.scoring import score
+from hazgate_scale.corpus.shards import Shard
 from hazgate_scale.corpus.tally import Tally, tally_of
 
 
@@ -33,7 +33,7 @@ class Job:
     """
 
     run: str
-    options: Options
+    options: CorpusOptions
     judge: Judge
     schema: pa.Schema
 

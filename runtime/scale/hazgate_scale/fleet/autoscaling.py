@@ -11,7 +11,7 @@ from typing import Any, Protocol
 TOKENS = "hazgate_tokens"
 
 
-class Observed(Protocol):
+class ReplicaLoads(Protocol):
     """What the policy reads of Ray Serve's AutoscalingContext."""
 
     @property
@@ -33,7 +33,7 @@ class TokenLoad:
 
     target_tokens: float
 
-    def __call__(self, ctx: Observed) -> tuple[float, dict[str, Any]]:
+    def __call__(self, ctx: ReplicaLoads) -> tuple[float, dict[str, Any]]:
         """The number of replicas that is wanted, and no state."""
         reported = (ctx.aggregated_metrics or {}).get(TOKENS, {})
         tokens = [reported[each] for each in ctx.running_replicas if each in reported]

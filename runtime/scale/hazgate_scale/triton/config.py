@@ -1,12 +1,12 @@
-"""From a plan to Triton's `ModelConfig`. Pure."""
+"""From a layout to Triton's `ModelConfig`. Pure."""
 
 import json
 from typing import Any
 
 from hazgate_scale.triton import warm_up
+from hazgate_scale.triton.layout import DECIDES, LevelModel, RepositoryLayout
 from hazgate_scale.triton.messages import ModelConfig, messages
-from hazgate_scale.triton.options import Options
-from hazgate_scale.triton.plan import DECIDES, LevelModel, Plan
+from hazgate_scale.triton.options import RepositoryOptions
 
 LABELS_FILE = "labels.txt"
 # What the backend calls ONNX Runtime's basic level, at which hazgate opens graphs of fused
@@ -14,12 +14,14 @@ LABELS_FILE = "labels.txt"
 _BASIC = -1
 
 
-def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -> ModelConfig:
+def level_config(
+    model: LevelModel, layout: RepositoryLayout, options: RepositoryOptions, digest: str
+) -> ModelConfig:
     """The `ModelConfig` of a level for the ONNX Runtime backend.
 
     Args:
         model: the level.
-        plan: what it is part of.
+        layout: what it is part of.
         options: as they were asked for.
         digest: the bundle's.
     """
@@ -41,7 +43,7 @@ def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -
     if model.max_batch_size > 1:
         _batch(config, options)
     kinds = pb.ModelInstanceGroup
-    kind = kinds.KIND_GPU if plan.provider.gpu else kinds.KIND_CPU
+    kind = kinds.KIND_GPU if layout.provider.gpu else kinds.KIND_CPU
     config.instance_group.add(kind=kind, count=options.instances)
     if model.variant.kind in ("authored", "fused"):
         config.optimization.graph.level = _BASIC
@@ -61,7 +63,9 @@ def level_config(model: LevelModel, plan: Plan, options: Options, digest: str) -
     return config
 
 
-def decides_config(plan: Plan, options: Options, digest: str) -> ModelConfig:
+def decides_config(
+    layout: RepositoryLayout, options: RepositoryOptions, digest: str
+) -> ModelConfig:
     """The `ModelConfig` of the model that reads texts, for the Python backend; see `model.py`."""
     pb = messages()
     config = pb.ModelConfig(name=DECIDES, backend="python", max_batch_size=options.max_batch_size)
@@ -75,10 +79,10 @@ def decides_config(plan: Plan, options: Options, digest: str) -> ModelConfig:
     config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=options.instances)
     parameters = {
         "digest": digest,
-        "variant": plan.variant,
-        "provider": plan.provider.name,
+        "variant": layout.variant,
+        "provider": layout.provider.name,
         "engine": options.engine,
-        "levels": json.dumps(_levels(plan)),
+        "levels": json.dumps(_levels(layout)),
     }
     if options.threads is not None:
         parameters["threads"] = str(options.threads)
@@ -104,13 +108,15 @@ def to_text(config: ModelConfig) -> str:
     return str(text_format.MessageToString(config))
 
 
-def _batch(config: ModelConfig, options: Options) -> None:
+def _batch(config: ModelConfig, options: RepositoryOptions) -> None:
     sizes = sorted(set(options.preferred_batch_sizes))
     config.dynamic_batching.preferred_batch_size.extend(sizes)
     config.dynamic_batching.max_queue_delay_microseconds = options.max_queue_delay_us
 
 
-def _use_migraphx(config: ModelConfig, model: LevelModel, options: Options, digest: str) -> None:
+def _use_migraphx(
+    config: ModelConfig, model: LevelModel, options: RepositoryOptions, digest: str
+) -> None:
     """Names AMD's accelerator, with parameters that each of AMD's backends takes."""
     accelerators = config.optimization.execution_accelerators
     accelerator = accelerators.gpu_execution_accelerator.add(name="migraphx")
@@ -121,13 +127,13 @@ def _use_migraphx(config: ModelConfig, model: LevelModel, options: Options, dige
         accelerator.parameters["migraphx_model_cache_dir"] = str(folder)
 
 
-def _levels(plan: Plan) -> dict[str, list[dict[str, Any]]]:
+def _levels(layout: RepositoryLayout) -> dict[str, list[dict[str, Any]]]:
     """Of each level, its models in the ONNX Runtime backend."""
     return {
         level: [
             {"model": m.name, "tokens": m.tokens, "max_batch_size": m.max_batch_size}
-            for m in plan.levels
+            for m in layout.levels
             if m.level == level
         ]
-        for level in dict.fromkeys(model.level for model in plan.levels)
+        for level in dict.fromkeys(model.level for model in layout.levels)
     }

@@ -6,20 +6,20 @@ from typing import Any
 import hazgate
 from hazgate.bundle.bundle import Bundle
 from hazgate_scale import __version__
-from hazgate_scale.triton.options import Options
-from hazgate_scale.triton.plan import DECIDES, Plan
+from hazgate_scale.triton.layout import DECIDES, RepositoryLayout
+from hazgate_scale.triton.options import RepositoryOptions
 
 FACTS_FILE = "hazgate.json"
 README_FILE = "README.md"
 
 
-def facts(bundle: Bundle, plan: Plan, options: Options) -> dict[str, Any]:
+def facts(bundle: Bundle, layout: RepositoryLayout, options: RepositoryOptions) -> dict[str, Any]:
     """The provenance of a repository, and its models."""
     return {
         "schema_version": 1,
         "bundle": {"name": bundle.manifest.name, "digest": bundle.digest},
-        "variant": plan.variant,
-        "provider": plan.provider.name,
+        "variant": layout.variant,
+        "provider": layout.provider.name,
         "engine": options.engine,
         "models": {
             DECIDES: {"backend": "python", "max_batch_size": options.max_batch_size},
@@ -32,7 +32,7 @@ def facts(bundle: Bundle, plan: Plan, options: Options) -> dict[str, Any]:
                     "tokens": model.tokens,
                     "max_batch_size": model.max_batch_size,
                 }
-                for model in plan.levels
+                for model in layout.levels
             },
         },
         "versions": {
@@ -43,20 +43,20 @@ def facts(bundle: Bundle, plan: Plan, options: Options) -> dict[str, Any]:
     }
 
 
-def readme(bundle: Bundle, plan: Plan, options: Options) -> str:
+def readme(bundle: Bundle, layout: RepositoryLayout, options: RepositoryOptions) -> str:
     """A page for whoever finds the repository."""
-    names = ", ".join(f"`{model.name}`" for model in plan.levels)
+    names = ", ".join(f"`{model.name}`" for model in layout.levels)
     if options.engine == "in-process":
         loads = [DECIDES]
         who, needs = "its own process runs the graphs", " and one onnxruntime"
     else:
-        loads = [*(model.name for model in plan.levels), DECIDES]
+        loads = [*(model.name for model in layout.levels), DECIDES]
         who, needs = "it asks the levels for logits", ""
     load = " ".join(f"--load-model={name}" for name in loads)
     return f"""# Triton model repository of {bundle.manifest.name}
 
 Written by `hazgate triton` (hazgate-scale {__version__}) of the bundle with digest
-`{bundle.digest}`, variant `{plan.variant}`, for {plan.provider.name}.
+`{bundle.digest}`, variant `{layout.variant}`, for {layout.provider.name}.
 
 - `{DECIDES}` (Python backend): texts in, verdicts out; {who}. The server's Python needs
   `hazgate` {hazgate.__version__}{needs}.

@@ -8,13 +8,13 @@ from typing import Literal
 from hazgate.errors import InputError
 
 # Who runs the graphs for the model that decides: its own process, or Triton's ONNX Runtime backend.
-Engine = Literal["in-process", "backend"]
+GraphRunner = Literal["in-process", "backend"]
 # By hazgate's aliases: what the ONNX Runtime backend has in every build, and in AMD's.
-Provider = Literal["cpu", "migraphx"]
+TritonProvider = Literal["cpu", "migraphx"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class RepositoryOptions:
     """How a repository serves.
 
     Attributes:
@@ -32,8 +32,8 @@ class Options:
     """
 
     variant: str | None = None
-    provider: Provider = "cpu"
-    engine: Engine = "in-process"
+    provider: TritonProvider = "cpu"
+    engine: GraphRunner = "in-process"
     max_batch_size: int = 32
     preferred_batch_sizes: tuple[int, ...] = ()
     max_queue_delay_us: int = 500
@@ -54,7 +54,7 @@ class Options:
             raise InputError("triton: " + "\n".join(problems))
 
 
-def _problems(options: Options) -> Iterator[str]:
+def _problems(options: RepositoryOptions) -> Iterator[str]:
     counts = (
         ("max_batch_size", options.max_batch_size),
         ("instances", options.instances),

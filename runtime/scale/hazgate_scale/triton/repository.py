@@ -15,9 +15,9 @@ from hazgate.errors import IntegrityError, OutputError
 from hazgate_scale.triton import warm_up
 from hazgate_scale.triton.config import LABELS_FILE, decides_config, level_config, to_text
 from hazgate_scale.triton.describe import FACTS_FILE, README_FILE, facts, readme
+from hazgate_scale.triton.layout import DECIDES, LevelModel, RepositoryLayout, choose_layout
 from hazgate_scale.triton.messages import ModelConfig
-from hazgate_scale.triton.options import Options
-from hazgate_scale.triton.plan import DECIDES, LevelModel, Plan, plan_repository
+from hazgate_scale.triton.options import RepositoryOptions
 from hazgate_scale.triton.signature import check_signature
 
 CONFIG_FILE = "config.pbtxt"
@@ -26,7 +26,7 @@ _VERSION = "1"
 _WARM_UP = "warmup"
 
 
-def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
+def write_repository(bundle: Path, target: Path, options: RepositoryOptions) -> RepositoryLayout:
     """Writes the repository of a bundle to `target`, which must not exist.
 
     Weights lie in it once: every model has links to the files of the bundle's copy.
@@ -39,20 +39,20 @@ def write_repository(bundle: Path, target: Path, options: Options) -> Plan:
     if target.exists() or target.is_symlink():
         raise OutputError(f"{target} exists and is not written over; remove it, or name another")
     opened = Bundle.open(bundle)
-    plan = plan_repository(opened.manifest, options)
-    configs = {m.name: level_config(m, plan, options, opened.digest) for m in plan.levels}
-    for model in plan.levels:
+    layout = choose_layout(opened.manifest, options)
+    configs = {m.name: level_config(m, layout, options, opened.digest) for m in layout.levels}
+    for model in layout.levels:
         check_signature(configs[model.name], opened.file(model.variant.graph))
     with partial_folder(target) as folder:
         root = folder / "repository"
-        copy = _write_decides(root, opened, decides_config(plan, options, opened.digest))
-        for model in plan.levels:
+        copy = _write_decides(root, opened, decides_config(layout, options, opened.digest))
+        for model in layout.levels:
             _write_level(root, copy, model, configs[model.name])
-        write_atomically(root / FACTS_FILE, json_bytes(facts(opened, plan, options)))
-        (root / README_FILE).write_text(readme(opened, plan, options), encoding="utf-8")
+        write_atomically(root / FACTS_FILE, json_bytes(facts(opened, layout, options)))
+        (root / README_FILE).write_text(readme(opened, layout, options), encoding="utf-8")
         sync(root)
         root.rename(target)
-    return plan
+    return layout
 
 
 def _write_decides(root: Path, bundle: Bundle, config: ModelConfig) -> Bundle:

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from hazgate_scale.triton.plan import LevelModel
+from hazgate_scale.triton.layout import LevelModel
 
 MASK_FILE = "ones"
 TEXT_FILE = "text"

@@ -40,7 +40,7 @@ def default_shard_bytes(total_bytes: int) -> int:
     return min(max(total_bytes // _SHARE, _MIN_SHARD_BYTES), _MAX_SHARD_BYTES)
 
 
-def plan_shards(files: Sequence[Divisible], shard_bytes: int) -> tuple[Shard, ...]:
+def cut_shards(files: Sequence[Divisible], shard_bytes: int) -> tuple[Shard, ...]:
     """Shards of about `shard_bytes` that cover every file, each unit of it once, in order."""
     ranges = [(i, *cut) for i, file in enumerate(files) for cut in _cuts(file, shard_bytes)]
     return tuple(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate_scale.corpus.lines import read_lines
-from hazgate_scale.corpus.plan import Divisible, default_shard_bytes, plan_shards
+from hazgate_scale.corpus.shards import Divisible, cut_shards, default_shard_bytes
 
 SIZES = st.integers(0, 5000)
 UNITS = st.none() | st.lists(SIZES, max_size=12).map(tuple)
@@ -17,7 +17,7 @@ FILES = st.lists(st.builds(Divisible, size_bytes=SIZES, units=UNITS), max_size=6
 def test_every_unit_of_every_file_is_in_one_shard_in_order(
     files: list[Divisible], shard_bytes: int
 ) -> None:
-    shards = plan_shards(files, shard_bytes)
+    shards = cut_shards(files, shard_bytes)
     assert [shard.index for shard in shards] == list(range(len(shards)))
     covered = [(shard.file, unit) for shard in shards for unit in range(shard.start, shard.end)]
     assert covered == [
@@ -32,7 +32,7 @@ def test_every_unit_of_every_file_is_in_one_shard_in_order(
 def test_a_shard_is_no_larger_than_asked_unless_it_is_one_unit(
     files: list[Divisible], shard_bytes: int
 ) -> None:
-    for shard in plan_shards(files, shard_bytes):
+    for shard in cut_shards(files, shard_bytes):
         units = files[shard.file].units
         size = shard.end - shard.start if units is None else sum(units[shard.start : shard.end])
         n_filled = 0 if units is None else sum(map(bool, units[shard.start : shard.end]))
@@ -60,7 +60,7 @@ def test_shards_of_lines_give_each_line_once_wherever_they_are_cut(
     if expected[-1] == b"":
         expected.pop()
     found = []
-    for shard in plan_shards([Divisible(size_bytes=len(content))], shard_bytes):
+    for shard in cut_shards([Divisible(size_bytes=len(content))], shard_bytes):
         stream = io.BytesIO(content)
         stream.seek(max(0, shard.start - 1))
         found += list(read_lines(stream, shard.start, shard.end, max_line_bytes))

@@ -16,9 +16,9 @@ from hazgate.engine.buckets import default_buckets
 from hazgate.errors import BundleError, InputError
 from hazgate_scale.triton import messages as own_messages
 from hazgate_scale.triton.config import decides_config, level_config, to_text
+from hazgate_scale.triton.layout import DECIDES, RepositoryLayout, choose_layout
 from hazgate_scale.triton.messages import ModelConfig, messages
-from hazgate_scale.triton.options import Options, Provider
-from hazgate_scale.triton.plan import DECIDES, Plan, plan_repository
+from hazgate_scale.triton.options import RepositoryOptions, TritonProvider
 from tests.support.manifests import manifest_data, spell
 from tests.support.tiny import LEVELS, MAX_TOKENS
 
@@ -42,10 +42,10 @@ def _of_kind(batching: str, kind: str = "portable") -> Manifest:
 
 
 @st.composite
-def options(draw: st.DrawFn, provider: Provider = "cpu") -> Options:
+def options(draw: st.DrawFn, provider: TritonProvider = "cpu") -> RepositoryOptions:
     n_rows = draw(st.integers(1, 128))
     on_gpu = provider == "migraphx"
-    return Options(
+    return RepositoryOptions(
         provider=provider,
         engine=draw(st.sampled_from(["in-process", "backend"])),
         max_batch_size=n_rows,
@@ -59,26 +59,26 @@ def options(draw: st.DrawFn, provider: Provider = "cpu") -> Options:
     )
 
 
-def _configs(plan: Plan, chosen: Options) -> dict[str, ModelConfig]:
-    levels = {m.name: level_config(m, plan, chosen, DIGEST) for m in plan.levels}
-    return {**levels, DECIDES: decides_config(plan, chosen, DIGEST)}
+def _configs(layout: RepositoryLayout, chosen: RepositoryOptions) -> dict[str, ModelConfig]:
+    levels = {m.name: level_config(m, layout, chosen, DIGEST) for m in layout.levels}
+    return {**levels, DECIDES: decides_config(layout, chosen, DIGEST)}
 
 
-def _level1(manifest: Manifest, chosen: Options) -> ModelConfig:
-    return _configs(plan_repository(manifest, chosen), chosen)["level1"]
+def _level1(manifest: Manifest, chosen: RepositoryOptions) -> ModelConfig:
+    return _configs(choose_layout(manifest, chosen), chosen)["level1"]
 
 
 @given(options(), st.sampled_from(BATCHINGS), st.sampled_from(["portable", "authored", "fused"]))
 def test_tritons_own_parser_reads_back_what_was_written(
-    chosen: Options, batching: str, kind: str
+    chosen: RepositoryOptions, batching: str, kind: str
 ) -> None:
-    for config in _configs(plan_repository(_of_kind(batching, kind), chosen), chosen).values():
+    for config in _configs(choose_layout(_of_kind(batching, kind), chosen), chosen).values():
         assert text_format.Parse(to_text(config), messages().ModelConfig()) == config
 
 
 @given(options(), st.sampled_from(BATCHINGS))
 def test_rows_share_an_execution_only_as_their_variant_allows(
-    chosen: Options, batching: str
+    chosen: RepositoryOptions, batching: str
 ) -> None:
     config = _level1(_of_kind(batching), chosen)
     n_rows = 1 if batching == "alone" else chosen.max_batch_size
@@ -89,8 +89,8 @@ def test_rows_share_an_execution_only_as_their_variant_allows(
 
 
 @given(options())
-def test_the_batcher_waits_as_long_and_for_as_many_as_was_asked(chosen: Options) -> None:
-    configs = _configs(plan_repository(_of_kind("padded"), chosen), chosen)
+def test_the_batcher_waits_as_long_and_for_as_many_as_was_asked(chosen: RepositoryOptions) -> None:
+    configs = _configs(choose_layout(_of_kind("padded"), chosen), chosen)
     for config in configs.values():
         batching = config.dynamic_batching
         sizes = list(batching.preferred_batch_size)
@@ -108,15 +108,15 @@ def test_the_batcher_waits_as_long_and_for_as_many_as_was_asked(chosen: Options)
 
 @given(options("migraphx"))
 def test_a_compiling_provider_gets_a_model_for_each_length_and_no_free_axis(
-    chosen: Options,
+    chosen: RepositoryOptions,
 ) -> None:
-    plan = plan_repository(_of_kind("padded"), chosen)
+    layout = choose_layout(_of_kind("padded"), chosen)
     defaults = {bucket.tokens for bucket in default_buckets(MAX_TOKENS)}
     lengths = sorted(set(chosen.buckets) or defaults)
-    configs = _configs(plan, chosen)
+    configs = _configs(layout, chosen)
     names = [f"{level}_{n}" for level in LEVELS for n in lengths]
     assert sorted(configs) == sorted([*names, DECIDES])
-    for model in plan.levels:
+    for model in layout.levels:
         config = configs[model.name]
         assert [list(tensor.dims) for tensor in config.input] == [[model.tokens]] * 2
         assert config.instance_group[0].kind == messages().ModelInstanceGroup.KIND_GPU
@@ -128,22 +128,26 @@ def test_a_compiling_provider_gets_a_model_for_each_length_and_no_free_axis(
 
 
 def test_programs_of_no_two_models_and_of_no_two_bundles_share_a_folder() -> None:
-    chosen = Options(provider="migraphx", programs=PurePosixPath("/programs"), buckets=(8, 16))
-    plan = plan_repository(_of_kind("padded"), chosen)
+    chosen = RepositoryOptions(
+        provider="migraphx", programs=PurePosixPath("/programs"), buckets=(8, 16)
+    )
+    layout = choose_layout(_of_kind("padded"), chosen)
     folders = {
         accelerator.parameters["migraphx_model_cache_dir"]
         for digest in (DIGEST, DIGEST[::-1])
-        for model in plan.levels
+        for model in layout.levels
         for accelerator in level_config(
-            model, plan, chosen, digest
+            model, layout, chosen, digest
         ).optimization.execution_accelerators.gpu_execution_accelerator
     }
-    assert len(folders) == 2 * len(plan.levels) == 8
+    assert len(folders) == 2 * len(layout.levels) == 8
     assert f"/programs/{DIGEST[:16]}/level2_16" in folders
 
 
 @given(options(), st.sampled_from(BATCHINGS))
-def test_warm_up_runs_whole_rows_within_the_largest_batch(chosen: Options, batching: str) -> None:
+def test_warm_up_runs_whole_rows_within_the_largest_batch(
+    chosen: RepositoryOptions, batching: str
+) -> None:
     config = _level1(_of_kind(batching), chosen)
     assert {sample.batch_size for sample in config.model_warmup} == {1, config.max_batch_size}
     for sample in config.model_warmup:
@@ -154,7 +158,7 @@ def test_warm_up_runs_whole_rows_within_the_largest_batch(chosen: Options, batch
 
 @pytest.mark.parametrize(("kind", "level"), [("portable", 0), ("authored", -1), ("fused", -1)])
 def test_graphs_of_fused_operators_are_run_as_they_are_written(kind: str, level: int) -> None:
-    config = _level1(_of_kind("padded", kind), Options(kernels=KERNELS))
+    config = _level1(_of_kind("padded", kind), RepositoryOptions(kernels=KERNELS))
     assert config.optimization.graph.level == level
     libraries = list(config.model_operations.op_library_filename)
     assert libraries == ([str(KERNELS)] if kind == "fused" else [])
@@ -162,7 +166,7 @@ def test_graphs_of_fused_operators_are_run_as_they_are_written(kind: str, level:
 
 def test_a_fused_variant_without_its_library_is_refused_with_both_cures() -> None:
     with pytest.raises(BundleError) as caught:
-        plan_repository(_of_kind("packed", "fused"), Options())
+        choose_layout(_of_kind("packed", "fused"), RepositoryOptions())
     assert str(caught.value).count("consists of hazgate-kernels' operators") == 2
     assert "--kernels" in str(caught.value)
     assert "another --variant" in str(caught.value)
@@ -171,25 +175,25 @@ def test_a_fused_variant_without_its_library_is_refused_with_both_cures() -> Non
 def test_a_variant_for_another_provider_is_refused() -> None:
     manifest = _manifest(lambda v: v.update(execution_providers=["CUDAExecutionProvider"]))
     with pytest.raises(BundleError, match="was made for CUDAExecutionProvider, not CPU"):
-        plan_repository(manifest, Options())
+        choose_layout(manifest, RepositoryOptions())
     with pytest.raises(BundleError, match="no variant for MIGraphXExecutionProvider"):
-        plan_repository(manifest, Options(provider="migraphx"))
+        choose_layout(manifest, RepositoryOptions(provider="migraphx"))
 
 
 @pytest.mark.parametrize("batching", ["equal_length", "alone"])
 def test_a_variant_that_takes_no_padding_is_refused_for_fixed_shapes(batching: str) -> None:
     with pytest.raises(BundleError, match="takes no padding"):
-        plan_repository(_of_kind(batching), Options(provider="migraphx"))
+        choose_layout(_of_kind(batching), RepositoryOptions(provider="migraphx"))
 
 
 def test_a_variant_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(BundleError, match="level1 has no variant 'int4', only fp32"):
-        plan_repository(_manifest(), Options(variant="int4"))
+        choose_layout(_manifest(), RepositoryOptions(variant="int4"))
 
 
 def test_a_bucket_longer_than_what_was_proven_is_refused() -> None:
     with pytest.raises(BundleError, match=f"proven on {MAX_TOKENS} tokens, not \\[65\\]"):
-        plan_repository(_manifest(), Options(provider="migraphx", buckets=(8, 65)))
+        choose_layout(_manifest(), RepositoryOptions(provider="migraphx", buckets=(8, 65)))
 
 
 @pytest.mark.parametrize("name", [DECIDES, "level/1", "..", ""])
@@ -198,7 +202,7 @@ def test_a_level_that_cannot_be_a_folder_of_its_own_is_refused(name: str) -> Non
     data["levels"][name] = data["levels"].pop("level2")
     data["cascade"]["hazards"] = name
     with pytest.raises(BundleError, match="cannot be the name of a model"):
-        plan_repository(Manifest.parse(spell(data)), Options())
+        choose_layout(Manifest.parse(spell(data)), RepositoryOptions())
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -222,13 +226,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("given_", "message"), WRONG.values(), ids=list(WRONG))
 def test_an_option_that_cannot_be_is_refused_by_name(given_: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        Options(**given_)
+        RepositoryOptions(**given_)
     assert message in str(caught.value)
 
 
 def test_every_problem_of_the_options_is_reported_at_once() -> None:
     with pytest.raises(InputError) as caught:
-        Options(max_batch_size=0, instances=0, threads=0, max_queue_delay_us=-1, buckets=(8,))
+        RepositoryOptions(
+            max_batch_size=0, instances=0, threads=0, max_queue_delay_us=-1, buckets=(8,)
+        )
     assert str(caught.value).count("\n") == 4
 
 

@@ -24,7 +24,7 @@ from hazgate.engine.buckets import default_buckets
 from hazgate.engine.providers.table import CPU, ProviderSpec, find_provider
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError
-from hazgate_scale.triton.options import Options
+from hazgate_scale.triton.options import RepositoryOptions
 
 DECIDES = "hazgate"
 # What Triton's folders and URLs, and file systems, all take.
@@ -52,7 +52,7 @@ class LevelModel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class RepositoryLayout:
     """The models of a repository beside the one that decides, and the variant that they run."""
 
     variant: str
@@ -60,7 +60,7 @@ class Plan:
     levels: tuple[LevelModel, ...]
 
 
-def plan_repository(manifest: Manifest, options: Options) -> Plan:
+def choose_layout(manifest: Manifest, options: RepositoryOptions) -> RepositoryLayout:
     """What a repository of that bundle consists of.
 
     Raises:
@@ -79,7 +79,7 @@ def plan_repository(manifest: Manifest, options: Options) -> Plan:
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise BundleError(f"{manifest.name} cannot be served by Triton so:\n{listed}")
-    return Plan(
+    return RepositoryLayout(
         variant=variant,
         provider=provider,
         levels=tuple(
@@ -91,7 +91,7 @@ def plan_repository(manifest: Manifest, options: Options) -> Plan:
 
 
 def _problems(
-    name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: Options
+    name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: RepositoryOptions
 ) -> Iterator[str]:
     if not _NAME.fullmatch(name) or name == DECIDES:
         yield f"{name!r} cannot be the name of a model beside {DECIDES}"
@@ -116,7 +116,7 @@ def _problems(
 
 
 def _models(
-    name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: Options
+    name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: RepositoryOptions
 ) -> Iterator[LevelModel]:
     chosen = level.variants[variant]
     lengths: tuple[int | None, ...] = (None,)
