@@ -1,4 +1,4 @@
-"""How good a bundle is on labelled texts: figures with intervals, and a report of them.
+"""Evaluation of a bundle on labelled texts: figures with intervals, and a report.
 
 Nothing that serves a request imports this.
 """

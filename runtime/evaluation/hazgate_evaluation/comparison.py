@@ -1,4 +1,4 @@
-"""Two systems on the same texts: which decisions differ, and whether one is better."""
+"""Comparison of two systems on the same texts: changed decisions, and which is better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from hazgate_evaluation.truth import Truth
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedTest:
-    """McNemar's exact test (McNemar 1947) on the rows that only one system got right.
+    """McNemar's exact test (McNemar 1947) on rows that only one system got right.
 
-    `p_value` is two-sided: how often chance alone would divide them as unequally.
+    `p_value` is two-sided: how often chance alone would split them as unevenly.
     """
 
     n_rows: int
@@ -28,10 +28,10 @@ class PairedTest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangedDecision:
-    """A row of which two systems say different things.
+    """A row on which two systems disagree.
 
-    `row` is its line in the data file; `label` what it should be, None where it is not known.
-    The hazards are what the verdicts would name: None where the gate stayed shut.
+    `row` is its line in the data file; `label` is the expected label, None if unknown. The
+    hazards are those that the verdicts would name, None where the text was not flagged.
     """
 
     row: int
@@ -44,7 +44,7 @@ class ChangedDecision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SystemComparison:
-    """The first system against another; positions in the report's list of systems."""
+    """The baseline against another system, by their positions in the report's list."""
 
     first: int
     second: int
@@ -56,7 +56,7 @@ class SystemComparison:
 
 
 def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
-    """The test of two systems by what each got right, shape [n]."""
+    """Test two systems by which rows each got right, shape [n]."""
     n_first, n_second = int((first & ~second).sum()), int((~first & second).sum())
     n_discordant = n_first + n_second
     p_value = binomtest(n_first, n_discordant, 0.5).pvalue if n_discordant else 1.0
@@ -70,18 +70,18 @@ def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """One system's scores with the threshold that it flags at."""
+    """One system's scores and the threshold at which it flags."""
 
     scores: Scores
     threshold: float
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
-        """Its decisions, shape [n]."""
+        """The decisions, shape [n]."""
         return self.scores.unsafe >= self.threshold
 
     def hazard_or_none(self, labels: Sequence[str]) -> list[str | None]:
-        """The hazard that each verdict names."""
+        """Name the hazard of each verdict, None where the text was not flagged."""
         flagged, hazard = self.flagged.tolist(), self.scores.hazard.tolist()
         return [labels[h] if f else None for f, h in zip(flagged, hazard, strict=True)]
 
@@ -96,15 +96,15 @@ def compare(
     names: Sequence[str | None],
     labels: Sequence[str],
 ) -> SystemComparison:
-    """Compares two systems on the same rows.
+    """Compare two systems on the same rows.
 
     Args:
-        systems: all of the report.
-        first: the position of one of them, the baseline.
-        second: the position of the other.
-        truth: the labels of the rows.
+        systems: all systems of the report.
+        first: position of the baseline.
+        second: position of the other system.
+        truth: labels of the rows.
         numbers: line of each row in its file, shape [n].
-        names: what each row should be, for people.
+        names: the expected label of each row, for people.
         labels: the hazards.
     """
     one, other = systems[first], systems[second]

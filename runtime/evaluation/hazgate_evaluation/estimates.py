@@ -1,4 +1,4 @@
-"""A figure with its interval: the bootstrap over groups, all resamples at once."""
+"""Figures with intervals: the bootstrap over groups, all resamples at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 N_RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 20260
-# Weights that are held at a time.
+# Weights held in memory at a time.
 _CHUNK_WEIGHTS = 4_000_000
 
 
@@ -25,11 +25,11 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resampling:
-    """Bootstrap resamples of rows by whole groups, for rows of a group are not independent.
+    """Bootstrap resamples of whole groups, because rows of a group are not independent.
 
     The cluster bootstrap (Davison and Hinkley 1997, section 3.8): groups are drawn with
-    replacement, as many as there are. The draws hang on `seed` and the number of groups alone,
-    so figures of the same rows are resampled alike.
+    replacement, as many as there are. The draws depend only on `seed` and the number of groups,
+    so all figures of the same rows use the same resamples.
 
     `group` numbers the group of each row from 0, shape [n].
     """
@@ -40,11 +40,11 @@ class Resampling:
 
     @property
     def n_groups(self) -> int:
-        """How many groups there are."""
+        """The number of groups."""
         return int(self.group.max()) + 1 if self.group.size else 0
 
     def group_weights(self) -> Iterator[NDArray[np.float64]]:
-        """How often each group was drawn, shape [some resamples, n_groups] at a time."""
+        """Yield how often each group was drawn, shape [some resamples, n_groups]."""
         random = np.random.default_rng(self.seed)
         n_groups = self.n_groups
         step = max(1, _CHUNK_WEIGHTS // max(1, len(self.group)))
@@ -56,12 +56,12 @@ class Resampling:
             yield counts.reshape(n, n_groups).astype(np.float64)
 
     def row_weights(self) -> Iterator[NDArray[np.float64]]:
-        """How often each row was drawn, shape [some resamples, n] at a time."""
+        """Yield how often each row was drawn, shape [some resamples, n]."""
         for weights in self.group_weights():
             yield weights[:, self.group]
 
     def totals(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums of columns over the rows of each resample.
+        """Sum columns over the rows of each resample.
 
         Args:
             columns: shape [n, n_columns].
@@ -79,13 +79,13 @@ class Resampling:
 
 
 def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Their quotient, NaN where the denominator is zero."""
+    """Divide, giving NaN where the denominator is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(denominator == 0, np.nan, numerator / denominator))
 
 
 def estimate(value: float, samples: NDArray[np.float64]) -> Estimate | None:
-    """The figure with its percentile interval; None where the figure is not defined.
+    """Give a figure its percentile interval; None where the figure is not defined.
 
     Args:
         value: the figure on all rows; NaN where it is not defined.
@@ -99,11 +99,11 @@ def estimate(value: float, samples: NDArray[np.float64]) -> Estimate | None:
 
 
 def mirrored_estimate(value: float, samples: NDArray[np.float64]) -> Estimate | None:
-    """As `estimate`, by the basic interval, bounded to [0, 1].
+    """Give a figure its basic interval, bounded to [0, 1]; otherwise as `estimate`.
 
-    For figures that resampling itself raises, as a mean of absolute differences: the percentile
-    interval could lie above the figure, this one takes the same bias off (Davison and Hinkley
-    1997, section 5.2).
+    Use it for figures that resampling itself raises, such as a mean of absolute differences. Their
+    percentile interval could lie above the figure; this one removes that bias (Davison and
+    Hinkley 1997, section 5.2).
     """
     defined = samples[np.isfinite(samples)]
     if not np.isfinite(value) or not defined.size:
@@ -115,7 +115,7 @@ def mirrored_estimate(value: float, samples: NDArray[np.float64]) -> Estimate | 
 
 
 def share(hits: NDArray[np.bool_]) -> Estimate | None:
-    """The share of hits with Wilson's score interval (Wilson 1927); None of nothing."""
+    """Estimate the share of hits with Wilson's interval (Wilson 1927); None without rows."""
     if not len(hits):
         return None
     interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")

@@ -1,4 +1,4 @@
-"""How well Level 1 tells unsafe texts from others."""
+"""Figures of Level 1: how well it tells unsafe texts from others."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ _MAX_CURVE_POINTS = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint:
-    """What flagging at a threshold gives."""
+    """Precision and recall of flagging at one threshold."""
 
     threshold: float
     precision: float
@@ -28,9 +28,9 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlagFigures:
-    """What flagging at one threshold got right; None where it is not defined.
+    """Figures of flagging at one threshold; None where a figure is not defined.
 
-    `recall` is the share of unsafe rows that were flagged, `false_positive_rate` of the others,
+    `recall` is the flagged share of unsafe rows, `false_positive_rate` that of the others,
     `precision` the share of unsafe rows among the flagged.
     """
 
@@ -42,7 +42,7 @@ class FlagFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level1Figures:
-    """Level 1 on the rows that count for it.
+    """Figures of Level 1 on the rows that count for it.
 
     `auprc` is scikit-learn's average precision, `roc_auc` the area under the ROC curve. `ece` and
     `reliability` are of P(unsafe) against being unsafe.
@@ -62,7 +62,7 @@ class Level1Figures:
 def flag_figures(
     unsafe: NDArray[np.bool_], flagged: NDArray[np.bool_], resampling: Resampling
 ) -> FlagFigures:
-    """Figures of decisions, with bootstrap intervals.
+    """Compute figures of decisions, with bootstrap intervals.
 
     Args:
         unsafe: the truth, shape [n].
@@ -93,7 +93,7 @@ def level1_figures(
     threshold: float,
     resampling: Resampling,
 ) -> Level1Figures:
-    """All figures of Level 1.
+    """Compute all figures of Level 1.
 
     Args:
         unsafe: the truth, shape [n]; of both classes.

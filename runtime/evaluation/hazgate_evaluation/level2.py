@@ -1,4 +1,4 @@
-"""How well Level 2 names the hazard, on the rows whose hazard is known, gate or no gate."""
+"""Figures of Level 2 on all rows whose hazard is known, flagged or not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from hazgate_evaluation.reliability import ReliabilityBin, calibration_error, re
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HazardFigures:
-    """One hazard against all others; None where it is not defined."""
+    """One hazard against all others; None where a figure is not defined."""
 
     n_rows: int
     precision: Estimate | None
@@ -23,10 +23,10 @@ class HazardFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level2Figures:
-    """Level 2 under argmax.
+    """Figures of Level 2 under argmax.
 
     Macro figures are means over the hazards that occur in the rows. `confusion[i][j]` counts the
-    rows of hazard i that were given hazard j, in the order of `labels`. `ece` and `reliability`
+    rows of hazard i that Level 2 gave hazard j, in the order of `labels`. `ece` and `reliability`
     are of the highest probability against its hazard being right.
     """
 
@@ -48,7 +48,7 @@ def level2_figures(
     labels: Sequence[str],
     resampling: Resampling,
 ) -> Level2Figures | None:
-    """All figures of Level 2; None without rows.
+    """Compute all figures of Level 2; None without rows.
 
     Args:
         hazard: index of the true hazard, shape [n].
@@ -97,14 +97,14 @@ def level2_figures(
 def _one_against_rest(
     counts: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Precision, recall and F1, each of shape [..., k], from confusion counts [..., k, k]."""
+    """Compute precision, recall and F1 [..., k] from confusion counts [..., k, k]."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     true, given = counts.sum(axis=-1), counts.sum(axis=-2)
     return ratio(right, given), ratio(right, true), ratio(2 * right, true + given)
 
 
 def _macro(figures: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the hazards that occur; what was never given has precision 0 there."""
+    """Average over the hazards that occur; one never predicted has precision 0."""
     occurs = counts.sum(axis=-1) > 0
     total = np.where(occurs, np.nan_to_num(figures), 0).sum(axis=-1)
     return ratio(total, occurs.sum(axis=-1).astype(np.float64))

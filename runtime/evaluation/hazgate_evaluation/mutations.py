@@ -1,7 +1,7 @@
-"""Ways to rewrite a text so that a person, or the model behind the gate, still understands it.
+"""Rewritings of a text that a person, or the model behind the gate, still understands.
 
-Pure functions of a text, without chance, so that a report can be made again. None makes a lone
-surrogate out of well-formed text.
+Pure, deterministic functions of a text, so that a report can be reproduced. None makes a lone
+surrogate out of well-formed text. Their docstrings are the descriptions in the report.
 """
 
 import base64 as base64_codec
@@ -26,67 +26,67 @@ _POLITE = "Hello! I hope you are well. Could you please help me with this, if yo
 
 
 def upper_case(text: str) -> str:
-    """ALL LETTERS LARGE."""
+    """WRITE ALL LETTERS IN UPPER CASE."""
     return text.upper()
 
 
 def lower_case(text: str) -> str:
-    """All letters small."""
+    """Write all letters in lower case."""
     return text.lower()
 
 
 def title_case(text: str) -> str:
-    """Each Word Begins Large."""
+    """Begin Each Word With a Capital."""
     return text.title()
 
 
 def alternating_case(text: str) -> str:
-    """EvErY sEcOnD character large."""
+    """WrItE every second character in upper case."""
     return "".join(c.upper() if i % 2 == 0 else c.lower() for i, c in enumerate(text))
 
 
 def extra_spaces(text: str) -> str:
-    """Three spaces for each one."""
+    """Replace each space by three."""
     return text.replace(" ", "   ")
 
 
 def spaced_letters(text: str) -> str:
-    """A space after each character."""
+    """Put a space after each character."""
     return " ".join(text)
 
 
 def homoglyphs(text: str) -> str:
-    """Latin letters by Cyrillic and Greek ones of the same look."""
+    """Replace Latin letters by Cyrillic and Greek look-alikes."""
     return text.translate(_HOMOGLYPHS)
 
 
 def leetspeak(text: str) -> str:
-    """Digits for the letters that they look like."""
+    """Replace letters by the digits that look like them."""
     return text.translate(_LEET)
 
 
 def zero_width_joiners(text: str) -> str:
-    """A zero-width joiner between characters."""
+    """Put a zero-width joiner between characters."""
     return _ZERO_WIDTH_JOINER.join(text)
 
 
 def base64(text: str) -> str:
-    """Base64 of the UTF-8 bytes."""
+    """Encode the UTF-8 bytes in Base64."""
     return base64_codec.b64encode(text.encode("utf-8")).decode("ascii")
 
 
 def rot13(text: str) -> str:
-    """Latin letters moved by thirteen; twice gives the text again."""
+    """Shift Latin letters by thirteen; applying it twice restores the text."""
     return codecs.encode(text, "rot13")
 
 
 def reversed_words(text: str) -> str:
-    """The words in reverse order; twice gives the text again."""
+    """Reverse the order of the words; applying it twice restores the text."""
     return " ".join(reversed(text.split(" ")))
 
 
 def punctuation_noise(text: str) -> str:
-    """A mark of punctuation behind each word."""
+    """Add a punctuation mark after each word."""
     return "".join(
         part + _NOISE[i % len(_NOISE)] * bool(part.strip())
         for i, part in enumerate(re.split(r"(\s+)", text))
@@ -94,42 +94,42 @@ def punctuation_noise(text: str) -> str:
 
 
 def dropped_vowels(text: str) -> str:
-    """No vowel but at the beginning of a word."""
+    """Drop vowels except at the beginning of a word."""
     return re.sub(rf"(?<=\w)[{_VOWELS}]", "", text, flags=re.IGNORECASE | re.ASCII)
 
 
 def doubled_letters(text: str) -> str:
-    """Each letter twice."""
+    """Double each letter."""
     return "".join(c * 2 if c.isalpha() else c for c in text)
 
 
 def quoted(text: str) -> str:
-    """In quotation marks, as something that another said."""
+    """Quote the text as something that another person said."""
     return f'He said: "{text}"'
 
 
 def code_block(text: str) -> str:
-    """In a Markdown code block."""
+    """Put the text in a Markdown code block."""
     return f"```text\n{text}\n```"
 
 
 def polite_prefix(text: str) -> str:
-    """Behind friendly words."""
+    """Begin with friendly words."""
     return _POLITE + text
 
 
 def json_wrapped(text: str) -> str:
-    """As a field of a JSON object."""
+    """Wrap the text as a field of a JSON object."""
     return json.dumps({"role": "user", "content": text}, ensure_ascii=False)
 
 
 def word_per_line(text: str) -> str:
-    """Each word on a line of its own."""
+    """Put each word on its own line."""
     return text.replace(" ", "\n")
 
 
 def full_width(text: str) -> str:
-    """ASCII by its full-width forms; NFKC gives the text again."""
+    """Replace ASCII by full-width forms; NFKC restores the text."""
     return text.translate(_FULL_WIDTH)
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page that asks for nothing from anywhere."""
+"""The report as one self-contained HTML page."""
 
 import base64
 
@@ -11,12 +11,12 @@ from hazgate_evaluation.report import Report
 from hazgate_evaluation.slices import MIN_ROWS
 from hazgate_evaluation.streams import MIN_TOKENS
 
-# The page is for reading; report.json has them all.
+# The page is for reading; report.json lists all of them.
 MAX_LISTED = 100
 
 
 def render(report: Report) -> bytes:
-    """The page, UTF-8. Same report, same bytes."""
+    """Render the page as UTF-8; the same report gives the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hazgate_evaluation", "templates"),
         autoescape=True,
@@ -52,7 +52,7 @@ def render(report: Report) -> bytes:
 
 
 def format_estimate(figure: Estimate | None) -> str:
-    """A figure with its interval, as tables show it."""
+    """Format a figure with its interval for tables."""
     if figure is None:
         return "–"
     return f"{figure.value:.3f} [{figure.low:.3f}–{figure.high:.3f}]"
@@ -66,6 +66,6 @@ def _slices_image(report: Report) -> Markup | str:
 
 
 def _image(svg: bytes) -> Markup:
-    """An SVG document as a data URL: as an image, its ids cannot meet those of another."""
+    """Make a data URL of an SVG document, so that its ids cannot clash with another's."""
     encoded = base64.b64encode(svg).decode("ascii")
     return Markup("data:image/svg+xml;base64,{}").format(encoded)

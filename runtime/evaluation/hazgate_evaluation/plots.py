@@ -1,4 +1,4 @@
-"""The report's figures as SVG. The only part of evaluation that knows matplotlib."""
+"""The report's figures as SVG, drawn with matplotlib."""
 
 import io
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from hazgate_evaluation.robustness import Robustness
 from hazgate_evaluation.slices import Slice
 from hazgate_evaluation.streams import Streams
 
-# Okabe and Ito's colours stay apart for every kind of colour vision; markers repeat them.
+# Okabe and Ito's colours are distinct for every kind of colour vision; markers repeat them.
 STYLES = (
     ("#0072B2", "o"),
     ("#D55E00", "s"),
@@ -31,20 +31,20 @@ _GREY = "#888888"
 
 
 def style(*, frame: bool = False) -> AbstractContextManager[None]:
-    """How every figure looks while it is drawn and saved; `frame` closes the axes."""
+    """Set the style of figures while they are drawn and saved; `frame` closes the axes."""
     return mpl.rc_context(
         {
             "font.size": 10,
             "axes.spines.top": frame,
             "axes.spines.right": frame,
-            # Without it ids are random, and the same figures would not give the same bytes.
+            # Without a salt, ids are random and the same figure would not give the same bytes.
             "svg.hashsalt": "hazgate",
         }
     )
 
 
 def reliability_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
-    """What probabilities promised against what they kept, both levels side by side."""
+    """Draw reliability diagrams of both levels side by side."""
     with style():
         figure = Figure(figsize=(9.6, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -59,7 +59,7 @@ def reliability_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
 
 
 def precision_recall_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
-    """Precision over recall of Level 1, the point of the threshold marked."""
+    """Draw precision over recall of Level 1 and mark the threshold's point."""
     with style():
         figure = Figure(figsize=(5.6, 4.4), layout="constrained")
         axes = figure.subplots()
@@ -93,7 +93,7 @@ def precision_recall_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
 
 
 def confusion_figure(level2: Level2Figures) -> bytes:
-    """Which hazard was taken for which: counts, shaded by their share of the row."""
+    """Draw Level 2's confusion matrix: counts, shaded by their share of the row."""
     counts = np.array(level2.confusion)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
@@ -115,7 +115,7 @@ def confusion_figure(level2: Level2Figures) -> bytes:
 
 
 def robustness_figure(robustness: Robustness) -> bytes:
-    """A bar a mutation: what stays flagged of the unsafe, what is newly flagged of the safe."""
+    """Draw bars per mutation: unsafe texts still flagged, safe texts newly flagged."""
     figures = robustness.mutations[::-1]
     names = [figure.mutation.replace("_", " ") for figure in figures]
     with style():
@@ -129,7 +129,7 @@ def robustness_figure(robustness: Robustness) -> bytes:
 
 
 def slices_figure(slices: Sequence[Slice]) -> bytes:
-    """A dot a slice: recall and false-positive rate with their intervals, all dimensions."""
+    """Draw recall and false-positive rate of every slice, with intervals."""
     shown = [part for part in slices if part.recall or part.false_positive_rate][::-1]
     names = [f"{part.dimension}: {part.name}" for part in shown]
     with style():
@@ -143,7 +143,7 @@ def slices_figure(slices: Sequence[Slice]) -> bytes:
 
 
 def streams_figure(streams: Streams) -> bytes:
-    """What share of each class was stopped by the time that a share of its text had come."""
+    """Draw the share of texts stopped over the share of the text received."""
     with style():
         figure = Figure(figsize=(5.6, 4.0), layout="constrained")
         axes = figure.subplots()
@@ -165,7 +165,7 @@ def streams_figure(streams: Streams) -> bytes:
                     linewidth=1,
                     label=f"{name}, flagged as a whole",
                 )
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the text that had come")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the text received")
         axes.set_ylabel("share of the texts")
         _grid(axes)
         _legend(axes)
@@ -173,7 +173,7 @@ def streams_figure(streams: Streams) -> bytes:
 
 
 def regret_figure(regret: RegretFigures, titles: Sequence[str]) -> bytes:
-    """What the ensemble lost beyond the best expert so far, and whom it came to trust."""
+    """Draw the ensemble's regret against the best expert, and the experts' weights."""
     n_outcomes = [point.n_outcomes for point in regret.curve]
     with style():
         figure = Figure(figsize=(9.6, 3.8), layout="constrained")
@@ -193,7 +193,7 @@ def regret_figure(regret: RegretFigures, titles: Sequence[str]) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as an SVG document without a date or a maker in it."""
+    """Write the figure as SVG without a date or a creator."""
     stream = io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(stream, format="svg", metadata=nothing)
@@ -201,7 +201,7 @@ def svg(figure: Figure) -> bytes:
 
 
 def finish_reliability(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """The diagonal, limits and names of a reliability diagram."""
+    """Add the diagonal, limits and labels of a reliability diagram."""
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel, ylabel=ylabel)
     _grid(axes)
@@ -211,7 +211,7 @@ def finish_reliability(axes: Axes, xlabel: str, ylabel: str) -> None:
 def reliability_line(
     axes: Axes, bins: Sequence[ReliabilityBin], label: str, colour: str, marker: str
 ) -> None:
-    """One system's points in a reliability diagram."""
+    """Draw one system's points in a reliability diagram."""
     axes.plot(
         [b.mean_confidence for b in bins],
         [b.hit_share for b in bins],
@@ -261,7 +261,7 @@ def _dots(
 
 
 def _legend(axes: Axes) -> None:
-    """Above the axes, where no curve passes."""
+    """Put the legend above the axes, where no curve passes."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
 

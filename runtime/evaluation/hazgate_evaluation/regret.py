@@ -1,4 +1,4 @@
-"""Several systems as one ensemble that learns from each label: what it loses beyond the best."""
+"""Regret of an ensemble of systems that learns from each label."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from hazgate.judging.hedge import play, regret_bound, squared_losses, weights_of
 from hazgate_evaluation.estimates import SEED
 
-# Points of a curve that are kept.
+# Points kept of a curve.
 _CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegretPoint:
-    """After `n_outcomes`: the ensemble's total loss less the best system's, and the weights."""
+    """Ensemble's total loss minus the best system's after `n_outcomes`, and the weights."""
 
     n_outcomes: int
     regret: float
@@ -23,10 +23,10 @@ class RegretPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegretFigures:
-    """Ensemble of `hazgate.experts` on labelled texts in a random but seeded order.
+    """Figures of an ensemble of systems on labelled texts in a seeded random order.
 
-    Losses are squared distances of P(unsafe) from the label; `mean_losses` in the order of the
-    systems. `regret` is the ensemble's total loss less that of the best system and never exceeds
+    Losses are squared distances of P(unsafe) from the label; `mean_losses` is in the order of the
+    systems. `regret` is the ensemble's total loss minus that of the best system. It never exceeds
     `bound`, see hazgate.judging.hedge.
     """
 
@@ -38,7 +38,7 @@ class RegretFigures:
 
 
 def regret_figures(predictions: NDArray[np.float64], unsafe: NDArray[np.bool_]) -> RegretFigures:
-    """Plays the texts one after another.
+    """Play the texts one after another and measure the regret.
 
     Args:
         predictions: each system's P(unsafe), shape [n, n_systems]; n at least one.

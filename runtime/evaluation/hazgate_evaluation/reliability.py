@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: equal-mass bins and the calibration error."""
+"""Reliability of probabilities: equal-mass bins and the calibration error."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ N_BINS = 15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:
-    """Rows of similar confidence: what they promised on average, and what they kept."""
+    """Rows of similar confidence: their mean confidence, and the share that came true."""
 
     n_rows: int
     mean_confidence: float
@@ -20,10 +20,10 @@ class ReliabilityBin:
 
 
 def bins_of(confidence: NDArray[np.float64], n_bins: int = N_BINS) -> NDArray[np.int64]:
-    """The bin of each row, from 0, shape [n]: bins of as equal a number of rows as ties allow.
+    """Assign each row a bin from 0, shape [n]; bins hold as equal numbers as ties allow.
 
-    Edges are quantiles of the confidences; equal confidences share a bin, so that the order of
-    the rows does not matter and a bin may stay empty.
+    Edges are quantiles of the confidences. Equal confidences share a bin, so the order of
+    the rows does not matter and a bin may be empty.
     """
     edges = np.quantile(confidence, np.arange(1, n_bins) / n_bins)
     return np.searchsorted(edges, confidence, side="right").astype(np.int64)
@@ -32,12 +32,12 @@ def bins_of(confidence: NDArray[np.float64], n_bins: int = N_BINS) -> NDArray[np
 def reliability(
     confidence: NDArray[np.float64], hits: NDArray[np.bool_], n_bins: int = N_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """The points of a reliability diagram, in ascending order, empty bins left out.
+    """List the points of a reliability diagram in ascending order, without empty bins.
 
     Args:
         confidence: a probability for each row, shape [n], n at least 1.
-        hits: whether what it is the probability of came true, shape [n].
-        n_bins: how many bins of equal mass.
+        hits: True where the predicted event came true, shape [n].
+        n_bins: number of bins of equal mass.
     """
     index = bins_of(confidence, n_bins)
     return tuple(
@@ -54,9 +54,9 @@ def reliability(
 def expected_calibration_error(
     confidence: NDArray[np.float64], hits: NDArray[np.bool_], n_bins: int = N_BINS
 ) -> float:
-    """ECE: the mean over rows of |confidence - hit share| of their bin (Guo et al. 2017).
+    """Compute ECE: the mean over rows of |confidence - hit share| of their bin.
 
-    With bins of equal mass rather than equal width (Nixon et al. 2019); arguments as in
+    Guo et al. 2017, with bins of equal mass instead of width (Nixon et al. 2019); arguments as in
     `reliability`.
     """
     bins = reliability(confidence, hits, n_bins)
@@ -67,7 +67,7 @@ def expected_calibration_error(
 def calibration_error(
     confidence: NDArray[np.float64], hits: NDArray[np.bool_], resampling: Resampling
 ) -> Estimate | None:
-    """The ECE with its interval; the bins are those of all rows on every resample."""
+    """Estimate ECE with its interval; every resample uses the bins of all rows."""
     inside = bins_of(confidence)[:, None] == np.arange(N_BINS)
     columns = inside * (confidence - hits)[:, None]
     totals = resampling.totals(np.column_stack([columns, np.ones(len(confidence))]))

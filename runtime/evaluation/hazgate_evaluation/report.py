@@ -1,4 +1,4 @@
-"""The whole of an evaluation as data: what `report.json` holds and the page is made from."""
+"""An evaluation as data: the content of `report.json` and of the page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataFacts:
-    """Which rows were judged by.
+    """The rows used for an evaluation.
 
-    `n_rows` were read of the `n_rows_in_file`; `n_level1` of them count for Level 1, of which
-    `n_unsafe` are unsafe; of `n_hazard` the hazard is known.
+    `n_rows` of the `n_rows_in_file` were used. `n_level1` of them count for Level 1 and `n_unsafe`
+    of those are unsafe. The hazard of `n_hazard` rows is known.
     """
 
     name: str
@@ -38,7 +38,7 @@ class DataFacts:
 
     @classmethod
     def of(cls, dataset: Dataset, truth: Truth) -> "DataFacts":
-        """The facts of a data set and its labels as arrays."""
+        """Collect the facts of a data set and its labels."""
         return cls(
             name=dataset.name,
             sha256=dataset.sha256,
@@ -53,11 +53,11 @@ class DataFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluatedSystem:
-    """One variant of one bundle: what it is, and how good.
+    """One variant of one bundle: its identity and its figures.
 
-    `cascade` is the share of right verdicts, see hazgate_evaluation.cascade. `seconds` is how
-    long all rows took, Level 2 read where the gate opened or the hazard is known, with `n_workers`
-    runs at a time.
+    `cascade` is the share of right verdicts, see hazgate_evaluation.cascade. `seconds` is the time
+    for all rows with `n_workers` runs at a time; Level 2 reads rows that are flagged or whose
+    hazard is known.
     """
 
     bundle: str
@@ -74,13 +74,13 @@ class EvaluatedSystem:
 
     @property
     def title(self) -> str:
-        """How a legend calls it."""
+        """The name in legends."""
         return f"{self.bundle} {self.variant}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelErrors:
-    """Labels that the first system suspects, the most certain first."""
+    """Labels that the first system suspects, the most certain ones first."""
 
     level1: tuple[SuspectedLabel, ...]
     level2: tuple[SuspectedLabel, ...]
@@ -88,12 +88,12 @@ class LabelErrors:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Everything that an evaluation found.
+    """All results of an evaluation.
 
-    `comparisons` hold the first system against each other one; `experts` has all of them as one
-    ensemble, None of a single system; `label_errors`, `robustness`, `translations` and `streams`
-    are of the first system. Rows are named by their line in the data file. `texts` has the texts
-    of the rows that the report names, by line, and only if that was asked for.
+    `comparisons` compares the first system with each other one. `experts` treats all of them as
+    one ensemble; None for a single system. `label_errors`, `robustness`, `translations` and
+    `streams` are of the first system. Rows are named by their line in the data file. `texts` maps
+    lines to the texts of the rows that the report names, if texts were asked for.
     """
 
     schema_version: int

@@ -1,4 +1,4 @@
-"""Whether decisions survive rewriting of the text."""
+"""Robustness of decisions against rewriting of the text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from hazgate_evaluation.mutations import MUTATIONS
 from hazgate_evaluation.rows import LabelledRow
 from hazgate_evaluation.truth import Truth
 
-# Rewriting makes up to five tokens of one; longer texts would measure patience.
+# Rewriting makes up to five tokens of one; longer texts would take too long.
 _MAX_CHARACTERS = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MutationFigures:
-    """What one mutation does to decisions that were right.
+    """The effect of one mutation on decisions that were right.
 
     `still_flagged` is the share of flagged unsafe rows that stay flagged, `newly_flagged` the
     share of passed safe rows that are flagged now. Intervals are Wilson's.
@@ -40,7 +40,7 @@ class Robustness:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RobustnessSample:
-    """Positions of rightly flagged unsafe rows, and of rightly passed safe ones."""
+    """Positions of rightly flagged unsafe rows and of rightly passed safe ones."""
 
     unsafe: NDArray[np.int64]
     safe: NDArray[np.int64]
@@ -49,9 +49,9 @@ class RobustnessSample:
 def choose_sample(
     rows: Sequence[LabelledRow], truth: Truth, flagged: NDArray[np.bool_], n_rows: int
 ) -> RobustnessSample:
-    """At most `n_rows` rows that Level 1 got right, half of each class, drawn with a fixed seed.
+    """Draw at most `n_rows` rows that Level 1 got right, half of each class.
 
-    Rows longer than 500 characters are left out.
+    The seed is fixed. Rows longer than 500 characters are left out.
     """
     random = np.random.default_rng(SEED)
     short = np.array([len(row.text) <= _MAX_CHARACTERS for row in rows], dtype=np.bool_)
@@ -70,12 +70,12 @@ def measure_robustness(
     sample: RobustnessSample,
     flags: Callable[[Sequence[str]], NDArray[np.bool_]],
 ) -> Robustness:
-    """Every mutation on the sample.
+    """Apply every mutation to the sample and compare decisions.
 
     Args:
-        rows: those that the sample was chosen from.
+        rows: the rows that the sample was drawn from.
         sample: see `choose_sample`.
-        flags: the decisions on texts, shape [n].
+        flags: gives the decisions on texts, shape [n].
     """
     texts = [rows[i].text for i in (*sample.unsafe.tolist(), *sample.safe.tolist())]
     n_unsafe = len(sample.unsafe)

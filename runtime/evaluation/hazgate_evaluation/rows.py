@@ -1,4 +1,4 @@
-"""Labelled texts: JSON Lines, read strictly."""
+"""Labelled texts, read strictly from JSON Lines."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from hazgate.bundle.manifest import Manifest
 from hazgate.errors import InputError
 
-# Enough to mend a file by; a file of another kind would report every line of it.
+# Enough to mend a file; a file of another kind would report every line.
 _MAX_PROBLEMS = 20
 _BOM = b"\xef\xbb\xbf"
 _MAX_TEXT_BYTES = 1 << 20
@@ -19,7 +19,7 @@ _SHOWN_LABEL_CHARACTERS = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelNames:
-    """The labels that a data file may use: those of the bundle that is judged by it."""
+    """The labels that a data file may use: those of the evaluated bundle."""
 
     level1: tuple[str, ...]
     positive: str
@@ -27,7 +27,7 @@ class LabelNames:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "LabelNames":
-        """The labels of a bundle's gate and hazard levels."""
+        """Take the labels of a bundle's two levels."""
         cascade = manifest.cascade
         return cls(
             level1=manifest.levels[cascade.level1].labels,
@@ -40,9 +40,9 @@ class LabelNames:
 class LabelledRow:
     """One labelled text.
 
-    `number` is its line in the file, from 1. `level1` is None where the row does not count for
-    Level 1, `level2` where no single hazard is known. Rows of one `group` are variants of one
-    item and are never taken for independent.
+    `number` is its line in the file, from 1. `level1` is None if the row does not count for
+    Level 1, `level2` if no single hazard is known. Rows of one `group` are variants of one item
+    and are never treated as independent.
     """
 
     number: int
@@ -56,7 +56,7 @@ class LabelledRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """The rows of a file, and which file it was."""
+    """The rows of a file, and the file's identity."""
 
     rows: tuple[LabelledRow, ...]
     name: str
@@ -65,15 +65,15 @@ class Dataset:
 
 
 def read_labelled(file: Path, names: LabelNames) -> Dataset:
-    """The rows of a JSON Lines file, blank lines skipped.
+    """Read the rows of a JSON Lines file, skipping blank lines.
 
     Each line is an object with `text` (a string), `level1` and `level2` (a label of the bundle,
     or null); optional are `lang`, `source`, `group` (strings) and `level1_ok` (false: the row
-    does not count for Level 1). Other fields are not looked at.
+    does not count for Level 1). Other fields are ignored.
 
     Raises:
-        InputError: the file cannot be read or is empty, or lines are wrong: all are named by
-            number, and all labels that the bundle does not know. No text is quoted.
+        InputError: the file cannot be read, is empty, or has wrong lines. Names every wrong line
+            by number and every label that the bundle does not have; quotes no text.
     """
     try:
         data = file.read_bytes()
@@ -120,7 +120,7 @@ def _parse(
         try:
             if len(text.encode("utf-8")) > _MAX_TEXT_BYTES:
                 problems.append(
-                    f"text is longer than the {_MAX_TEXT_BYTES} bytes that a gate takes"
+                    f"text is longer than {_MAX_TEXT_BYTES} bytes, the most that a gate takes"
                 )
         except UnicodeEncodeError:
             problems.append("text holds a lone surrogate")
@@ -132,7 +132,7 @@ def _parse(
         problems.append("level1_ok must be true or false")
     if counts is True and level2 is not None and level1 not in (None, names.positive):
         problems.append(
-            f"level2 names a hazard although level1 is {level1}; make it null, or level1_ok false"
+            f"level2 names a hazard although level1 is {level1}; set it to null, or level1_ok false"
         )
     if problems or not isinstance(text, str):
         return None
@@ -143,7 +143,7 @@ def _parse(
         level2=level2,
         lang=lang,
         source=source,
-        # A row by itself: no group of a file begins like this.
+        # A group of one row: no group in a file begins like this.
         group=f"\0line {number}" if group is None else group,
     )
 
@@ -156,7 +156,7 @@ def _object(line: bytes, problems: list[str]) -> Mapping[str, object] | None:
     except UnicodeDecodeError:
         problems.append("not UTF-8")
     except (ValueError, RecursionError):
-        problems.append("not JSON, or a field is given twice")
+        problems.append("not JSON, or has a field twice")
     else:
         if isinstance(data, dict):
             return data
@@ -172,14 +172,14 @@ def _label(
     unknown: Counter[str],
 ) -> str | None:
     if field not in data:
-        problems.append(f"{field} is missing (null where it is not known)")
+        problems.append(f"{field} is missing (write null if it is not known)")
         return None
     value = data[field]
     if value is not None and not isinstance(value, str):
         problems.append(f"{field} must be a label or null, got {type(value).__name__}")
         return None
     if value is not None and value not in labels:
-        problems.append(f"{field} is no label of the bundle")
+        problems.append(f"{field} is not a label of the bundle")
         unknown[value] += 1
         return None
     return value

@@ -1,4 +1,4 @@
-"""From open gates and labelled rows to a report."""
+"""Evaluation of open gates on labelled rows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -33,17 +33,17 @@ from hazgate_evaluation.streams import Streams, choose_streams, measure_streams
 from hazgate_evaluation.translations import translation_figures
 from hazgate_evaluation.truth import Truth, check_both_classes, truth_of
 
-# Tells that a piece of work begins: what, of how many texts; answers what to tell of progress.
+# Called with the name and number of texts of each step; returns the step's progress callback.
 Begin = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationOptions:
-    """What an evaluation does beside the figures.
+    """Options of an evaluation.
 
-    `n_mutation_texts` rows are rewritten in each way, `n_stream_texts` rows are fed word by word,
-    0 for none; `n_workers` runs go on at a time; `include_texts` puts the texts
-    of the rows that the report names into it; `command` is how the evaluation was asked for.
+    `n_mutation_texts` rows are rewritten in each way and `n_stream_texts` rows are fed word by
+    word; 0 skips that part. `n_workers` runs happen at a time. `include_texts` adds the texts of
+    the rows that the report names. `command` is the command line, for the report.
     """
 
     n_mutation_texts: int
@@ -54,7 +54,7 @@ class EvaluationOptions:
 
 
 def sample_rows(dataset: Dataset, n_rows: int | None) -> Dataset:
-    """The data set with `n_rows` of its rows, drawn with a fixed seed, in the file's order."""
+    """Draw `n_rows` rows with a fixed seed and keep them in the file's order."""
     if n_rows is None or n_rows >= len(dataset.rows):
         return dataset
     drawn = np.random.default_rng(SEED).permutation(len(dataset.rows))[:n_rows]
@@ -67,10 +67,10 @@ def sample_rows(dataset: Dataset, n_rows: int | None) -> Dataset:
 
 
 def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
-    """The labels of all gates.
+    """Return the labels that all gates share.
 
     Raises:
-        BundleError: they differ, so that no file can have labels for all of them.
+        BundleError: the labels differ, so no file can have labels for all gates.
     """
     first, *others = (LabelNames.of(gate.bundle.manifest) for gate in gates)
     for gate, names in zip(gates[1:], others, strict=True):
@@ -85,16 +85,16 @@ def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
 def evaluate(
     gates: Sequence[Gate], dataset: Dataset, options: EvaluationOptions, begin: Begin
 ) -> Report:
-    """Judges every gate by the same rows; the first is the baseline of comparisons.
+    """Evaluate every gate on the same rows; the first is the baseline of comparisons.
 
     Args:
-        gates: open, of the same labels.
+        gates: open gates with the same labels.
         dataset: rows with those labels.
-        options: what else to do.
-        begin: told of each piece of work.
+        options: see EvaluationOptions.
+        begin: called at the start of each step.
 
     Raises:
-        InputError: the rows do not allow a judgement, or one cannot be read.
+        InputError: the rows are not of both classes, or one cannot be read.
         InferenceError: a model failed.
     """
     names = check_same_labels(gates)
@@ -185,7 +185,7 @@ def _figures(
 
 
 def _name(row: LabelledRow) -> str | None:
-    """What a row should be, in a word."""
+    """Name the expected label of a row."""
     return row.level2 or row.level1
 
 

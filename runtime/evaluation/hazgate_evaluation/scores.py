@@ -1,4 +1,4 @@
-"""What a gate says of labelled texts, as arrays. The only part of evaluation that runs a model."""
+"""A gate's scores on labelled texts, as arrays."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,17 @@ from numpy.typing import NDArray
 
 from hazgate.gate import Gate
 
-# Texts that are planned and answered together: long enough for full runs, short enough for a
-# bar that moves.
+# Texts answered together: enough for full runs, few enough for a progress bar that moves.
 CHUNK_TEXTS = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """What a gate said of n texts.
+    """A gate's scores on n texts.
 
     `unsafe` is P(unsafe), shape [n]. `hazards` is each hazard's probability, shape [n, n_hazards],
-    in the order of the level's labels; NaN of texts whose hazards nobody asked for and at which
-    the gate stayed shut. `n_tokens` counts each text's own tokens, shape [n].
+    in the order of the level's labels; NaN where Level 2 did not read the text. `n_tokens` counts
+    each text's own tokens, shape [n].
     """
 
     unsafe: NDArray[np.float64]
@@ -28,11 +27,11 @@ class Scores:
 
     @property
     def hazard(self) -> NDArray[np.int64]:
-        """Index of the most probable hazard of each text; of no meaning where none was read."""
+        """Index of each text's most probable hazard; meaningless where Level 2 did not read it."""
         return np.asarray(self.hazards.argmax(axis=1))
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Scores":
-        """The scores of some texts, by mask or by position."""
+        """Select the scores of some texts, by mask or by position."""
         return Scores(
             unsafe=self.unsafe[chosen],
             hazards=self.hazards[chosen],
@@ -46,16 +45,16 @@ def score(
     with_hazards: NDArray[np.bool_],
     advance: Callable[[int], None],
 ) -> Scores:
-    """Reads every text the way the gate itself reads it.
+    """Score every text as the gate reads it.
 
     Args:
-        gate: an open gate; with one worker a processor it reads a file soonest.
+        gate: an open gate; one worker per processor is fastest.
         texts: any number of well-formed strings.
-        with_hazards: of which texts Level 2 is read though the gate stays shut, shape [n].
-        advance: told after each chunk how many texts were read.
+        with_hazards: True where Level 2 also reads a text that is not flagged, shape [n].
+        advance: called after each chunk with its number of texts.
 
     Raises:
-        InputError: a text is longer than the gate takes; named by its position in its chunk.
+        InputError: a text is longer than the gate takes; names its position in its chunk.
         InferenceError: a model failed or gave a logit that is not finite.
     """
     found = Scores(
@@ -80,7 +79,7 @@ def score(
 def unsafe_scores(
     gate: Gate, texts: Sequence[str], advance: Callable[[int], None]
 ) -> NDArray[np.float64]:
-    """P(unsafe) of every text, shape [n]; arguments and errors as in `score`."""
+    """Return P(unsafe) of every text, shape [n]; arguments and errors as in `score`."""
     unsafe: list[float] = []
     for start in range(0, len(texts), CHUNK_TEXTS):
         chunk = texts[start : start + CHUNK_TEXTS]

@@ -1,4 +1,4 @@
-"""The same figures on parts of the rows: by language, by source, by length."""
+"""Figures on parts of the rows: by language, source and length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hazgate_evaluation.rows import LabelledRow
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
 
-# Of fewer rows nothing is said: an interval of three rows that are all right is no interval.
+# Fewer rows give no useful interval.
 MIN_ROWS = 30
 NOT_GIVEN = "not given"
 _LONGEST_TOKENS = (16, 64, 256, 1024)
@@ -24,11 +24,11 @@ Dimension = Literal["language", "source", "tokens"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """A part of the rows.
+    """Figures of one part of the rows.
 
-    A figure is None where fewer than MIN_ROWS rows bear on it: unsafe rows on `recall`, the
-    others on `false_positive_rate`, rows whose hazard is known on `hazard_accuracy`, rows that
-    count for Level 1 on `cascade_accuracy`.
+    A figure is None if it rests on fewer than MIN_ROWS rows: `recall` on the unsafe rows,
+    `false_positive_rate` on the others, `hazard_accuracy` on rows whose hazard is known,
+    `cascade_accuracy` on rows that count for Level 1.
     """
 
     dimension: Dimension
@@ -44,7 +44,7 @@ class Slice:
 
     @property
     def too_small(self) -> bool:
-        """Whether nothing can be said of it."""
+        """True if the slice has too few rows for any figure."""
         figures = (
             self.recall,
             self.false_positive_rate,
@@ -57,7 +57,7 @@ class Slice:
 def slices_of(
     rows: Sequence[LabelledRow], truth: Truth, scores: Scores, threshold: float
 ) -> tuple[Slice, ...]:
-    """Every slice of every dimension, the largest first within languages and sources."""
+    """Compute every slice of every dimension; the largest languages and sources come first."""
     lengths = [_bucket(n) for n in scores.n_tokens.tolist()]
     columns: dict[Dimension, list[str]] = {
         "language": [row.lang or NOT_GIVEN for row in rows],
@@ -79,7 +79,7 @@ def slices_of(
 
 
 def bucket_name(bucket: int) -> str:
-    """How a bucket of token counts is called."""
+    """Name a bucket of token counts."""
     if bucket == len(_LONGEST_TOKENS):
         return f"{_LONGEST_TOKENS[-1] + 1} and more"
     first = _LONGEST_TOKENS[bucket - 1] + 1 if bucket else 0

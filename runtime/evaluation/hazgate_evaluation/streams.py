@@ -1,4 +1,4 @@
-"""Texts that grow word by word: how many unsafe ones are stopped, and how soon."""
+"""Figures on texts that grow word by word: the share stopped, and how soon."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,21 +14,21 @@ from hazgate_evaluation.rows import LabelledRow
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth
 
-# A shorter text is over before there is much to stop.
+# A shorter text ends before there is much to stop.
 MIN_TOKENS = 64
-# Longer ones would measure patience.
+# Longer texts would take too long.
 _MAX_TOKENS = 1024
 _PIECE = re.compile(r"\s*\S+\s*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamFigures:
-    """What `Gate.watch` does with the texts of one class.
+    """Results of `Gate.watch` on the texts of one class.
 
     `flagged_whole` is the share that the gate flags when it reads the whole text at once,
-    `stopped` the share that it stops while they grow; Wilson intervals. `read_when_stopped` has
-    the share of each stopped text's characters that had come by then, ascending.
-    `tokens_read_per_token` is what watching costs beside one reading.
+    `stopped` the share that it stops while the text grows; Wilson intervals. `read_when_stopped`
+    lists, ascending, the share of each stopped text's characters received by then.
+    `tokens_read_per_token` compares the cost of watching with one reading of the text.
     """
 
     n_texts: int
@@ -40,7 +40,7 @@ class StreamFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Streams:
-    """Both classes, texts of at least MIN_TOKENS fed a word at a time."""
+    """Both classes: texts of at least MIN_TOKENS, fed word by word."""
 
     stride_tokens: int
     unsafe: StreamFigures
@@ -49,7 +49,7 @@ class Streams:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
-    """One watched text: None where it was never stopped."""
+    """One watched text; `read_when_stopped` is None if it was never stopped."""
 
     read_when_stopped: float | None
     n_tokens_read: int
@@ -58,7 +58,7 @@ class _Run:
 def choose_streams(
     truth: Truth, scores: Scores, n_texts: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of long unsafe and long safe rows, at most `n_texts` in all, half of each."""
+    """Draw positions of long unsafe and long safe rows, at most `n_texts`, half of each."""
     random = np.random.default_rng(SEED)
     long = truth.known & (scores.n_tokens >= MIN_TOKENS) & (scores.n_tokens <= _MAX_TOKENS)
 
@@ -76,15 +76,15 @@ def measure_streams(
     n_workers: int,
     advance: Callable[[int], None],
 ) -> Streams:
-    """Feeds each text to a watch of its own.
+    """Feed each text to its own watch.
 
     Args:
         gate: an open gate.
         rows: all rows.
-        chosen: positions of unsafe and of safe rows among them.
-        scores: what the gate says of the whole texts.
-        n_workers: texts that grow at a time.
-        advance: told after each text.
+        chosen: positions of unsafe and of safe rows.
+        scores: the gate's scores on the whole texts.
+        n_workers: texts watched at a time.
+        advance: called after each text.
     """
     stride = gate.watch().stride_tokens
     with ThreadPoolExecutor(n_workers) as pool:
@@ -111,7 +111,7 @@ def measure_streams(
 
 
 def pieces_of(text: str) -> list[str]:
-    """The words of a text with the space around them; joined they are the text."""
+    """Split a text into words with their space; joined, they give the text."""
     return _PIECE.findall(text) or [text]
 
 

@@ -1,4 +1,4 @@
-"""Whether a decision survives translation: rows of one group in several languages."""
+"""Consistency of decisions under translation: rows of one group in several languages."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from hazgate_evaluation.truth import Truth
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TranslationFigures:
-    """Rows of one language beside what they are translations of.
+    """Rows of one language compared with the rows they translate.
 
-    Of `n_unsafe` translations of unsafe rows that were flagged, `still_flagged` is the share that
-    is flagged too; of `n_safe` translations of safe rows that were passed, `newly_flagged` the
-    share that is flagged. Wilson intervals.
+    `still_flagged` is the flagged share of `n_unsafe` translations of flagged unsafe rows,
+    `newly_flagged` the flagged share of `n_safe` translations of passed safe rows. Wilson
+    intervals.
     """
 
     language: str
@@ -30,7 +30,7 @@ class TranslationFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Translations:
-    """Every language beside the `pivot`, the language of most rows in groups of several."""
+    """Each language against `pivot`, the most frequent language in groups of several."""
 
     pivot: str
     languages: tuple[TranslationFigures, ...]
@@ -39,7 +39,7 @@ class Translations:
 def translation_figures(
     rows: Sequence[LabelledRow], truth: Truth, flagged: NDArray[np.bool_]
 ) -> Translations | None:
-    """Holds each translation's decision against its pivot row's; None where there are none.
+    """Compare each translation's decision with its pivot row's; None without pairs.
 
     A pair is two rows of one group and one Level 1 label, the first of them in the pivot language
     and rightly judged.
@@ -62,7 +62,7 @@ def translation_figures(
     ]
     if not members:
         return None
-    # Of languages with as many rows, the first in the alphabet.
+    # Ties go to the alphabetically first language.
     counts = Counter(lang for _, lang in members)
     pivot = min(counts, key=lambda lang: (-counts[lang], lang))
     right = {

@@ -16,8 +16,8 @@ _NO_HAZARD = -1
 class Truth:
     """The labels of n rows as arrays of shape [n].
 
-    `known` says whether a row counts for Level 1, `unsafe` what it is then. `hazard` is an index
-    into the hazard labels, -1 where none is known. `group` numbers the groups from 0.
+    `known` is True if a row counts for Level 1; then `unsafe` is its label. `hazard` is an index
+    into the hazard labels, -1 if unknown. `group` numbers the groups from 0.
     """
 
     known: NDArray[np.bool_]
@@ -27,11 +27,11 @@ class Truth:
 
     @property
     def has_hazard(self) -> NDArray[np.bool_]:
-        """Whether the row's hazard is known."""
+        """True where the row's hazard is known."""
         return np.asarray(self.hazard != _NO_HAZARD)
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Truth":
-        """The labels of some rows, by mask or by position; their groups numbered anew."""
+        """Select the labels of some rows, by mask or position, and renumber their groups."""
         _, group = np.unique(self.group[chosen], return_inverse=True)
         return Truth(
             known=self.known[chosen],
@@ -42,7 +42,7 @@ class Truth:
 
 
 def truth_of(rows: Sequence[LabelledRow], names: LabelNames) -> Truth:
-    """The labels of the rows as arrays."""
+    """Turn the labels of rows into arrays."""
     index = {label: i for i, label in enumerate(names.level2)}
     hazards = [_NO_HAZARD if row.level2 is None else index[row.level2] for row in rows]
     _, group = np.unique([row.group for row in rows], return_inverse=True)
@@ -55,10 +55,10 @@ def truth_of(rows: Sequence[LabelledRow], names: LabelNames) -> Truth:
 
 
 def check_both_classes(truth: Truth) -> None:
-    """Refuses labels by which Level 1 cannot be judged.
+    """Refuse labels of a single class, which cannot evaluate Level 1.
 
     Raises:
-        InputError: no row counts for Level 1, or all that do are of one class.
+        InputError: no row counts for Level 1, or all that count are of one class.
     """
     n_known, n_unsafe = int(truth.known.sum()), int((truth.known & truth.unsafe).sum())
     if n_unsafe in (0, n_known):

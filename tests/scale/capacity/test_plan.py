@@ -146,7 +146,7 @@ def test_numbers_of_spare_workers_that_are_none_are_refused(
 def test_a_variant_without_times_is_refused_by_naming_those_that_have_them(
     times: ServiceTimes,
 ) -> None:
-    with pytest.raises(InputError, match=r"'int4' of test; there are of int8-fused"):
+    with pytest.raises(InputError, match=r"'int4' of test; it has times of int8-fused"):
         plan_capacity(times, "int4", LENGTHS, DEMAND, PRICES, _silent)
 
 
@@ -179,7 +179,7 @@ def test_the_bill_is_what_one_works_out_by_hand(times: ServiceTimes) -> None:
 
 def test_a_host_too_small_for_a_worker_is_refused(times: ServiceTimes) -> None:
     small = dataclasses.replace(PRICES, units_per_host=1)
-    with pytest.raises(InputError, match="takes 2 cores and a host has 1"):
+    with pytest.raises(InputError, match="needs 2 cores and a host has only 1"):
         plan_capacity(times, None, LENGTHS, DEMAND, small, _silent)
 
 

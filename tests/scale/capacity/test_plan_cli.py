@@ -122,7 +122,7 @@ def test_wider_windows_than_were_measured_are_refused(lengths: Path) -> None:
         file.write("500\n")
     result = _plan(lengths, *QUICK, "--window-tokens", "512")
     assert result.exit_code == 4
-    assert "the longest that was measured has 256" in result.output
+    assert "the longest measured row has 256" in result.output
     assert _plan(lengths, *QUICK, "--window-tokens", "20").exit_code == 4
 
 

@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_whole_parts_and_the_run_goes_on_once_there_is_room(
         command = _command(mini_bundle, corpus, disk / "out")
         with _started(command, log) as driver:
             assert driver.wait(_WAIT_S) == 6, log.read_text()
-        assert "No space left on device; make room and run the same command again" in " ".join(
+        assert "No space left on device; free space and run the same command again" in " ".join(
             log.read_text().split()
         )
         assert not (disk / "out" / "_SUCCESS").exists()
@@ -230,7 +230,7 @@ def test_a_node_with_another_bundle_and_another_version_is_refused(
         with _started(command, log, nodes.environment) as driver:
             assert driver.wait(_WAIT_S) == 3, log.read_text()
     said = " ".join(log.read_text().split())
-    assert "the cluster's nodes are not alike" in said
+    assert "the cluster's nodes differ" in said
     assert Bundle.open(other).digest in said
     assert "hazgate 9." in said
     assert _parts(tmp_path / "out") == []

@@ -154,7 +154,7 @@ def test_bad_files_that_are_skipped_are_dead_letters(tiny_bundle: Path, tmp_path
         (["--tenant", "acme"], "--tenant needs a --policy"),
         (["--columns", "id"], "needs an --id-column"),
         (["--id-column", "text"], "are the same"),
-        (["--policy", "p.toml", "--threshold", "0.5"], "thresholds of its own"),
+        (["--policy", "p.toml", "--threshold", "0.5"], "has its own thresholds"),
     ],
 )
 def test_arguments_that_contradict_each_other_are_usage_errors(

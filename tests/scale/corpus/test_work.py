@@ -184,7 +184,7 @@ def test_what_an_earlier_try_left_beside_its_part_does_not_stay(
 def test_a_part_of_another_run_or_a_damaged_one_is_refused(tiny_gate: Gate, tmp_path: Path) -> None:
     _run(tiny_gate, _write(tmp_path, TEXTS), tmp_path / "out", CorpusOptions())
     output = Output.at(str(tmp_path / "out"))
-    with pytest.raises(OutputError, match="a part of another run"):
+    with pytest.raises(OutputError, match="belongs to another run"):
         read_tally(output, "other", 0)
     part = tmp_path / "out" / "parts" / "000000.parquet"
     part.write_bytes(part.read_bytes()[:-20])
@@ -199,7 +199,7 @@ def test_a_file_that_has_changed_since_it_was_planned_is_refused(
     found, (shard,), passed = planned(file, CorpusOptions())
     job = job_of(tiny_gate, CorpusOptions(), passed)
     _write(tmp_path, TEXTS[:3])
-    with pytest.raises(InputError, match="has changed since the run was planned"):
+    with pytest.raises(InputError, match="has changed since the run began"):
         do_shard(tiny_gate, job, Output.at(str(tmp_path / "out")), found, shard)
 
 

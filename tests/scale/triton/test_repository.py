@@ -206,7 +206,7 @@ def test_an_output_that_exists_is_refused_and_left_alone(
         target.write_text("mine")
     else:
         target.symlink_to("nowhere")
-    with pytest.raises(OutputError, match="is not written over"):
+    with pytest.raises(OutputError, match="is not overwritten"):
         write_repository(tiny_bundle, target, RepositoryOptions())
     assert [file.name for file in tmp_path.iterdir()] == ["models"]
 

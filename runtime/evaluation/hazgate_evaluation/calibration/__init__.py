@@ -1,4 +1,4 @@
-"""Temperatures and thresholds from labelled texts, written as a policy file.
+"""Calibration: temperatures and thresholds from labelled texts, as a policy file.
 
-What is fitted on one half of the groups is measured on the other.
+Values are fitted on one half of the groups and measured on the other.
 """

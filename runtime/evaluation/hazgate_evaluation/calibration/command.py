@@ -1,4 +1,4 @@
-"""What `hazgate-export calibrate` does: open, read, fit, write."""
+"""The steps of `hazgate calibrate`: open, read, fit, write."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from hazgate_evaluation.truth import check_both_classes, truth_of
 def write_policy(
     bundle: Path, data: Path, out: Path, target: ThresholdTarget, variant: str | None
 ) -> str:
-    """Writes the policy `out`, with its figures beside it as .json and .png.
+    """Write the policy `out`, and its figures next to it as .json and .png.
 
     Returns:
         The figures as Markdown tables.
@@ -53,7 +53,7 @@ def write_policy(
         data=DataFacts.of(dataset, truth),
         model=gate.model,
     )
-    # The policy last: whoever finds it finds its figures.
+    # The policy comes last: once it exists, its figures do too.
     write_atomically(out.with_suffix(".png"), draw_reliability(found.level1, found.level2))
     write_atomically(out.with_suffix(".json"), json_bytes(found.report))
     write_atomically(out, policy_text(found.report).encode())

@@ -1,4 +1,4 @@
-"""One level before and after its temperature, fitted on some rows and measured on the others."""
+"""One level before and after its temperature, fitted and measured on separate rows."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from hazgate_evaluation.reliability import calibration_error
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
-    """One level's logits and labels, and which rows are fitted on; shape [n] or [n, n_labels]."""
+    """One level's logits [n, n_labels], labels [n], and the rows to fit on [n]."""
 
     name: str
     logits: NDArray[np.float64]
@@ -28,13 +28,13 @@ class Level:
     group: NDArray[np.int64]
 
     def test_resampling(self) -> Resampling:
-        """Of the rows that were not fitted on."""
+        """Resample the rows that were not fitted on."""
         _, group = np.unique(self.group[~self.fit], return_inverse=True)
         return Resampling(group=group.astype(np.int64))
 
 
 def calibrate_level(level: Level) -> tuple[LevelCalibration, Curves]:
-    """The level's temperature with what it changes, and the curves to draw of that.
+    """Fit the level's temperature, measure its effect, and return the curves to draw.
 
     Raises:
         InputError: no temperature fits.
@@ -66,20 +66,20 @@ def calibrate_level(level: Level) -> tuple[LevelCalibration, Curves]:
 
 
 def _promise(level: Level, temperature: float) -> NDArray[np.float64]:
-    """P(unsafe) of two labels, the highest probability of more; shape [n]."""
+    """Return P(unsafe) for two labels, the highest probability for more; shape [n]."""
     probabilities = calibrated(level.logits, temperature)
     return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(axis=1)
 
 
 def _hits(level: Level) -> NDArray[np.bool_]:
-    """What the promise is about; no temperature changes it."""
+    """Tell which predictions come true, shape [n]; no temperature changes it."""
     if level.logits.shape[1] == 2:
         return np.asarray(level.labels == 1)
     return np.asarray(level.logits.argmax(axis=1) == level.labels)
 
 
 def _isotonic(level: Level) -> NDArray[np.float64]:
-    """P(unsafe) by isotonic regression on the fitted half (Zadrozny and Elkan 2002)."""
+    """Fit P(unsafe) by isotonic regression (Zadrozny and Elkan 2002); shape [n]."""
     promised = _promise(level, 1.0)
     regression = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
     regression.fit(promised[level.fit], level.labels[level.fit])

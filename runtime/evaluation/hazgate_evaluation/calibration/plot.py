@@ -1,4 +1,4 @@
-"""Reliability before and after, both levels in one figure."""
+"""Reliability diagrams before and after calibration, both levels in one figure."""
 
 import io
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from hazgate_evaluation.reliability import expected_calibration_error, reliabili
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curves:
-    """One level on the rows that were not fitted on, shape [n] each.
+    """One level's probabilities on the rows that were not fitted on, shape [n] each.
 
-    `hits` says what came true; the others are what was promised, `isotonic` by isotonic
-    regression, for comparison.
+    `hits` is True where the prediction came true; the others are probabilities, `isotonic` those
+    of isotonic regression, for comparison.
     """
 
     hits: NDArray[np.bool_]
@@ -27,7 +27,7 @@ class Curves:
 
 
 def draw_reliability(level1: Curves, level2: Curves | None) -> bytes:
-    """A PNG of one panel a level."""
+    """Draw a PNG with one panel per level."""
     with style():
         figure = Figure(figsize=(9.6, 4.4), dpi=150, layout="constrained")
         n_panels = 2 if level2 else 1
@@ -39,7 +39,7 @@ def draw_reliability(level1: Curves, level2: Curves | None) -> bytes:
             _panel(right, level2)
             finish_reliability(right, "Level 2: highest probability", "share right")
         stream = io.BytesIO()
-        # Without a version in it, the same figures give the same bytes.
+        # Without the version, the same figures give the same bytes.
         figure.savefig(stream, format="png", metadata={"Software": None})
         return stream.getvalue()
 

@@ -1,4 +1,4 @@
-"""Operating points: chosen on the rows that are fitted on, measured on the others."""
+"""Operating points, chosen on one half of the rows and measured on the other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,14 @@ from hazgate_evaluation.calibration.thresholds import (
 )
 from hazgate_evaluation.level1 import flag_figures
 
-# Of fewer rows in a half, nothing is fitted.
+# A half with fewer rows is not fitted.
 MIN_ROWS = 30
 
 
 def choose_pair(
     level1: Level, probabilities: NDArray[np.float64], target: ThresholdTarget
 ) -> tuple[OperatingPoint, OperatingPoint]:
-    """The policy's `unsafe` and `controversial`.
+    """Choose the policy's thresholds `unsafe` and `controversial`.
 
     Args:
         level1: Level 1 on the rows that count for it.
@@ -31,13 +31,13 @@ def choose_pair(
             the false-positive rate.
 
     Raises:
-        InputError: the target cannot be reached; says which is the nearest.
+        InputError: the target cannot be reached; names the nearest one.
     """
     positive = level1.labels == 1
     found = candidates(positive[level1.fit], probabilities[level1.fit])
     unsafe = choose_threshold(found, target)
     rate = target.value if target.kind == "fpr" else _rate_at(found, unsafe)
-    # On rows where the target costs no false positive, twice nothing would not be more cautious.
+    # Where the target costs no false positive, twice zero would not be more cautious.
     cautious = ThresholdTarget(kind="fpr", value=round(max(2 * rate, 2 / found.n_negative), 4))
     controversial = min(unsafe, choose_threshold(found, cautious)) if cautious.value < 1 else unsafe
     return (
@@ -47,7 +47,7 @@ def choose_pair(
 
 
 def _rate_at(found: Candidates, threshold: float) -> float:
-    """The false-positive rate at a chosen threshold, rounding aside."""
+    """Look up the false-positive rate at a chosen, perhaps rounded, threshold."""
     i = int(np.abs(found.thresholds - threshold).argmin())
     return float(found.false_positive_rate[i])
 
@@ -55,7 +55,7 @@ def _rate_at(found: Candidates, threshold: float) -> float:
 def hazard_points(
     level: Level, found: LevelCalibration, labels: tuple[str, ...], target: ThresholdTarget
 ) -> tuple[HazardPoint, ...]:
-    """The threshold of each hazard against the rest that keeps the target.
+    """Choose each hazard's threshold against the rest that keeps the target.
 
     Args:
         level: Level 2 on the rows whose hazard is known.
@@ -82,12 +82,12 @@ def point_or_problem(
     positive: NDArray[np.bool_],
     target: ThresholdTarget,
 ) -> OperatingPoint:
-    """The point that keeps a target, or why there is none.
+    """Find the point that keeps a target, or the reason why there is none.
 
     Args:
-        level: which rows are fitted on.
+        level: the level, with the rows to fit on.
         probabilities: a score for each row, shape [n].
-        positive: which rows should be flagged, shape [n].
+        positive: True for rows that should be flagged, shape [n].
         target: what the threshold must keep.
     """
     try:
@@ -106,7 +106,7 @@ def _measure(
     target: ThresholdTarget,
     threshold: float,
 ) -> OperatingPoint:
-    """What a threshold gives on the rows that were not fitted on."""
+    """Measure a threshold on the rows that were not fitted on."""
     test = ~level.fit
     figures = flag_figures(
         positive[test], probabilities[test] >= threshold, level.test_resampling()

@@ -1,4 +1,4 @@
-"""The chosen values as a policy file, with where they came from."""
+"""The chosen values as a policy file with their origin."""
 
 import json
 
@@ -6,10 +6,10 @@ from hazgate_evaluation.calibration.report import CalibrationReport
 
 
 def policy_text(report: CalibrationReport) -> str:
-    """The TOML of a policy: two temperatures, two thresholds, every hazard blocked."""
+    """Write a policy as TOML: two temperatures, two thresholds, every hazard blocked."""
     hazards = report.level2.temperature if report.level2 else 1.0
     lines = [
-        "# Written by `hazgate-export calibrate`; edit it as you like.",
+        "# Written by `hazgate calibrate`; edit it as you like.",
         f"# bundle  {_comment(report.bundle)} {report.variant}, digest {report.digest}",
         f"# data    {_comment(report.data.name)}, {report.data.n_rows} rows, "
         f"SHA-256 {report.data.sha256}",
@@ -35,5 +35,5 @@ def policy_text(report: CalibrationReport) -> str:
 
 
 def _comment(words: str) -> str:
-    """Words that stay on their line."""
+    """Keep words on one line by replacing unprintable characters."""
     return "".join(character if character.isprintable() else "?" for character in words)

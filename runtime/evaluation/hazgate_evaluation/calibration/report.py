@@ -1,4 +1,4 @@
-"""What a calibration found, as data and as a table."""
+"""Results of a calibration, as data and as tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelCalibration:
-    """One level: its temperature, fitted on one half, and what it changes on the other.
+    """One level: its temperature, fitted on one half, and its effect on the other.
 
-    `ece_isotonic` is what isotonic regression on the first half reaches, for comparison only;
-    None for a level of more than two labels. `nll` is in nats a row.
+    `ece_isotonic` is the error of isotonic regression on the first half, for comparison only;
+    None for a level of more than two labels. `nll` is in nats per row.
     """
 
     temperature: float
@@ -33,7 +33,7 @@ class LevelCalibration:
 class OperatingPoint:
     """A threshold on calibrated probabilities, chosen on the first half for a target.
 
-    The figures are those of the other half; `problem` says why there is no threshold.
+    The figures are measured on the other half. `problem` is the reason if there is no threshold.
     """
 
     target: ThresholdTarget
@@ -56,10 +56,10 @@ class HazardPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationReport:
-    """Everything that a calibration found.
+    """All results of a calibration.
 
-    `unsafe` and `controversial` are the points that the policy has. `hazards` is None, and so is
-    their level's calibration, where too few rows name a hazard.
+    `unsafe` and `controversial` are the policy's points. If too few rows name a hazard, `level2`
+    is None and `hazards` is empty.
     """
 
     schema_version: int
@@ -78,7 +78,7 @@ class CalibrationReport:
 
 
 def markdown(report: CalibrationReport) -> str:
-    """The report's tables, for a terminal or a README."""
+    """Format the report's tables in Markdown."""
     lines = [
         f"`{report.bundle}` {report.variant}, temperatures fitted on one half of the groups of "
         f"{report.data.name}, all figures of the other half [95 % interval].",

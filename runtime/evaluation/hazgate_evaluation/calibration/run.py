@@ -1,4 +1,4 @@
-"""From a gate's scores on labelled texts to temperatures, thresholds and a report."""
+"""Calibration of a gate's scores: temperatures, thresholds and a report."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -34,7 +34,7 @@ _TABLE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationResult:
-    """The report, and what its figure is drawn from."""
+    """The report, and the curves to draw."""
 
     report: CalibrationReport
     level1: Curves
@@ -42,24 +42,24 @@ class CalibrationResult:
 
 
 def check_level1_labels(labels: tuple[str, ...], positive: str) -> None:
-    """Refuses a gate whose probabilities P(unsafe) alone does not give.
+    """Refuse a Level 1 that P(unsafe) alone does not describe.
 
     Raises:
-        BundleError: Level 1 has not two labels, the positive one among them.
+        BundleError: Level 1 does not have two labels with the positive one among them.
     """
     if len(labels) != 2 or positive not in labels:
-        raise BundleError(f"calibrate takes a Level 1 of two labels, this bundle has {labels}")
+        raise BundleError(f"calibrate needs a Level 1 of two labels; this bundle has {labels}")
 
 
 def check_hazard_head(activation: Activation) -> None:
-    """Refuses hazards that need a temperature each.
+    """Refuse hazards that need one temperature each.
 
     Raises:
         BundleError: Level 2 is multi-label.
     """
     if activation != "softmax":
         raise BundleError(
-            "calibrate fits one temperature to a Level 2 of which one hazard holds; this bundle's "
+            "calibrate fits one temperature to a Level 2 with one hazard per text; this bundle's "
             "is multi-label: choose its hazards' thresholds from `hazgate evaluate`"
         )
 
@@ -73,11 +73,11 @@ def calibrate(
     data: DataFacts,
     model: ModelIdentity,
 ) -> CalibrationResult:
-    """Fits on one half of the groups, measures on the other.
+    """Fit on one half of the groups and measure on the other.
 
     Args:
         truth: the labels of n rows.
-        scores: what the gate said of them.
+        scores: the gate's scores on them.
         labels: the hazards.
         target: what the policy's threshold `unsafe` must keep. Its `controversial` is the lowest
             threshold of at most twice the false-positive rate.

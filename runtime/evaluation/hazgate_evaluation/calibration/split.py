@@ -1,13 +1,13 @@
-"""Two halves that share no group."""
+"""Two halves of the rows that share no group."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def fit_half(group: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Which rows belong to the half that is fitted on, shape [n].
+    """Choose the rows of the half to fit on, shape [n].
 
-    Whole groups are drawn, half of them; the draw hangs on `seed` and the number of groups alone.
+    Half of the groups are drawn; the draw depends only on `seed` and the number of groups.
 
     Args:
         group: number of each row's group from 0, shape [n].

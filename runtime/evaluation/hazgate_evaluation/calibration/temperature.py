@@ -1,4 +1,4 @@
-"""Temperature scaling: one number a level that makes its probabilities keep what they promise."""
+"""Temperature scaling: one number per level that makes its probabilities reliable."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,29 +9,29 @@ from hazgate.errors import InputError
 
 # A fitted temperature is near one; these are the bounds of a policy file.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
-# A minimum so near a bound, in the logarithm, is none.
+# A minimum this close to a bound, in the logarithm, does not count.
 _AT_BOUND = 0.01
 _TINIEST = np.finfo(np.float64).tiny
 
 
 def binary_logits(positive: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logits [n, 2], positive label last, whose softmax has the probability `positive`, shape [n].
+    """Return logits [n, 2], positive label last, whose softmax gives `positive` [n].
 
-    A softmax is given by the differences of its logits alone.
+    Only differences of logits matter to a softmax.
     """
     odds = np.maximum(positive, _TINIEST) / np.maximum(1 - positive, np.finfo(np.float64).epsneg)
     return np.column_stack([np.zeros(len(positive)), np.log(odds)])
 
 
 def logits_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logits whose softmax is `probabilities`, shape [n, n_labels]: their logarithms."""
+    """Return logits [n, n_labels] whose softmax is `probabilities`: their logarithms."""
     return np.asarray(np.log(np.maximum(probabilities, _TINIEST)))
 
 
 def negative_log_likelihood(
     logits: NDArray[np.float64], labels: NDArray[np.int64], temperature: float
 ) -> float:
-    """Mean of -log P(label) in nats under a temperature.
+    """Compute the mean of -log P(label) in nats under a temperature.
 
     Args:
         logits: shape [n, n_labels].
@@ -43,17 +43,17 @@ def negative_log_likelihood(
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64], *, level: str) -> float:
-    """The temperature of the least negative log-likelihood (Guo et al. 2017, section 4.2).
+    """Fit the temperature of least negative log-likelihood (Guo et al. 2017, section 4.2).
 
-    Sought over its logarithm, in which 1/2 and 2 lie equally far from 1; rounded to four digits
-    after the point, as a policy file writes it.
+    The search is over its logarithm, where 1/2 and 2 are equally far from 1. The result is rounded
+    to four decimals, as a policy file writes it.
 
     Raises:
         InputError: the likelihood has no such minimum between 0.01 and 100: the rows agree with
             the model in everything, or in nothing.
     """
     low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
-    # Then the likelihood grows for ever towards zero, too flat for a search to see.
+    # Then the likelihood grows without end towards zero, too flat for a search to see.
     separated = bool((logits.argmax(axis=1) == labels).all())
     found = minimize_scalar(
         lambda log_t: negative_log_likelihood(logits, labels, float(np.exp(log_t))),

@@ -1,4 +1,4 @@
-"""Which threshold keeps a false-positive rate or a recall."""
+"""Choice of a threshold that keeps a false-positive rate or a recall."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from hazgate.errors import InputError
 
 TargetKind = Literal["fpr", "recall"]
-# A threshold is written with so many digits after the point, if that changes no decision.
+# Decimals that a threshold is rounded to, if that changes no decision.
 _DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ThresholdTarget:
-    """What a threshold must keep: at most a false-positive rate, or at least a recall."""
+    """Goal of a threshold: at most a false-positive rate, or at least a recall."""
 
     kind: TargetKind
     value: float
@@ -26,7 +26,7 @@ class ThresholdTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidates:
-    """Every threshold that makes a difference on some rows, ascending, shape [k] each.
+    """Every threshold that changes a decision on some rows, ascending, shape [k] each.
 
     Each lies half way between two neighbouring scores, `below` and `above`.
     """
@@ -40,15 +40,15 @@ class Candidates:
 
 
 def candidates(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Candidates:
-    """The thresholds between the scores of n rows, and what each gives on these rows.
+    """List the thresholds between the scores of n rows, with their rates on these rows.
 
     Args:
-        positive: which rows should be flagged, shape [n]; of both kinds.
+        positive: True for rows that should be flagged, shape [n]; both kinds occur.
         scores: shape [n]; a row is flagged at the threshold and above.
     """
     distinct = np.unique(scores)
     middles = (distinct[:-1] + distinct[1:]) / 2
-    # Between neighbours that no float lies between, the upper one divides them.
+    # If no float lies between two neighbours, the upper one divides them.
     thresholds = np.where(middles > distinct[:-1], middles, distinct[1:])
     return Candidates(
         thresholds=thresholds,
@@ -61,13 +61,13 @@ def candidates(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cand
 
 
 def choose_threshold(found: Candidates, target: ThresholdTarget) -> float:
-    """The threshold that keeps the target at the least cost.
+    """Choose the threshold that keeps the target at the least cost.
 
-    For a false-positive rate the lowest one that keeps it, for a recall the highest.
+    That is the lowest one for a false-positive rate and the highest one for a recall.
 
     Raises:
-        InputError: no threshold between the scores keeps it while it still tells texts apart;
-            says which value is the nearest that can be reached.
+        InputError: no threshold that still tells texts apart keeps the target; names the nearest
+            value that can be reached.
     """
     if target.kind == "fpr":
         finest = 1 / found.n_negative
@@ -95,12 +95,12 @@ def choose_threshold(found: Candidates, target: ThresholdTarget) -> float:
 def _share_from(
     scores: NDArray[np.float64], thresholds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The share of scores at each threshold or above it."""
+    """Compute the share of scores at or above each threshold."""
     n_below = np.searchsorted(np.sort(scores), thresholds, side="left")
     return np.asarray(1 - n_below / max(1, len(scores)))
 
 
 def _rounded(threshold: float, below: float, above: float) -> float:
-    """To few digits, if it then still divides the same scores."""
+    """Round the threshold if it then still divides the same scores."""
     rounded = round(threshold, _DIGITS)
     return rounded if below < rounded <= above and 0 < rounded < 1 else threshold

@@ -12,9 +12,9 @@ _PATH = click.Path(path_type=Path)
 )
 @click.argument("bundle", type=_PATH)
 @click.option(
-    "--data", type=_PATH, required=True, help="Labelled texts as `hazgate evaluate` reads."
+    "--data", type=_PATH, required=True, help="Labelled texts, as for `hazgate evaluate`."
 )
-@click.option("--out", type=_PATH, required=True, help="The policy file; figures go beside it.")
+@click.option("--out", type=_PATH, required=True, help="The policy file; figures go next to it.")
 @click.option(
     "--target-fpr",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -36,12 +36,12 @@ def calibrate(
 ) -> None:
     """Fit temperatures and thresholds of BUNDLE on labelled texts and write a policy file.
 
-    Half of the groups is fitted on, the other half measures what is printed.
+    The values are fitted on half of the groups; the printed figures are from the other half.
     """
     if target_fpr is not None and target_recall is not None:
         raise click.UsageError("give either --target-fpr or --target-recall")
     if out.suffix != ".toml":
-        raise click.UsageError("--out must end in .toml; .json and .png are written beside it")
+        raise click.UsageError("--out must end in .toml; .json and .png are written next to it")
     from hazgate_evaluation.calibration.command import write_policy
     from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 

@@ -1,4 +1,4 @@
-"""`hazgate evaluate`: labelled texts in, a report of how good a bundle is out."""
+"""`hazgate evaluate`: report how good a bundle is on labelled texts."""
 
 import shlex
 from pathlib import Path
@@ -27,38 +27,38 @@ Examples:
     "--data",
     type=_PATH,
     required=True,
-    help="JSON Lines of text, level1, level2 and, optional, lang, source, group, level1_ok.",
+    help="JSON Lines with text, level1, level2; optional lang, source, group, level1_ok.",
 )
-@click.option("--report", type=_PATH, required=True, help="Folder of report.html and report.json.")
+@click.option("--report", type=_PATH, required=True, help="Folder for report.html and report.json.")
 @click.option(
     "--variant",
     "variants",
     multiple=True,
-    help="A variant of BUNDLE; the first is compared with each other.  [default: the bundle's]",
+    help="Variant of BUNDLE; the first is compared with the others.  [default: the bundle's]",
 )
-@click.option("--against", type=_PATH, help="Another bundle to compare with, of the same labels.")
-@click.option("--against-variant", help="Its variant.  [default: that bundle's]")
-@click.option("--texts", type=click.IntRange(min=1), help="Rows to draw.  [default: all]")
+@click.option("--against", type=_PATH, help="Another bundle with the same labels to compare.")
+@click.option("--against-variant", help="Variant of that bundle.  [default: that bundle's]")
+@click.option("--texts", type=click.IntRange(min=1), help="Number of rows to draw.  [default: all]")
 @click.option("--threshold", type=float, help="Flag at this P(unsafe).  [default: each bundle's]")
 @click.option(
     "--mutation-texts",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="Rows to rewrite in each way; 0 leaves robustness out.",
+    help="Rows to rewrite in each way; 0 skips robustness.",
 )
 @click.option(
     "--stream-texts",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="Long rows to feed word by word; 0 leaves growing texts out.",
+    help="Long rows to feed word by word; 0 skips growing texts.",
 )
 @click.option("--provider", default="cpu", show_default=True, help="The execution provider.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one a processor]"
+    "--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one per processor]"
 )
-@click.option("--include-texts", is_flag=True, help="Show the texts of the rows that are named.")
+@click.option("--include-texts", is_flag=True, help="Show the texts of rows named in the report.")
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -76,10 +76,10 @@ def evaluate(
     workers: int | None,
     include_texts: bool,
 ) -> None:
-    """Judge BUNDLE by labelled texts and write report.html and report.json.
+    """Evaluate BUNDLE on labelled texts and write report.html and report.json.
 
-    Figures have 95 % intervals, by language, source and length too. Without --include-texts the
-    report names rows by their line and holds no text.
+    Figures have 95 % intervals and are also given by language, source and length. Without
+    --include-texts the report names rows by line and holds no text.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
@@ -87,7 +87,7 @@ def evaluate(
         raise click.UsageError("--against-variant needs --against")
     if len(set(variants)) < len(variants):
         raise click.UsageError("--variant is given twice with the same name")
-    # Imported here: they take seconds, and most commands do without them.
+    # Imported here because they take seconds and most commands do not need them.
     from hazgate_evaluation import run
     from hazgate_evaluation.page import render
     from hazgate_evaluation.rows import read_labelled
@@ -121,17 +121,17 @@ def evaluate(
 
 
 def _make_folder(folder: Path) -> None:
-    """Before the work, for after it would be too late to learn that it cannot be kept."""
+    """Create the report's folder before the work, so that a bad path fails early."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be a folder of reports: {error.strerror}; name another"
+            f"{folder} cannot be a folder of reports: {error.strerror}; name another folder"
         ) from error
 
 
 def _command(context: click.Context) -> str:
-    """The command with what was given, as a shell would take it."""
+    """Return the command line as a shell would take it."""
     words = ["hazgate", "evaluate"]
     for parameter in context.command.params:
         name = parameter.name or ""

@@ -1,6 +1,6 @@
-"""From measured service times to the size of a fleet.
+"""Capacity planning: from measured service times to the size of a fleet.
 
-`times` reads what was measured, `service` says what a text costs, `traffic` when texts come,
-`fleet` simulates workers with the queue that `hazgate serve` has, `queueing` gives a first guess,
-`search` finds how many workers keep a bound, and `bill` what they take and cost.
+`times` reads measurements, `service` gives the cost of a text, `traffic` the arrivals. `fleet`
+simulates workers with the queue of `hazgate serve`, `queueing` makes a first guess, `search` finds
+how many workers keep a bound, and `bill` computes what they need and cost.
 """

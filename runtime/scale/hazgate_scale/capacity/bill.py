@@ -1,4 +1,4 @@
-"""What a fleet takes and costs: arithmetic on a number of workers."""
+"""Resources and costs of a fleet: arithmetic on a number of workers."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prices:
-    """What the arithmetic assumes of hosts, network and money."""
+    """Assumptions about hosts, network and money."""
 
     units_per_host: int
     bandwidth_gbit_s: float
@@ -25,15 +25,15 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bill:
-    """What a fleet takes.
+    """Resources and costs of a fleet.
 
     Attributes:
         n_units: cores, or GPUs.
-        n_hosts: that hold them.
-        host_memory_bytes: of a full host: unshared memory of each process, mapped weights once.
-        distribution_s: until every host has the bundle from one source.
-        roll_out_s: until every worker was drained and started again.
-        cost_per_million: texts, at the planned rate, kept up all the time.
+        n_hosts: hosts that hold them.
+        host_memory_bytes: memory of a full host: unshared memory per process, mapped weights once.
+        distribution_s: time until every host has fetched the bundle from one source.
+        roll_out_s: time until every worker was drained and restarted.
+        cost_per_million: cost of a million texts at a constant planned rate.
     """
 
     n_units: int
@@ -54,24 +54,24 @@ def bill_of(
     n_roll_out: int,
     drain_s: float,
 ) -> Bill:
-    """What `n_workers` take.
+    """Compute what `n_workers` need and cost.
 
     Args:
-        n_workers: in all, spare ones too.
-        times: of the model.
-        variant: what is served.
+        n_workers: all workers, spare ones included.
+        times: service times of the model.
+        variant: times of the served variant.
         prices: the assumptions.
-        rate: texts a second, for the cost of each.
-        n_roll_out: workers that are rolled out at once.
-        drain_s: until a worker has answered what it has.
+        rate: texts a second, for the cost per text.
+        n_roll_out: workers rolled out at once.
+        drain_s: time until a worker has answered its queue.
 
     Raises:
-        InputError: a host has not the cores of one worker.
+        InputError: a host has too few cores for one worker.
     """
     workers_per_host = prices.units_per_host // times.units_per_worker
     if not workers_per_host:
         raise InputError(
-            f"a worker takes {times.units_per_worker} {times.unit}s and a host has "
+            f"a worker needs {times.units_per_worker} {times.unit}s and a host has only "
             f"{prices.units_per_host}"
         )
     n_units = n_workers * times.units_per_worker

@@ -1,8 +1,8 @@
-"""A discrete-event simulation of engines behind a router, with the queue that they really have.
+"""Discrete-event simulation of engines behind a router, with their real queue.
 
-Each simulated worker queues requests in `hazgate.serving.queue.backlog.Backlog`, refuses what its
-`Throughput` does not expect to answer in time, fails, starts again and is rolled out. Not simulated
-are the network, the router's own time, and late news of other workers, except for failures.
+Each simulated worker queues requests in `hazgate.serving.queue.backlog.Backlog`, refuses requests
+that its `Throughput` does not expect to answer in time, fails, restarts and is rolled out. Not
+simulated: the network, the router's own time, and late news of other workers except failures.
 """
 
 import math
@@ -24,17 +24,17 @@ from hazgate_scale.capacity.traffic import Traffic
 Routing = Literal["random", "two-choices", "least-outstanding"]
 Process = Generator[simpy.Event, None, None]
 
-# Whoever asks is one to the queue: how it is shared among several is not what a plan asks.
+# A single caller: how callers share the queue does not affect a capacity plan.
 _CALLER = ""
 _PROGRESS_STEP = 1000
 _N_DRAWN = 4096
 
 
 class Fate(IntEnum):
-    """What became of a request; each has exactly one.
+    """The outcome of a request; each has exactly one.
 
-    EXPIRED are those dropped unread after their deadline and those answered past it: to whoever
-    asked they are the same. LOST went down with their worker.
+    EXPIRED requests were dropped unread after their deadline or answered past it; a caller cannot
+    tell the two apart. LOST requests ended with their worker.
     """
 
     PENDING = 0
@@ -46,7 +46,7 @@ class Fate(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFailure:
-    """So many workers end at once, and each starts again."""
+    """A failure of several workers at once; each restarts."""
 
     at_s: float
     n_workers: int
@@ -54,7 +54,7 @@ class WorkerFailure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RollOut:
-    """Every worker in turn, `n_at_once`: it takes nothing more, answers what it has, restarts."""
+    """A roll-out: `n_at_once` workers at a time drain their queue and restart."""
 
     at_s: float
     n_at_once: int
@@ -62,16 +62,16 @@ class RollOut:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
-    """Workers, and what happens to them.
+    """Workers, and the events that they go through.
 
     Attributes:
-        n_workers: engines; each is a worker.
-        routing: which worker gets a request: any, the less busy of two, or the least busy of
-            all by the requests that it has. Only the last needs one router that sees all.
-        limits: of each worker's queue and batches.
-        timeout_s: how long an answer is of use.
-        cold_start_s: from the start of a worker to its first answer.
-        detection_s: how long a router goes on sending to a worker that has ended.
+        n_workers: number of workers, one engine each.
+        routing: choice of a request's worker: a random one, the less busy of two, or the least
+            busy of all by outstanding requests. Only the last needs a router that sees all.
+        limits: limits of each worker's queue and batches.
+        timeout_s: time after which an answer is useless.
+        cold_start_s: time from the start of a worker to its first answer.
+        detection_s: time that a router goes on sending to a worker that has ended.
         failures: in any order.
         roll_out: at most one.
     """
@@ -87,7 +87,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         if self.n_workers < 1:
-            raise InputError(f"a fleet has at least one worker, got {self.n_workers}")
+            raise InputError(f"a fleet needs at least one worker, got {self.n_workers}")
         for name in ("timeout_s", "cold_start_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")
@@ -95,11 +95,11 @@ class Fleet:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Outcome:
-    """What came of a simulation.
+    """Results of a simulation.
 
-    `latency_s` has for each request the time to its answer, infinity where there was none in
-    time; `utilisation` is the share of the time that workers were busy, until the last request
-    came, or, if all came at once, until the last answer.
+    `latency_s` is the time to each request's answer, infinite without an answer in time.
+    `utilisation` is the share of time that workers were busy until the last arrival, or until the
+    last answer if all requests came at once.
     """
 
     arrivals_s: Floats
@@ -108,15 +108,15 @@ class Outcome:
     utilisation: float
 
     def count(self, fate: Fate) -> int:
-        """How many requests had that fate."""
+        """Count the requests of one fate."""
         return int((self.fates == fate).sum())
 
     def share(self, fate: Fate) -> float:
-        """Which share of the requests had that fate."""
+        """Compute the share of requests of one fate."""
         return self.count(fate) / len(self.fates)
 
     def percentile_ms(self, percent: float, *, since_s: float = 0.0) -> float:
-        """A percentile over all requests that came since then; one without an answer has none."""
+        """Compute a percentile of latency over later requests; unanswered ones are infinite."""
         latency_s = self.latency_s[self.arrivals_s >= since_s]
         return 1e3 * float(np.percentile(latency_s, percent, method="higher"))
 
@@ -128,26 +128,26 @@ def simulate(
     seed: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """Sends the traffic through the fleet until everything has its fate.
+    """Send the traffic through the fleet until every request has its fate.
 
     Args:
         fleet: the workers.
-        traffic: what comes; at least one request.
-        seed: of routing and of how runs differ; the same seed gives the same outcome.
-        on_progress: told of requests that came, some at a time.
+        traffic: the arrivals; at least one request.
+        seed: seed of routing and of run times; the same seed gives the same outcome.
+        on_progress: called with numbers of requests that arrived.
     """
     simulation = _Simulation(fleet, traffic, seed)
     return simulation.run(on_progress or (lambda _: None))
 
 
 class _Simulation:
-    """One run's state: the clock, the workers and every request's fate so far."""
+    """State of one simulation: the clock, the workers and every request's fate so far."""
 
     def __init__(self, fleet: Fleet, traffic: Traffic, seed: int) -> None:
         costs = traffic.costs
         self.fleet = fleet
         self.environment = simpy.Environment()
-        # Lists, for single elements of arrays are slow to get at.
+        # Lists, because single elements of arrays are slow to read.
         self.arrivals_s: list[float] = traffic.arrivals_s.tolist()
         self.level1_s: list[float] = costs.level1_s.tolist()
         level2_s = np.where(traffic.flagged, costs.level2_s, 0.0)
@@ -164,7 +164,7 @@ class _Simulation:
         self._spread = costs.spread
         self._factors: list[float] = []
         self._picks: list[float] = []
-        # Requests at each worker; infinite where the router sends none.
+        # Requests at each worker; infinite for workers that the router skips.
         self.outstanding = np.zeros(fleet.n_workers)
         self.workers = [_Worker(self, i) for i in range(fleet.n_workers)]
         self.listed = list(range(fleet.n_workers))
@@ -186,7 +186,7 @@ class _Simulation:
         )
 
     def run_factor(self) -> float:
-        """How much longer than the median a run takes."""
+        """Draw the ratio of a run's time to the median."""
         if not self._factors:
             quantiles = self._run_random.random(_N_DRAWN)
             self._factors = spread_factor(self._spread, quantiles).tolist()
@@ -199,7 +199,7 @@ class _Simulation:
             self.latency_s[request] = self.environment.now - self.arrivals_s[request]
 
     def list_worker(self, worker: "_Worker", *, is_listed: bool) -> None:
-        """Whether the router sends to that worker from now on."""
+        """Set whether the router sends to that worker from now on."""
         if is_listed and worker.index not in self.listed:
             self.listed.append(worker.index)
             self.outstanding[worker.index] = worker.n_outstanding
@@ -260,7 +260,7 @@ class _Simulation:
             yield self.environment.all_of(restarts)
 
     def _restart_drained(self, worker: "_Worker") -> Process:
-        # A failed one starts with what is rolled out anyway.
+        # A failed worker restarts with the new release anyway.
         if not worker.is_up:
             return
         self.list_worker(worker, is_listed=False)
@@ -282,7 +282,7 @@ class _Queued:
 
 
 class _Worker:
-    """One engine: its queue, and the process that empties it."""
+    """One engine: its queue and the process that empties it."""
 
     def __init__(self, simulation: _Simulation, index: int) -> None:
         self.index = index
@@ -298,11 +298,11 @@ class _Worker:
 
     @property
     def n_outstanding(self) -> int:
-        """Requests that it has and that have no fate yet."""
+        """Requests at this worker without a fate yet."""
         return self._backlog.n_requests + len(self._batch)
 
     def offer(self, request: int) -> None:
-        """Takes a request into the queue, or sheds it, or loses it where nobody is."""
+        """Queue a request, shed it, or lose it if the worker is down."""
         simulation = self._simulation
         if not self.is_up:
             simulation.finish(request, Fate.LOST)
@@ -334,7 +334,7 @@ class _Worker:
             self._wake.succeed()
 
     def end(self) -> None:
-        """Ends at once; what it had is lost."""
+        """End the worker at once and lose its requests."""
         for request in (*self._batch, *(each.request for each in self._backlog.drain())):
             self._simulation.finish(request, Fate.LOST)
         self._batch = ()
@@ -344,7 +344,7 @@ class _Worker:
         self._tell_drained()
 
     def start(self) -> None:
-        """Starts anew, and is listed."""
+        """Restart the worker and list it."""
         self.is_up = True
         self._throughput = Throughput()
         self._wake = self._simulation.environment.event()
@@ -352,7 +352,7 @@ class _Worker:
         self._simulation.list_worker(self, is_listed=True)
 
     def drained(self) -> simpy.Event:
-        """An event: it has nothing left, or has ended."""
+        """Return an event for when the worker has nothing left or has ended."""
         event = self._drained = self._simulation.environment.event()
         self._tell_drained()
         return event
@@ -404,12 +404,12 @@ class _Worker:
         self._count()
 
     def _count(self) -> None:
-        # The router's inf of a worker that is not listed must stay.
+        # The router's infinity for an unlisted worker must stay.
         if self._simulation.outstanding[self.index] != np.inf:
             self._simulation.outstanding[self.index] = self.n_outstanding
 
     def _count_busy(self, began_s: float) -> None:
-        # Afterwards there is less and less to do, whatever the load was.
+        # After the last arrival, work runs out whatever the load was.
         until_s = self._simulation.arrivals_s[-1] or math.inf
         self.busy_s += max(0.0, min(self._simulation.environment.now, until_s) - began_s)
 

@@ -1,4 +1,4 @@
-"""Service times of a bundle on this host."""
+"""Measurement of a bundle's service times on this host."""
 
 import asyncio
 import dataclasses
@@ -34,10 +34,10 @@ from hazgate_scale.capacity.times import (
 
 _LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _ROUNDS = 4
-# Calls of a turn: as many as fit in so many seconds, and a few in any case.
+# Calls in one turn: as many as fit in this many seconds, within bounds.
 _TURN_S = 0.15
 _MIN_CALLS, _MAX_CALLS = 4, 60
-# Callers who each wait for their answer: enough for the engine never to wait for them.
+# Concurrent callers: enough for the engine never to wait for them.
 _N_ASKERS = 4
 _ASKING_S = 2.0
 _WORD = "weather "
@@ -48,7 +48,7 @@ OnProgress = Callable[[str, int], Callable[[int], None]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSetup:
-    """How a worker runs here: arguments of `Gate.open`."""
+    """Options of a measured worker, as for `Gate.open`."""
 
     variant: str | None
     provider: str
@@ -56,17 +56,17 @@ class WorkerSetup:
 
 
 def measure_times(bundle: Path, host: WorkerSetup, on_progress: OnProgress) -> ServiceTimes:
-    """Opens a bundle and times rows of several lengths, a start, and what a text costs beside.
+    """Time a bundle's rows of several lengths, its start, and the overhead of a text.
 
-    The host should do nothing else meanwhile.
+    The host should be idle otherwise.
 
     Args:
         bundle: its directory.
         host: how a worker runs.
-        on_progress: told what is done next, of how many steps; returns what is told of steps.
+        on_progress: called with each step's title and size; returns the step's callback.
 
     Raises:
-        BundleError: the bundle cannot be served here, or does not start by itself.
+        BundleError: the bundle cannot be served here, or its own process does not start.
         InferenceError: a model failed.
     """
     gate = Gate.open(
@@ -124,14 +124,14 @@ def measure_times(bundle: Path, host: WorkerSetup, on_progress: OnProgress) -> S
 def _time_rows(
     levels: Sequence[Classifier], lengths: Sequence[int], on_step: Callable[[int], None]
 ) -> dict[tuple[int, int], list[float]]:
-    """Seconds of runs of one row, by level and tokens; rounds apart, so that they share drifts."""
+    """Time runs of one row by level and tokens, in rounds, so that all share drifts."""
     seconds: dict[tuple[int, int], list[float]] = {
         (i, n): [] for i in range(len(levels)) for n in lengths
     }
     for turn in range(_ROUNDS):
         for (i, n), found in seconds.items():
             taken = _time_row(levels[i], n)
-            # The first round's are warm-up: they allocate what later ones find.
+            # The first round warms up: it allocates memory that later ones reuse.
             if turn:
                 found += taken
             on_step(1)
@@ -153,7 +153,7 @@ def _time_row(level: Classifier, n_tokens: int) -> list[float]:
 def _level_times(
     seconds: dict[tuple[int, int], list[float]], level: int, lengths: Sequence[int]
 ) -> LevelTimes:
-    # Where two lengths take the same time, chance must not make the longer one quicker.
+    # Noise must not make the longer of two equally fast lengths faster.
     medians = np.maximum.accumulate([1e3 * np.median(seconds[level, n]) for n in lengths])
     points = tuple(Point(tokens=n, ms=float(ms)) for n, ms in zip(lengths, medians, strict=True))
     return LevelTimes(points=points, source="hazgate plan --measure")
@@ -167,7 +167,7 @@ def _spread(found: Sequence[Sequence[float]]) -> RunSpread:
 
 @dataclass(kw_only=True, slots=True)
 class _Asked:
-    """What a queue ran while it was asked."""
+    """Counts of a queue's runs during a measurement."""
 
     n_runs: int = 0
     n_texts: int = 0
@@ -180,7 +180,7 @@ class _Asked:
 
 
 def _beside_s(gate: Gate, variant: VariantTimes, windows: Windows) -> float:
-    """Seconds a text takes beside its runs, while an `AsyncGate` has always something to do."""
+    """Measure the seconds of a text outside its runs, with an `AsyncGate` that is always busy."""
     text = (_WORD * _N_WORDS).strip()
     is_flagged = gate.check(text).flagged
     asked = _Asked()
@@ -190,7 +190,7 @@ def _beside_s(gate: Gate, variant: VariantTimes, windows: Windows) -> float:
     costs = costs_of([round(asked.n_tokens / asked.n_texts)], variant, windows)
     per_run_s = costs.run_level1_s + is_flagged * costs.run_level2_s
     per_text_s = float(costs.level1_s[0] + is_flagged * costs.level2_s[0])
-    # Runs vary, and their mean is not their median.
+    # Run times vary; their mean is not their median.
     mean_factor = float(spread_factor(variant.spread, (np.arange(1000) + 0.5) / 1000).mean())
     models_s = mean_factor * (asked.n_runs * per_run_s + asked.n_texts * per_text_s)
     return max(0.0, elapsed_s - models_s) / asked.n_texts
@@ -203,7 +203,7 @@ async def _ask(gate: Gate, text: str, asked: _Asked) -> None:
         async def one(n: int) -> None:
             i = n
             while time.perf_counter() < until:
-                # Equal texts would be answered once.
+                # Equal texts would be computed once.
                 await served.check(f"{text} {i}")
                 i += _N_ASKERS
 
@@ -212,7 +212,7 @@ async def _ask(gate: Gate, text: str, asked: _Asked) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Start:
-    """What `hazgate_scale.capacity.starting` found."""
+    """Results of `hazgate_scale.capacity.starting`."""
 
     cold_start_s: float
     rss_bytes: int
@@ -220,7 +220,7 @@ class _Start:
 
 
 def _start(bundle: Path, variant: str, host: WorkerSetup) -> _Start:
-    """Cold start and memory of a worker in a process of its own."""
+    """Measure cold start and memory of a worker in its own process."""
     arguments = [str(bundle), variant, host.provider, str(host.threads)]
     began = time.perf_counter()
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -228,12 +228,12 @@ def _start(bundle: Path, variant: str, host: WorkerSetup) -> _Start:
         stdout=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
-        assert process.stdout is not None, "it was asked for"
+        assert process.stdout is not None, "stdout is a pipe"
         first = process.stdout.readline()
         cold_start_s = time.perf_counter() - began
         second = process.stdout.readline()
     if first != "ready\n" or not second:
-        raise BundleError("a process of its own did not start, see above")
+        raise BundleError("a worker in its own process did not start; see its output above")
     return _Start(cold_start_s=cold_start_s, **json.loads(second))
 
 

@@ -1,4 +1,4 @@
-"""The plan: lengths and service times in, workers and what they take out."""
+"""The capacity plan: from lengths and service times to workers, resources and costs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,28 +16,28 @@ from hazgate_scale.capacity.traffic import Bursts, make_traffic
 
 OnSimulation = Callable[[str, int], Callable[[int], None]]
 
-# Workers are lost when queues have filled, and long enough before the end for it to show.
+# Workers fail after queues have filled and early enough for the effect to show.
 _LOSS_AT_SHARE = 0.3
-# A simulation lasts so many times the bound: queues that grow must have the time to.
+# A simulation lasts this many times the bound, so that growing queues show.
 _MIN_BOUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
-    """What a fleet is asked to do.
+    """Load and goals of a fleet.
 
     Attributes:
         qps: texts a second, on average.
-        p99_ms: within which 99 % of them are answered; what is not answered counts as late.
-        flagged_share: of the texts; Level 2 reads those.
+        p99_ms: bound that 99 % of texts keep; unanswered texts count as late.
+        flagged_share: share of texts that are flagged; Level 2 reads those.
         bursts: None for plain random arrivals.
-        n_survive: workers that may be down beside those of a roll-out.
-        n_roll_out: workers that are rolled out at once.
-        routing: which worker gets a request.
-        timeout_s: how long an answer is of use.
-        detection_s: how long a router goes on sending to a worker that has ended.
-        n_requests: simulated at least; bursts and long bounds need more.
-        seed: of traffic, routing and spread.
+        n_survive: workers that may be down in addition to a roll-out.
+        n_roll_out: workers rolled out at once.
+        routing: choice of a request's worker.
+        timeout_s: time after which an answer is useless.
+        detection_s: time that a router goes on sending to a worker that has ended.
+        n_requests: fewest requests to simulate; bursts and long bounds need more.
+        seed: seed of traffic, routing and spread.
     """
 
     qps: float
@@ -64,7 +64,7 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimulatedRun:
-    """One simulated fleet in figures: latencies of what was answered or not, shares of fates."""
+    """One simulated fleet in figures: latencies, and shares of fates."""
 
     n_workers: int
     p50_ms: float | None
@@ -78,21 +78,21 @@ class SimulatedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapacityPlan:
-    """The answer.
+    """A fleet that meets a demand, with its simulations and its bill.
 
     Attributes:
-        model: whose times these are.
-        variant: which of its variants.
+        model: model of the service times.
+        variant: variant of that model.
         unit: "core" or "gpu".
-        n_needed: workers that keep the bound, and no spare one.
-        n_workers: those, and the spare ones.
-        mean_ms: what a text takes by itself, on average.
-        longest_ms: what the longest text takes.
-        needed: `n_needed` workers, simulated.
-        whole: all workers, simulated.
-        with_loss: all workers, of which `n_survive` end while requests come, simulated.
-        tried: the 99th percentile of each number of workers that the search simulated.
-        bill: what all workers take.
+        n_needed: workers that keep the bound, without spare ones.
+        n_workers: all workers, spare ones included.
+        mean_ms: mean time of a text by itself.
+        longest_ms: time of the longest text by itself.
+        needed: simulation of `n_needed` workers.
+        whole: simulation of all workers.
+        with_loss: simulation of all workers while `n_survive` of them fail.
+        tried: 99th percentile of each number of workers that the search simulated.
+        bill: resources and costs of all workers.
     """
 
     model: str
@@ -117,19 +117,19 @@ def plan_capacity(
     prices: Prices,
     on_simulation: OnSimulation,
 ) -> CapacityPlan:
-    """How many workers a demand takes.
+    """Plan the capacity that a demand needs.
 
     Args:
-        times: measured.
-        variant: one of theirs; None takes the one that is quickest on these lengths.
-        lengths: tokens of texts like those that will come, special tokens included.
-        demand: what is asked.
-        prices: what the bill assumes.
-        on_simulation: told what is simulated and of how many requests; returns what is told of
-            requests that came.
+        times: measured service times.
+        variant: a measured variant; None takes the fastest on these lengths.
+        lengths: tokens of representative texts, special tokens included.
+        demand: load and goals.
+        prices: assumptions of the bill.
+        on_simulation: called with each simulation's title and number of requests; returns its
+            progress callback.
 
     Raises:
-        InputError: something is asked that cannot be, or no number of workers does it.
+        InputError: a value is invalid, or no number of workers meets the demand.
     """
     name = variant or quickest(times, lengths)
     chosen = variant_of(times, name)
@@ -198,7 +198,7 @@ def plan_capacity(
 
 
 def quickest(times: ServiceTimes, lengths: Sequence[int]) -> str:
-    """The variant that reads these lengths in the least time; errors as of `costs_of`."""
+    """Find the fastest variant on these lengths; raises as `costs_of`."""
 
     def mean_s(name: str) -> float:
         costs = costs_of(lengths, times.variants[name], times.windows)
@@ -208,21 +208,21 @@ def quickest(times: ServiceTimes, lengths: Sequence[int]) -> str:
 
 
 def variant_of(times: ServiceTimes, name: str) -> VariantTimes:
-    """One variant's times.
+    """Look up one variant's times.
 
     Raises:
-        InputError: there are none of it.
+        InputError: the model has no times of that variant.
     """
     if name not in times.variants:
         raise InputError(
-            f"no service times of variant {name!r} of {times.model}; there are of "
+            f"no service times of variant {name!r} of {times.model}; it has times of "
             f"{', '.join(times.variants)}"
         )
     return times.variants[name]
 
 
 def simulated_run(fleet: Fleet, outcome: Outcome) -> SimulatedRun:
-    """A simulation in figures; percentiles count what is not answered as never."""
+    """Summarise a simulation; percentiles count unanswered requests as infinite."""
     return SimulatedRun(
         n_workers=fleet.n_workers,
         p50_ms=finite(percentile_ms(outcome, 50)),
@@ -236,5 +236,5 @@ def simulated_run(fleet: Fleet, outcome: Outcome) -> SimulatedRun:
 
 
 def finite(ms: float) -> float | None:
-    """JSON has no infinity."""
+    """Turn infinity into None, because JSON has no infinity."""
     return ms if np.isfinite(ms) else None

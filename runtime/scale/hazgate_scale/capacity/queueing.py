@@ -1,7 +1,7 @@
-"""Closed formulas of one worker with random arrivals (M/G/1): a first guess, and a check.
+"""Closed formulas for one worker with random arrivals (M/G/1): a first guess and a check.
 
 Kleinrock, Queueing Systems I (1975), chapter 5. Each of n workers behind random routing is one
-such queue, at an n-th of the rate.
+such queue with an n-th of the rate.
 """
 
 import math
@@ -12,11 +12,11 @@ from hazgate_scale.capacity.service import Floats
 
 
 def mean_wait_s(rate: float, service_s: Floats) -> float:
-    """The mean time in the queue, by Pollaczek and Khinchine; infinite from saturation on.
+    """Compute the mean time in the queue (Pollaczek-Khinchine); infinite at saturation.
 
     Args:
         rate: arrivals a second.
-        service_s: times of service, each as likely as the others.
+        service_s: service times, all equally likely.
     """
     load = rate * float(service_s.mean())
     if load >= 1:
@@ -25,10 +25,10 @@ def mean_wait_s(rate: float, service_s: Floats) -> float:
 
 
 def late_share(rate: float, service_s: Floats, bound_s: float) -> float:
-    """Which share stays longer than `bound_s`, waiting and service together; approximate.
+    """Approximate the share that waits and is served for longer than `bound_s`.
 
-    Who waits at all (the share that the load is) is taken to wait exponentially long, which holds
-    in heavy traffic; the mean is exact.
+    The share that waits equals the load; its wait is taken as exponential, which holds in heavy
+    traffic. The mean is exact.
     """
     load = rate * float(service_s.mean())
     if load >= 1:
@@ -42,12 +42,12 @@ def late_share(rate: float, service_s: Floats, bound_s: float) -> float:
 
 
 def guess_workers(rate: float, service_s: Floats, bound_s: float, late: float = 0.01) -> int:
-    """The fewest workers, each with its part of the rate, of which so few answer late.
+    """Find the smallest number of workers that keeps late answers below the limit.
 
-    The bound must be one that texts by themselves keep: with `late` or more of `service_s` over
-    it no number of workers will do, and the search would not end.
+    Each worker gets an equal part of the rate. Fewer than `late` of `service_s` must exceed the
+    bound by themselves; otherwise no number of workers is enough and the search would not end.
     """
-    assert late_share(0.0, service_s, bound_s) < late, "checked by whoever asks"
+    assert late_share(0.0, service_s, bound_s) < late, "the caller checks the bound"
     low = high = max(1, math.ceil(rate * float(service_s.mean())))
     while late_share(rate / high, service_s, bound_s) > late:
         low, high = high, 2 * high

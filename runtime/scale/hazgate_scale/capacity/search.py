@@ -1,4 +1,4 @@
-"""The fewest workers that keep a bound on latency, found by simulating them."""
+"""Search for the fewest workers that keep a bound on latency, by simulation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,22 +12,22 @@ from hazgate_scale.capacity.service import Floats, spread_factor
 from hazgate_scale.capacity.traffic import Traffic
 
 PERCENT = 99.0
-# Queues begin empty; what comes first finds a fleet that is better off than later.
+# Queues begin empty, so the first requests find less load than later ones.
 WARM_UP_SHARE = 0.1
-# A fleet with more to do than it can do shows it late in a short simulation, or, where deadlines
-# shorten its queues, never in its latency.
+# A short simulation shows an overloaded fleet late; where deadlines shorten queues, latency never
+# shows it.
 MAX_UTILISATION = 0.9
-# So near do two numbers of workers lie before the search ends.
+# Relative distance of two numbers of workers at which the search ends.
 _PRECISION = 0.01
-# How far a step goes before both sides of the answer are known.
+# Factor of a step before both sides of the answer are known.
 _STEP = 1.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
-    """The answer of a search: so many workers, and what came of simulating them.
+    """Result of a search: a number of workers and its simulation.
 
-    `tried` has the 99th percentile in milliseconds of each number that was simulated.
+    `tried` maps each simulated number to its 99th percentile in milliseconds.
     """
 
     n_workers: int
@@ -36,15 +36,15 @@ class SearchResult:
 
 
 def percentile_ms(outcome: Outcome, percent: float) -> float:
-    """A percentile of latency, without the time that queues take to fill."""
+    """Compute a percentile of latency, without the time in which queues fill."""
     return outcome.percentile_ms(percent, since_s=WARM_UP_SHARE * float(outcome.arrivals_s[-1]))
 
 
 def check_bound(traffic: Traffic, bound_ms: float) -> None:
-    """Refuses a bound that texts miss without any other beside them.
+    """Refuse a bound that texts miss even on an idle worker.
 
     Raises:
-        InputError: no number of workers keeps it; says why.
+        InputError: no number of workers keeps the bound.
     """
     alone_ms = 1e3 * service_times(traffic)
     over = float((alone_ms >= bound_ms).mean())
@@ -52,13 +52,13 @@ def check_bound(traffic: Traffic, bound_ms: float) -> None:
         raise InputError(
             f"{over:.2%} of the texts take {bound_ms:g} ms or longer by themselves (the longest "
             f"{float(alone_ms.max()):.0f} ms), so no number of workers answers {PERCENT:g} % "
-            "in that time: allow more, read less of long texts, give a worker more cores, or take "
-            "a quicker variant"
+            "in that time: allow more, read less of long texts, give a worker more cores, or use "
+            "a faster variant"
         )
 
 
 def service_times(traffic: Traffic) -> Floats:
-    """Seconds of each text of a traffic by itself, varied as runs were measured to vary."""
+    """Draw the seconds of each text by itself, with the measured variation of runs."""
     costs = traffic.costs
     quantiles = np.random.default_rng(0).random(len(traffic))
     times_s: Floats = costs.alone_s(traffic.flagged) * spread_factor(costs.spread, quantiles)
@@ -73,17 +73,17 @@ def find_workers(
     seed: int,
     on_simulation: Callable[[int], Callable[[int], None]],
 ) -> SearchResult:
-    """Simulates fleets of more and fewer workers until both sides of the bound are known.
+    """Simulate fleets of more and fewer workers until both sides of the bound are known.
 
-    What is not answered counts as late. The answer was simulated, keeps the bound and is busy for
-    at most MAX_UTILISATION of the time; a hundredth fewer workers are not.
+    Unanswered texts count as late. The result was simulated, keeps the bound and is busy for at
+    most MAX_UTILISATION of the time; a hundredth fewer workers fail one of these.
 
     Args:
-        fleet: everything about it but the number of workers.
-        traffic: what comes.
-        bound_ms: on the 99th percentile; `check_bound` has let it pass.
-        seed: of every simulation.
-        on_simulation: told of each number that is simulated; returns what is told of progress.
+        fleet: the fleet, whose number of workers is ignored.
+        traffic: the arrivals.
+        bound_ms: bound on the 99th percentile; `check_bound` accepted it.
+        seed: seed of every simulation.
+        on_simulation: called with each simulated number; returns its progress callback.
     """
     tried: dict[int, float] = {}
     outcomes: dict[int, Outcome] = {}

@@ -1,4 +1,4 @@
-"""What texts cost an engine: rows by length, interpolated between what was measured."""
+"""Cost of texts to an engine: rows by length, interpolated between measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from hazgate_scale.capacity.times import LevelTimes, RunSpread, VariantTimes, Wi
 
 Floats = NDArray[np.float64]
 
-# Level 2 reads the windows of a flagged text that look unsafe by themselves, which no length
-# tells; at least one does.
+# Level 2 reads the windows of a flagged text that look unsafe by themselves, at least one. Lengths
+# do not tell how many.
 OPENED_WINDOWS_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Costs:
-    """What each of several texts costs, beside what a run itself does; seconds, shape [texts].
+    """Costs of several texts in seconds, without the cost of a run itself; shape [texts].
 
-    A run of a level takes `run_level1_s` or `run_level2_s` and, of each text in it, the text's
-    own. `n_tokens` is what it counts for in a queue: rows x tokens of Level 1.
+    A run of a level takes `run_level1_s` or `run_level2_s` plus the cost of each text in it.
+    `n_tokens` is the text's weight in a queue: rows x tokens of Level 1.
     """
 
     level1_s: Floats
@@ -32,12 +32,12 @@ class Costs:
     spread: RunSpread
 
     def alone_s(self, flagged: NDArray[np.bool_] | bool) -> Floats:
-        """The median time of each text, one at a time."""
+        """Compute the median time of each text by itself."""
         level2_s = self.run_level2_s + self.level2_s
         return self.run_level1_s + self.level1_s + np.where(flagged, level2_s, 0.0)
 
     def take(self, index: NDArray[np.intp]) -> "Costs":
-        """The costs of texts picked by their index, which may repeat."""
+        """Select the costs of texts by index; indices may repeat."""
         return Costs(
             level1_s=self.level1_s[index],
             level2_s=self.level2_s[index],
@@ -49,16 +49,16 @@ class Costs:
 
 
 def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> Costs:
-    """What texts of so many tokens, special tokens included, cost.
+    """Compute the costs of texts from their tokens, special tokens included.
 
-    A row between two measured lengths takes a time on the line between them, and one that is
-    shorter than all of them what the shortest took. Texts over a window are read in several rows.
+    Rows between two measured lengths are interpolated linearly; rows shorter than all of them take
+    the time of the shortest. Texts longer than a window are read in several rows.
 
     Raises:
-        InputError: there is no text, or rows are longer than any that was measured.
+        InputError: there is no text, or a row is longer than the longest measured one.
     """
     if not lengths:
-        raise InputError("no lengths of texts: a plan needs at least one")
+        raise InputError("no lengths of texts: a capacity plan needs at least one")
     if min(lengths) < 1:
         raise InputError("lengths of texts must be positive")
     distinct = sorted(set(lengths))
@@ -67,8 +67,8 @@ def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> C
     measured = min(level.points[-1].tokens for level in (times.level1, times.level2))
     if longest > measured:
         raise InputError(
-            f"texts have rows of up to {longest} tokens and the longest that was measured has "
-            f"{measured}; measure longer ones, or plan with windows of at most {measured} tokens"
+            f"texts have rows of up to {longest} tokens and the longest measured row has "
+            f"{measured}; measure longer rows, or plan with windows of at most {measured} tokens"
         )
     run_level1_s, run_level2_s = (run_s(level, times) for level in (times.level1, times.level2))
     level1 = [float(np.sum(row_s(times.level1, of_text) - run_level1_s)) for of_text in rows]
@@ -85,7 +85,7 @@ def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> C
 
 
 def rows_of(n_tokens: int, windows: Windows) -> list[int]:
-    """Tokens of each row that a text is read in, as `hazgate.text.tokenization` cuts it."""
+    """List the tokens of each row of a text, as `hazgate.text.tokenization` cuts it."""
     special = windows.special_tokens
     n_own = n_tokens - special
     window = windows.window_tokens - special
@@ -99,15 +99,15 @@ def rows_of(n_tokens: int, windows: Windows) -> list[int]:
 
 
 def row_s(level: LevelTimes, n_tokens: Sequence[int]) -> Floats:
-    """Seconds of each row, alone in its run; never less for more tokens."""
+    """Interpolate the seconds of each row alone in its run; never less for more tokens."""
     tokens = [point.tokens for point in level.points]
     return np.interp(n_tokens, tokens, [point.ms / 1e3 for point in level.points])
 
 
 def run_s(level: LevelTimes, times: VariantTimes) -> float:
-    """What a run takes whatever is in it: the line through the two shortest rows, at no tokens.
+    """Estimate a run's fixed cost: the line through the two shortest rows at zero tokens.
 
-    Only packed rows of any lengths share it; rows of others seldom do, and are taken to run alone.
+    Only packed rows share it. Rows of other batchings seldom do and count as running alone.
     """
     if times.batching != "packed":
         return 0.0
@@ -117,7 +117,7 @@ def run_s(level: LevelTimes, times: VariantTimes) -> float:
 
 
 def spread_factor(spread: RunSpread, quantiles: Floats) -> Floats:
-    """Time over the median at these quantiles, between 0 and 1; level beyond the measured ones."""
+    """Interpolate time over median at quantiles in [0, 1]; constant beyond measured ones."""
     return np.interp(quantiles, [0.05, 0.5, 0.95, 0.99], [spread.p5, 1, spread.p95, spread.p99])
 
 

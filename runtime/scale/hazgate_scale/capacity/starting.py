@@ -1,8 +1,8 @@
-"""One worker's start in a process of its own: to its first verdict, then what it holds.
+"""Start of one worker in its own process: time to its first verdict, then its memory.
 
     python -m hazgate_scale.capacity.starting BUNDLE VARIANT PROVIDER THREADS
 
-The parent's clock began before this process did.
+The parent's clock starts before this process.
 """
 
 import json
@@ -13,7 +13,7 @@ _N_TEXTS = 50
 
 
 def main() -> None:
-    """Writes a line at the first verdict, and one of memory figures after some more texts."""
+    """Write a line at the first verdict, and one with memory figures after more texts."""
     from hazgate.engine.options import EngineOptions
     from hazgate.gate import Gate
 

@@ -1,4 +1,4 @@
-"""Service times as they were measured: one JSON document a model and machine."""
+"""Measured service times: one JSON document per model and machine."""
 
 import json
 import math
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelTimes:
-    """One level by itself: points in ascending order of tokens, and the command they are from."""
+    """One level: points in ascending order of tokens, and the command that measured them."""
 
     points: tuple[Point, ...]
     source: str
@@ -35,7 +35,7 @@ class LevelTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSpread:
-    """How much runs of one length differ: percentiles of their time, over its median."""
+    """Variation of runs of one length: percentiles of their time over its median."""
 
     p5: float
     p95: float
@@ -44,18 +44,18 @@ class RunSpread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VariantTimes:
-    """What one variant takes.
+    """Service times and sizes of one variant.
 
     Attributes:
-        batching: which rows may share a run, see `hazgate.bundle.manifest.VariantSpec`.
+        batching: rows that may share a run, see `hazgate.bundle.manifest.VariantSpec`.
         level1: Level 1's times.
         level2: Level 2's.
-        spread: of both.
-        text_ms: what a text takes beside the model's runs: tokenising, queueing, the verdict.
-        bundle_bytes: files that this variant needs of the bundle.
-        cold_start_s: from the start of a process to its first verdict.
-        rss_bytes: resident set of a process that has answered.
-        unshared_bytes: the part of it that no other process of the host shares.
+        spread: variation of both.
+        text_ms: time of a text outside the model: tokenising, queueing, the verdict.
+        bundle_bytes: size of the bundle's files that this variant needs.
+        cold_start_s: time from the start of a process to its first verdict.
+        rss_bytes: resident set of a process after its first answers.
+        unshared_bytes: the part that is not shared with other processes of the host.
     """
 
     batching: Batching
@@ -71,7 +71,7 @@ class VariantTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Windows:
-    """How texts are cut into rows, see `hazgate.bundle.manifest.TokenizerSpec`."""
+    """Windows into which texts are cut, see `hazgate.bundle.manifest.TokenizerSpec`."""
 
     special_tokens: int
     window_tokens: int
@@ -81,7 +81,7 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceTimes:
-    """Everything that a plan knows of a model on a machine.
+    """Measurements of a model on a machine, the input of a capacity plan.
 
     A worker is one engine: a process on `units_per_worker` cores, or on one GPU.
     """
@@ -97,10 +97,10 @@ class ServiceTimes:
 
     @classmethod
     def load(cls, file: Path) -> "ServiceTimes":
-        """The service times in a file.
+        """Read the service times in a file.
 
         Raises:
-            InputError: it cannot be read, or any number of fields are wrong, all named.
+            InputError: the file cannot be read, or has wrong fields; names all of them.
         """
         try:
             data = file.read_bytes()
@@ -110,33 +110,33 @@ class ServiceTimes:
 
     @classmethod
     def of_model(cls, name: str) -> "ServiceTimes":
-        """The service times that come with this package; `packaged_models` has the names.
+        """Read service times that come with this package; see `packaged_models`.
 
         Raises:
-            InputError: there are none of that name.
+            InputError: the package has none of that name.
         """
         found = packaged_models()
         if name not in found:
             raise InputError(
-                f"no service times of model {name!r} here; there are of {', '.join(found)}"
+                f"no service times of model {name!r} here; choose one of {', '.join(found)}"
             )
         return cls.load(PACKAGED / f"{name}.json")
 
 
 def packaged_models() -> list[str]:
-    """The names of the models whose service times come with this package."""
+    """List the models whose service times come with this package."""
     return sorted(file.stem for file in PACKAGED.glob("*.json"))
 
 
 def parse_times(data: bytes, name: str) -> ServiceTimes:
-    """The service times that a JSON document spells.
+    """Parse service times from a JSON document.
 
     Args:
         data: the document.
-        name: what messages call it.
+        name: name of the document in messages.
 
     Raises:
-        InputError: any number of things are wrong with it, all named.
+        InputError: the document is not valid; names every problem.
     """
     try:
         document = json.loads(data)

@@ -1,4 +1,4 @@
-"""When texts come and which: a Poisson process, quiet or in bursts."""
+"""Traffic: random texts at random times, a Poisson process with or without bursts."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from hazgate.errors import InputError
 from hazgate_scale.capacity.service import Costs, Floats
 
-# So many bursts at least, for what they do not to hang on one of them.
+# At least this many bursts, so that no single burst decides the result.
 MIN_PERIODS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bursts:
-    """A process of two states (MMPP): during a burst, arrivals are `factor` times as many.
+    """Bursts of a two-state process (MMPP): arrivals are `factor` times as frequent in one.
 
-    Both states last exponentially: a burst `mean_s`, a burst and the quiet before it `period_s`.
+    Both states last exponentially long: a burst `mean_s`, a burst and the quiet before `period_s`.
     """
 
     factor: float
@@ -28,14 +28,14 @@ class Bursts:
             raise InputError(f"a burst's factor must be at least 1, got {self.factor}")
         if not 0 < self.mean_s < self.period_s:
             raise InputError(
-                f"bursts must last over 0 s and less than their period of {self.period_s:g} s, "
+                f"bursts must last over 0 s and less than their period, {self.period_s:g} s, "
                 f"got {self.mean_s:g} s"
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Traffic:
-    """Arrivals in order of time, seconds, and whether each text is flagged; with their costs."""
+    """Ordered arrivals in seconds, with the flags and costs of the texts."""
 
     arrivals_s: Floats
     flagged: NDArray[np.bool_]
@@ -51,19 +51,19 @@ class Traffic:
 
 
 def poisson(rate: float, n: int, random: np.random.Generator) -> Floats:
-    """`n` arrivals at `rate` a second."""
+    """Draw `n` arrivals at `rate` a second."""
     arrivals_s: Floats = np.cumsum(random.exponential(1 / rate, size=n))
     return arrivals_s
 
 
 def in_bursts(rate: float, n: int, bursts: Bursts, random: np.random.Generator) -> Floats:
-    """`n` arrivals, at `rate` a second over all, of which bursts have more than their share.
+    """Draw `n` arrivals at `rate` a second overall, more of them in bursts.
 
-    The rate is exactly that of these arrivals: how long a few bursts last would change it.
+    The times are scaled to exactly that rate, which the length of a few bursts would change.
     """
     share = bursts.mean_s / bursts.period_s
     quiet_rate = rate / (1 - share + share * bursts.factor)
-    # Time is stretched: so many arrivals of a process of rate 1 fall into each state.
+    # Time is stretched: each state holds this many arrivals of a process of rate 1.
     stay_s: list[float] = []
     expected = 0.0
     means = (bursts.period_s - bursts.mean_s, bursts.mean_s)
@@ -89,18 +89,18 @@ def make_traffic(
     bursts: Bursts | None,
     seed: int,
 ) -> Traffic:
-    """Texts drawn at random from those of `costs`, at random times.
+    """Draw texts at random from those of `costs`, at random times.
 
     Args:
-        costs: of the texts to draw from.
+        costs: costs of the texts to draw from.
         rate: texts a second on average, bursts included.
-        n: how many; of traffic in bursts more, until there were MIN_PERIODS of them.
-        flagged_share: of the texts, at random.
+        n: number of texts; with bursts more, until there are MIN_PERIODS of them.
+        flagged_share: share of texts that are flagged, at random.
         bursts: None for a plain Poisson process.
         seed: the same seed gives the same traffic.
 
     Raises:
-        InputError: the rate, the number or the share is none.
+        InputError: the rate, the number or the share is out of range.
     """
     if not 0 < rate < float("inf"):
         raise InputError(f"the rate must be positive and finite, got {rate}")

@@ -1,4 +1,4 @@
-"""`hazgate corpus`: files of texts to Parquet with verdicts, on this machine or a Ray cluster."""
+"""`hazgate corpus`: judge files of texts into Parquet, here or on a Ray cluster."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +25,7 @@ Examples:
   hazgate corpus build/mini --input prompts.jsonl --output labelled
   hazgate corpus build/mini --input 's3://bucket/*.parquet' --text-column prompt \\
       --output s3://bucket/clean --mode drop --address auto
-The same command goes on with a run that was interrupted."""
+Run the same command again to continue an interrupted run."""
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
@@ -34,37 +34,37 @@ The same command goes on with a run that was interrupted."""
     multiple=True,
     required=True,
     metavar="PATH",
-    help="A file, folder, pattern or URI of JSON Lines, Parquet or text; may be repeated.",
+    help="File, folder, pattern or URI of JSON Lines, Parquet or text; repeatable.",
 )
-@click.option("--output", required=True, metavar="FOLDER", help="A path or URI of a new folder.")
+@click.option("--output", required=True, metavar="FOLDER", help="Path or URI of a new folder.")
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["jsonl", "parquet", "text"]),
-    help="Of every input.  [default: by its name]",
+    help="Format of every input.  [default: by its name]",
 )
-@click.option("--text-column", default="text", show_default=True, help="What is judged.")
-@click.option("--id-column", help="What names a row.")
+@click.option("--text-column", default="text", show_default=True, help="Column to judge.")
+@click.option("--id-column", help="Column holding the row's id.")
 @click.option(
     "--columns",
     type=click.Choice(["all", "text", "id"]),
     default="all",
     show_default=True,
-    help="Of the input that the output repeats: all, text and id, or the id alone.",
+    help="Input columns to repeat: all, the text and id, or the id alone.",
 )
 @click.option(
     "--mode",
     type=click.Choice(["annotate", "keep", "drop"]),
     default="annotate",
     show_default=True,
-    help="Write every row, keep those flagged, or drop them.",
+    help="Write every row, keep flagged rows, or drop them.",
 )
 @options.variant
 @options.threshold
 @options.policy
 @options.tenant
 @options.long_texts
-@click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
+@click.option("--all-levels", is_flag=True, help="Also score hazards of texts not flagged.")
 @click.option(
     "--max-row-bytes",
     type=click.IntRange(min=1),
@@ -72,31 +72,33 @@ The same command goes on with a run that was interrupted."""
     show_default=True,
     help="Larger rows become dead letters.",
 )
-@click.option("--skip-bad-files", is_flag=True, help="Files that cannot be read end no run.")
-@click.option("--sample", type=click.IntRange(min=0), default=0, help="Rows for review.jsonl.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of that sample.")
+@click.option("--skip-bad-files", is_flag=True, help="Skip unreadable files instead of failing.")
+@click.option(
+    "--sample", type=click.IntRange(min=0), default=0, help="Rows to put in review.jsonl."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample.")
 @click.option(
     "--shard-mb",
     type=click.IntRange(min=1),
-    help="Megabytes of a file committed at once.  [default: 1/4 to 64, by the input's size]",
+    help="Megabytes of a file per shard.  [default: 1/4 to 64, by the input's size]",
 )
-@click.option("--address", help="Of a Ray cluster, or auto.  [default: this machine alone]")
+@click.option("--address", help="Address of a Ray cluster, or auto.  [default: this machine only]")
 @click.option(
-    "--actors", type=click.IntRange(min=1), help="Engines.  [default: all processors / --threads]"
+    "--actors", type=click.IntRange(min=1), help="Engines.  [default: processors / --threads]"
 )
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Of an engine: 1 judges the most texts a second.",
+    help="Threads of an engine; 1 gives the most texts a second.",
 )
 @click.option(
     "--memory-mb",
     type=click.IntRange(min=1),
     default=1024,
     show_default=True,
-    help="That Ray keeps for an engine.",
+    help="Memory that Ray reserves for an engine.",
 )
 def corpus(
     bundle: Path,
@@ -123,16 +125,16 @@ def corpus(
     threads: int,
     memory_mb: int,
 ) -> None:
-    """Judge every row of a corpus by BUNDLE and write it to Parquet, each row exactly once.
+    """Judge every row of a corpus with BUNDLE and write it to Parquet exactly once.
 
-    Parts are whole or not there; _SUCCESS says that all of them are. Rows that cannot be read go
-    to dead_letters, by their place and never by their text. On a cluster, BUNDLE is the same path
-    on every node, and inputs and output are seen by all of them.
+    Parts are complete or absent; _SUCCESS means that all exist. Unreadable rows go to
+    dead_letters, by position and never with their text. On a cluster, BUNDLE must be the same
+    path on every node, and every node must reach inputs and output.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
     if policy is not None and threshold is not None:
-        raise click.UsageError("a policy has thresholds of its own: give --policy or --threshold")
+        raise click.UsageError("a policy has its own thresholds: give --policy or --threshold")
     if tenant is not None and policy is None:
         raise click.UsageError("--tenant needs a --policy that names it")
     if id_column == text_column:

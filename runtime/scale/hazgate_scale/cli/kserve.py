@@ -1,4 +1,4 @@
-"""`hazgate kserve`: a bundle behind the server of KServe's SDK."""
+"""`hazgate kserve`: serve a bundle with the server of KServe's SDK."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _LIBRARIES = ("kserve", "fastapi", "starlette", "pydantic", "prometheus_client",
 _PATH = click.Path(path_type=Path)
 
 
-# No --config: KServe's SDK reads the command line too, and takes that for an option of its own.
+# No --config: KServe's SDK reads the command line too and has an option of that name.
 @click.command(
     epilog="""\b
 Examples:
@@ -18,15 +18,15 @@ Examples:
   hazgate kserve /mnt/models --settings serve.toml --model-name gate"""
 )
 @click.argument("bundle", type=_PATH)
-@click.option("--settings", type=_PATH, help="A TOML file of settings, as `hazgate serve` takes.")
+@click.option("--settings", type=_PATH, help="TOML file of settings, as for `hazgate serve`.")
 @click.option("--model-name", help="Name of the model in v2.  [default: the bundle's]")
-@click.option("--bundle-digest", help="Serve no bundle but the one of this digest.")
+@click.option("--bundle-digest", help="Serve only the bundle with this digest.")
 def kserve(
     bundle: Path, settings: Path | None, model_name: str | None, bundle_digest: str | None
 ) -> None:
-    """Answer KServe's v2 by BUNDLE over HTTP, and gRPC where the settings have a grpc_port.
+    """Serve BUNDLE over KServe's v2: HTTP, and gRPC if the settings have a grpc_port.
 
-    SIGTERM answers what was taken and ends.
+    SIGTERM answers accepted requests and ends.
     """
     with requires("kserve", {"hazgate-scale[kserve]": _LIBRARIES}):
         from hazgate.serving.settings import ServeSettings

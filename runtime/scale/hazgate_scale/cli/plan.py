@@ -1,4 +1,4 @@
-"""`hazgate plan`: how many workers a traffic takes, and what they cost."""
+"""`hazgate plan`: plan the capacity that a traffic needs, and its cost."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ Origin = Literal["measured", "given", "assumed"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Assumption:
-    """Something that the answer depends on, and where it is from."""
+    """A value that the capacity plan depends on, and its origin."""
 
     name: str
     value: str
@@ -50,95 +50,101 @@ Examples:
     "lengths_file",
     type=_FILE,
     required=True,
-    help='A line a text: its tokens, as a number or as {"tokens": N}; special tokens included.',
+    help='One text per line: its tokens as a number or {"tokens": N}, special tokens included.',
 )
 @click.option(
-    "--p99-ms", type=_POSITIVE, required=True, help="99 % of all texts are answered within."
+    "--p99-ms", type=_POSITIVE, required=True, help="Bound that 99 % of all texts must keep."
 )
-@click.option("--model", default="mini", show_default=True, help="Of the times in this package.")
-@click.option("--times", "times_file", type=_FILE, help="Service times in a file, instead.")
-@click.option("--measure", type=_PATH, help="Measure this bundle on this host, instead.")
-@click.option("--variant", help="Of the model.  [default: the quickest on these lengths]")
-@click.option("--provider", default="cpu", show_default=True, help="With --measure.")
+@click.option(
+    "--model", default="mini", show_default=True, help="Model with times in this package."
+)
+@click.option("--times", "times_file", type=_FILE, help="File of service times to use instead.")
+@click.option("--measure", type=_PATH, help="Bundle to measure on this host instead.")
+@click.option("--variant", help="Variant of the model.  [default: the fastest on these lengths]")
+@click.option("--provider", default="cpu", show_default=True, help="Provider to --measure with.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Of a worker, with --measure.  [default: every processor]",
+    help="Threads of a worker, with --measure.  [default: every processor]",
 )
-@click.option("--save-times", type=_PATH, help="Keep what --measure found, for --times.")
+@click.option("--save-times", type=_PATH, help="File to save measured times to, for --times.")
 @click.option(
     "--flagged-share",
     type=_SHARE,
     default=0.1,
     show_default=True,
-    help="Of the texts; Level 2 reads those, too.",
+    help="Share of texts that are flagged; Level 2 reads them too.",
 )
 @click.option(
     "--window-tokens",
     type=click.IntRange(min=1),
-    help="Read texts in windows of so many.  [default: the model's]",
+    help="Tokens of a window of long texts.  [default: the model's]",
 )
 @click.option(
     "--routing",
     type=click.Choice(["random", "two-choices", "least-outstanding"]),
     default="two-choices",
     show_default=True,
-    help="Which worker gets a request.",
+    help="Choice of a request's worker.",
 )
 @click.option(
     "--burst-factor",
     type=click.FloatRange(min=1),
     default=1,
     show_default=True,
-    help="How many times as many texts come in a burst as between two.",
+    help="Ratio of the rate in a burst to the rate between bursts.",
 )
 @click.option(
-    "--burst-s", type=_POSITIVE, default=0.2, show_default=True, help="How long bursts last."
+    "--burst-s", type=_POSITIVE, default=0.2, show_default=True, help="Mean length of a burst."
 )
 @click.option(
-    "--burst-period-s", type=_POSITIVE, default=2, show_default=True, help="From one to the next."
+    "--burst-period-s",
+    type=_POSITIVE,
+    default=2,
+    show_default=True,
+    help="Mean time between bursts.",
 )
 @click.option(
     "--survive",
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="Workers that may fail and the bound is kept.",
+    help="Workers that may fail without breaking the bound.",
 )
 @click.option(
     "--roll-out",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Workers that are rolled out at once.",
+    help="Workers rolled out at once.",
 )
 @click.option(
     "--timeout-ms",
     type=_POSITIVE,
     default=2000,
     show_default=True,
-    help="How long an answer is of use.",
+    help="Time after which an answer is useless.",
 )
 @click.option(
     "--detection-s",
     type=click.FloatRange(min=0),
     default=1,
     show_default=True,
-    help="How long routers send to a worker that has ended.",
+    help="Time that routers go on sending to a worker that has ended.",
 )
 @click.option(
     "--units-per-host",
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Cores, or GPUs, of a host.",
+    help="Cores or GPUs of a host.",
 )
 @click.option(
     "--bandwidth-gbit",
     type=_POSITIVE,
     default=10,
     show_default=True,
-    help="Gbit/s of the one source that hosts fetch the bundle from.",
+    help="Gbit/s of the source that hosts fetch the bundle from.",
 )
 @click.option(
     "--price-per-core-hour",
@@ -147,14 +153,14 @@ Examples:
     type=_POSITIVE,
     default=0.05,
     show_default=True,
-    help="In any currency.",
+    help="Price in any currency.",
 )
 @click.option(
     "--requests",
     type=click.IntRange(min=1000),
     default=200_000,
     show_default=True,
-    help="Simulated at least, for each number of workers.",
+    help="Fewest requests to simulate per number of workers.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
@@ -188,11 +194,11 @@ def plan(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Say how many workers answer QPS texts like those of --lengths in time, and what they cost.
+    """Plan the capacity for QPS texts a second with --lengths: workers, hosts and costs.
 
-    Service times are measured: those that come with this package, or --times, or --measure. The
-    number of workers is the fewest that keep the bound in a simulation of a fleet with the queue
-    of `hazgate serve`. Not counted: network, routers, and what else the hosts do.
+    Service times are measured: those of this package, --times or --measure. The capacity plan has
+    the fewest workers that keep the bound in a simulated fleet with the queue of `hazgate serve`.
+    It does not count network, routers and other load of the hosts.
     """
     sources = [name for name in ("model", "times_file", "measure") if _is_given(context, name)]
     if len(sources) > 1:
@@ -220,7 +226,7 @@ def plan(
         else:
             times = ServiceTimes.of_model(model)
         if times.unit == "gpu" and not _is_given(context, "price"):
-            raise click.UsageError("these times are of a GPU: give its --price-per-gpu-hour")
+            raise click.UsageError("these times are for a GPU: give its --price-per-gpu-hour")
         if window_tokens is not None:
             times = _with_windows(times, window_tokens)
         demand = Demand(
@@ -282,7 +288,7 @@ def _measured(times: "ServiceTimes", variant: "VariantTimes") -> Iterator[Assump
         "a worker": f"{times.units_per_worker} {unit}{'s' * (times.units_per_worker > 1)}",
         "Level 1": variant.level1.source,
         "Level 2": variant.level2.source,
-        "beside a text's runs": f"{variant.text_ms:.2f} ms",
+        "text outside the model": f"{variant.text_ms:.2f} ms",
         "cold start": f"{variant.cold_start_s:.2f} s",
         "resident, unshared": (
             f"{variant.rss_bytes / 1e6:.0f} MB, {variant.unshared_bytes / 1e6:.0f} MB"
@@ -294,7 +300,7 @@ def _measured(times: "ServiceTimes", variant: "VariantTimes") -> Iterator[Assump
 
 
 def _from_options(context: click.Context, n_lengths: int) -> Iterator[Assumption]:
-    """Every option that the answer depends on."""
+    """Yield every option that the capacity plan depends on."""
     yield Assumption(name="lengths", value=f"{n_lengths} texts", origin="given")
     silent = {"lengths_file", "model", "times_file", "measure", "save_times", "as_json"}
     silent |= {"provider", "threads", "variant"}
@@ -313,9 +319,9 @@ def _from_options(context: click.Context, n_lengths: int) -> Iterator[Assumption
 
     fixed = {
         "windows of a long flagged text that Level 2 reads": f"{OPENED_WINDOWS_SHARE:.0%}",
-        "arrivals": "random, as many of each length as in the file",
-        "texts shorter than any that was measured": "take what the shortest took",
-        "queue of a worker": "as hazgate serve is set up by default",
+        "arrivals": "random, with the file's distribution of lengths",
+        "texts shorter than any measured one": "take the time of the shortest",
+        "queue of a worker": "the defaults of hazgate serve",
         "workers are busy": f"at most {MAX_UTILISATION:.0%} of the time",
     }
     for name, text in fixed.items():
@@ -334,8 +340,8 @@ def _answer_table(found: "CapacityPlan", qps: float, p99_ms: float) -> Table:
         f"{unit}s": f"{bill.n_units}",
         "hosts": f"{bill.n_hosts}",
         "memory of a full host": f"{bill.host_memory_bytes / 1e9:.2f} GB",
-        "the bundle on every host": f"{bill.distribution_s:.1f} s",
-        "roll-out of every worker": f"{bill.roll_out_s:.0f} s",
+        "time to copy the bundle to every host": f"{bill.distribution_s:.1f} s",
+        "time to roll out every worker": f"{bill.roll_out_s:.0f} s",
         "cost per million texts": f"{bill.cost_per_million:.3f}",
     }
     for name, value in rows.items():
@@ -351,7 +357,7 @@ def _runs_table(found: "CapacityPlan") -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     runs = {"needed": found.needed, "all": found.whole}
     if found.with_loss is not None:
-        runs["some end"] = found.with_loss
+        runs["with failures"] = found.with_loss
     for title, run in runs.items():
         table.add_row(title, *_run_cells(run))
     return table
@@ -368,7 +374,7 @@ def _run_cells(run: "SimulatedRun") -> tuple[str, ...]:
 
 
 def _assumption_table(assumptions: list[Assumption]) -> Table:
-    table = Table(title="what this depends on")
+    table = Table(title="assumptions")
     for head in ("", "value", "origin"):
         table.add_column(head)
     for one in assumptions:

@@ -14,62 +14,62 @@ _PATH = click.Path(path_type=Path)
 @click.command(epilog="Example: hazgate triton build/mini models --variant fp32 --threads 1")
 @click.argument("bundle", type=_PATH)
 @click.argument("out", type=_PATH)
-@click.option("--variant", help="A variant of BUNDLE.  [default: the bundle's, or the provider's]")
+@click.option("--variant", help="Variant of BUNDLE.  [default: the bundle's, or the provider's]")
 @click.option(
     "--provider",
     type=click.Choice(["cpu", "migraphx"]),
     default="cpu",
     show_default=True,
-    help="What runs the graphs. MIGraphX is in AMD's builds of Triton alone.",
+    help="Execution provider. Only AMD's builds of Triton have MIGraphX.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["in-process", "backend"]),
     default="in-process",
     show_default=True,
-    help="Who runs them for the model that decides: itself, or the ONNX Runtime backend.",
+    help="Run graphs in the model hazgate itself, or in the ONNX Runtime backend.",
 )
 @click.option(
-    "--max-batch-size", type=int, default=32, show_default=True, help="Of every model's executions."
+    "--max-batch-size", type=int, default=32, show_default=True, help="Largest batch of each model."
 )
 @click.option(
     "--preferred-batch-size",
     "preferred_batch_sizes",
     type=int,
     multiple=True,
-    help="A size at which Triton waits no longer; may be given more than once.  [default: none]",
+    help="Size at which Triton stops waiting; repeatable.  [default: none]",
 )
 @click.option(
     "--max-queue-delay-us",
     type=int,
     default=500,
     show_default=True,
-    help="How long Triton may wait for a fuller batch.",
+    help="Longest wait of Triton for a fuller batch.",
 )
 @click.option(
     "--instances",
     type=int,
     default=1,
     show_default=True,
-    help="Executions at a time, of each model.",
+    help="Concurrent executions of each model.",
 )
-@click.option("--threads", type=int, help="Of one execution.  [default: all processors]")
+@click.option("--threads", type=int, help="Threads per execution.  [default: all processors]")
 @click.option(
     "--bucket",
     "buckets",
     type=int,
     multiple=True,
-    help="Tokens of a static shape; may be given more than once.  [default: powers of two]",
+    help="Tokens of a static shape; repeatable.  [default: powers of two]",
 )
 @click.option(
     "--kernels",
     type=click.Path(path_type=PurePosixPath),
-    help="hazgate-kernels' library as the server sees it, for a fused variant.",
+    help="Path of hazgate-kernels' library on the server, for a fused variant.",
 )
 @click.option(
     "--programs",
     type=click.Path(path_type=PurePosixPath),
-    help="Where the server keeps what MIGraphX compiled.",
+    help="Folder on the server for programs that MIGraphX compiled.",
 )
 def triton(
     bundle: Path,
@@ -86,9 +86,9 @@ def triton(
     kernels: PurePosixPath | None,
     programs: PurePosixPath | None,
 ) -> None:
-    """Write BUNDLE as a model repository of Triton Inference Server to OUT.
+    """Write BUNDLE to OUT as a model repository of Triton Inference Server.
 
-    The model `hazgate` takes texts and gives verdicts; each level is a model beside it.
+    The model `hazgate` takes texts and gives verdicts; each level is a model of its own.
     """
     with requires("triton", {"hazgate-scale[triton]": ("onnx", "google", "tritonclient")}):
         from hazgate_scale.triton.options import RepositoryOptions

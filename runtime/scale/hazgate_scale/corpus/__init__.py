@@ -1,6 +1,6 @@
-"""Corpora: files of texts in, Parquet with verdicts out, on Ray; each row exactly once.
+"""Corpora on Ray: files of texts in, Parquet with verdicts out, each row exactly once.
 
-A run is planned once: every input file is divided into *shards*, and the plan is kept beside the
-output. Whoever scores a shard writes its part under a temporary name and renames it, so a part is
-there whole or not at all, and a run that was interrupted goes on with the shards that have none.
+A run first cuts every input file into *shards* and keeps their list with the output. A worker
+writes a shard's part under a temporary name and renames it, so a part is complete or absent. An
+interrupted run continues with the shards that have no part.
 """

@@ -1,9 +1,8 @@
-"""Ray: where shards are scored. Nothing else here knows it.
+"""Scoring of shards on Ray. No other file here uses Ray.
 
-Ray Data carries descriptions of shards, not rows. Its own blocks are re-cut, merged and computed
-anew as it sees fit, so a block has no output of its own that could be there once; a shard has its
-part. What Ray Data gives is the rest: a pool of actors, as many shards in flight as they can
-take, and shards of actors and nodes that died given to others.
+Ray Data carries descriptions of shards, not rows. It re-cuts, merges and recomputes its own blocks,
+so a block cannot have an output that exists exactly once; a shard has its part. Ray Data provides
+the pool of actors, limits the shards in flight, and reassigns shards of actors and nodes that died.
 """
 
 import json
@@ -37,23 +36,23 @@ from hazgate_scale.corpus.shards import Shard
 from hazgate_scale.corpus.tally import Tally
 from hazgate_scale.corpus.work import Job, do_shard
 
-# Descriptions of shards are all that lies there; Ray takes no less.
+# Only descriptions of shards are stored; Ray accepts no less.
 _OBJECT_STORE_BYTES = 80 << 20
-# Ray Data gives the shard of a worker that ended to another, without end. One that ends each of
-# them (out of memory, a fault of the engine) is to be found, not to be tried for ever.
+# Ray Data retries a shard without limit when its worker ends. A shard that ends every worker (out
+# of memory, a fault of the engine) must be reported, not tried for ever.
 _MAX_TRIES = 4
 _QUEUED_PER_ACTOR = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActorPlacement:
-    """Where a run's engines live.
+    """Placement of a run's engines on Ray.
 
     Attributes:
-        address: of a Ray cluster; None starts one of this machine's own, and ends it.
-        n_actors: engines; None is as many as there are processors for.
-        threads: of an engine, and processors that Ray keeps for it.
-        memory_bytes: that Ray keeps for an engine.
+        address: address of a Ray cluster; None starts one on this machine, and stops it.
+        n_actors: number of engines; None takes as many as processors allow.
+        threads: threads of an engine, and processors that Ray reserves for it.
+        memory_bytes: memory that Ray reserves for an engine.
     """
 
     address: str | None = None
@@ -64,7 +63,7 @@ class ActorPlacement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActorSetup:
-    """What an actor opens its gate by; `bundle` is a path that is good on every node."""
+    """Everything that an actor needs to open its gate; `bundle` is valid on every node."""
 
     bundle: str
     policy: Policy | None
@@ -81,7 +80,7 @@ class _Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Outcome:
-    """What an actor answers. An error is data: Ray would wrap it, and try the shard again."""
+    """An actor's answer. Errors are data, because Ray would wrap them and retry the shard."""
 
     tally: Tally | None
     error: str | None
@@ -90,7 +89,7 @@ class _Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeReport:
-    """What a node has: versions, and the bundle's digest, or why there is none."""
+    """Versions on a node, and the bundle's digest or the reason why there is none."""
 
     python: str
     ray: str
@@ -100,16 +99,16 @@ class NodeReport:
 
 @contextmanager
 def connected(placement: ActorPlacement) -> Iterator[int]:
-    """A connection to Ray while the block runs; gives the number of actors.
+    """Connect to Ray while the block runs; yield the number of actors.
 
     Raises:
-        BundleError: there is no such cluster, or it runs other versions of Python or Ray.
+        BundleError: the cluster is missing or runs other versions of Python or Ray.
     """
     _quieten()
     try:
         if placement.address is None:
             n_local = placement.n_actors or max(1, _processors() // placement.threads)
-            # Ray's own statistics would be sent to its makers.
+            # Ray would send usage statistics to its makers.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init(
                 address="local",
@@ -134,11 +133,11 @@ def connected(placement: ActorPlacement) -> Iterator[int]:
 
 
 def check_nodes(bundle: str, judge: Judge) -> None:
-    """Compares every node with this one, and its bundle with the one that is to judge.
+    """Compare every node with this one, and its bundle with the run's bundle.
 
     Raises:
-        BundleError: a node has other versions, or another bundle at that path, or none; names
-            all of them.
+        BundleError: a node has other versions, or another or no bundle at that path; names all of
+            them.
     """
     own = _report(bundle, judge.variant)
     probe = ray.remote(_report)
@@ -168,7 +167,7 @@ def check_nodes(bundle: str, judge: Judge) -> None:
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise BundleError(
-            f"the cluster's nodes are not alike:\n{listed}\n"
+            f"the cluster's nodes differ:\n{listed}\n"
             "Install the same versions and copy the same bundle to the same path on each."
         )
 
@@ -180,11 +179,11 @@ def do_shards(
     placement: ActorPlacement,
     n_actors: int,
 ) -> Iterator[Tally]:
-    """Scores shards; each one's tally comes when it is committed.
+    """Score shards; yield each one's tally when it is committed.
 
     Raises:
-        HazgateError: what a worker met, of the class that it met it as.
-        InferenceError: a worker ended again and again.
+        HazgateError: a worker's error, of its own class.
+        InferenceError: workers ended repeatedly.
     """
     tasks = [_Task(file=inputs[shard.file], shard=shard) for shard in shards]
     items = [{"task": json.dumps(encode(task))} for task in tasks]
@@ -211,17 +210,17 @@ def do_shards(
         last = str(error).strip().splitlines()[-1]
         raise InferenceError(
             f"workers ended before their shards were done: {last}; "
-            "what is done stays done, run the same command again"
+            "finished shards are kept, run the same command again"
         ) from error
 
 
 class _Scorer:
-    """An actor: one engine."""
+    """An actor with one engine."""
 
     def __init__(self, engine: ActorSetup) -> None:
         self._engine = engine
         self._gate: Gate | None = None
-        # Read once by the tokenizers, when they first need their threads.
+        # The tokenizers read it once, when they first need threads.
         os.environ["RAYON_NUM_THREADS"] = str(engine.threads)
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[str]]:
@@ -237,7 +236,7 @@ class _Scorer:
 
     def _do(self, task: _Task) -> Tally:
         engine = self._engine
-        # Not in the constructor, where an error would be Ray's to retry.
+        # Not in the constructor: Ray would retry an error there.
         if self._gate is None:
             self._gate = open_gate(engine)
         output = Output.at(engine.output_uri)
@@ -254,7 +253,7 @@ class _Scorer:
 
 
 def open_gate(engine: ActorSetup) -> Gate:
-    """The gate that the driver's manifest describes.
+    """Open the gate that the driver's manifest describes.
 
     Raises:
         BundleError: this node has another bundle, or cannot serve it.
@@ -293,7 +292,7 @@ def _processors() -> int:
 
 
 def _room_for(placement: ActorPlacement) -> int:
-    """Engines for which the cluster's nodes have processors and memory now."""
+    """Count the engines for which the cluster's nodes have processors and memory."""
 
     def room(resources: Mapping[str, float]) -> int:
         return int(
@@ -313,10 +312,10 @@ def _room_for(placement: ActorPlacement) -> int:
 
 
 def _quieten() -> None:
-    """The command shows the run's own progress, and errors come as exceptions."""
+    """Silence Ray: the command shows the run's own progress, and errors are exceptions."""
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Of the driver, and of a Ray that it starts; a cluster's nodes keep what they log.
+    # For the driver and a Ray that it starts; a cluster's nodes log as before.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -1,4 +1,4 @@
-"""Which files a run reads: names, folders, patterns and URIs, found through fsspec."""
+"""Input files of a run: names, folders, patterns and URIs, found through fsspec."""
 
 import io
 from collections.abc import Sequence
@@ -29,10 +29,9 @@ _BUFFER_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputFile:
-    """A file as it was found.
+    """An input file as it was found.
 
-    `version` is what its file system tells one state of a file from another by: an ETag, or size
-    and time.
+    `version` is the file system's mark of a file's state: an ETag, or size and time.
     """
 
     uri: str
@@ -43,18 +42,18 @@ class InputFile:
 
 
 def find_inputs(patterns: Sequence[str], format_: Format | None) -> tuple[InputFile, ...]:
-    """The files that `patterns` name, each once, in the order of their URIs.
+    """List the files that `patterns` name, each once, in the order of their URIs.
 
-    A folder stands for all files below it; those whose name begins with a dot or an underscore
-    are left out, as everywhere in the world of Parquet.
+    A folder means all files below it, except names that begin with a dot or an underscore, as is
+    usual for Parquet.
 
     Args:
         patterns: paths or URIs of files or folders, or patterns with `*`, `?`, `[`.
-        format_: of all of them; None goes by the ends of their names.
+        format_: format of all files; None takes it from their names.
 
     Raises:
-        InputError: a pattern matches nothing or cannot be listed, or a file's format is not
-            known; names all of them.
+        InputError: a pattern matches nothing or cannot be listed, or a file's format is unknown;
+            names all of them.
     """
     found: dict[str, InputFile] = {}
     problems: list[str] = []
@@ -71,7 +70,7 @@ def find_inputs(patterns: Sequence[str], format_: Format | None) -> tuple[InputF
             known = format_ or kind
             if known is None:
                 endings = " ".join(_FORMATS)
-                problems.append(f"{uri}: format not known by its name ({endings}); give --format")
+                problems.append(f"{uri}: its name shows no format ({endings}); give --format")
                 continue
             found[uri] = InputFile(
                 uri=uri,
@@ -85,32 +84,32 @@ def find_inputs(patterns: Sequence[str], format_: Format | None) -> tuple[InputF
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Raises InputError with all of `problems`, if there are any."""
+    """Raise InputError with all of `problems`, if there are any."""
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise InputError(f"the input cannot be read:\n{listed}")
 
 
 def open_input(file: InputFile, start: int = 0) -> BinaryIO:
-    """The decompressed bytes of a file from `start` on, buffered.
+    """Open the decompressed bytes of a file from `start` on, buffered.
 
-    Only files that are not compressed start anywhere else than at 0.
+    A compressed file must start at 0.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     raw = fsspec.open(file.uri, "rb", compression=None).open()
     if start:
         raw.seek(start)
     if file.compression is not None:
         raw = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), file.compression)
-    # Lines are found in C there; the files of fsspec look for them in Python.
+    # BufferedReader finds lines in C; the files of fsspec do so in Python.
     return cast("BinaryIO", io.BufferedReader(raw, _BUFFER_BYTES))
 
 
 def _expand(pattern: str) -> list[tuple[str, int, str]]:
     fs, path = url_to_fs(pattern)
-    # What was listed before may have changed since.
+    # Earlier listings may be out of date.
     fs.invalidate_cache()
     if has_magic(path):
         infos = fs.glob(path, detail=True)

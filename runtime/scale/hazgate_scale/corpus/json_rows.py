@@ -1,4 +1,4 @@
-"""A line of JSON as a row, or what is wrong with it."""
+"""Parsing of a JSON line into a row, or into the reason why it is none."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JsonRow:
-    """A row's text and id; `fields` are the object's others as JSON, None if not asked for."""
+    """A row's text and id; `fields` holds the object's other fields as JSON, if wanted."""
 
     text: str
     id: str | None
@@ -21,7 +21,7 @@ class JsonRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejected:
-    """Why there is no row."""
+    """The reason why a line is no row."""
 
     error: ErrorKind
     message: str
@@ -30,7 +30,7 @@ class Rejected:
 def parse_row(
     line: bytes, text_column: str, id_column: str | None, *, with_fields: bool
 ) -> JsonRow | Rejected:
-    """The row that a line spells; messages never repeat what it holds."""
+    """Parse a line into a row; messages never repeat its content."""
     data = parse_object(line)
     if isinstance(data, Rejected):
         return data
@@ -51,7 +51,7 @@ def parse_row(
 
 
 def parse_object(line: bytes) -> dict[str, Any] | Rejected:
-    """The object that a line spells."""
+    """Parse a line into an object."""
     try:
         data = json.loads(line.removeprefix(BOM).decode("utf-8"), parse_constant=_refuse)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The lines of a range of bytes, in bounded memory."""
+"""Lines of a range of bytes, in bounded memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ _SKIP_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A line without its end: where its first byte stands, and its bytes.
+    """A line without its end: the position of its first byte, and its bytes.
 
-    `data` is None of a line that is too large; `size_bytes` are those of the whole line.
+    `data` is None if the line is too large; `size_bytes` is the size of the whole line.
     """
 
     position: int
@@ -22,22 +22,22 @@ class Line:
 def read_lines(
     stream: BinaryIO, start: int, end: int | None, max_line_bytes: int
 ) -> Iterator[Line]:
-    """The lines whose first byte stands in [start, end), wherever they end.
+    """Yield the lines whose first byte is in [start, end), wherever they end.
 
-    Ranges that cover a file, side by side, thus give each of its lines once.
+    So adjacent ranges that cover a file give each of its lines once.
 
     Args:
         stream: at the byte before `start`, or at the beginning if `start` is 0.
-        start: of the range.
-        end: of the range; None is the file's.
-        max_line_bytes: of larger lines only the size is told; their bytes are never held.
+        start: start of the range.
+        end: end of the range; None is the end of the file.
+        max_line_bytes: lines that are larger give only their size and are never held.
     """
     position = start
     if start:
-        # From the byte before: if it ends a line, the next begins exactly at `start`.
+        # Start one byte early: if that byte ends a line, the next line begins exactly at `start`.
         position = start - 1 + _skip_line(stream)
     while end is None or position < end:
-        # One byte for the end of the line, and one to see that there is more.
+        # One extra byte for the end of the line, and one to see that there is more.
         data = stream.readline(max_line_bytes + 2)
         if not data:
             return
@@ -52,7 +52,7 @@ def read_lines(
 
 
 def _skip_line(stream: BinaryIO) -> int:
-    """Reads to the end of a line; returns how many bytes that were."""
+    """Read to the end of a line; return the number of bytes read."""
     n_bytes = 0
     while piece := stream.readline(_SKIP_BYTES):
         n_bytes += len(piece)

@@ -1,4 +1,4 @@
-"""A run's plan as it is kept, and whether another run is the same one."""
+"""The manifest of a run, and its comparison with a requested run."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judge:
-    """What gives the verdicts: the bundle by digest, its variant, the threshold or the policy.
+    """The source of verdicts: bundle by digest, variant, and threshold or policy.
 
-    `threshold` is the one that holds; `policy` is a digest; `labels` are the hazards in order.
+    `threshold` is the effective one, `policy` a digest, `labels` the hazards in order.
     """
 
     bundle: str
@@ -33,9 +33,9 @@ class Judge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunManifest:
-    """All that a run is to do, fixed before it does the first of it.
+    """The work of a run, fixed before it begins.
 
-    `schema` are the columns of its parts, see `hazgate_scale.corpus.schemas.schema_text`.
+    `schema` describes the columns of its parts, see `hazgate_scale.corpus.schemas.schema_text`.
     """
 
     schema_version: int
@@ -48,15 +48,15 @@ class RunManifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its content: what every part of this run carries."""
+        """SHA-256 of the content, which every part of the run carries."""
         return hashlib.sha256(json.dumps(encode(self), sort_keys=True).encode()).hexdigest()
 
 
 def parse_manifest(text: bytes, source: str) -> RunManifest:
-    """The manifest that `text` spells.
+    """Parse a manifest.
 
     Raises:
-        OutputError: it is none, or one of another version.
+        OutputError: `text` is no manifest, or one of another version.
     """
     problems: list[str] = []
     try:
@@ -74,7 +74,7 @@ def parse_manifest(text: bytes, source: str) -> RunManifest:
 def differences(
     kept: RunManifest, options: CorpusOptions, judge: Judge, inputs: tuple[InputFile, ...]
 ) -> list[str]:
-    """In what a run that is asked for differs from the one that was begun."""
+    """List how a requested run differs from the run that was begun."""
     return [
         *_fields("", encode(kept.options), encode(options)),
         *_fields("judge.", encode(kept.judge), encode(judge)),
@@ -83,7 +83,7 @@ def differences(
 
 
 def changed_inputs(before: tuple[InputFile, ...], after: tuple[InputFile, ...]) -> list[str]:
-    """Every input that is gone, new, or not as it was."""
+    """List inputs that are missing, new or changed."""
     old = {file.uri: file for file in before}
     new = {file.uri: file for file in after}
     return [

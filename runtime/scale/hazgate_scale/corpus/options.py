@@ -1,4 +1,4 @@
-"""What is asked of a run, as far as it bears on what comes out."""
+"""Options of a run that affect its output."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,23 +12,23 @@ Columns = Literal["all", "text", "id"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusOptions:
-    """How rows are read, judged and written: a run is continued only under the same options.
+    """Options for reading, judging and writing; a run continues only under the same ones.
 
     Attributes:
-        format: of every input; None goes by the ends of their names.
-        text_column: the column, or the field of a JSON object, that is judged.
-        id_column: one that names a row; None where there is none.
-        columns: of the input that the output repeats. "all" of them; the "text" and the id; or
-            the "id" alone. The other fields of a JSON object are one column `fields`, as JSON.
-        mode: "annotate" writes every row, "keep" those flagged, "drop" those not flagged.
-        max_row_bytes: rows that are larger are never held in memory, and become dead letters.
-        skip_bad_files: inputs that cannot be read become dead letters, too, and end no run.
+        format: format of every input; None takes it from their names.
+        text_column: column, or field of a JSON object, that is judged.
+        id_column: column that holds the row's id; None without ids.
+        columns: input columns that the output repeats: "all", the "text" and the id, or the "id"
+            alone. The other fields of a JSON object become one column `fields`, as JSON.
+        mode: "annotate" writes every row, "keep" the flagged ones, "drop" the others.
+        max_row_bytes: larger rows are never held in memory and become dead letters.
+        skip_bad_files: unreadable inputs become dead letters instead of ending the run.
         n_sample: rows of the sample for review.
-        seed: of that sample.
+        seed: random seed of the sample.
         threshold: P(unsafe) at which a text is flagged; None takes the bundle's.
-        tenant: whose rules of a policy decide; None takes the policy's own.
-        long_texts: what becomes of texts longer than a window, see `hazgate.Reading`.
-        all_levels: read the hazards of texts that are not flagged, too.
+        tenant: tenant whose rules of a policy decide; None takes the policy's own.
+        long_texts: treatment of texts longer than a window, see `hazgate.Reading`.
+        all_levels: also score the hazards of texts that are not flagged.
     """
 
     format: Format | None = None

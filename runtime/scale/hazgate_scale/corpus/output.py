@@ -1,15 +1,15 @@
-"""The folder of a run: every file in it is whole or not there.
+"""The folder of a run: every file in it is complete or absent.
 
-    manifest.json       what is asked of the run, its inputs, and its shards
-    parts/N.parquet     shard N, done; its footer holds the shard's tally
+    manifest.json       the run's options, inputs and shards
+    parts/N.parquet     finished shard N; its footer holds the shard's tally
     dead_letters/N.jsonl, files.jsonl    rows of shard N, or whole files, that were not judged
-    review/N.jsonl      shard N's candidates of the sample for review
-    review.jsonl, summary.json           written once every part is there
-    _SUCCESS            comes last: the output is complete
-    _temporary/         what is being written; of no meaning to anyone else
+    review/N.jsonl      shard N's candidates for the sample
+    review.jsonl, summary.json           written once every part exists
+    _SUCCESS            written last: the output is complete
+    _temporary/         files being written; ignore them
 
-A file is written below `_temporary` and then moved to its name: a rename, or, on object stores, a
-copy of a whole object.
+A file is written below `_temporary` and then moved to its name: a rename, or a copy of the whole
+object on object stores.
 """
 
 import errno
@@ -48,10 +48,10 @@ class Output:
 
     @classmethod
     def at(cls, uri: str) -> "Output":
-        """The output at a path or URI; nothing is read or written.
+        """Name the output at a path or URI; reads and writes nothing.
 
         Raises:
-            OutputError: there is no such kind of file system here.
+            OutputError: this kind of file system is not supported here.
         """
         try:
             fs, root = url_to_fs(uri)
@@ -65,11 +65,11 @@ class Output:
         return str(self.fs.unstrip_protocol(self.root))
 
     def path(self, name: str) -> str:
-        """Where the file `name` lies."""
+        """Return the path of the file `name`."""
         return f"{self.root}/{name}"
 
     def names(self, folder: str = "") -> list[str]:
-        """The files and folders in the output, or in one of its folders."""
+        """List the files and folders in the output, or in one of its folders."""
         path = self.path(folder) if folder else self.root
         with self._reported():
             self.fs.invalidate_cache()
@@ -78,17 +78,17 @@ class Output:
             return sorted(str(name).rpartition("/")[2] for name in self.fs.ls(path, detail=False))
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
+        """Read a file.
 
         Raises:
-            OutputError: it cannot be read.
+            OutputError: the file cannot be read.
         """
         with self._reported():
             return bytes(self.fs.cat_file(self.path(name)))
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """What is written to the stream becomes the file `name` when the block ends well.
+        """Yield a stream that becomes the file `name` if the block succeeds.
 
         Raises:
             OutputError: the file system refuses it, or is full.
@@ -112,12 +112,12 @@ class Output:
                 raise
 
     def write_json(self, name: str, value: object) -> None:
-        """Writes indented JSON."""
+        """Write indented JSON."""
         with self.create(name) as stream:
             stream.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes JSON Lines; without rows, removes what an earlier try may have left."""
+        """Write JSON Lines; without rows, remove the file of an earlier attempt."""
         lines = [json.dumps(row) + "\n" for row in rows]
         if lines:
             with self.create(name) as stream:
@@ -126,32 +126,32 @@ class Output:
             self.remove(name)
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """The rows of JSON Lines that `write_lines` wrote; none if there is no such file."""
+        """Read rows that `write_lines` wrote; none if the file is absent."""
         with self._reported():
             if not self.fs.exists(self.path(name)):
                 return []
         return [json.loads(line) for line in self.read(name).splitlines()]
 
     def remove(self, name: str) -> None:
-        """Removes a file, or a folder with all that is in it, if it is there."""
+        """Remove a file, or a folder with its content, if it exists."""
         with self._reported():
             if self.fs.exists(self.path(name)):
                 self.fs.rm(self.path(name), recursive=True)
 
     def count_try(self, index: int) -> int:
-        """Notes that a shard is tried, and says the how-manieth time of this run it is."""
+        """Record an attempt at a shard; return how many attempts this run has made."""
         folder = f"{TEMPORARY}/tries/{index:06}"
         with self.create(f"{folder}/{secrets.token_hex(8)}"):
             pass
         return len(self.names(folder))
 
     def forget_tries(self, index: int) -> None:
-        """The shard is done."""
+        """Forget the attempts at a finished shard."""
         self.remove(f"{TEMPORARY}/tries/{index:06}")
 
     @contextmanager
     def create_part(self, index: int, schema: pa.Schema) -> Iterator["Part"]:
-        """Shard `index`'s part, there once the block has ended well.
+        """Yield the part of shard `index`, which exists once the block succeeds.
 
         Raises:
             OutputError: as in `create`.
@@ -164,28 +164,28 @@ class Output:
                 part.flush()
                 writer.close()
             except BaseException:
-                # Else it would try to when it is collected, and the stream is closed by then.
+                # Otherwise it would close when collected, after the stream has closed.
                 with suppress(OSError):
                     writer.close()
                 raise
 
     def part_indices(self) -> list[int]:
-        """The shards whose parts are there.
+        """List the shards whose parts exist.
 
         Raises:
-            OutputError: something else lies among the parts.
+            OutputError: the folder of parts holds something else.
         """
         names = self.names(_PARTS)
         foreign = [name for name in names if not name.removesuffix(".parquet").isdecimal()]
         if foreign:
             raise OutputError(
-                f"{self.path(_PARTS)} holds what is no part of a run: {', '.join(foreign)}; "
-                "remove it, or name another --output"
+                f"{self.path(_PARTS)} holds files that are no parts: {', '.join(foreign)}; "
+                "remove them, or name another --output"
             )
         return [int(name.removesuffix(".parquet")) for name in names]
 
     def read_footer(self, index: int) -> object:
-        """What `Part.footer` gave a part.
+        """Read the value that `Part.footer` wrote.
 
         Raises:
             OutputError: the part is damaged.
@@ -205,50 +205,50 @@ class Output:
             yield
         except OSError as error:
             what = error.strerror or str(error)
-            cure = "name another --output, or let it be written"
+            cure = "name another --output, or make it writable"
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                cure = "make room and run the same command again; what is done stays done"
+                cure = "free space and run the same command again; finished shards are kept"
             raise OutputError(f"{self.root} cannot be written: {what}; {cure}") from error
 
 
 @dataclass(kw_only=True, slots=True)
 class Part:
-    """A part that is being written; rows are gathered into row groups worth reading."""
+    """A part being written; rows are gathered into large row groups."""
 
     writer: pq.ParquetWriter
     pending: list[pa.RecordBatch] = field(default_factory=list)
     n_bytes: int = 0
 
     def write(self, rows: pa.RecordBatch) -> None:
-        """Adds rows."""
+        """Add rows."""
         self.pending.append(rows)
         self.n_bytes += rows.nbytes
         if self.n_bytes >= _ROW_GROUP_BYTES:
             self.flush()
 
     def footer(self, value: object) -> None:
-        """Keeps a JSON value in the part's footer."""
+        """Write a JSON value to the part's footer."""
         self.writer.add_key_value_metadata({_FOOTER_KEY: json.dumps(value)})
 
     def flush(self) -> None:
-        """Writes what was gathered as a row group."""
+        """Write the gathered rows as a row group."""
         if self.pending:
             self.writer.write_table(pa.Table.from_batches(self.pending))
         self.pending, self.n_bytes = [], 0
 
 
 def part_name(index: int) -> str:
-    """The name of a shard's part."""
+    """Name a shard's part."""
     return f"{_PARTS}/{index:06}.parquet"
 
 
 def dead_letters_name(index: int) -> str:
-    """The name of a shard's dead letters."""
+    """Name a shard's file of dead letters."""
     return f"dead_letters/{index:06}.jsonl"
 
 
 def review_name(index: int) -> str:
-    """The name of a shard's candidates for review."""
+    """Name a shard's file of candidates for review."""
     return f"review/{index:06}.jsonl"
 
 

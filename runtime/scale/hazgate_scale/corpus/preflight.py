@@ -1,4 +1,4 @@
-"""What can be known to be wrong with the files before the first row is judged."""
+"""Checks of the input files before the first row is judged."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.schemas import passed_schema, taken_names
 from hazgate_scale.corpus.shards import Divisible
 
-# Enough to tell a misnamed column from a bad row.
+# Enough to distinguish a misnamed column from a bad row.
 _HEAD_ROWS = 20
 _HEAD_BYTES = 1 << 18
 _N_THREADS = 16
@@ -23,7 +23,7 @@ _UTF_16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BadFile:
-    """A file that cannot be read, and why."""
+    """A file that cannot be read, and the reason."""
 
     uri: str
     message: str
@@ -31,10 +31,10 @@ class BadFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """Each file that can be read, as the plan sees it; and the others.
+    """Result of the checks: files to cut, and bad files.
 
-    Bad files are empty there, so that the plan passes them over. `schema` is that of what the
-    output repeats of the others, None if there are no others.
+    `files` has bad files as empty ones, which get no shards. `schema` is that of the repeated
+    columns of the good files, None if there are none.
     """
 
     schema: pa.Schema | None
@@ -46,7 +46,7 @@ _EMPTY = Divisible(size_bytes=0)
 
 
 def check_files(files: Sequence[InputFile], options: CorpusOptions) -> Checked:
-    """Looks at the head of every file, and at the foot of Parquet files."""
+    """Check the head of every file and the footer of Parquet files."""
     with ThreadPoolExecutor(_N_THREADS) as pool:
         looks = list(pool.map(lambda file: _look(file, options), files))
     first = next(
@@ -84,7 +84,7 @@ def _look(file: InputFile, options: CorpusOptions) -> _Look:
             else _look_at_lines(file, options)
         )
     except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-        # The first line: what follows is Arrow's own stack.
+        # The first line only; Arrow's own stack follows it.
         return _Look(problem=f"cannot be read: {str(error).partition(chr(10))[0]}")
 
 
@@ -120,7 +120,7 @@ def _column_problem(schema: pa.Schema, options: CorpusOptions) -> str:
     taken = taken_names(schema) if options.columns == "all" else []
     if taken:
         return (
-            f"has columns of verdicts already: {', '.join(taken)}; name others, or give "
+            f"has columns of verdicts already: {', '.join(taken)}; rename them, or give "
             "--columns text"
         )
     return ""
@@ -137,14 +137,14 @@ def _look_at_lines(file: InputFile, options: CorpusOptions) -> _Look:
         return _Look(problem="is UTF-16 or UTF-32; write it as UTF-8")
     problem = _fields_problem(head, options) if file.format == "jsonl" else ""
     if file.format == "text" and options.id_column is not None:
-        problem = "has lines of text, and no ids; leave --id-column out"
+        problem = "has lines of text without ids; leave --id-column out"
     if problem:
         return _Look(problem=problem)
     return _Look(divisible=divisible, schema=passed_schema(file.format, None, options))
 
 
 def _fields_problem(head: bytes, options: CorpusOptions) -> str:
-    """Whether none of the first objects has the field that is asked for."""
+    """Describe the problem if none of the first objects has the wanted field."""
     objects = [parse_object(line) for line in head.split(b"\n")[:_HEAD_ROWS]]
     found = [each for each in objects if not isinstance(each, Rejected)]
     if not found or any(options.text_column in each for each in found):
@@ -153,7 +153,7 @@ def _fields_problem(head: bytes, options: CorpusOptions) -> str:
 
 
 def _differs(own: pa.Schema | None, other: pa.Schema | None, uri: str) -> str:
-    """How the columns that the output repeats differ from another file's."""
+    """Describe how the repeated columns differ from another file's."""
     if own is None or other is None or own.equals(other):
         return ""
     theirs = {each.name: str(each.type) for each in other}

@@ -1,4 +1,4 @@
-"""A shard's rows, streamed: what is in memory at a time is bounded, whatever a file holds."""
+"""Streaming of a shard's rows in bounded memory."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from hazgate_scale.corpus.rows import DeadLetter, Rows
 from hazgate_scale.corpus.schemas import FIELDS, passed_columns, passed_schema
 from hazgate_scale.corpus.shards import Shard
 
-# Rows that are planned and answered together: enough to sort by length, few enough to hold.
+# Rows answered together: enough to sort by length, few enough to hold.
 CHUNK_ROWS = 1024
 _CHUNK_BYTES = 4 << 20
 
 
 class BadFileError(Exception):
-    """A file turned out to be damaged while it was read; says how."""
+    """A file that proved damaged while it was read."""
 
 
 def read_shard(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
-    """The rows of a shard, some at a time, in order.
+    """Yield the rows of a shard in order, some at a time.
 
     Raises:
-        BadFileError: the file is damaged, or not the one that was planned.
+        BadFileError: the file is damaged, or has changed since it was cut.
     """
     rows = _read_parquet if file.format == "parquet" else _read_lines
     try:
@@ -42,7 +42,7 @@ def read_shard(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterato
 
 @dataclass(kw_only=True, slots=True)
 class _Pending:
-    """Rows of lines until they are enough to be handed on."""
+    """Rows of lines, gathered until there are enough to hand on."""
 
     schema: pa.Schema
     texts: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ def _read_lines(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterat
 
 
 def _parse(line: Line, file: InputFile, options: CorpusOptions) -> JsonRow | Rejected | None:
-    """The row of a line; None of a blank line of JSON Lines, which is none."""
+    """Parse a line into a row; None for a blank line of JSON Lines."""
     if line.data is None:
         return _too_large(line.size_bytes, options)
     if file.format == "jsonl":
@@ -132,7 +132,7 @@ def _too_large(size_bytes: int, options: CorpusOptions) -> Rejected:
 def _read_parquet(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(fsspec.open(file.uri, "rb"))
-        # A buffer in place of whole column chunks: row groups can be of any size.
+        # A buffer instead of whole column chunks, because row groups can have any size.
         parquet = stack.enter_context(pq.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False))
         position = sum(parquet.metadata.row_group(i).num_rows for i in range(shard.start))
         schema = passed_schema("parquet", parquet.schema_arrow, options)
@@ -152,13 +152,13 @@ def _read_parquet(file: InputFile, shard: Shard, options: CorpusOptions) -> Iter
 
 
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
-    """Rows that are decoded at a time: fewer where rows are large."""
+    """Choose the rows to decode at a time: fewer if rows are large."""
     row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
     return max(1, min(CHUNK_ROWS, int(_CHUNK_BYTES // row_bytes)))
 
 
 def _pieces(batch: pa.RecordBatch, options: CorpusOptions) -> Iterator[tuple[int, int]]:
-    """Ranges of rows with a bounded number of bytes to judge: averages say little of them."""
+    """Cut ranges of rows with a bounded number of bytes, as row sizes vary."""
     first = n_bytes = 0
     for i, size in enumerate(_text_sizes(batch, options)):
         taken = size if size <= options.max_row_bytes else 0
@@ -176,7 +176,7 @@ def _text_sizes(batch: pa.RecordBatch, options: CorpusOptions) -> list[int]:
 
 
 def _as_binary(texts: pa.Array) -> pa.Array:
-    """Texts as the bytes that they are: Arrow does not look whether these are UTF-8."""
+    """Cast texts to bytes, because Arrow does not check that they are UTF-8."""
     if pa.types.is_dictionary(texts.type):
         texts = texts.dictionary_decode()
     return texts.cast(pa.large_binary())

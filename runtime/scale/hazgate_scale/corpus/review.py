@@ -1,4 +1,4 @@
-"""A sample of rows for people to look at: the same for the same seed, however a run is cut."""
+"""A sample of rows for review: the same for the same seed, however a run is cut."""
 
 import hashlib
 import heapq
@@ -14,14 +14,14 @@ _RANK = "rank"
 def candidates(
     rows: Rows, verdicts: Sequence[Verdict], *, uri: str, id_column: str | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Rows with their verdicts and a rank that looks random and is a row's own.
+    """List rows with their verdicts and a pseudo-random rank of each row.
 
     Args:
-        rows: which were judged.
+        rows: judged rows.
         verdicts: one for each of them.
-        uri: of their file.
-        id_column: which of the columns is the id.
-        seed: of the ranks.
+        uri: URI of their file.
+        id_column: column of the id, if any.
+        seed: seed of the ranks.
     """
     has_id = id_column is not None and id_column in rows.passed.schema.names
     ids = rows.passed[id_column].to_pylist() if has_id else [None] * len(rows.texts)
@@ -41,7 +41,7 @@ def candidates(
 
 
 def sample(rows: Iterable[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """The `n` rows of the lowest rank: of some rows, or of the samples of their parts."""
+    """Take the `n` rows of lowest rank from rows, or from samples of parts of them."""
     return heapq.nsmallest(n, rows, key=lambda row: str(row[_RANK]))
 
 

@@ -1,4 +1,4 @@
-"""Rows as they come out of a file, and what becomes of those that cannot be read."""
+"""Rows read from a file, and dead letters for rows that were not judged."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,9 +19,9 @@ ErrorKind = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """A row that was not judged: where it stands and why. Never its text.
+    """A row that was not judged: its position and the reason, never its text.
 
-    `position` is as in `Rows`; None is a whole file.
+    `position` is as in `Rows`; None means a whole file.
     """
 
     position: int | None
@@ -33,8 +33,8 @@ class DeadLetter:
 class Rows:
     """Consecutive rows of a file.
 
-    `positions` are the row's number in a Parquet file, the first byte's in one of lines (of the
-    decompressed file). `passed` are the columns that the output repeats, one row for each text.
+    `positions` holds row numbers for a Parquet file, and positions of first bytes in the
+    decompressed file for lines. `passed` has the columns that the output repeats, a row per text.
     """
 
     texts: list[str]

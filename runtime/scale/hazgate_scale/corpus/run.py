@@ -1,4 +1,4 @@
-"""A run from its arguments to `_SUCCESS`, or to the error that ended it."""
+"""A run, from its arguments to `_SUCCESS` or to the error that ended it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,16 +43,16 @@ from hazgate_scale.corpus.work import Job, read_tally
 
 _N_THREADS = 16
 
-# Told of shards that are done, of all of them, and of the rows that this run has judged.
+# Called with finished shards, all shards, and rows judged by this run.
 OnProgress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """A run that is complete.
+    """A complete run.
 
-    `tally` is of all its rows. `elapsed_s` and `rows_per_s` are of the last command alone, from
-    its start; `rows_per_s` is None if there was nothing left to do.
+    `tally` covers all rows. `elapsed_s` and `rows_per_s` cover the last command only, from its
+    start; `rows_per_s` is None if nothing was left to do.
     """
 
     run: str
@@ -78,23 +78,23 @@ def run_corpus(
     shard_bytes: int | None = None,
     on_progress: OnProgress,
 ) -> Summary:
-    """Judges a corpus, or goes on with one that was begun.
+    """Judge a corpus, or continue a run that was begun.
 
     Args:
         bundle: its directory, at this path on every node.
         patterns: see `find_inputs`.
-        output_uri: a folder that is not there, or that of a run of the same arguments.
-        options: how rows are read, judged and written.
-        placement: where the engines live.
-        variant: of the bundle, as in `Gate.open`.
-        policy: decides in place of a threshold.
-        shard_bytes: about as much of a file is committed at once; None goes by the input's size.
-        on_progress: called before the first shard, and after each.
+        output_uri: a new folder, or that of a run with the same arguments.
+        options: options for reading, judging and writing rows.
+        placement: placement of the engines.
+        variant: variant of the bundle, as in `Gate.open`.
+        policy: policy that decides instead of a threshold.
+        shard_bytes: approximate size of a shard; None chooses it by the input's size.
+        on_progress: called before the first shard and after each.
 
     Raises:
-        BundleError: the bundle cannot be served, or a node has another or other versions.
-        InputError: the input cannot be read, has changed, or is other than the run was begun with.
-        OutputError: the output is no run, or of another one, or cannot be written.
+        BundleError: the bundle cannot be served, or a node has another bundle or other versions.
+        InputError: the input cannot be read or has changed.
+        OutputError: the output is no run, is another run, or cannot be written.
         InferenceError: the model does not answer.
     """
     begin = time.monotonic()
@@ -111,7 +111,7 @@ def run_corpus(
     n_judged = 0
     on_progress(len(tallies), len(manifest.shards), 0)
     if left:
-        # What interrupted workers have left; and parts may have been removed since it was whole.
+        # Remove files of interrupted workers; parts of a complete run may have been removed.
         output.remove(layout.TEMPORARY)
         output.remove(layout.SUCCESS)
         engine = ActorSetup(
@@ -122,7 +122,7 @@ def run_corpus(
             output_uri=output.uri,
         )
         with connected(placement) as n_actors:
-            # A Ray of this machine's own is this very environment.
+            # A local Ray runs in this same environment.
             if placement.address is not None:
                 check_nodes(bundle, judge)
             for tally in do_shards(engine, inputs, left, placement, n_actors):
@@ -154,7 +154,7 @@ def run_corpus(
 def _judge(
     bundle: str, options: CorpusOptions, variant: str | None, policy: Policy | None
 ) -> Judge:
-    """Opens the gate as workers will, so that what is wrong with it is said here and once."""
+    """Open the gate as workers will, so that its problems are reported here, once."""
     gate = Gate.open(
         bundle,
         engine=EngineOptions(variant=variant, threads=1),
@@ -176,7 +176,7 @@ def _judge(
 
 
 def _check_apart(patterns: Sequence[str], output: Output) -> None:
-    """Parts below a folder of inputs would be inputs of the next run."""
+    """Refuse an output below an input folder: its parts would be the next run's inputs."""
     folders = []
     for pattern in patterns:
         fs, path = url_to_fs(pattern)
@@ -199,11 +199,11 @@ def _begin_or_continue(
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise OutputError(
-                f"{output.uri} is of another run:\n{listed}\n"
+                f"{output.uri} belongs to another run:\n{listed}\n"
                 "Name another --output, or give the arguments of that run."
             )
         return kept
-    # What was being written when a run ended that had not got so far as a manifest.
+    # Temporary files are all that a run leaves if it ends before it has a manifest.
     if set(names) - {layout.TEMPORARY}:
         raise OutputError(
             f"{output.uri} exists and is no run of hazgate corpus; name another --output"
@@ -227,12 +227,12 @@ def _begin_or_continue(
 
 
 def _done(output: Output, manifest: RunManifest) -> dict[int, Tally]:
-    """The shards that are committed, by index."""
-    planned = {shard.index for shard in manifest.shards}
+    """Read the tallies of committed shards, by index."""
+    known = {shard.index for shard in manifest.shards}
     indices = output.part_indices()
-    foreign = [layout.part_name(index) for index in indices if index not in planned]
+    foreign = [layout.part_name(index) for index in indices if index not in known]
     if foreign:
-        raise OutputError(f"{output.uri} has parts that no shard is planned for: {foreign}")
+        raise OutputError(f"{output.uri} has parts that belong to no shard: {foreign}; remove them")
     with ThreadPoolExecutor(_N_THREADS) as pool:
         tallies = pool.map(lambda index: read_tally(output, manifest.digest, index), indices)
         return dict(zip(indices, tallies, strict=True))
@@ -243,7 +243,7 @@ def _bad(manifest: RunManifest) -> dict[str, int]:
 
 
 def _finish(output: Output, manifest: RunManifest, summary: Summary) -> None:
-    """What is written once, from what is whole; then `_SUCCESS`."""
+    """Write the files that need every part, then `_SUCCESS`."""
     if layout.SUCCESS in output.names():
         return
     missing = {shard.index for shard in manifest.shards} - set(output.part_indices())

@@ -1,4 +1,4 @@
-"""The columns of the output: those of the input that are repeated, then the verdict's."""
+"""Columns of the output: the repeated ones of the input, then the verdict's."""
 
 import base64
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ from hazgate.judging.verdict import ModelIdentity, Verdict
 from hazgate_scale.corpus.options import CorpusOptions, Format
 from hazgate_scale.corpus.rows import Rows
 
-# The other fields of a JSON object, as JSON: their types may differ from row to row.
+# The other fields of a JSON object, as JSON because their types may differ between rows.
 FIELDS = "fields"
 _PREFIX = "hazgate_"
 
 
 def passed_columns(parquet: pa.Schema, options: CorpusOptions) -> list[str]:
-    """The columns of a Parquet file that are read."""
+    """List the columns to read from a Parquet file."""
     if options.columns == "all":
         return list(parquet.names)
     return [name for name in parquet.names if name in (options.text_column, options.id_column)]
 
 
 def passed_schema(format_: Format, parquet: pa.Schema | None, options: CorpusOptions) -> pa.Schema:
-    """The input's columns that the output repeats.
+    """Choose the input's columns that the output repeats.
 
     Args:
-        format_: of the file.
-        parquet: the file's own schema, of a Parquet file.
-        options: say which columns.
+        format_: format of the file.
+        parquet: the schema of a Parquet file.
+        options: the run's options.
     """
     if parquet is not None:
         names = passed_columns(parquet, options)
@@ -38,7 +38,7 @@ def passed_schema(format_: Format, parquet: pa.Schema | None, options: CorpusOpt
             own.insert(0, pa.field(options.id_column, pa.string()))
         if format_ == "jsonl" and options.columns == "all":
             own.append(pa.field(FIELDS, pa.string()))
-    # One type of text, whatever wrote the file.
+    # One type of text, whichever program wrote the file.
     text = pa.field(options.text_column, pa.string())
     fields = [text if each.name == options.text_column else each for each in own]
     if options.columns == "id":
@@ -47,12 +47,12 @@ def passed_schema(format_: Format, parquet: pa.Schema | None, options: CorpusOpt
 
 
 def taken_names(schema: pa.Schema) -> list[str]:
-    """The columns of an input that the output has no room for."""
+    """List an input's columns whose names the output needs for itself."""
     return [name for name in schema.names if name.startswith(_PREFIX)]
 
 
 def verdict_schema(labels: Sequence[str]) -> pa.Schema:
-    """The columns of a verdict; see `hazgate.Verdict`, and `Rows` for the position."""
+    """Describe the columns of a verdict; see `hazgate.Verdict`, and `Rows` for positions."""
     types = {
         "flagged": pa.bool_(),
         "unsafe": pa.float32(),
@@ -77,12 +77,12 @@ def verdict_schema(labels: Sequence[str]) -> pa.Schema:
 
 
 def schema_text(schema: pa.Schema) -> str:
-    """A schema as ASCII; see `parse_schema`."""
+    """Write a schema as ASCII; see `parse_schema`."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
 def parse_schema(text: str) -> pa.Schema:
-    """The schema that `schema_text` spelt."""
+    """Read a schema that `schema_text` wrote."""
     return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
 
 
@@ -96,16 +96,16 @@ def verdict_columns(
     version: str,
     labels: Sequence[str],
 ) -> pa.RecordBatch:
-    """The verdict columns of `rows`, in the order of `verdict_schema`.
+    """Build the verdict columns of `rows`, in the order of `verdict_schema`.
 
     Args:
-        rows: of which `positions` are taken.
+        rows: rows whose `positions` are written.
         verdicts: one for each of them.
-        uri: of the rows' file.
-        model: what gave the verdicts.
-        policy: the digest of the policy that decided.
-        version: of hazgate.
-        labels: of the hazards.
+        uri: URI of the rows' file.
+        model: the model that gave the verdicts.
+        policy: digest of the policy that decided.
+        version: version of hazgate.
+        labels: labels of the hazards.
     """
     schema = verdict_schema(labels)
     decisions = [verdict.decision for verdict in verdicts]

@@ -1,4 +1,4 @@
-"""Rows to verdicts, where some rows may be refused without the others."""
+"""Scoring of rows, some of which may be refused without the others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hazgate_scale.corpus.rows import DeadLetter, ErrorKind, Rows
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """`verdicts` are of the rows that `kept` lists, by their index; `dead` are the others."""
+    """Verdicts of the rows whose indices `kept` lists; `dead` has the other rows."""
 
     kept: list[int]
     verdicts: list[Verdict]
@@ -19,10 +19,10 @@ class Scored:
 
 
 def score(gate: Gate, rows: Rows, *, all_levels: bool, tenant: str | None) -> Scored:
-    """The verdict on every row that has one.
+    """Score every row that can be scored.
 
     Raises:
-        InferenceError: the model fails on every row, so that the fault is not a row's.
+        InferenceError: the model fails on every row, so no single row is at fault.
     """
 
     def check(texts: Sequence[str]) -> list[Verdict]:
@@ -42,7 +42,7 @@ def score(gate: Gate, rows: Rows, *, all_levels: bool, tenant: str | None) -> Sc
     try:
         return Scored(kept=list(every), verdicts=check(rows.texts), dead=[])
     except (InputError, InferenceError) as error:
-        # Some row is at fault; which one shows when each is asked by itself.
+        # Score rows one by one to find the ones at fault.
         answers = [check_one(i) for i in every]
         dead = [each for each in answers if isinstance(each, DeadLetter)]
         if isinstance(error, InferenceError) and len(dead) == len(answers):

@@ -1,17 +1,17 @@
-"""Which script a text is written in: no language detector, but no dependency and no guess."""
+"""The script of a text: no language detector, but no dependency and no guess."""
 
 import unicodedata
 from collections import Counter
 from functools import lru_cache
 from itertools import islice
 
-# Letters that are looked at: a text's script shows in its first words.
+# Letters to look at: the first words show a text's script.
 _N_LETTERS = 32
 NO_LETTERS = "none"
 
 
 def script_of(text: str) -> str:
-    """The script of most of a text's first letters, as Unicode names it: "latin", or "cjk"."""
+    """Find the script of most of a text's first letters by its Unicode name, e.g. "latin"."""
     letters = list(islice(filter(str.isalpha, text), _N_LETTERS))
     if not letters:
         return NO_LETTERS
@@ -20,5 +20,5 @@ def script_of(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _script_of_letter(letter: str) -> str:
-    """The first word of a letter's name: the standard library knows no script property."""
+    """Take the first word of a letter's name, as the standard library has no script property."""
     return unicodedata.name(letter, "unknown").partition(" ")[0].lower()

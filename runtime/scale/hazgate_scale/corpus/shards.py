@@ -1,21 +1,21 @@
-"""Dividing files into shards: pure, and the same for the same files."""
+"""Cutting of files into shards: pure, and the same for the same files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 _SHARE = 256
-# Some seconds of work of one thread on short texts.
+# Some seconds of work for one thread on short texts.
 _MIN_SHARD_BYTES = 256 << 10
 _MAX_SHARD_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Divisible:
-    """A file as the plan sees it.
+    """A file to cut.
 
-    `units` are the sizes of the pieces that it can be cut between, in bytes and in order (the row
-    groups of a Parquet file); None can be cut anywhere. A file that cannot be cut is one unit.
+    `units` lists, in order, the sizes in bytes of the pieces that it can be cut between (the row
+    groups of a Parquet file). None can be cut anywhere. A file that cannot be cut is one unit.
     """
 
     size_bytes: int
@@ -24,9 +24,9 @@ class Divisible:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """What is read, scored and committed at once: units (row groups, or bytes) [start, end).
+    """A piece of a file that is scored and committed at once: units or bytes [start, end).
 
-    `file` is the input's index, `index` the shard's own.
+    `file` is the index of the input, `index` that of the shard.
     """
 
     index: int
@@ -36,12 +36,12 @@ class Shard:
 
 
 def default_shard_bytes(total_bytes: int) -> int:
-    """A share of the input: small inputs give their first output soon, large ones few files."""
+    """Choose a share of the input: small inputs get early output, large ones few files."""
     return min(max(total_bytes // _SHARE, _MIN_SHARD_BYTES), _MAX_SHARD_BYTES)
 
 
 def cut_shards(files: Sequence[Divisible], shard_bytes: int) -> tuple[Shard, ...]:
-    """Shards of about `shard_bytes` that cover every file, each unit of it once, in order."""
+    """Cut files into shards of about `shard_bytes`, covering each unit once, in order."""
     ranges = [(i, *cut) for i, file in enumerate(files) for cut in _cuts(file, shard_bytes)]
     return tuple(
         Shard(index=index, file=file, start=start, end=end)

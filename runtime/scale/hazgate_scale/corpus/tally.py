@@ -1,4 +1,4 @@
-"""What a run counts: of one shard, and added up."""
+"""Counts of a shard, and their sums over a run."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,10 @@ from hazgate_scale.corpus.scripts import script_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tally:
-    """Counts of rows, by what became of them.
+    """Counts of rows by their outcome.
 
-    `rows_in` are all that were found, `rows_out` those that were written; `errors` counts dead
-    letters by class, and `hazards` flagged rows by their hazard. `work_s` is the time that shards
-    took, summed over the workers.
+    `rows_in` counts all rows found, `rows_out` the rows written. `errors` counts dead letters by
+    class, `hazards` flagged rows by hazard. `work_s` is the time of shards, summed over workers.
     """
 
     rows_in: int = 0
@@ -34,7 +33,7 @@ class Tally:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """The sum of tallies, keys of counts in alphabetical order."""
+    """Add tallies; keys of counts are in alphabetical order."""
     every = list(tallies)
     return Tally(
         rows_in=sum(tally.rows_in for tally in every),
@@ -60,7 +59,7 @@ def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def tally_of(
     texts: Sequence[str], verdicts: Sequence[Verdict], dead: Sequence[DeadLetter], n_written: int
 ) -> Tally:
-    """The tally of some rows; a bad file among `dead` is no row."""
+    """Count some rows; a bad file among `dead` is no row."""
     flagged = [verdict for verdict in verdicts if verdict.flagged]
     return Tally(
         rows_in=len(texts) + sum(letter.position is not None for letter in dead),

@@ -1,4 +1,4 @@
-"""One shard, from reading it to its part: what every worker does again and again."""
+"""Work on one shard, from reading its rows to committing its part."""
 
 import time
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from hazgate_scale.corpus.tally import Tally, tally_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What is the same for every shard of a run.
+    """Data shared by every shard of a run.
 
-    `run` is the digest of its manifest, `schema` that of every part.
+    `run` is the digest of the manifest, `schema` the schema of every part.
     """
 
     run: str
@@ -39,13 +39,13 @@ class Job:
 
 
 def do_shard(gate: Gate, job: Job, output: Output, file: InputFile, shard: Shard) -> Tally:
-    """Reads, judges and commits a shard; one that is committed already is left as it is.
+    """Read, judge and commit a shard, unless it is committed already.
 
-    What else belongs to a shard is written before its part, so that a part says all of it is
-    there. Doing a shard twice, even at the same time, writes the same files twice.
+    The shard's other files are written before its part, so a part proves that they exist. Doing a
+    shard twice, even at the same time, writes the same files twice.
 
     Raises:
-        InputError: the file is damaged and not to be skipped, or has changed since it was planned.
+        InputError: the file has changed, or is damaged and must not be skipped.
         OutputError: the output cannot be written.
         InferenceError: the model does not answer.
     """
@@ -79,7 +79,7 @@ def do_shard(gate: Gate, job: Job, output: Output, file: InputFile, shard: Shard
                     review = sample([*review, *found], options.n_sample)
         except BadFileError as error:
             if not options.skip_bad_files:
-                raise InputError(f"{error}; mend it, or give --skip-bad-files") from error
+                raise InputError(f"{error}; repair it, or give --skip-bad-files") from error
             bad = DeadLetter(position=None, error="bad_file", message=str(error))
             dead.append(bad)
             tally += tally_of([], [], [bad], 0)
@@ -93,17 +93,17 @@ def do_shard(gate: Gate, job: Job, output: Output, file: InputFile, shard: Shard
 
 
 def read_tally(output: Output, run: str, index: int) -> Tally:
-    """The tally of a shard that is done.
+    """Read the tally of a finished shard.
 
     Raises:
-        OutputError: the part is damaged, or of another run.
+        OutputError: the part is damaged, or belongs to another run.
     """
     footer = output.read_footer(index)
     problems: list[str] = []
     found = decode(_Footer, footer, problems)
     if found is None or found.run != run:
         raise OutputError(
-            f"{output.path(part_name(index))} is a part of another run; remove the output, or "
+            f"{output.path(part_name(index))} belongs to another run; remove the output, or "
             "name another --output"
         )
     return found.tally
@@ -120,19 +120,19 @@ def _check_unchanged(file: InputFile) -> None:
     try:
         size_bytes = int(fs.size(path))
     except OSError as error:
-        raise InputError(f"{file.uri} is not there any more, or not on this node") from error
+        raise InputError(f"{file.uri} is missing, or not on this node; restore it") from error
     if size_bytes != file.size_bytes:
         raise InputError(
-            f"{file.uri} has changed since the run was planned: {file.size_bytes} bytes then, "
+            f"{file.uri} has changed since the run began: {file.size_bytes} bytes then, "
             f"{size_bytes} now"
         )
 
 
 def _select(rows: Rows, indices: list[int]) -> Rows:
-    """Some of the rows that were read; dead letters are told of apart."""
+    """Select some rows; dead letters are reported separately."""
     if len(indices) == len(rows.texts):
         return rows
-    # An output of "id" without an id repeats no column; Arrow finds no rows in none.
+    # The output may repeat no column; Arrow cannot take rows from no columns.
     has_columns = rows.passed.num_columns > 0
     return Rows(
         texts=[rows.texts[i] for i in indices],
@@ -143,7 +143,7 @@ def _select(rows: Rows, indices: list[int]) -> Rows:
 
 
 def _written(verdicts: list[Verdict], mode: Mode) -> list[int]:
-    """Which of the rows that were judged are written."""
+    """List the indices of judged rows to write."""
     if mode == "annotate":
         return list(range(len(verdicts)))
     return [i for i, verdict in enumerate(verdicts) if verdict.flagged == (mode == "keep")]

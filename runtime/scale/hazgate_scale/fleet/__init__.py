@@ -1,4 +1,4 @@
-"""The gate on engines that others run: replicas of Ray Serve, predictors of KServe.
+"""The gate on other people's serving systems: replicas on Ray Serve, predictors on KServe.
 
-Both answer by hazgate.serving: its batcher, its settings, its dialects.
+Both use hazgate.serving: its batcher, settings and dialects.
 """

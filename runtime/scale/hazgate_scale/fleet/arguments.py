@@ -1,4 +1,4 @@
-"""What a Ray Serve configuration says to the application, strictly read, every problem at once."""
+"""Arguments of the Ray Serve application, read strictly, with every problem at once."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,23 +10,23 @@ from hazgate.documents.decode import decode
 from hazgate.errors import BundleError
 from hazgate.serving.settings import PolicyTable, ServeSettings
 
-# Ray Serve's, if its environment says nothing else.
+# Ray Serve's default.
 REPORT_INTERVAL_S = 10.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Autoscaling:
-    """How many replicas serve.
+    """Bounds and target of the number of replicas.
 
     Attributes:
-        min_replicas: no fewer; a gate that sleeps answers nobody in time, so at least one.
-        max_replicas: no more.
-        target_tokens: tokens that wait or run in a replica on average over `look_back_s`; None is
-            one batch of the engine. More of them start replicas, fewer end them.
-        look_back_s: the time over which the mean is taken.
-        upscale_delay_s: how long more must be wanted before replicas start.
-        downscale_delay_s: how long fewer must be wanted before replicas end.
+        min_replicas: fewest replicas, at least one: a sleeping gate answers nobody in time.
+        max_replicas: most replicas.
+        target_tokens: mean tokens waiting or running in a replica over `look_back_s`; None is one
+            batch of the engine. More tokens start replicas, fewer end them.
+        look_back_s: time over which the mean is taken.
+        upscale_delay_s: time that more replicas must be wanted before they start.
+        downscale_delay_s: time that fewer replicas must be wanted before they end.
     """
 
     min_replicas: int = 1
@@ -39,11 +39,11 @@ class Autoscaling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
-    """`args` of the application.
+    """The application's `args`.
 
-    Paths are absolute, and mean the same on every node. `settings` is the file that `hazgate serve`
-    takes, `policy` wins over its own. `bundle_digest` is what `hazgate info` shows of the bundle: a
-    node that holds another one serves nothing.
+    Paths are absolute and the same on every node. `settings` is a settings file of `hazgate serve`;
+    `policy` overrides its policy. `bundle_digest` is the digest that `hazgate info` shows; a node
+    with another bundle serves nothing.
     """
 
     bundle: str
@@ -54,10 +54,10 @@ class Arguments:
 
     @classmethod
     def parse(cls, args: Mapping[str, Any]) -> "Arguments":
-        """The arguments as a configuration file has them.
+        """Parse the arguments of a configuration file.
 
         Raises:
-            BundleError: any number of them are wrong, all named.
+            BundleError: arguments are wrong; names every problem.
         """
         problems: list[str] = []
         arguments = decode(cls, args, problems, "args")
@@ -69,10 +69,10 @@ class Arguments:
 
 
 def replica_settings(arguments: Arguments) -> ServeSettings:
-    """The settings of each replica.
+    """Load the settings of each replica.
 
     Raises:
-        BundleError: the file is no such settings, or says what is not a replica's to choose.
+        BundleError: the file is not valid, or has settings that a replica cannot choose.
     """
     file = arguments.settings
     settings = ServeSettings() if file is None else ServeSettings.load(Path(file))
@@ -121,12 +121,12 @@ def _misplaced(settings: ServeSettings) -> Iterator[str]:
     if settings.grpc_port is not None:
         yield "$.grpc_port: two replicas of a node cannot listen on one port; leave it out"
     if settings.tls is not None:
-        yield "$.tls: Ray Serve listens; leave it out and end TLS before it"
+        yield "$.tls: Ray Serve listens; leave it out and end TLS in front of it"
     if settings.workers != 1:
-        yield "$.workers: replicas are what is many here, see args.autoscaling; leave it out"
+        yield "$.workers: replicas scale instead, see args.autoscaling; leave it out"
     if settings.engine.threads is None:
         yield (
-            "$.engine.threads: missing; a replica shares its node, so name the threads of a run "
+            "$.engine.threads: missing; a replica shares its node, so set the threads of a run "
             "(replicas are placed by threads x workers processors)"
         )
 

@@ -1,6 +1,6 @@
-"""A predictor on KServe's SDK: a gate behind KServe's own server, v2 over HTTP and gRPC.
+"""A predictor on KServe's SDK: a gate behind KServe's server, v2 over HTTP and gRPC.
 
-The tensors are those of hazgate.serving.open_inference, as `hazgate serve` has them.
+The tensors are those of hazgate.serving.open_inference, as in `hazgate serve`.
 Source: https://kserve.github.io/website/docs/model-serving/predictive-inference/frameworks/custom-predictor.
 """
 
@@ -38,19 +38,19 @@ from hazgate_scale.fleet.opening import open_named
 
 
 class Predictor(Model):  # type: ignore[misc] # has no type information
-    """One model of KServe's server."""
+    """A model of KServe's server."""
 
     def __init__(self, name: str, service: Service) -> None:
-        """Answers by `service`, which is warm."""
+        """Answer through `service`, which is warm."""
         super().__init__(name)
         self._service = service
-        # Whether KServe's server takes it up at all; from then on it asks `healthy`.
+        # KServe's server registers only ready models; from then on it asks `healthy`.
         self.ready = True
 
     async def healthy(self) -> bool:
-        """What readiness answers; without it, KServe's server lets no request through.
+        """Answer readiness; without it, KServe's server forwards no request.
 
-        So an engine that failed is tried here, or nothing would ever show that it works again.
+        A failed engine is tried again here, because no request would reach it otherwise.
         """
         if self._service.health.failing:
             with contextlib.suppress(HazgateError):
@@ -58,26 +58,26 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
         return self._service.health.ready
 
     def stop(self) -> None:
-        """Readiness turns red; what was taken is still answered."""
+        """Report not ready; accepted requests are still answered."""
         self._service.health.draining = True
         super().stop()
 
     def get_input_types(self) -> list[dict[str, Any]]:
-        """The one input, for the model's metadata."""
+        """Describe the input for the model's metadata."""
         return oip.input_tensors()
 
     def get_output_types(self) -> list[dict[str, Any]]:
-        """The outputs, for the model's metadata."""
+        """Describe the outputs for the model's metadata."""
         return oip.output_tensors()
 
     async def predict(
         self, payload: object, headers: Mapping[str, str] | None = None
     ) -> InferResponse:
-        """Verdicts on the texts of one request of v2.
+        """Return verdicts on the texts of one v2 request.
 
         Raises:
-            HazgateError: over HTTP, there is no verdict, or the request is of v1.
-            GrpcException: over gRPC, there is none.
+            HazgateError: over HTTP, there is no verdict, or the request is v1.
+            GrpcException: over gRPC, there is no verdict.
         """
         if not isinstance(payload, InferRequest):
             raise InputError(f"this model speaks v2: POST /v2/models/{self.name}/infer")
@@ -92,7 +92,7 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
             code, message = status_of(error)
             raise GrpcException(status_code=code, details=message) from None
         return InferResponse(
-            # KServe's server does not send an answer without one.
+            # KServe's server does not send an answer without an id.
             response_id=payload.id or uuid.uuid4().hex,
             model_name=self.name,
             infer_outputs=[
@@ -112,16 +112,16 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
 def run(
     bundle: Path, settings: ServeSettings, *, digest: str | None = None, name: str | None = None
 ) -> None:
-    """Serves until told to stop; SIGTERM answers what was taken and ends.
+    """Serve until stopped; SIGTERM answers accepted requests and ends.
 
     Args:
         bundle: a bundle directory.
-        settings: those of `hazgate serve`; `port` and `grpc_port` are listened on everywhere.
-        digest: what the bundle must be; None takes any.
-        name: of the model; None takes the bundle's.
+        settings: settings of `hazgate serve`; the server listens on all addresses.
+        digest: required digest of the bundle; None takes any.
+        name: name of the model; None takes the bundle's.
 
     Raises:
-        BundleError: settings, bundle, policy or keys cannot be served.
+        BundleError: the settings, bundle, policy or keys cannot be served.
     """
     problems = list(_misplaced(settings))
     if problems:
@@ -131,7 +131,7 @@ def run(
     gate = open_named(bundle, digest, settings)
     metrics = Metrics()
     service = metered_service(gate, settings, metrics)
-    # asyncio.run would leave this thread without the loop that KServe's server expects to find.
+    # asyncio.run would remove the loop that KServe's server expects in this thread.
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         loop.run_until_complete(service.warm())
     REGISTRY.register(metrics.registry)
@@ -161,15 +161,15 @@ def _misplaced(settings: ServeSettings) -> Iterator[str]:
     if settings.host != default.host:
         yield "$.host: KServe's server listens on all addresses; leave it out"
     if settings.workers != 1:
-        yield "$.workers: replicas are what is many here; leave it out"
+        yield "$.workers: replicas scale instead; leave it out"
     if settings.tls is not None:
         yield "$.tls: the mesh or the ingress ends TLS; leave it out"
     if settings.traces:
-        yield "$.traces: KServe's server sends none; leave it out"
+        yield "$.traces: KServe's server sends no traces; leave it out"
     if settings.fail_open:
         yield "$.fail_open: v2 has no answer that lets a text pass; leave it out"
     if settings.api_keys_file is not None and settings.grpc_port is not None:
-        yield "$.api_keys_file: KServe's gRPC asks for none; leave it or grpc_port out"
+        yield "$.api_keys_file: KServe's gRPC checks no keys; leave it or grpc_port out"
 
 
 def _texts(payload: InferRequest) -> list[str]:
@@ -183,7 +183,7 @@ def _texts(payload: InferRequest) -> list[str]:
 
 
 def _caller(headers: Mapping[str, str]) -> str:
-    """Whose turn it is: by key where there is one; KServe tells a model of no address."""
+    """Identify the caller by its key, if any; KServe gives a model no address."""
     digest = bearer_digest(headers.get("authorization", ""))
     return "" if digest is None else digest.hex()
 
@@ -195,16 +195,16 @@ async def _on_error(_: Request, error: Exception) -> Response:
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
-    """Says where a body is wrong and what was expected there, and repeats nothing of it."""
+    """Answer where a body is wrong and what was expected, without repeating any of it."""
     assert isinstance(error, RequestValidationError)
     problems = (f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in error.errors())
     return JSONResponse({"error": "; ".join(problems)}, 400)
 
 
 def _without_words(record: logging.LogRecord) -> bool:
-    """Keeps of an exception what it is and where: KServe's server logs its words, too.
+    """Strip an exception's message from a log record, keeping its type and place.
 
-    Some of them hold an element of the caller's tensor.
+    KServe's server logs messages that may hold an element of the caller's tensor.
     """
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]

@@ -1,4 +1,4 @@
-"""Opening a bundle on a node of many, each of which may hold another one."""
+"""Opening of a bundle by digest on one of many nodes."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from hazgate.serving.settings import ServeSettings
 
 
 def open_named(bundle: Path, digest: str | None, settings: ServeSettings) -> Gate:
-    """The gate over the bundle of that digest; of any if it is None.
+    """Open the gate over a bundle with the given digest, or any bundle for None.
 
     Raises:
-        BundleError: this node holds another bundle there, or it cannot be served.
+        BundleError: this node holds another bundle, or the bundle cannot be served.
     """
     gate = open_gate(bundle, settings)
     if digest is not None and gate.model.digest != digest:
         raise BundleError(
-            f"{bundle} on this node is another bundle: its digest is {gate.model.digest}, "
+            f"{bundle} on this node is another bundle with digest {gate.model.digest}, "
             f"expected {digest}; copy the same bundle to every node"
         )
     return gate

@@ -1,7 +1,7 @@
 """`hazgate_scale.fleet.ray_serve:app`: replicas of the HTTP server as an application of Ray Serve.
 
-Every replica is what `hazgate serve` is in one process: a gate, its batcher, all dialects. Ray
-Serve places, scales, watches and replaces them. Source: https://docs.ray.io/en/latest/serve/.
+Every replica is one process of `hazgate serve`: a gate, its batcher, all dialects. Ray Serve
+places, scales, watches and replaces replicas. Source: https://docs.ray.io/en/latest/serve/.
 """
 
 from pathlib import Path
@@ -23,10 +23,10 @@ from hazgate_scale.fleet.opening import open_named
 NAME = "gate"
 _HEALTH_PERIOD_S = 5.0
 _HEALTH_TIMEOUT_S = 30.0
-# Beside the requests' own end: the controller's poll, and the engine's last batch.
+# Time in addition to the drain: the controller's poll and the engine's last batch.
 _SHUTDOWN_S = 10.0
 _DRAIN_POLL_S = 0.5
-# At least one replica of the new kind is ready before one of the old ends.
+# A new replica is ready before an old one ends.
 _SURGE_PERCENT = 25
 
 
@@ -34,24 +34,24 @@ class GateReplica:
     """One replica. Ray Serve calls its methods by these names."""
 
     def __init__(self, bundle: Path, digest: str | None, settings: ServeSettings) -> None:
-        """Opens the bundle on the node where the replica is.
+        """Open the bundle on the replica's node.
 
         Raises:
-            BundleError: this node does not hold that bundle, or it, a policy or the keys cannot be
-                served.
+            BundleError: this node does not hold that bundle, or the bundle, policy or keys cannot
+                be served.
         """
         keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
         self._served = create_served(open_named(bundle, digest, settings), settings, keys)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        """What answers HTTP; its lifespan warms the engine and drains it."""
+        """Return the HTTP application; its lifespan warms and drains the engine."""
         return self._served.app
 
     async def check_health(self) -> None:
-        """Proves that the engine answers; a replica for which this fails thrice is replaced.
+        """Prove that the engine answers; a replica is replaced after three failures.
 
         Raises:
-            InferenceError: it does not.
+            InferenceError: the engine does not answer.
         """
         service = self._served.service
         await service.prove()
@@ -59,15 +59,15 @@ class GateReplica:
             raise InferenceError(f"not ready: {service.health}")
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """What hazgate_scale.fleet.autoscaling decides by."""
+        """Report the metric of hazgate_scale.fleet.autoscaling."""
         return {TOKENS: float(self._served.service.engine.n_tokens)}
 
 
 def app(args: dict[str, Any]) -> serve.Application:
-    """Builds the application from `args` of a Ray Serve configuration; see Arguments.
+    """Build the application from `args` of a Ray Serve configuration; see Arguments.
 
     Raises:
-        BundleError: arguments or settings are wrong; all problems of each are named.
+        BundleError: arguments or settings are wrong; names every problem.
     """
     arguments = Arguments.parse(args)
     settings = replica_settings(arguments)
@@ -76,7 +76,7 @@ def app(args: dict[str, Any]) -> serve.Application:
     as_deployment = serve.deployment(
         name=NAME,
         ray_actor_options={"num_cpus": engine.threads * engine.workers},
-        # The batcher knows callers and tokens: it is who refuses, not whoever sends to it.
+        # The batcher knows callers and tokens, so it refuses requests, not Ray Serve.
         max_ongoing_requests=queue.max_queue_requests + queue.max_batch_tokens,
         max_queued_requests=queue.max_queue_requests,
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),

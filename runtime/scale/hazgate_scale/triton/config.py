@@ -1,4 +1,4 @@
-"""From a layout to Triton's `ModelConfig`. Pure."""
+"""Triton's `ModelConfig` of each model in a layout. Pure."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from hazgate_scale.triton.messages import ModelConfig, messages
 from hazgate_scale.triton.options import RepositoryOptions
 
 LABELS_FILE = "labels.txt"
-# What the backend calls ONNX Runtime's basic level, at which hazgate opens graphs of fused
+# The backend's name of ONNX Runtime's basic level, at which hazgate opens graphs of fused
 # operators; see hazgate.engine.session.session_options.
 _BASIC = -1
 
@@ -17,13 +17,13 @@ _BASIC = -1
 def level_config(
     model: LevelModel, layout: RepositoryLayout, options: RepositoryOptions, digest: str
 ) -> ModelConfig:
-    """The `ModelConfig` of a level for the ONNX Runtime backend.
+    """Build the `ModelConfig` of a level for the ONNX Runtime backend.
 
     Args:
         model: the level.
-        layout: what it is part of.
-        options: as they were asked for.
-        digest: the bundle's.
+        layout: the repository's layout.
+        options: the repository's options.
+        digest: digest of the bundle.
     """
     pb = messages()
     config = pb.ModelConfig(
@@ -56,7 +56,7 @@ def level_config(
     for batch_size in warm_up.batch_sizes(model.max_batch_size):
         sample = config.model_warmup.add(name=f"{batch_size} rows", batch_size=batch_size)
         shape = {"data_type": pb.TYPE_INT64, "dims": [model.longest]}
-        # Any id is as good as another; the mask decides what is computed.
+        # Any ids will do; the mask decides the work.
         sample.inputs["input_ids"].CopyFrom(sample.Input(**shape, zero_data=True))
         mask = sample.Input(**shape, input_data_file=warm_up.MASK_FILE)
         sample.inputs["attention_mask"].CopyFrom(mask)
@@ -66,7 +66,7 @@ def level_config(
 def decides_config(
     layout: RepositoryLayout, options: RepositoryOptions, digest: str
 ) -> ModelConfig:
-    """The `ModelConfig` of the model that reads texts, for the Python backend; see `model.py`."""
+    """Build the `ModelConfig` of the model that reads texts, for the Python backend."""
     pb = messages()
     config = pb.ModelConfig(name=DECIDES, backend="python", max_batch_size=options.max_batch_size)
     config.input.add(name="text", data_type=pb.TYPE_STRING, dims=[1])
@@ -75,7 +75,7 @@ def decides_config(
         config.output.add(name=name, data_type=data_type, dims=[1])
     if options.max_batch_size > 1:
         _batch(config, options)
-    # Python owns no device: whatever it opens says itself where it runs.
+    # Python owns no device: the sessions that it opens choose their own.
     config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=options.instances)
     parameters = {
         "digest": digest,
@@ -90,7 +90,7 @@ def decides_config(
         parameters["programs"] = str(options.programs)
     for name, value in parameters.items():
         config.parameters[name].string_value = value
-    # The backend's models may be loaded after this one, and have their own.
+    # The backend's models may load after this one, and have their own warm-up.
     if options.engine == "in-process":
         for batch_size in warm_up.batch_sizes(options.max_batch_size):
             sample = config.model_warmup.add(name=f"{batch_size} texts", batch_size=batch_size)
@@ -102,7 +102,7 @@ def decides_config(
 
 
 def to_text(config: ModelConfig) -> str:
-    """A `ModelConfig` as config.pbtxt has it."""
+    """Format a `ModelConfig` for config.pbtxt."""
     from google.protobuf import text_format
 
     return str(text_format.MessageToString(config))
@@ -117,18 +117,18 @@ def _batch(config: ModelConfig, options: RepositoryOptions) -> None:
 def _use_migraphx(
     config: ModelConfig, model: LevelModel, options: RepositoryOptions, digest: str
 ) -> None:
-    """Names AMD's accelerator, with parameters that each of AMD's backends takes."""
+    """Select AMD's accelerator with parameters that all of AMD's backends accept."""
     accelerators = config.optimization.execution_accelerators
     accelerator = accelerators.gpu_execution_accelerator.add(name="migraphx")
     accelerator.parameters["migraphx_max_dynamic_batch"] = str(model.max_batch_size)
     if options.programs is not None:
-        # MIGraphX keeps programs by the graph's file name, whatever its weights: a folder a model.
+        # MIGraphX keys programs by the graph's file name, not its weights: one folder per model.
         folder = options.programs / digest[:16] / model.name
         accelerator.parameters["migraphx_model_cache_dir"] = str(folder)
 
 
 def _levels(layout: RepositoryLayout) -> dict[str, list[dict[str, Any]]]:
-    """Of each level, its models in the ONNX Runtime backend."""
+    """List each level's models in the ONNX Runtime backend."""
     return {
         level: [
             {"model": m.name, "tokens": m.tokens, "max_batch_size": m.max_batch_size}

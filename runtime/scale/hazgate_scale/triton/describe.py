@@ -1,4 +1,4 @@
-"""What a repository says of itself: for programs, and for people."""
+"""Descriptions of a repository, for programs and for people."""
 
 import importlib.metadata
 from typing import Any
@@ -14,7 +14,7 @@ README_FILE = "README.md"
 
 
 def facts(bundle: Bundle, layout: RepositoryLayout, options: RepositoryOptions) -> dict[str, Any]:
-    """The provenance of a repository, and its models."""
+    """Collect a repository's provenance and models."""
     return {
         "schema_version": 1,
         "bundle": {"name": bundle.manifest.name, "digest": bundle.digest},
@@ -44,7 +44,7 @@ def facts(bundle: Bundle, layout: RepositoryLayout, options: RepositoryOptions) 
 
 
 def readme(bundle: Bundle, layout: RepositoryLayout, options: RepositoryOptions) -> str:
-    """A page for whoever finds the repository."""
+    """Write the repository's README."""
     names = ", ".join(f"`{model.name}`" for model in layout.levels)
     if options.engine == "in-process":
         loads = [DECIDES]
@@ -55,7 +55,7 @@ def readme(bundle: Bundle, layout: RepositoryLayout, options: RepositoryOptions)
     load = " ".join(f"--load-model={name}" for name in loads)
     return f"""# Triton model repository of {bundle.manifest.name}
 
-Written by `hazgate triton` (hazgate-scale {__version__}) of the bundle with digest
+Written by `hazgate triton` (hazgate-scale {__version__}) from the bundle with digest
 `{bundle.digest}`, variant `{layout.variant}`, for {layout.provider.name}.
 
 - `{DECIDES}` (Python backend): texts in, verdicts out; {who}. The server's Python needs
@@ -64,6 +64,6 @@ Written by `hazgate triton` (hazgate-scale {__version__}) of the bundle with dig
 
     tritonserver --model-repository=. --model-control-mode=explicit {load}
 
-Files are hard links of one another where they are equal: copy with `rsync -aH` or `tar`, or pay for
-each. Do not change them: the model opens the bundle of that digest and no other.
+Equal files are hard links: copy with `rsync -aH` or `tar` to keep them so. Do not change files: the
+model opens only the bundle with that digest.
 """

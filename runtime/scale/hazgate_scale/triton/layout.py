@@ -1,18 +1,18 @@
-"""Which models a repository has, and in which shapes. Pure.
+"""Layout of a repository: its models and their shapes. Pure.
 
-Triton's batcher merges requests along the first axis, and only those whose other axes are equal:
-it does not pad. Its way out, `allow_ragged_batch`, gives the model one flat row and the offsets
-in it, which no graph of a bundle takes. So which rows may share a run, which the manifest calls
-`batching`, decides what the batcher is told:
+Triton's batcher merges requests along the first axis, and only if their other axes are equal: it
+does not pad. Its alternative, `allow_ragged_batch`, gives the model one flat row and offsets,
+which no graph of a bundle takes. So the manifest's `batching` of a variant decides the batcher's
+configuration:
 
-- padded (any, padded): rows of any length; Triton merges what its callers padded to one length;
-- packed (any): the same, and padding costs nothing;
-- equal_length (of one length, unpadded): rows of any length; Triton's own rule is the right one;
-- alone (none): max_batch_size is 1, and there is no batcher.
+- padded: rows of any length; Triton merges rows that callers padded to one length;
+- packed: the same, and padding costs nothing;
+- equal_length: rows of any length, unpadded; Triton's own rule is right;
+- alone: max_batch_size is 1, without a batcher.
 
-A provider that compiles a program for each shape gets a model for each length, whose callers pad.
-Texts, unlike rows, are all of one shape: the model that decides takes any together, and hazgate's
-own planner makes rows and batches of them.
+A provider that compiles a program per shape gets one model per length, and callers pad. Texts,
+unlike rows, all have one shape: the model that decides takes any texts together, and hazgate
+makes rows and batches of them.
 """
 
 import re
@@ -27,7 +27,7 @@ from hazgate.errors import BundleError
 from hazgate_scale.triton.options import RepositoryOptions
 
 DECIDES = "hazgate"
-# What Triton's folders and URLs, and file systems, all take.
+# Valid in Triton's folders and URLs and on file systems.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 class LevelModel:
     """A level's graph as a model of the ONNX Runtime backend.
 
-    `tokens` are those of every row, None where rows may have any length.
+    `tokens` is the length of every row, None if rows may have any length.
     """
 
     name: str
@@ -53,7 +53,7 @@ class LevelModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepositoryLayout:
-    """The models of a repository beside the one that decides, and the variant that they run."""
+    """Models of a repository except the one that decides, and the variant they run."""
 
     variant: str
     provider: ProviderSpec
@@ -61,10 +61,10 @@ class RepositoryLayout:
 
 
 def choose_layout(manifest: Manifest, options: RepositoryOptions) -> RepositoryLayout:
-    """What a repository of that bundle consists of.
+    """Choose the models of a bundle's repository.
 
     Raises:
-        BundleError: no variant of the bundle can be served so; names every reason.
+        BundleError: the bundle cannot be served like this; names every reason.
     """
     provider = find_provider(options.provider)
     variant = options.variant or manifest.default_variant
@@ -78,7 +78,7 @@ def choose_layout(manifest: Manifest, options: RepositoryOptions) -> RepositoryL
     ]
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise BundleError(f"{manifest.name} cannot be served by Triton so:\n{listed}")
+        raise BundleError(f"{manifest.name} cannot be served by Triton like this:\n{listed}")
     return RepositoryLayout(
         variant=variant,
         provider=provider,
@@ -94,7 +94,7 @@ def _problems(
     name: str, level: LevelSpec, variant: str, provider: ProviderSpec, options: RepositoryOptions
 ) -> Iterator[str]:
     if not _NAME.fullmatch(name) or name == DECIDES:
-        yield f"{name!r} cannot be the name of a model beside {DECIDES}"
+        yield f"{name!r} cannot be the name of a model next to {DECIDES}"
     too_long = [n for n in options.buckets if n > level.tokenizer.max_tokens]
     if too_long:
         yield f"{name} was proven on {level.tokenizer.max_tokens} tokens, not {too_long}"
@@ -109,7 +109,7 @@ def _problems(
         yield f"variant {variant!r} of {name} takes no padding, {provider.name} only fixed shapes"
     if chosen.kind == "fused" and options.kernels is None:
         yield (
-            f"variant {variant!r} of {name} consists of hazgate-kernels' operators, which plain "
+            f"variant {variant!r} of {name} uses hazgate-kernels' operators, which plain "
             "ONNX Runtime does not have: give --kernels, the path of their library on the server, "
             "or another --variant"
         )

@@ -1,4 +1,4 @@
-"""Triton's own messages of a model's configuration, as its client's package carries them."""
+"""Triton's messages of a model's configuration, from its client's package."""
 
 import functools
 import importlib.util
@@ -7,17 +7,17 @@ from typing import Any, TypeAlias
 
 from hazgate.cli.extras import MissingExtra
 
-# The message of that name; generated code has no type information.
+# Triton's message; generated code has no type information.
 ModelConfig: TypeAlias = Any
 _PACKAGE = "tritonclient"
 
 
 @functools.cache
 def messages() -> Any:  # noqa: ANN401 - generated, without type information
-    """The module `model_config_pb2`.
+    """Load the module `model_config_pb2`.
 
-    Read by itself: the package around it also registers the inference protocol's messages, under
-    the names under which KServe's are registered, and a process can have either.
+    Only this file is loaded: its package also registers the inference protocol's messages under the
+    names of KServe's, and a process can have only one of them.
 
     Raises:
         MissingExtra: tritonclient is not installed, or has no such module.

@@ -1,10 +1,9 @@
-"""hazgate in Triton's Python backend: texts in; P(unsafe), flags and whole verdicts out.
+"""hazgate in Triton's Python backend: texts in; P(unsafe), flags and verdicts out.
 
-Written into a repository by `hazgate triton`, and run by the server's Python, which needs
-hazgate and an onnxruntime, and nothing of the exporter. What the configuration's parameters say is
-written by `hazgate_scale.triton.config`.
+`hazgate triton` writes this file into a repository. The server's Python runs it and needs hazgate
+and an onnxruntime only. `hazgate_scale.triton.config` writes the configuration's parameters.
 
-Tensors are those of `hazgate serve`, see hazgate.serving.open_inference, and `verdict`: a verdict
+Tensors are those of `hazgate serve`, see hazgate.serving.open_inference, and `verdict`, a verdict
 as JSON. A request may have the parameters `all_levels` and `tenant` of `Gate.check_many`.
 """
 
@@ -53,14 +52,14 @@ _OPTIONS: Mapping[str, type] = {"all_levels": bool, "tenant": str}
 
 
 class TritonPythonModel:
-    """What Triton calls; one thread at a time."""
+    """The model that Triton calls, one thread at a time."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Opens the bundle beside this file.
+        """Open the bundle next to this file.
 
         Raises:
-            BundleError: it is not the one that was exported, or cannot be served here. Triton then
-                does not load the model, and logs why.
+            BundleError: the bundle is not the exported one, or cannot be served here. Triton then
+                does not load the model and logs the reason.
         """
         parameters = {
             name: value["string_value"]
@@ -71,12 +70,12 @@ class TritonPythonModel:
         self._is_proven = parameters["engine"] == "in-process"
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """A response to each request: its verdicts, or an error without any text in it."""
+        """Answer each request with its verdicts, or with an error that holds no text."""
         try:
             self._prove()
             asked = [_ask(self._gate, request) for request in requests]
             answers = _answer(self._gate, asked)
-        # Whatever leaves here, Triton sends to the caller and logs, with all its words.
+        # Triton sends the caller, and logs, the whole message of any error that leaves here.
         except Exception as error:
             answers = [_told(error)] * len(requests)
         return [
@@ -84,9 +83,9 @@ class TritonPythonModel:
         ]
 
     def _prove(self) -> None:
-        """Runs texts whose logits are known through the backend's models, once.
+        """Run texts with known logits through the backend's models, once.
 
-        Triton may load this model before those.
+        Triton may load this model before the backend's models.
         """
         if not self._is_proven:
             for level in (self._gate.level1, self._gate.level2):
@@ -100,10 +99,10 @@ class TritonPythonModel:
 
 
 def open_gate(folder: Path, parameters: Mapping[str, str]) -> Gate:
-    """The gate over the bundle in `folder`, its graphs run by whoever the parameters say.
+    """Open the gate over the bundle in `folder`, with the engine that the parameters name.
 
     Raises:
-        BundleError: it is not the bundle that was exported, or cannot be served here.
+        BundleError: it is not the exported bundle, or cannot be served here.
     """
     levels = json.loads(parameters["levels"])
     if parameters["engine"] == "in-process":
@@ -133,7 +132,7 @@ def open_gate(folder: Path, parameters: Mapping[str, str]) -> Gate:
 def _open_over_backend(
     folder: Path, parameters: Mapping[str, str], models: Mapping[str, Sequence[Any]]
 ) -> Gate:
-    """A gate whose graphs are run by models of Triton's ONNX Runtime backend."""
+    """Open a gate whose graphs run as models of Triton's ONNX Runtime backend."""
     variant = parameters["variant"]
     bundle = Bundle.open_variant(folder, lambda _: variant)
     tokenizers: dict[TokenizerSpec, Tokenizer] = {}
@@ -144,7 +143,7 @@ def _open_over_backend(
         read = spec.tokenizer
         if buckets:
             read = within(read, max(bucket.tokens for bucket in buckets))
-        # Equal specifications are one tokenizer.
+        # Equal specifications share one tokenizer.
         tokenizer = tokenizers.setdefault(read, Tokenizer(bundle.file(read.file), read))
         return Classifier(
             level=name,
@@ -166,7 +165,7 @@ def _open_over_backend(
 
 
 def _buckets(models: Sequence[Any]) -> tuple[Bucket, ...]:
-    """Of models of fixed lengths, the shapes for one row and for a full batch; else none."""
+    """List the shapes for one row and a full batch of models with fixed lengths."""
     return tuple(
         Bucket(batch, model["tokens"])
         for model in models
@@ -201,10 +200,10 @@ class BackendSession:
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Logits [batch, n_labels] of two arrays [batch, sequence].
+        """Compute logits [batch, n_labels] from two arrays [batch, sequence].
 
         Raises:
-            InferenceError: the model is not there or failed, or a logit is not finite.
+            InferenceError: the model is missing or failed, or a logit is not finite.
         """
         starts = range(0, len(input_ids), self.max_batch_size)
         parts = [slice(start, start + self.max_batch_size) for start in starts]
@@ -238,7 +237,7 @@ class BackendSession:
 
 
 def _ask(gate: Gate, request: Any) -> list[Question] | HazgateError:  # noqa: ANN401
-    """What a request asks, or what is wrong with it."""
+    """Read a request's questions, or the error to answer it with."""
     try:
         given = triton.get_input_tensor_by_name(request, oip.INPUT).as_numpy()
         texts = oip.texts_of_elements(given.ravel().tolist(), given.shape)
@@ -248,10 +247,10 @@ def _ask(gate: Gate, request: Any) -> list[Question] | HazgateError:  # noqa: AN
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a request, of which every name and type is known.
+    """Check the names and types of a request's parameters.
 
     Raises:
-        InputError: one is not.
+        InputError: a name or type is not known.
     """
     n_wrong = sum(not isinstance(v, _OPTIONS.get(n, type(None))) for n, v in given.items())
     if n_wrong:
@@ -263,20 +262,20 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
 def _answer(
     gate: Gate, asked: Sequence[list[Question] | HazgateError]
 ) -> list[list[Verdict] | HazgateError]:
-    """The verdicts on what was asked, by all requests together where that goes well."""
+    """Answer all requests together, or one by one if that fails."""
     questions = [question for one in asked if isinstance(one, list) for question in one]
     try:
         verdicts = iter(gate.answer(questions))
     except Exception as error:
         if len(asked) == 1:
             return [_told(error)]
-        # One request's failure is not its neighbours': each is asked once more by itself.
+        # One request's failure must not fail the others: each is asked again by itself.
         return [answer for one in asked for answer in _answer(gate, [one])]
     return [[next(verdicts) for _ in one] if isinstance(one, list) else one for one in asked]
 
 
 def _told(error: Exception) -> HazgateError:
-    """The error itself if its words are ours; else its type, for a text may be in its words."""
+    """Keep hazgate's own errors; reduce others to their type, as a message may hold a text."""
     if isinstance(error, HazgateError):
         return error
     frames = "".join(traceback.format_tb(error.__traceback__))
@@ -285,7 +284,7 @@ def _told(error: Exception) -> HazgateError:
 
 
 def _response(request: Any, answer: list[Verdict] | HazgateError) -> Any:  # noqa: ANN401
-    """Triton's response: the outputs that are wanted, [n, 1] each, or an error and its code."""
+    """Build Triton's response: the requested outputs, [n, 1] each, or an error."""
     if isinstance(answer, HazgateError):
         codes = triton.TritonError
         code = codes.INVALID_ARG if isinstance(answer, InputError) else codes.INTERNAL

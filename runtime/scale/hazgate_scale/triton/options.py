@@ -1,4 +1,4 @@
-"""What is asked of a model repository, checked as a whole."""
+"""Options of a model repository, checked together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,28 +7,28 @@ from typing import Literal
 
 from hazgate.errors import InputError
 
-# Who runs the graphs for the model that decides: its own process, or Triton's ONNX Runtime backend.
+# Runner of the graphs for the model that decides: its own process, or the ONNX Runtime backend.
 GraphRunner = Literal["in-process", "backend"]
-# By hazgate's aliases: what the ONNX Runtime backend has in every build, and in AMD's.
+# hazgate's aliases of the providers in every build of the ONNX Runtime backend, and in AMD's.
 TritonProvider = Literal["cpu", "migraphx"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepositoryOptions:
-    """How a repository serves.
+    """Options of a repository.
 
     Attributes:
-        variant: which of the bundle's; None takes its default, or what the provider wants.
-        provider: what runs the graphs.
-        engine: who runs them for the model that decides.
-        max_batch_size: rows of the levels, and texts of the model that decides, in one execution.
-        preferred_batch_sizes: sizes at which Triton no longer waits for more; none is usual.
-        max_queue_delay_us: how long Triton may wait for a fuller batch.
-        instances: executions of a model that may go on at a time.
+        variant: variant of the bundle; None takes its default, or the provider's.
+        provider: execution provider of the graphs.
+        engine: runner of the graphs for the model that decides.
+        max_batch_size: rows of a level, or texts of the model that decides, in one execution.
+        preferred_batch_sizes: sizes at which Triton stops waiting for more; usually empty.
+        max_queue_delay_us: longest wait of Triton for a fuller batch.
+        instances: concurrent executions of a model.
         threads: intra-op threads of one execution; None takes all processors.
-        buckets: lengths in tokens of static shapes; none takes powers of two up to the window.
-        kernels: where hazgate-kernels' library lies on the server; a fused variant needs it.
-        programs: where the server keeps programs that MIGraphX compiled.
+        buckets: token lengths of static shapes; empty takes powers of two up to the window.
+        kernels: path of hazgate-kernels' library on the server, for a fused variant.
+        programs: folder on the server for programs that MIGraphX compiled.
     """
 
     variant: str | None = None
@@ -44,10 +44,10 @@ class RepositoryOptions:
     programs: PurePosixPath | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what contradicts itself.
+        """Refuse options that contradict each other.
 
         Raises:
-            InputError: names every problem.
+            InputError: options are wrong; names every problem.
         """
         problems = list(_problems(self))
         if problems:
@@ -74,9 +74,9 @@ def _problems(options: RepositoryOptions) -> Iterator[str]:
         yield f"max_queue_delay_us must not be negative, got {options.max_queue_delay_us}"
     if options.provider == "cpu":
         if options.buckets:
-            yield "buckets are for providers that compile a program for each shape; cpu takes any"
+            yield "buckets are for providers that compile a program per shape; cpu takes any length"
         if options.programs is not None:
-            yield "programs are kept by providers that compile; cpu does not"
+            yield "programs are for providers that compile; cpu does not"
     for name, path in (("kernels", options.kernels), ("programs", options.programs)):
         if path is not None and not path.is_absolute():
             yield f"{name} must be an absolute path on the server, got {path}"

@@ -1,4 +1,4 @@
-"""A model repository on disk, written beside its place and moved there when it is whole."""
+"""A model repository on disk, written in a temporary folder and renamed when complete."""
 
 import os
 import shutil
@@ -22,22 +22,22 @@ from hazgate_scale.triton.signature import check_signature
 
 CONFIG_FILE = "config.pbtxt"
 _VERSION = "1"
-# Where Triton looks for the data of warm-up samples.
+# Triton's folder for the data of warm-up samples.
 _WARM_UP = "warmup"
 
 
 def write_repository(bundle: Path, target: Path, options: RepositoryOptions) -> RepositoryLayout:
-    """Writes the repository of a bundle to `target`, which must not exist.
+    """Write the repository of a bundle to `target`, which must not exist.
 
-    Weights lie in it once: every model has links to the files of the bundle's copy.
+    Weights are stored once: every model links to the files of the bundle's copy.
 
     Raises:
         OutputError: `target` exists.
-        BundleError: the bundle is not what was exported, or cannot be served so.
+        BundleError: the bundle is not the exported one, or cannot be served like this.
         MissingExtra: tritonclient is not installed.
     """
     if target.exists() or target.is_symlink():
-        raise OutputError(f"{target} exists and is not written over; remove it, or name another")
+        raise OutputError(f"{target} exists and is not overwritten; remove it, or name another")
     opened = Bundle.open(bundle)
     layout = choose_layout(opened.manifest, options)
     configs = {m.name: level_config(m, layout, options, opened.digest) for m in layout.levels}
@@ -56,7 +56,7 @@ def write_repository(bundle: Path, target: Path, options: RepositoryOptions) -> 
 
 
 def _write_decides(root: Path, bundle: Bundle, config: ModelConfig) -> Bundle:
-    """The model that reads texts, with its own copy of the bundle; returns that."""
+    """Write the model that reads texts and its copy of the bundle; return the copy."""
     version = root / DECIDES / _VERSION
     copy = version / "bundle"
     copy.mkdir(parents=True)
@@ -87,7 +87,7 @@ def _write_level(root: Path, bundle: Bundle, model: LevelModel, config: ModelCon
 
 
 def _files(bundle: Bundle, model: LevelModel) -> Iterator[tuple[str, Path]]:
-    """By name in the version's folder: the graph, and its weights where it looks for them."""
+    """Yield the graph and its weights, by name in the version's folder."""
     yield "model.onnx", bundle.file(model.variant.graph)
     for name in model.variant.data:
         yield name, bundle.file(name)
@@ -102,7 +102,7 @@ def _write_config(folder: Path, config: ModelConfig, samples: dict[str, bytes]) 
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy on file systems that have none."""
+    """Make a hard link, or a copy on file systems without links."""
     with suppress(OSError):
         os.link(source, target)
         return

@@ -1,4 +1,4 @@
-"""Whether a level's configuration is that of its graph."""
+"""Check of a level's configuration against its graph."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ _TYPES = {
 
 
 def check_signature(config: ModelConfig, graph: Path) -> None:
-    """Takes a configuration whose tensors the graph has, as Triton compares them when it loads.
+    """Check that a configuration has the graph's tensors, as Triton does when it loads.
 
     Raises:
         BundleError: they differ; names every difference.
@@ -32,11 +32,11 @@ def check_signature(config: ModelConfig, graph: Path) -> None:
     ]
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise BundleError(f"{graph.name} is not what Triton would be told of it:\n{listed}")
+        raise BundleError(f"{graph.name} does not match its configuration for Triton:\n{listed}")
 
 
 def _differences(kind: str, told: Any, values: Any) -> Iterator[str]:  # noqa: ANN401
-    """By name: element type, a free first axis for the batch, and the other axes."""
+    """Yield differences in names, element types, the free batch axis and other axes."""
     own = {value.name: value.type.tensor_type for value in values}
     if set(own) != {tensor.name for tensor in told}:
         yield f"{kind}s are {sorted(own)}, not {sorted(tensor.name for tensor in told)}"
@@ -48,7 +48,7 @@ def _differences(kind: str, told: Any, values: Any) -> Iterator[str]:  # noqa: A
             element = onnx.TensorProto.DataType.Name(found.elem_type)
             yield f"{kind} {tensor.name} is of {element}, not {data_type}"
         dims = [dim.dim_value or -1 for dim in found.shape.dim]
-        # A free axis of the graph may be fixed, a fixed one must be itself.
+        # The configuration may fix a free axis of the graph; a fixed axis must match.
         fits = len(dims) == 1 + len(tensor.dims) and dims[0] == -1
         if not fits or any(d not in (-1, t) for d, t in zip(dims[1:], tensor.dims, strict=True)):
             yield f"{kind} {tensor.name} has the shape {dims}, not {[-1, *tensor.dims]}"
