@@ -71,8 +71,8 @@ BAD = {
     "lone surrogate": b'{"text": "unrepeatable\\ud800", "level1": null, "level2": null}',
     "level1 is missing": b'{"text": "unrepeatable", "level2": null}',
     "level2 is missing": b'{"text": "unrepeatable", "level1": null}',
-    "level1 is no label": b'{"text": "unrepeatable", "level1": "toxic", "level2": null}',
-    "level2 is no label": b'{"text": "unrepeatable", "level1": null, "level2": "S99"}',
+    "level1 is not a label": b'{"text": "unrepeatable", "level1": "toxic", "level2": null}',
+    "level2 is not a label": b'{"text": "unrepeatable", "level1": null, "level2": "S99"}',
     "level1 must be a label or null, got bool": b'{"text": "x", "level1": true, "level2": null}',
     "level2 names a hazard although level1 is safe": (
         b'{"text": "unrepeatable", "level1": "safe", "level2": "S7_hate"}'
@@ -83,7 +83,7 @@ BAD = {
     "level1_ok must be true or false": (
         b'{"text": "x", "level1": null, "level2": null, "level1_ok": null}'
     ),
-    "text is longer than the 1048576 bytes": (
+    "text is longer than 1048576 bytes": (
         b'{"text": "' + b"x" * (1 << 20) + b'x", "level1": null, "level2": null}'
     ),
 }
@@ -94,7 +94,7 @@ def test_a_bad_line_is_named_by_its_number_and_its_fault(tmp_path: Path, said: s
     file = tmp_path / "rows.jsonl"
     file.write_bytes(json.dumps(GOOD).encode() + b"\n" + BAD[said] + b"\n")
     message = _refusal(file)
-    assert "1 bad lines" in message
+    assert "1 bad line" in message
     assert "line 2: " in message
     assert said in message
 

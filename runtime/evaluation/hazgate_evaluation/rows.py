@@ -1,18 +1,23 @@
 """Labelled texts, read strictly from JSON Lines."""
 
+import functools
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.bundle.manifest import Manifest
+from hazgate.documents.jsonl import (
+    LineError,
+    describe_bad_lines,
+    parse_lines,
+    parse_object,
+    string_field,
+)
+from hazgate.documents.problems import MAX_PROBLEMS
 from hazgate.errors import InputError
 
-# Enough to mend a file; a file of another kind would report every line.
-_MAX_PROBLEMS = 20
-_BOM = b"\xef\xbb\xbf"
 _MAX_TEXT_BYTES = 1 << 20
 _SHOWN_LABEL_CHARACTERS = 40
 
@@ -82,14 +87,11 @@ def read_labelled(file: Path, names: LabelNames) -> Dataset:
     rows: list[LabelledRow] = []
     problems: list[str] = []
     unknown: dict[str, Counter[str]] = {"level1": Counter(), "level2": Counter()}
-    for number, line in enumerate(data.removeprefix(_BOM).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        found: list[str] = []
-        row = _parse(line, number, names, found, unknown)
-        if found:
-            problems.append(f"  - line {number}: {'; '.join(found)}")
-        elif row:
+    parse = functools.partial(_parse, names=names, unknown=unknown)
+    for number, row in parse_lines(data.split(b"\n"), parse):
+        if isinstance(row, LineError):
+            problems.append(f"line {number}: {row}")
+        else:
             rows.append(row)
     if problems:
         raise InputError(_describe(file, problems, unknown, names))
@@ -104,26 +106,17 @@ def read_labelled(file: Path, names: LabelNames) -> Dataset:
 
 
 def _parse(
-    line: bytes,
-    number: int,
-    names: LabelNames,
-    problems: list[str],
-    unknown: Mapping[str, Counter[str]],
-) -> LabelledRow | None:
-    data = _object(line, problems)
-    if data is None:
-        return None
-    text = data.get("text")
-    if not isinstance(text, str):
-        problems.append("expected a string field text")
-    else:
-        try:
-            if len(text.encode("utf-8")) > _MAX_TEXT_BYTES:
-                problems.append(
-                    f"text is longer than {_MAX_TEXT_BYTES} bytes, the most that a gate takes"
-                )
-        except UnicodeEncodeError:
-            problems.append("text holds a lone surrogate")
+    number: int, line: bytes, *, names: LabelNames, unknown: Mapping[str, Counter[str]]
+) -> LabelledRow:
+    data = parse_object(line)
+    problems: list[str] = []
+    text = ""
+    try:
+        text = string_field(data, "text")
+    except LineError as error:
+        problems.append(str(error))
+    if len(text.encode("utf-8")) > _MAX_TEXT_BYTES:
+        problems.append(f"text is longer than {_MAX_TEXT_BYTES} bytes, the most that a gate takes")
     level1 = _label(data, "level1", names.level1, problems, unknown["level1"])
     level2 = _label(data, "level2", names.level2, problems, unknown["level2"])
     lang, source, group = (_string(data, field, problems) for field in ("lang", "source", "group"))
@@ -134,8 +127,8 @@ def _parse(
         problems.append(
             f"level2 names a hazard although level1 is {level1}; set it to null, or level1_ok false"
         )
-    if problems or not isinstance(text, str):
-        return None
+    if problems:
+        raise LineError("; ".join(problems))
     return LabelledRow(
         number=number,
         text=text,
@@ -146,22 +139,6 @@ def _parse(
         # A group of one row: no group in a file begins like this.
         group=f"\0line {number}" if group is None else group,
     )
-
-
-def _object(line: bytes, problems: list[str]) -> Mapping[str, object] | None:
-    try:
-        data = json.loads(
-            line.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique_keys
-        )
-    except UnicodeDecodeError:
-        problems.append("not UTF-8")
-    except (ValueError, RecursionError):
-        problems.append("not JSON, or has a field twice")
-    else:
-        if isinstance(data, dict):
-            return data
-        problems.append(f"expected an object, got {type(data).__name__}")
-    return None
 
 
 def _label(
@@ -194,31 +171,17 @@ def _string(data: Mapping[str, object], field: str, problems: list[str]) -> str 
 
 
 def _describe(
-    file: Path, problems: Sequence[str], unknown: Mapping[str, Counter[str]], names: LabelNames
+    file: Path, problems: list[str], unknown: Mapping[str, Counter[str]], names: LabelNames
 ) -> str:
-    lines = [f"{file}: {len(problems)} bad lines", *problems[:_MAX_PROBLEMS]]
-    if len(problems) > _MAX_PROBLEMS:
-        lines.append(f"  - and {len(problems) - _MAX_PROBLEMS} more")
+    lines = [describe_bad_lines(file, problems)]
     known = {"level1": names.level1, "level2": names.level2}
     for field, counts in unknown.items():
         if counts:
             listed = ", ".join(
                 f"{label[:_SHOWN_LABEL_CHARACTERS]!r} ({n} lines)"
-                for label, n in counts.most_common(_MAX_PROBLEMS)
+                for label, n in counts.most_common(MAX_PROBLEMS)
             )
             lines.append(
                 f"unknown labels in {field}: {listed}; the bundle has {', '.join(known[field])}"
             )
     return "\n".join(lines)
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a field is given twice")
-    return table
-
-
-def _refuse(constant: str) -> float:
-    """NaN and Infinity, which Python reads although JSON does not have them."""
-    raise ValueError(f"{constant} is not JSON")

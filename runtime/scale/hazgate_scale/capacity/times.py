@@ -9,6 +9,7 @@ from typing import Literal
 
 from hazgate.bundle.manifest import Batching
 from hazgate.documents.decode import decode, spelt
+from hazgate.documents.problems import list_problems
 from hazgate.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -147,8 +148,7 @@ def parse_times(data: bytes, name: str) -> ServiceTimes:
     if times is not None:
         problems += _contradictions(times)
     if times is None or problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise InputError(f"{name} has no valid service times:\n{listed}")
+        raise InputError(f"{name} has no valid service times:{list_problems(problems)}")
     return times
 
 

@@ -24,6 +24,7 @@ import hazgate
 from hazgate import errors
 from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import decode, encode
+from hazgate.documents.problems import list_problems
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, HazgateError, InferenceError
 from hazgate.gate import Gate
@@ -165,9 +166,8 @@ def check_nodes(bundle: str, judge: Judge) -> None:
         if found.bundle != judge.digest:
             problems.append(f"{subject}: bundle {found.bundle}, here {judge.digest}")
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
         raise BundleError(
-            f"the cluster's nodes differ:\n{listed}\n"
+            f"the cluster's nodes differ:{list_problems(problems)}\n"
             "Install the same versions and copy the same bundle to the same path on each."
         )
 

@@ -10,6 +10,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.core import has_magic, url_to_fs
 
+from hazgate.documents.problems import list_problems
 from hazgate.errors import InputError
 from hazgate_scale.corpus.options import Format
 
@@ -86,8 +87,7 @@ def find_inputs(patterns: Sequence[str], format_: Format | None) -> tuple[InputF
 def refuse(problems: Sequence[str]) -> None:
     """Raise InputError with all of `problems`, if there are any."""
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise InputError(f"the input cannot be read:\n{listed}")
+        raise InputError(f"the input cannot be read:{list_problems(problems)}")
 
 
 def open_input(file: InputFile, start: int = 0) -> BinaryIO:

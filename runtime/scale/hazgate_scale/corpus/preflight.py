@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hazgate.documents.jsonl import LineError, parse_object
 from hazgate_scale.corpus.inputs import InputFile, open_input
-from hazgate_scale.corpus.json_rows import Rejected, parse_object
 from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.schemas import passed_schema, taken_names
 from hazgate_scale.corpus.shards import Divisible
@@ -145,8 +146,10 @@ def _look_at_lines(file: InputFile, options: CorpusOptions) -> _Look:
 
 def _fields_problem(head: bytes, options: CorpusOptions) -> str:
     """Describe the problem if none of the first objects has the wanted field."""
-    objects = [parse_object(line) for line in head.split(b"\n")[:_HEAD_ROWS]]
-    found = [each for each in objects if not isinstance(each, Rejected)]
+    found = []
+    for line in head.split(b"\n")[:_HEAD_ROWS]:
+        with suppress(LineError):
+            found.append(parse_object(line))
     if not found or any(options.text_column in each for each in found):
         return ""
     return f"none of its first {len(found)} objects has a field {options.text_column}"

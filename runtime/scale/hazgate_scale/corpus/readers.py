@@ -8,8 +8,9 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hazgate.documents.jsonl import BOM
 from hazgate_scale.corpus.inputs import InputFile, open_input
-from hazgate_scale.corpus.json_rows import BOM, JsonRow, Rejected, parse_row
+from hazgate_scale.corpus.json_rows import JsonRow, Rejected, parse_row
 from hazgate_scale.corpus.lines import Line, read_lines
 from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.rows import DeadLetter, Rows

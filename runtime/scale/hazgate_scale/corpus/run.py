@@ -10,6 +10,7 @@ from fsspec.core import url_to_fs
 
 from hazgate import __version__
 from hazgate.documents.decode import encode
+from hazgate.documents.problems import list_problems
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import InputError, OutputError
 from hazgate.gate import Gate
@@ -132,9 +133,9 @@ def run_corpus(
     elapsed_s = time.monotonic() - begin
     changed = changed_inputs(inputs, find_inputs(patterns, options.format))
     if changed:
-        listed = "\n".join(f"  - {problem}" for problem in changed)
         raise InputError(
-            f"inputs changed while they were read:\n{listed}\nRun it again to another --output."
+            f"inputs changed while they were read:{list_problems(changed)}\n"
+            "Run it again to another --output."
         )
     summary = Summary(
         run=run,
@@ -197,9 +198,8 @@ def _begin_or_continue(
         kept = parse_manifest(output.read(layout.MANIFEST), output.path(layout.MANIFEST))
         problems = differences(kept, options, judge, inputs)
         if problems:
-            listed = "\n".join(f"  - {problem}" for problem in problems)
             raise OutputError(
-                f"{output.uri} belongs to another run:\n{listed}\n"
+                f"{output.uri} belongs to another run:{list_problems(problems)}\n"
                 "Name another --output, or give the arguments of that run."
             )
         return kept

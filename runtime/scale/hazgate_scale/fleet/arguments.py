@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hazgate.documents.decode import decode
+from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError
 from hazgate.serving.settings import PolicyTable, ServeSettings
 
@@ -64,7 +65,9 @@ class Arguments:
         if arguments is not None:
             problems += _contradictions(arguments)
         if arguments is None or problems:
-            raise BundleError(_listed("the application's arguments are not valid", problems))
+            raise BundleError(
+                "the application's arguments are not valid:" + list_problems(problems)
+            )
         return arguments
 
 
@@ -78,7 +81,7 @@ def replica_settings(arguments: Arguments) -> ServeSettings:
     settings = ServeSettings() if file is None else ServeSettings.load(Path(file))
     problems = list(_misplaced(settings))
     if problems:
-        raise BundleError(_listed(f"{file or 'no settings'}: not for a replica", problems))
+        raise BundleError(f"{file or 'no settings'}: not for a replica:{list_problems(problems)}")
     if arguments.policy is None:
         return settings
     policy = PolicyTable(file=arguments.policy, shadow=settings.policy.shadow)
@@ -129,7 +132,3 @@ def _misplaced(settings: ServeSettings) -> Iterator[str]:
             "$.engine.threads: missing; a replica shares its node, so set the threads of a run "
             "(replicas are placed by threads x workers processors)"
         )
-
-
-def _listed(words: str, problems: list[str]) -> str:
-    return "\n".join([f"{words}:", *(f"  - {problem}" for problem in problems)])

@@ -23,6 +23,7 @@ from kserve.errors import InvalidInput
 from kserve.model_server import app as kserve_app
 from prometheus_client import REGISTRY
 
+from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
@@ -125,8 +126,7 @@ def run(
     """
     problems = list(_misplaced(settings))
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise BundleError(f"the settings are not for KServe's server:\n{listed}")
+        raise BundleError(f"the settings are not for KServe's server:{list_problems(problems)}")
     keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
     gate = open_named(bundle, digest, settings)
     metrics = Metrics()

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hazgate.bundle.manifest import LevelSpec, Manifest, VariantSpec
+from hazgate.documents.problems import list_problems
 from hazgate.engine.buckets import default_buckets
 from hazgate.engine.providers.table import CPU, ProviderSpec, find_provider
 from hazgate.engine.variants import choose_variant
@@ -77,8 +78,9 @@ def choose_layout(manifest: Manifest, options: RepositoryOptions) -> RepositoryL
         for problem in _problems(name, manifest.levels[name], variant, provider, options)
     ]
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise BundleError(f"{manifest.name} cannot be served by Triton like this:\n{listed}")
+        raise BundleError(
+            f"{manifest.name} cannot be served by Triton like this:{list_problems(problems)}"
+        )
     return RepositoryLayout(
         variant=variant,
         provider=provider,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from hazgate.documents.problems import list_problems
 from hazgate.errors import InputError
 
 # Runner of the graphs for the model that decides: its own process, or the ONNX Runtime backend.
@@ -51,7 +52,7 @@ class RepositoryOptions:
         """
         problems = list(_problems(self))
         if problems:
-            raise InputError("triton: " + "\n".join(problems))
+            raise InputError("the options contradict each other:" + list_problems(problems))
 
 
 def _problems(options: RepositoryOptions) -> Iterator[str]:

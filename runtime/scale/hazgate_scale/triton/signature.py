@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError
 from hazgate_scale.triton.messages import ModelConfig, messages
 
@@ -31,8 +32,9 @@ def check_signature(config: ModelConfig, graph: Path) -> None:
         *_differences("output", config.output, model.graph.output),
     ]
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise BundleError(f"{graph.name} does not match its configuration for Triton:\n{listed}")
+        raise BundleError(
+            f"{graph.name} does not match its configuration for Triton:{list_problems(problems)}"
+        )
 
 
 def _differences(kind: str, told: Any, values: Any) -> Iterator[str]:  # noqa: ANN401
