@@ -41,8 +41,9 @@ TEXTS = (
 # What the server's own Python says of texts, together and one by one.
 CHECK = """
 import json, sys
-from hazgate import Gate
-gate, texts = Gate.open(sys.argv[1], variant="fp32", threads=1), json.load(sys.stdin)
+from hazgate import EngineOptions, Gate
+gate = Gate.open(sys.argv[1], engine=EngineOptions(variant="fp32", threads=1))
+texts = json.load(sys.stdin)
 together, alone = gate.check_many(texts), map(gate.check, texts)
 print(json.dumps([[v.to_dict() for v in verdicts] for verdicts in (together, alone)]))
 """

@@ -26,6 +26,7 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.documents.decode import decode, encode
 from hazgate.documents.problems import list_problems
 from hazgate.engine.options import EngineOptions
+from hazgate.engine.processor import n_processors
 from hazgate.errors import BundleError, HazgateError, InferenceError
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
@@ -108,7 +109,7 @@ def connected(placement: ActorPlacement) -> Iterator[int]:
     _quieten()
     try:
         if placement.address is None:
-            n_local = placement.n_actors or max(1, _processors() // placement.threads)
+            n_local = placement.n_actors or max(1, n_processors() // placement.threads)
             # Ray would send usage statistics to its makers.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init(
@@ -285,10 +286,6 @@ def _report(bundle: str, variant: str) -> NodeReport:
         hazgate=hazgate.__version__,
         bundle=digest,
     )
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _room_for(placement: ActorPlacement) -> int:

@@ -42,7 +42,8 @@ def read_lines(
         if not data:
             return
         size_bytes = len(data)
-        is_whole = data.endswith(b"\n") or size_bytes <= max_line_bytes
+        # Fewer bytes than asked for: the stream has ended.
+        is_whole = data.endswith(b"\n") or size_bytes < max_line_bytes + 2
         if not is_whole:
             size_bytes += _skip_line(stream)
         content = data.removesuffix(b"\n").removesuffix(b"\r")
