@@ -2,7 +2,7 @@
 
 import io
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate_scale.corpus.lines import read_lines
@@ -14,6 +14,7 @@ FILES = st.lists(st.builds(Divisible, size_bytes=SIZES, units=UNITS), max_size=6
 
 
 @given(files=FILES, shard_bytes=st.integers(1, 6000))
+@settings(deadline=None)
 def test_every_unit_of_every_file_is_in_one_shard_in_order(
     files: list[Divisible], shard_bytes: int
 ) -> None:
