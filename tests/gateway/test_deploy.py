@@ -1,4 +1,4 @@
-"""What is shipped to deploy with names what the server has."""
+"""The deployment files fit the server."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def _deployment() -> dict[str, Any]:
     return spec
 
 
-def test_probes_ask_what_the_server_answers() -> None:
+def test_probes_use_the_servers_health_endpoints() -> None:
     (container,) = _deployment()["containers"]
     paths = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness")}
     assert paths == {"/health/ready"}
@@ -29,7 +29,7 @@ def test_probes_ask_what_the_server_answers() -> None:
     assert container["ports"][0]["containerPort"] == ServeSettings().port
 
 
-def test_whoever_stops_the_server_waits_for_it_to_drain() -> None:
+def test_supervisors_wait_for_the_server_to_drain() -> None:
     drain_s = ServeSettings().drain_timeout_s
     assert _deployment()["terminationGracePeriodSeconds"] > drain_s
     unit = (DEPLOY / "hazgate.service").read_text(encoding="utf-8")
@@ -37,13 +37,13 @@ def test_whoever_stops_the_server_waits_for_it_to_drain() -> None:
     assert int(stop.partition("=")[2]) > drain_s
 
 
-def test_the_image_runs_the_server_itself_so_that_signals_reach_it() -> None:
+def test_signals_reach_the_server_in_the_image() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     (entry,) = (line for line in dockerfile.splitlines() if line.startswith("ENTRYPOINT"))
     assert entry.startswith('ENTRYPOINT ["/opt/hazgate/bin/hazgate", "serve"')
 
 
-def test_the_dashboard_asks_for_no_figure_that_the_server_does_not_have() -> None:
+def test_the_dashboard_and_the_servers_metrics_agree() -> None:
     dashboard = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
     asked = {
         name
@@ -59,6 +59,6 @@ def test_the_dashboard_asks_for_no_figure_that_the_server_does_not_have() -> Non
     samples = {name + suffix for name, kind in known.items() for suffix in suffixes[kind]}
     assert asked
     assert asked <= samples
-    # And every figure is to be seen somewhere.
+    # Every metric is on a panel.
     unseen = {name for name in known if not any(each.startswith(name) for each in asked)}
     assert unseen <= {"hazgate_batch_seconds"}

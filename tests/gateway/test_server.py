@@ -1,4 +1,4 @@
-"""The server as its users run it: a process, real clients, real signals."""
+"""The server as users run it: a process, real clients, real signals."""
 
 import contextlib
 import os
@@ -55,7 +55,7 @@ def test_openais_client_reads_moderations(server: Server, bundle: Path) -> None:
     client.close()
 
 
-def test_a_server_that_is_told_to_end_answers_what_it_has_and_exits_with_0(bundle: Path) -> None:
+def test_a_server_that_is_told_to_end_answers_its_requests_and_exits_with_0(bundle: Path) -> None:
     with serving(bundle) as server, httpx.Client(base_url=server.url) as client:
         statuses: list[int] = []
         texts = ["good " * 2000 + f"{i}" for i in range(8)]
@@ -66,14 +66,14 @@ def test_a_server_that_is_told_to_end_answers_what_it_has_and_exits_with_0(bundl
         threads = [threading.Thread(target=ask, args=[text]) for text in texts]
         for thread in threads:
             thread.start()
-        # At least one is in the engine when the signal comes.
+        # The signal must come while requests are being answered.
         while 'hazgate_requests_total{outcome="ok"' not in client.get("/metrics").text:
             pass
         code = server.stop()
         for thread in threads:
             thread.join(30)
     assert code == 0
-    # A connection that was not accepted any more has no status; what was accepted has an answer.
+    # A connection that was no longer accepted has no status; all accepted ones have an answer.
     assert statuses
     assert set(statuses) <= {200, 503}
 
@@ -89,14 +89,14 @@ def test_a_hundred_megabytes_are_refused_without_being_read(server: Server) -> N
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def test_a_caller_who_hangs_up_harms_nobody(server: Server) -> None:
+def test_a_caller_that_hangs_up_does_not_disturb_others(server: Server) -> None:
     for _ in range(5):
         with httpx.Client(timeout=0.001) as client, pytest.raises(httpx.TimeoutException):
             client.post(f"{server.url}/v1/check", json={"text": "good " * 1000})
     assert httpx.post(f"{server.url}/v1/check", json={"text": "morning"}).json()["flagged"]
 
 
-def test_the_page_at_the_root_asks_nothing_from_anywhere_else(server: Server) -> None:
+def test_the_playground_loads_nothing_from_elsewhere(server: Server) -> None:
     answer = httpx.get(server.url)
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in answer.headers["content-security-policy"]
@@ -104,9 +104,7 @@ def test_the_page_at_the_root_asks_nothing_from_anywhere_else(server: Server) ->
     assert "https://" not in answer.text
 
 
-def test_settings_come_from_a_file_whose_paths_start_beside_it(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_settings_come_from_a_file_with_paths_relative_to_it(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("secret\n", encoding="utf-8")
     (tmp_path / "policy.toml").write_text(
         'schema_version = 1\nname = "careful"\nmode = "strict"\n'
@@ -128,7 +126,7 @@ def test_settings_come_from_a_file_whose_paths_start_beside_it(
     assert info["fail_open"] == ["litellm"]
 
 
-def test_a_policy_is_reloaded_without_a_dropped_request_and_a_broken_one_is_not(
+def test_a_policy_is_reloaded_without_a_dropped_request_and_a_broken_one_is_ignored(
     bundle: Path, tmp_path: Path
 ) -> None:
     policy = (
@@ -162,7 +160,7 @@ def test_a_policy_is_reloaded_without_a_dropped_request_and_a_broken_one_is_not(
     assert set(statuses) == {200}
 
 
-def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_settings_file_are_listed_at_once(tmp_path: Path) -> None:
     file = tmp_path / "serve.toml"
     file.write_text(
         'fail_open = ["moderations"]\nunknown = 1\n[queue]\nmax_batch_tokens = 0\n',
@@ -213,9 +211,7 @@ def test_certificates_are_for_http_and_grpc_alike(bundle: Path, tmp_path: Path) 
             assert stub.ServerReady(protocol.ServerReadyRequest()).ready
 
 
-def test_a_bundle_that_is_deleted_is_served_on_and_not_reloaded(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_a_deleted_bundle_is_still_served_and_not_reloaded(bundle: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(bundle, tmp_path / "own"))
     with serving(own) as server, httpx.Client(base_url=server.url) as client:
         shutil.rmtree(own)
@@ -226,7 +222,7 @@ def test_a_bundle_that_is_deleted_is_served_on_and_not_reloaded(
             assert (answer.status_code, answer.json()["flagged"]) == (200, True)
 
 
-def test_connections_that_send_no_request_and_headers_without_end_delay_nobody(
+def test_idle_connections_and_endless_headers_delay_nobody(
     server: Server,
 ) -> None:
     host, _, port = server.url.removeprefix("http://").partition(":")
@@ -252,7 +248,7 @@ def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(bundle: Pat
         answered = 0
         until = time.monotonic() + 30
         while time.monotonic() < until and set(_workers(server, 1)) <= set(workers):
-            # A connection each: what the dead one had accepted is lost, and nothing else.
+            # A new connection each time: only those that the dead worker had accepted fail.
             with contextlib.suppress(httpx.TransportError):
                 answer = httpx.post(f"{server.url}/v1/check", json={"text": "morning"})
                 assert answer.json()["flagged"]
@@ -261,23 +257,29 @@ def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(bundle: Pat
         assert len(_workers(server, 2)) == 2
         figures = httpx.get(f"{server.url}/metrics").text
         assert server.stop() == 0
-    # What the dead worker has counted is not lost, and both count together.
+    # The dead worker's counts are kept and added to the others.
     (line,) = (x for x in figures.splitlines() if x.startswith("hazgate_requests_total{"))
     assert float(line.rpartition(" ")[2]) >= answered
 
 
 def test_workers_share_the_weights_that_they_map(tiny_bundle: Path) -> None:
     with serving(tiny_bundle, "--workers", "2") as server:
-        maps = [
-            {m.path for m in process.memory_maps() if m.path.startswith(str(tiny_bundle))}
-            for process in _workers(server, 2)
-        ]
+        workers = _workers(server, 2)
+        until = time.monotonic() + 30
+        # The server is ready as soon as its first worker is.
+        while not all(maps := [_maps(worker, tiny_bundle) for worker in workers]):
+            assert time.monotonic() < until
+            time.sleep(0.1)
     assert maps[0] == maps[1]
-    assert maps[0]
+
+
+def _maps(process: psutil.Process, bundle: Path) -> set[str]:
+    """Return the files of the bundle that a process has mapped."""
+    return {m.path for m in process.memory_maps() if m.path.startswith(str(bundle))}
 
 
 def _workers(server: Server, at_least: int) -> list[psutil.Process]:
-    """The processes that serve, once there are so many."""
+    """Return the worker processes, once there are at least so many."""
     parent = psutil.Process(server.process.pid)
     until = time.monotonic() + 30
     while time.monotonic() < until:
@@ -289,7 +291,7 @@ def _workers(server: Server, at_least: int) -> list[psutil.Process]:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    # Beside them there is the tracker of multiprocessing's resources, and who has died just now.
+    # Other children are multiprocessing's resource tracker and workers that have just died.
     try:
         return "spawn_main" in " ".join(process.cmdline())
     except (psutil.ZombieProcess, psutil.NoSuchProcess):

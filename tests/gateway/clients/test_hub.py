@@ -1,7 +1,7 @@
 """Hugging Face's InferenceClient asks `/predict`, as it asks Text Embeddings Inference.
 
-The client is written for answers that are lists of lists; of TEI's flat one for a single text it
-returns the first element, which is the likelier label.
+The client expects answers that are lists of lists. For a single text, TEI answers a flat list, of
+which the client returns the first element: the likelier label.
 """
 
 import json
@@ -22,7 +22,7 @@ _SCRIPT = Path(__file__).with_name("ask_hub.py")
 def test_the_likelier_label_comes_back_with_its_probability(
     text: str, label: str, server: Server, bundle: Path
 ) -> None:
-    # In a process of its own: in this one the client is told to be offline.
+    # In a process of its own: this one sets the client to offline.
     done = run_python(_SCRIPT, f"{server.url}/predict", text, env={"HF_HUB_OFFLINE": "0"})
     assert done.returncode == 0, done.stderr
     unsafe = Gate.open(bundle).check(text).unsafe

@@ -1,4 +1,4 @@
-"""A LiteLLM proxy, set up as SERVING.md shows it, asks hazgate before and after its model."""
+"""A LiteLLM proxy, set up as in SERVING.md, asks hazgate before and after its model."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.support.ports import free_port
 pytestmark = pytest.mark.slow
 
 GUARDRAILS = ("LiteLLM, generic guardrail", "LiteLLM, OpenAI moderation")
-# Its price list would come from the network; without a key it does not start.
+# Its price list would need the network; without a key it does not start.
 _VARIABLES = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": API_KEY}
 
 
@@ -60,7 +60,7 @@ def proxy(
         yield url
 
 
-def test_what_the_gate_passes_reaches_the_model_and_comes_back(proxy: str, model: Model) -> None:
+def test_an_unflagged_chat_passes(proxy: str, model: Model) -> None:
     assert content(chat(proxy, "good")) == GOOD_ANSWER
     assert model.asked == ["good"]
 
@@ -80,7 +80,7 @@ def test_a_flagged_answer_never_reaches_the_client(proxy: str, model: Model) -> 
 
 
 @pytest.mark.parametrize("guardrail", GUARDRAILS)
-def test_nothing_passes_once_hazgate_has_ended(
+def test_nothing_passes_without_hazgate(
     guardrail: str, bundle: Path, model: Model, tmp_path: Path
 ) -> None:
     with serving(bundle) as server, _proxy(guardrail, server.url, model, tmp_path) as proxy:

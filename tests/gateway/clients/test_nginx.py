@@ -1,7 +1,7 @@
-"""nginx with njs, set up as SERVING.md shows it, asks hazgate before it passes a body on.
+"""nginx with njs, set up as in SERVING.md, asks hazgate before it passes a body on.
 
-`auth_request` alone is no guard: it asks without the body, in which prompts are, so there is
-nothing to read and nothing is ever refused. What the model answers is not looked at either way.
+`auth_request` alone is no guard: it asks without the body, which holds the prompts, so nothing is
+ever refused. The model's answers are not read in either case.
 """
 
 import shutil
@@ -78,7 +78,7 @@ def gateway(server: Server, llm: Model, tmp_path_factory: pytest.TempPathFactory
         yield url
 
 
-def test_what_the_gate_passes_reaches_the_model_and_comes_back(gateway: str, model: Model) -> None:
+def test_an_unflagged_chat_passes(gateway: str, model: Model) -> None:
     assert content(chat(gateway, "good")) == GOOD_ANSWER
     assert model.asked == ["good"]
 
@@ -102,7 +102,7 @@ def test_a_body_over_the_limit_is_refused_by_nginx_itself(gateway: str, model: M
     assert model.asked == []
 
 
-def test_nothing_passes_once_hazgate_has_ended(bundle: Path, model: Model, tmp_path: Path) -> None:
+def test_nothing_passes_without_hazgate(bundle: Path, model: Model, tmp_path: Path) -> None:
     with (
         serving(bundle) as server,
         _nginx(set_up(NJS, "nginx"), server.url, model, tmp_path) as gateway,

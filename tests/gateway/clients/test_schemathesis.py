@@ -1,4 +1,4 @@
-"""Schemathesis tries what /openapi.json allows and what it forbids; answers are as described."""
+"""Schemathesis sends valid and invalid requests; all answers match /openapi.json."""
 
 from pathlib import Path
 
@@ -22,12 +22,12 @@ _EXAMPLES = 60
 
 
 @pytest.mark.parametrize("model", ["the server's", "another"])
-def test_every_answer_is_one_that_the_servers_description_has(
+def test_every_answer_matches_the_servers_description(
     model: str, server: Server, tmp_path: Path
 ) -> None:
     bundle = httpx.get(f"{server.url}/info").json()["bundle"]
     config = tmp_path / "schemathesis.toml"
-    # It would hardly guess the name of the one model that there is.
+    # It would hardly guess the name of the only model.
     name = bundle if model == "the server's" else model
     config.write_text(f'[parameters]\nmodel = "{name}"\n', encoding="utf-8")
     done = run(

@@ -1,4 +1,4 @@
-"""Triton's client asks hazgate over HTTP, binary as it does by default and in JSON, and gRPC."""
+"""Triton's client asks hazgate over HTTP, with binary and JSON tensors, and over gRPC."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_texts_come_back_as_probabilities_and_decisions(
     assert found["id"] == "7"
 
 
-def test_a_model_that_is_not_there_is_an_error_which_names_the_one_that_is(
+def test_an_unknown_model_is_an_error_that_names_the_known_one(
     found: dict[str, Any], name: str
 ) -> None:
     assert name in found["unknown_model"]

@@ -25,7 +25,7 @@ from tests.support.processes import run
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAME = "gate"
 TEXTS = ("good", "good morning")
 MARKER = "zxqvbn"
@@ -73,7 +73,7 @@ def predicting(
     )
     fault, log = folder / "fault", folder / "log"
     python = environment(*REQUIREMENTS) / "python"
-    script = ROOT / "tests" / "fleet" / "serve_kserve.py"
+    script = ROOT / "tests" / "scale" / "fleet" / "serve_kserve.py"
     command: list[str | Path] = (
         [python, script, bundle, settings, NAME, fault]
         if faulty

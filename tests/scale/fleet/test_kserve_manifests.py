@@ -12,7 +12,7 @@ import yaml
 from hazgate.serving.settings import ServeSettings
 from tests.support.environments import environment
 
-DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
+DEPLOY = Path(__file__).parents[3] / "runtime" / "deploy"
 
 
 def manifests() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from hazgate_scale.fleet.autoscaling import TOKENS
 from hazgate_scale.fleet.ray_serve import GateReplica, app
 from tests.support.sessions import failing_gate, watched_gate
 
-DEPLOY = Path(__file__).parents[2] / "runtime" / "deploy"
+DEPLOY = Path(__file__).parents[3] / "runtime" / "deploy"
 SETTINGS = ServeSettings(engine=EngineTable(threads=1))
 
 
