@@ -1,8 +1,8 @@
-"""The errors of the exporter, divided by what the caller should do.
+"""Errors of the exporter, divided by the caller's next step.
 
 ExportError
 ├── RecipeError      mend the recipe
-├── SourceError      the base or an adapter cannot be had, or is not one that may be merged
+├── SourceError      the base or an adapter is not available, or must not be merged
 ├── UnsupportedArchitecture  take the portable graph: no CPU graph is known for this model
 ├── DataError        mend the labelled data
 └── ParityMissed       the export works but answers differently: do not ship it
@@ -14,24 +14,24 @@ from hazgate_export.parity import Parity
 
 
 class ExportError(Exception):
-    """Whatever the exporter refuses or fails to do."""
+    """An export that was refused or that failed."""
 
 
 class RecipeError(ExportError):
-    """The recipe does not say what a recipe must say."""
+    """The recipe is malformed or contradicts itself."""
 
 
 class SourceError(ExportError):
-    """A base or an adapter cannot be had, or must not be used as the recipe asks."""
+    """A base or an adapter is not available, or must not be used as the recipe asks."""
 
 
 class UnsupportedArchitecture(ExportError):  # noqa: N818 - reads as the finding that it names
-    """A configuration asks for what no authored graph computes; names every such field."""
+    """A configuration that no authored graph computes; names every field at fault."""
 
     def __init__(self, model_type: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(
-            f"no CPU graph of ours is this {model_type}:\n"
+            f"no authored CPU graph computes this {model_type}:\n"
             + "\n".join(f"  - {problem}" for problem in problems)
         )
 
@@ -43,7 +43,7 @@ class DataError(ExportError):
 class ParityMissed(ExportError):  # noqa: N818 - reads as the event that it names
     """A variant lies further from the reference than the recipe allows.
 
-    `parities` is what was measured until then, for the report.
+    `parities` holds the measurements until then, for the report.
     """
 
     def __init__(self, message: str, parities: tuple[Parity, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What a fine-tuning run is told: the table `[levels.NAME.finetune]` of a recipe."""
+"""Settings of a fine-tuning run: the table `[levels.NAME.finetune]` of a recipe."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ class _Table(BaseModel):
 
 
 class LoraSettings(_Table):
-    """The adapter's shape; `modules_to_save` are trained in full and stored beside it."""
+    """The adapter's shape; `modules_to_save` are trained in full and stored with it."""
 
     rank: int = Field(ge=1)
     alpha: int = Field(ge=1)
@@ -39,7 +39,7 @@ class Candidate(_Table):
 
 
 class StyleNoise(_Table):
-    """Random changes of form that keep the meaning, drawn anew every epoch.
+    """Random changes of form that keep the meaning, drawn again every epoch.
 
     They stop the model from reading a source's habits (a final question mark, an imperative) as
     a class.
@@ -52,7 +52,7 @@ class StyleNoise(_Table):
 
 
 class FileDefaults(_Table):
-    """What a data file says once for all its rows, instead of in each."""
+    """Values of a data file that hold for all its rows."""
 
     source: str
     license: str
@@ -61,7 +61,7 @@ class FileDefaults(_Table):
 
 
 class DataRules(_Table):
-    """Which rows are learned from, which are held out, and how much each counts.
+    """Rules for the rows to learn from, the rows to hold out, and the weight of each.
 
     Attributes:
         label_field: the field of a row that holds its label. "level1" leaves out rows whose
@@ -105,7 +105,7 @@ class FinetuneSettings(_Table):
         average_decay: decay per step of the running average of the weights, which is what is
             measured and saved; 0 saves the last step's weights.
         precision: arithmetic of the matrix products; the weights stay float32.
-        max_false_positive_rate: the gate's threshold is proposed as the lowest at which no more
+        max_false_positive_rate: Level 1's threshold is proposed as the lowest at which no more
             than this share of the held-out safe texts is flagged.
         checkpoint_steps: steps between two checkpoints.
     """

@@ -1,4 +1,4 @@
-"""How far a variant lies from the reference."""
+"""Distance of a variant from the reference."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Parity:
     (alone; and as its batching allows with texts of its own length, padded, or with any others).
     `max_invariance_diff` is the most that a case's logits moved between those layouts.
     `unserved_batch_diff` is that figure for layouts which the runtime never uses, None if it
-    uses them all. Decisions are counted over the corpus texts only.
+    uses them all. Decisions are counted over the proof texts only.
     """
 
     level: str

@@ -98,7 +98,7 @@ def test_up_to_half_a_percent_of_changed_decisions_passes_and_more_does_not() ->
 
 def test_a_loss_of_macro_f1_is_a_problem_even_if_few_decisions_change() -> None:
     truth = np.zeros(1000, dtype=np.int64)
-    truth[:4] = 1  # a rare label, of which every text is lost
+    truth[:4] = 1  # a rare label, all of whose texts are lost
     lost = np.zeros(1000, dtype=np.int64)
     (problem,) = judge("l", "v", truth, lost, truth, GATE).problems
     assert "macro-F1 falls" in problem

@@ -96,7 +96,7 @@ def test_the_embedding_table_of_a_variant_is_stored_once_for_both_levels(
 
 
 def _largest_tensor(graph: Path) -> dict[str, str]:
-    """Where the largest external tensor of a graph lies."""
+    """Find the largest external tensor of a graph."""
     model = onnx.load(graph, load_external_data=False)
     places = [
         {entry.key: entry.value for entry in tensor.external_data}
@@ -107,7 +107,7 @@ def _largest_tensor(graph: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", AUTHORED)
-def test_an_authored_family_has_fused_variants_beside_the_portable_ones(
+def test_an_authored_family_has_fused_variants_and_portable_ones(
     built: Callable[[str], Built], name: str
 ) -> None:
     bundle = built(name).bundle

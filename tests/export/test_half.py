@@ -1,4 +1,4 @@
-"""Half precision of portable graphs: what is halved, what is not, and that the gate can tell."""
+"""Half precision of portable graphs: tensors that are halved, and limits that can fail."""
 
 import tempfile
 from collections.abc import Callable
@@ -149,7 +149,7 @@ def test_mean_pooling_is_a_product_with_the_mask_and_stays_float32(
     assert {types[value] for value in (*pools[0].input, *pools[0].output)} == {TensorProto.FLOAT}
 
 
-# The gate and the tests above can fail
+# The limits and the tests above can fail
 
 
 def test_an_infinite_mask_misses_the_gate(

@@ -45,7 +45,7 @@ def test_a_verdict_has_each_hazards_own_probability(built: Built) -> None:
     )
 
 
-def test_calibrate_refuses_it_for_it_fits_one_temperature() -> None:
+def test_calibrate_refuses_it_because_it_fits_one_temperature() -> None:
     with pytest.raises(BundleError, match="is multi-label"):
         check_hazard_head("sigmoid")
     check_hazard_head("softmax")

@@ -1,4 +1,4 @@
-"""What a configuration must say for a graph of ours to be its model. Anything else is refused."""
+"""Configurations that an authored graph computes; all others are refused."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,27 +7,27 @@ from transformers import PretrainedConfig
 
 from hazgate_export.errors import UnsupportedArchitecture
 
-# Says what is wrong with a field's value, or None.
+# Returns the problem with a field's value, or None.
 Expectation = Callable[[Any], str | None]
 
 
 def equals(wanted: object) -> Expectation:
-    """The field has this value."""
+    """Expect this value of the field."""
     return lambda got: None if got == wanted else f"expected {wanted!r}, got {got!r}"
 
 
 def one_of(*wanted: object) -> Expectation:
-    """The field has one of these values."""
+    """Expect one of these values of the field."""
     return lambda got: None if got in wanted else f"expected one of {wanted}, got {got!r}"
 
 
 def absent(got: object) -> str | None:
-    """The field is not set."""
+    """Expect that the field is not set."""
     return None if got is None else f"expected none, got {got!r}"
 
 
 def check_config(config: PretrainedConfig, expected: Mapping[str, Expectation]) -> None:
-    """Holds a configuration against what a graph computes.
+    """Check that a graph computes a configuration.
 
     Raises:
         UnsupportedArchitecture: names every field that differs.

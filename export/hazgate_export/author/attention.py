@@ -28,7 +28,7 @@ class AttentionHeads:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch says of itself, computed once for all layers.
+    """Facts about a batch, computed once for all layers.
 
     `unpadded` is a bool scalar, `padding` the mask as int32 [batch, sequence]; `n_rows` and
     `n_tokens` are its two sides, int64 [1].
@@ -63,7 +63,7 @@ class LocalWindow:
 
 
 def describe_batch(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value) -> Batch:
-    """Reads a batch's shape and padding."""
+    """Read a batch's shape and padding."""
     n_rows = g.op("Shape", input_ids, start=0, end=1)
     n_tokens = g.op("Shape", input_ids, start=1, end=2)
     padding = g.op("Cast", attention_mask, to=ir.DataType.INT32)
@@ -79,7 +79,7 @@ def describe_batch(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value
 def describe_window(
     g: GraphWriter, batch: Batch, *, reach: int, max_dense_tokens: int, hidden: int
 ) -> LocalWindow:
-    """Prepares what windowed attention needs, for any length.
+    """Prepare the inputs of windowed attention, for any length.
 
     Args:
         g: receives the nodes.

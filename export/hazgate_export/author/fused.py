@@ -1,7 +1,7 @@
 """The operators of hazgate-kernels, and texts without their padding.
 
 A graph of these computes tokens, not positions: padding is left out before the first layer. Every
-activation is quantised with a scale of its own token, and what is behind the layers is computed a
+activation is quantised with a scale of its own token, and the layers' results are pooled one
 row at a time, so a text's logits are the same to the last bit whatever shares its run.
 `runtime/kernels/README.md` says what each operator computes.
 """
@@ -26,7 +26,7 @@ _ACTIVATIONS: dict[Activation, int] = {"none": 0, "gelu": 1, "gated_gelu": 2}
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The texts of a batch one behind another.
+    """Texts of a batch, one after another.
 
     `ids` int64 [tokens]; `ends` int64 [batch], where each text ends; `places` int64 [tokens, 2],
     the row and position that each token came from.
@@ -48,7 +48,7 @@ class FusedNorm:
 
 
 def pack(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value) -> Packed:
-    """Leaves padding out; the tokens of a row are the first of it."""
+    """Leave padding out; the tokens of a row come first in it."""
     with g.scope("pack"):
         places = g.op("Transpose", g.op("NonZero", attention_mask), perm=[1, 0])
         lengths = g.op("ReduceSum", attention_mask, g.ints(1), keepdims=0)
@@ -60,7 +60,7 @@ def pack(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value) -> Packe
 
 
 def first_rows(g: GraphWriter, x: ir.Value, packed: Packed) -> ir.Value:
-    """The first token of each text, [batch, hidden] of [tokens, hidden]."""
+    """Take the first token of each text, [batch, hidden] of [tokens, hidden]."""
     with g.scope("first"):
         ends = g.op("Slice", packed.ends, g.ints(0), g.ints(-1), g.ints(0))
         return g.op("Gather", x, g.op("Concat", g.ints(0), ends, axis=0), axis=0)
@@ -184,7 +184,7 @@ def attention(
 
 
 def mean(g: GraphWriter, x: ir.Value, packed: Packed, norm: FusedNorm) -> ir.Value:
-    """The mean of each text's tokens, each after `norm`, which has no bias: [batch, hidden]."""
+    """Average each text's tokens, each after `norm`, which has no bias: [batch, hidden]."""
     weight = g.constant(norm.weight, "norm.weight")
     return g.op("Mean", x, packed.ends, weight, domain=HAZGATE, epsilon=norm.epsilon)
 

@@ -11,7 +11,7 @@ from onnx_ir.tape import Tape
 
 # The operators of ONNX Runtime that are in no ONNX opset ("contrib operators").
 MICROSOFT = "com.microsoft"
-# Those of hazgate-kernels.
+# The domain of hazgate-kernels.
 HAZGATE = "hazgate"
 
 Attribute = int | float | str | Sequence[int] | Sequence[float] | ir.Graph | ir.TensorProtocol
@@ -67,7 +67,7 @@ class GraphWriter:
         )
 
     def constant(self, array: NDArray[np.generic], name: str) -> ir.Value:
-        """An initializer; small equal ones become one."""
+        """Add an initializer; small equal ones become one."""
         root = self._root
         contiguous = np.asarray(array, order="C")
         key = (contiguous.dtype.str, contiguous.shape, contiguous.tobytes())
@@ -78,7 +78,7 @@ class GraphWriter:
         return root._constants[key]
 
     def ints(self, *values: int) -> ir.Value:
-        """A constant int64 vector: shapes, axes and pads."""
+        """Add a constant int64 vector: shapes, axes and pads."""
         return self.constant(np.array(values, dtype=np.int64), "ints")
 
     def choose(
@@ -87,7 +87,7 @@ class GraphWriter:
         then: Callable[["GraphWriter"], ir.Value],
         otherwise: Callable[["GraphWriter"], ir.Value],
     ) -> ir.Value:
-        """What `then` writes if `condition`, a bool scalar, holds; else what `otherwise` does."""
+        """Take the result of `then` if `condition`, a bool scalar, holds; else of `otherwise`."""
         name = self._unique("If")
         branches = {}
         for key, write in (("then_branch", then), ("else_branch", otherwise)):
@@ -104,7 +104,7 @@ class GraphWriter:
     def model(
         self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], opset: int
     ) -> ir.Model:
-        """The finished model."""
+        """Finish the model."""
         graph = ir.Graph(
             inputs=inputs,
             outputs=outputs,
@@ -132,6 +132,6 @@ _IR_VERSION = 10
 
 
 def save_graph(model: ir.Model, file: Path) -> None:
-    """Writes `model` with its large constants in `file`.data beside it."""
+    """Write `model` with its large constants in `file`.data next to it."""
     file.with_name(file.name + ".data").unlink(missing_ok=True)
     ir.save(model, file, external_data=file.name + ".data", size_threshold_bytes=1024)

@@ -1,4 +1,4 @@
-"""Matrix products of one activation, in the arithmetic that was chosen for them.
+"""Matrix products of one activation, in their chosen arithmetic.
 
 This is the one place that knows how a linear layer is computed; a fused operator for it would
 replace the body of `project`.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
 
-# Symmetric around it, activations use u8: the type that ONNX Runtime's x86 kernels multiply.
+# Activations are u8 around it: the type that ONNX Runtime's x86 kernels multiply.
 _ZERO_POINT = np.uint8(128)
 # Steps to each side of zero.
 LEVELS = 127
@@ -50,7 +50,7 @@ def project(
     weights: Sequence[tuple[str, NDArray[np.float32]]],
     arithmetic: Arithmetic,
 ) -> list[ir.Value]:
-    """`x @ w` for each named `w`; `x` is quantised once for all of them.
+    """Multiply `x @ w` for each named `w`; `x` is quantised once for all of them.
 
     Args:
         g: receives the nodes.
@@ -92,7 +92,7 @@ def project(
 
 
 def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 with one scale per output, exact in every kernel of ONNX Runtime.
+    """Quantise to symmetric int8 with one scale per output, exact in every kernel of ONNX Runtime.
 
     x86 processors without VNNI add the u8 x s8 products of rows 2i and 2i + 1 in 16 bits that
     saturate (vpmaddubsw): at 255 x 129, while 255 x 128 still fits. So the scale lets no such two
@@ -108,7 +108,7 @@ def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDA
 
 
 def _largest_pair(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The greatest magnitude of each column, of its elements and sums of neighbours, [out]."""
+    """Find the greatest magnitude of each column, of its elements and sums of neighbours, [out]."""
     even, odd = weight[0::2], np.zeros_like(weight[0::2])
     odd[: len(weight) // 2] = weight[1::2]
     parts = (even, odd, even + odd)

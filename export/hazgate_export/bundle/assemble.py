@@ -1,4 +1,4 @@
-"""A bundle directory, written beside its place and moved there when it is whole."""
+"""A bundle directory, written next to its place and moved there when it is whole."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ README_FILE = "README.md"
 
 
 def list_files(root: Path) -> dict[str, FileSpec]:
-    """Size and SHA-256 of every file in `root`, by path inside it, in order."""
+    """List size and SHA-256 of every file in `root`, by path inside it, in order."""
     paths = sorted(path for path in root.rglob("*") if path.is_file())
     return {
         path.relative_to(root).as_posix(): FileSpec(
@@ -28,23 +28,23 @@ def list_files(root: Path) -> dict[str, FileSpec]:
 
 
 def write_json(file: Path, data: dict[str, Any]) -> None:
-    """Writes `data` as indented JSON."""
+    """Write `data` as indented JSON."""
     file.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
-    """Writes the manifest into `root`, opens the result as a runtime would, moves it to `target`.
+    """Write the manifest into `root`, open the result as a runtime would, move it to `target`.
 
-    An older bundle at `target` is replaced; there is no moment at which `target` is half of one.
+    An older bundle at `target` is replaced; `target` is never half of a bundle.
 
     Raises:
-        BundleError: what was written does not open. `target` is untouched.
+        BundleError: the new bundle does not open. `target` is untouched.
     """
     (root / MANIFEST_FILE).write_bytes(manifest.dump())
     opened = Bundle.open(root)
     sync(root)
     old = root.with_name(root.name + ".old")
-    # mkdtemp makes directories that only their owner can enter; a bundle is for its readers.
+    # mkdtemp makes directories that only their owner can enter; a bundle is for others to read.
     root.chmod(0o755)
     with suppress(FileNotFoundError):
         target.rename(old)

@@ -12,7 +12,7 @@ fp16 and bf16 are for GPUs, and were measured on a float32 twin that rounds wher
 
 
 def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
-    """What a person who finds the bundle needs to know, as Markdown."""
+    """Write the bundle's README, for a person who finds it."""
     cascade = manifest.cascade
     levels = "\n".join(
         f"- **{name}** ({', '.join(level.labels)}): {level.adapter.id} on {level.base.id}, "
@@ -41,7 +41,7 @@ The default variant is `{manifest.default_variant}`.
 
 ## Parity with PyTorch
 
-Against the base with its adapter applied (PEFT, eager, float32), on hazgate's fixed corpus:
+Against the base with its adapter applied (PEFT, eager, float32), on hazgate's fixed proof texts:
 
 {parity_table(parities)}
 {twin}

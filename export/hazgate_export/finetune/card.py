@@ -19,7 +19,7 @@ _TOOLS = ("torch", "transformers", "peft", "tokenizers", "scikit-learn")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialOutcome:
-    """What a candidate reached on rows that its run had not seen."""
+    """Figures of a candidate on rows that its run had not seen."""
 
     candidate: Candidate
     validation: Figures
@@ -27,7 +27,7 @@ class TrialOutcome:
 
     @property
     def score(self) -> float:
-        """What candidates are chosen by."""
+        """The figure that decides between candidates."""
         if self.held_out is None:
             return self.validation.macro_f1
         return (self.validation.macro_f1 + self.held_out.macro_f1) / 2
@@ -51,12 +51,12 @@ class Trained:
 
     @property
     def held_out(self) -> Figures | None:
-        """Of the trial of the chosen candidate."""
+        """Held-out figures of the chosen candidate."""
         return next(trial.held_out for trial in self.trials if trial.candidate == self.chosen)
 
 
 def write_record(trained: Trained, path: Path) -> None:
-    """Writes all settings, counts, figures and versions as JSON."""
+    """Write all settings, counts, figures and versions as JSON."""
     field = trained.settings.data.label_field
     record: dict[str, Any] = {
         "level": trained.level,
@@ -88,7 +88,7 @@ def write_record(trained: Trained, path: Path) -> None:
 
 
 def write_card(trained: Trained, path: Path) -> None:
-    """Writes the card as Markdown with the header that model hubs read."""
+    """Write the card as Markdown with the header that model hubs read."""
     sections = [
         _header(trained),
         _recipe(trained),

@@ -25,9 +25,9 @@ from hazgate_export.finetune_settings import (
 
 _SHOWN_PROBLEMS = 20
 _NOT_A_WORD = re.compile(r"\W+")
-# Batches are cut from pools of this many, sorted by length: little padding, still random.
+# Batches are cut from pools of this many, sorted by length: little padding, but still random.
 _BATCHES_PER_POOL = 20
-# To which power of its row count a class, or a source, loses weight.
+# Power of its row count by which a class, or a source, loses weight.
 _EXPONENTS: Mapping[Balance, float] = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
 
 
@@ -53,7 +53,7 @@ class _StoredRow(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingRow:
-    """One labelled text. `level2` is None where no single hazard applies."""
+    """One labelled text. `level2` is None if no single hazard applies."""
 
     text: str
     level1: str
@@ -66,7 +66,7 @@ class TrainingRow:
     quality: Quality
 
     def label(self, field: Literal["level1", "level2"]) -> str | None:
-        """The row's label for one level, None where it may not be used for it."""
+        """Return the row's label for one level, None if it must not be used for it."""
         if field == "level2":
             return self.level2
         return self.level1 if self.level1_ok else None
@@ -92,7 +92,7 @@ class Split:
 def read_rows(
     files: Sequence[Path], rules: DataRules, labels: Sequence[str]
 ) -> tuple[TrainingRow, ...]:
-    """All rows of the files, in order.
+    """Read all rows of the files, in order.
 
     Raises:
         DataError: lines that are not rows, with their line numbers, all files in one message.
@@ -120,7 +120,7 @@ def read_rows(
 
 
 def select(rows: Sequence[TrainingRow], rules: DataRules, *, seed: int) -> Selection:
-    """The rows that may be used, each text once, caps honoured; the draw hangs on `seed` alone."""
+    """Select usable rows, each text once, within the caps; only `seed` decides the draw."""
     field = rules.label_field
     kept = list(rows)
     dropped: dict[str, int] = {}
@@ -177,7 +177,7 @@ def split(rows: Sequence[TrainingRow], rules: DataRules, *, seed: int, hold_out:
 def loss_weights(
     rows: Sequence[TrainingRow], rules: DataRules, candidate: Candidate
 ) -> list[float]:
-    """How much each row counts in the loss: its class, quality and source; the mean is 1."""
+    """Weigh each row in the loss by its class, quality and source; the mean is 1."""
     labels = [row.label(rules.label_field) for row in rows]
     parts = [(label, row.source) for label, row in zip(labels, rows, strict=True)]
     n_of_label, n_of_part = Counter(labels), Counter(parts)
@@ -214,7 +214,7 @@ def plan_epoch(
 
 
 def add_noise(text: str, noise: StyleNoise, generator: random.Random) -> str:
-    """The text with its end or its beginning changed at random; see StyleNoise."""
+    """Change the end or the beginning of the text at random; see StyleNoise."""
     draw = generator.random()
     if draw < noise.drop_end_share:
         text = text.rstrip(" .?!")
@@ -311,5 +311,5 @@ def _hash(*parts: object) -> bytes:
 
 
 def _fraction(*parts: object) -> float:
-    """A number in [0, 1) that hangs on the parts alone."""
+    """Compute a number in [0, 1) from the parts alone."""
     return int.from_bytes(_hash(*parts)[:8], "big") / 2**64

@@ -1,4 +1,4 @@
-"""What a trained level gets right: figures from probabilities, no model."""
+"""Figures of a trained level, from probabilities, without a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from hazgate_export.finetune.data import TrainingRow
 
-# What a card shows beside the proposed threshold.
+# Thresholds that a card shows next to the proposed one.
 _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -47,7 +47,7 @@ class SourceFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """Everything measured on one set of rows; `gates` and `proposed` only for a gate."""
+    """All figures of one set of rows; `gates` and `proposed` only at Level 1."""
 
     n_rows: int
     accuracy: float
@@ -74,7 +74,7 @@ def measure(
         targets: index of each row's label, [rows].
         scores: probabilities, [rows, labels].
         labels: the labels, in the order of the scores.
-        positive: index of the label that a gate flags, None for a level that is no gate.
+        positive: index of the label that Level 1 flags, None for other levels.
         max_false_positive_rate: what the proposed threshold is chosen by.
     """
     predicted = scores.argmax(axis=1)
@@ -109,7 +109,7 @@ def measure(
 
 
 def lowest_threshold(safe_scores: NDArray[np.float32], max_false_positive_rate: float) -> float:
-    """The lowest threshold, in whole hundredths, that flags no larger share of `safe_scores`.
+    """Find the lowest threshold, in hundredths, that flags no larger share of `safe_scores`.
 
     A score at the threshold is flagged. Never below 0.01 nor above 0.99, where it may flag more.
     """

@@ -21,7 +21,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def load_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
-    """The base's fast tokenizer.
+    """Load the base's fast tokenizer.
 
     Raises:
         SourceError: there is none.
@@ -36,7 +36,7 @@ def load_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
 def new_adapter(
     base_dir: Path, base_id: str, labels: tuple[str, ...], lora: LoraSettings
 ) -> PeftModel:
-    """The base, frozen, with an adapter that changes nothing yet and a random head, in float32.
+    """Load the base, frozen, with an adapter that changes nothing yet and a random head, float32.
 
     Draws from torch's global generator.
 
@@ -83,19 +83,19 @@ def new_adapter(
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that training changes, by name."""
+    """Return the parameters that training changes, by name."""
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
 def set_trainable(model: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Overwrites the trainable parameters."""
+    """Overwrite the trainable parameters."""
     with torch.no_grad():
         for name, parameter in trainable(model).items():
             parameter.copy_(values[name])
 
 
 def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
-    """Writes weights and configuration as PEFT reads them, without this machine's paths."""
+    """Write weights and configuration as PEFT reads them, without this machine's paths."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors = {name: value.detach().contiguous() for name, value in sorted(state.items())}
     (folder / ADAPTER_WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))

@@ -114,7 +114,7 @@ def finetune_level(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Task:
-    """What all runs of a level have in common."""
+    """Inputs that all runs of a level share."""
 
     settings: FinetuneSettings
     level: str
@@ -164,8 +164,8 @@ class _Task:
         )
 
     def _digest(self, candidate: Candidate, rows: tuple[TrainingRow, ...]) -> str:
-        """Of everything that decides the weights, so that no checkpoint is taken for another."""
-        # How often checkpoints are written and what is measured later decide nothing.
+        """Digest everything that decides the weights, so that checkpoints are never mixed up."""
+        # The interval of checkpoints and later measurements do not change the weights.
         settings = self.settings.model_dump(
             mode="json",
             exclude={"candidates", "checkpoint_steps", "max_false_positive_rate", "data"},
@@ -218,7 +218,7 @@ def _check_parts(parts: Split, labels: Sequence[str], settings: FinetuneSettings
 
 
 def _write(output_dir: Path, model: PeftModel, trained: Trained) -> None:
-    """Writes beside `output_dir` and renames: a half-written adapter is never found there."""
+    """Write next to `output_dir` and rename, so that it never holds half an adapter."""
     temporary = output_dir.with_name(f".{output_dir.name}.new")
     replaced = output_dir.with_name(f".{output_dir.name}.old")
     for leftover in (temporary, replaced):

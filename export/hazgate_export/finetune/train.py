@@ -126,7 +126,7 @@ def predict(
 
 @dataclass(kw_only=True, slots=True)
 class _State:
-    """What changes from step to step, which is what a checkpoint holds."""
+    """State that changes from step to step; a checkpoint holds it."""
 
     model: PeftModel
     optimizer: AdamW

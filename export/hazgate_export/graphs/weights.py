@@ -95,7 +95,7 @@ def _load(file: Path) -> ModelProto:
 
 
 def _external_tensors(model: ModelProto, folder: Path) -> Iterator[TensorProto]:
-    """The graph's large tensors with their bytes read, each forgotten once the next is taken."""
+    """Yield the graph's large tensors with their bytes; each is dropped before the next."""
     for tensor in _tensors(model.graph):
         if uses_external_data(tensor):
             load_external_data_for_tensor(tensor, str(folder))

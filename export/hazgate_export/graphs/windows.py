@@ -3,7 +3,7 @@
 The exporter attends to everything and masks what lies outside the window: [batch, heads, sequence,
 sequence] scores and a mask as large, which is what runs a GPU out of memory at 8,192 tokens, and
 arithmetic that softmax throws away. In blocks of one window's reach, each with its own keys and
-those of the two blocks beside it, cost and memory grow linearly with the length. Plain operators
+those of the two neighbouring blocks, cost and memory grow linearly with the length. Plain operators
 and no branch: with fixed dimensions everything about shapes is constant.
 """
 
@@ -104,7 +104,7 @@ def _window_masks(
 
 
 def _layers(nodes: Sequence[NodeProto], masks: Mapping[str, int]) -> list[_Attention]:
-    """Every use of the masks, each of which must be MatMul, Add, Softmax, MatMul."""
+    """Find every use of the masks; each must be MatMul, Add, Softmax, MatMul."""
     producers = {name: node for node in nodes for name in node.output}
     readers: dict[str, list[NodeProto]] = {}
     for node in nodes:
@@ -112,7 +112,7 @@ def _layers(nodes: Sequence[NodeProto], masks: Mapping[str, int]) -> list[_Atten
             readers.setdefault(name, []).append(node)
 
     def reader(name: str) -> NodeProto:
-        """Who alone reads a value; of casts to the type that it has, who reads their result."""
+        """Find the only reader of a value; casts to the type that it has are passed over."""
         found = readers.get(name, [])
         if len(found) != 1:
             raise ValueError(f"{name} is read by {len(found)} nodes, expected one")
@@ -144,7 +144,7 @@ def _layers(nodes: Sequence[NodeProto], masks: Mapping[str, int]) -> list[_Atten
 def _scores(
     masked: NodeProto, mask: str, producers: Mapping[str, NodeProto]
 ) -> tuple[NodeProto, str | None]:
-    """What `masked` adds the mask to, Q K^T, with the constant that scales it if one does."""
+    """Find Q K^T, to which `masked` adds the mask, and the constant that scales it, if any."""
     others = [name for name in masked.input if name != mask]
     scale = None
     scores = producers.get(others[0]) if masked.op_type == "Add" and len(others) == 1 else None
@@ -206,7 +206,7 @@ class _Blocks:
         return self._nodes
 
     def attention(self, layer: _Attention) -> list[NodeProto]:
-        """The nodes that stand for `layer`'s four; they give what its last gave."""
+        """Make the nodes that replace `layer`'s four and give the result of its last."""
         shared, reach = self._name, self._reach
         self._nodes, self._name = [], layer.scores.name
         queries, keys = layer.scores.input
@@ -266,7 +266,7 @@ class _Blocks:
     def _neighbours(
         self, x: str, *, axis: int, joined: int, to: str, shared: str | None = None
     ) -> str:
-        """Joins each block with the one before it and the one behind it.
+        """Join each block with the one before it and the one behind it.
 
         Args:
             x: blocks along `axis`, with one more at either end.
@@ -318,7 +318,7 @@ class _Blocks:
 
 
 def _needed(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
-    """The nodes that `outputs` are made of, in their order."""
+    """List the nodes that `outputs` are made of, in their order."""
     wanted = set(outputs)
     kept = []
     for node in reversed(nodes):

@@ -1,1 +1,1 @@
-"""Whether an execution provider will take a whole graph, told without its hardware."""
+"""Preflight: tells without its hardware if an execution provider takes a whole graph."""

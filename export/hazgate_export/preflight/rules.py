@@ -1,4 +1,4 @@
-"""Which nodes of a graph a release refuses, and what its compiler cannot read of the rest.
+"""Rules for the nodes that a release refuses, and those that its compiler cannot read.
 
 Follows IsNodeSupported and GetCapability of ONNX Runtime's MIGraphX execution provider
 (onnxruntime/core/providers/migraphx/migraphx_execution_provider.cc), and the parsers in
@@ -38,7 +38,7 @@ class NodeProblem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreflightResult:
-    """What a release makes of a graph at one shape of its inputs, [batch, sequence]."""
+    """A release's verdict on a graph at one shape of its inputs, [batch, sequence]."""
 
     graph: str
     target: str
@@ -49,12 +49,12 @@ class PreflightResult:
 
     @property
     def n_refused(self) -> int:
-        """How many nodes the provider leaves to the CPU."""
+        """Number of nodes that the provider leaves to the CPU."""
         return sum(problem.refused for problem in self.problems)
 
     @property
     def verdict(self) -> Verdict:
-        """Where the graph will run.
+        """Place where the graph will run.
 
         "one subgraph": on the device, whole. "cannot be compiled": the provider takes it, and
         opening it fails, or waits for the first run. "partitioned": in pieces. "all CPU": not on
@@ -75,14 +75,14 @@ class PreflightResult:
 def judge(
     model: ModelProto, target: ProviderRelease, *, graph: str, shape: tuple[int, int]
 ) -> PreflightResult:
-    """Holds a graph, as the provider is given it, against what `target` takes.
+    """Judge a graph, as the provider receives it, by the rules of `target`.
 
     Args:
         model: with fixed dimensions and after ONNX Runtime's basic optimisation; only types and
             shapes that it states are judged. Its weights need no data.
         target: the release.
         graph: its name, for reports.
-        shape: the dimensions that were fixed.
+        shape: the fixed dimensions.
     """
     facts = _Facts.of(model)
     problems = list(_graph_problems(model, target))
@@ -112,7 +112,7 @@ def _problem(node: NodeProto, why: str, *, refused: bool) -> NodeProblem:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the rules ask of a graph's values: constants, producers, types and shapes."""
+    """Facts about a graph's values: constants, producers, types and shapes."""
 
     initializers: frozenset[str]
     inputs: frozenset[str]
@@ -143,7 +143,7 @@ class _Facts:
         )
 
     def is_derivable(self, name: str) -> bool:
-        """Whether constants and shapes alone decide a value: canEvalShapeGeneral.
+        """Tell whether constants and shapes alone decide a value: canEvalShapeGeneral.
 
         Written without recursion: position tables hang on chains longer than Python's stack.
         """
@@ -167,7 +167,7 @@ def _type_name(element_type: int) -> str:
 
 
 def _graph_problems(model: ModelProto, target: ProviderRelease) -> Iterator[NodeProblem]:
-    """What is wrong with the signature: dimensions that are not numbers, and opsets."""
+    """Find problems of the signature: dimensions that are not numbers, and opsets."""
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         open_dims = [dim.dim_param or "?" for dim in dims if not dim.HasField("dim_value")]
@@ -191,7 +191,7 @@ def _graph_problems(model: ModelProto, target: ProviderRelease) -> Iterator[Node
 
 
 def _refusal(node: NodeProto, facts: _Facts, target: ProviderRelease) -> str | None:
-    """Why the provider leaves `node` to the CPU; None if it takes it."""
+    """Give the reason why the provider leaves `node` to the CPU; None if it takes it."""
     names = [name for name in (*node.input, *node.output) if name]
     foreign = sorted({facts.types[name] for name in names if name in facts.types} - target.types)
     if foreign:
@@ -209,7 +209,7 @@ def _refusal(node: NodeProto, facts: _Facts, target: ProviderRelease) -> str | N
 
 
 def _unreadable(node: NodeProto, facts: _Facts, target: ProviderRelease) -> Iterator[str]:
-    """Why the compiler cannot read a node that the provider takes."""
+    """Give the reasons why the compiler cannot read a node that the provider takes."""
     if node.op_type in target.no_parser:
         yield "MIGraphX has no parser for it"
     since = target.parser_since.get(node.op_type)
@@ -288,7 +288,7 @@ def _attributes(node: NodeProto) -> dict[str, float]:
 
 
 def preflight_table(judgements: Sequence[PreflightResult]) -> str:
-    """The judgements as text: a line each, and under it what is in the way, most first."""
+    """Write results as text: a line each, and under it the problems, most frequent first."""
     lines = []
     for found in judgements:
         batch, sequence = found.shape
@@ -305,7 +305,7 @@ def preflight_table(judgements: Sequence[PreflightResult]) -> str:
 
 
 def preflight_document(judgements: Sequence[PreflightResult]) -> list[dict[str, Any]]:
-    """The judgements as data: what `preflight --json` prints."""
+    """Return results as data, as `preflight --json` prints them."""
     return [
         {**dataclasses.asdict(found), "verdict": found.verdict, "n_refused": found.n_refused}
         for found in judgements

@@ -17,7 +17,7 @@ DEFAULT_SEQUENCE = 512
 def preflight_graph(
     graph: Path, targets: Sequence[ProviderRelease], shape: tuple[int, int]
 ) -> tuple[PreflightResult, ...]:
-    """Judges a graph file for each target, its inputs [batch, sequence] fixed to `shape`.
+    """Judge a graph file for each target, its inputs [batch, sequence] fixed to `shape`.
 
     Raises:
         BundleError: the file cannot be opened.
@@ -35,11 +35,11 @@ def preflight_graph(
 def preflight_path(
     path: Path, targets: Sequence[ProviderRelease], shape: tuple[int, int] | None
 ) -> tuple[PreflightResult, ...]:
-    """Judges a graph file, or every variant of a bundle that names a target's provider.
+    """Judge a graph file, or every variant of a bundle that names a target's provider.
 
     Args:
         path: an ONNX file or a bundle's directory.
-        targets: what to judge for.
+        targets: the releases to judge for.
         shape: of the inputs; by default 8 rows of 512 tokens, in a bundle of a window's.
 
     Raises:

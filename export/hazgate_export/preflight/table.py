@@ -1,21 +1,16 @@
-"""What the releases of an execution provider take: the data that preflight's rules read."""
+"""Data on the releases of an execution provider, which preflight's rules read."""
 
 import functools
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hazgate.documents.toml import parse_toml
 from hazgate_export.errors import RecipeError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _TABLES = {"migraphx": "migraphx.toml"}
 
@@ -99,7 +94,7 @@ class ProviderTable(_Table):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderRelease:
-    """One release of an execution provider, and what it takes.
+    """One release of an execution provider, and the nodes it takes.
 
     Attributes:
         name: as it was asked for, e.g. "migraphx@1.23.2".
@@ -131,7 +126,7 @@ class ProviderRelease:
 
 
 def find_target(name: str) -> ProviderRelease:
-    """The release that `name` asks for, spelt PROVIDER@VERSION.
+    """Find the release that `name` asks for, spelt PROVIDER@VERSION.
 
     A version is judged by the entry that it equals or extends: 1.23.2 by 1.23.
 
@@ -173,7 +168,7 @@ def find_target(name: str) -> ProviderRelease:
 
 @functools.cache
 def load_table(provider: str) -> ProviderTable:
-    """The data of a provider, by the name that targets give it."""
-    text = (files("hazgate_export.preflight") / _TABLES[provider]).read_text(encoding="utf-8")
-    data: dict[str, Any] = tomllib.loads(text)
-    return ProviderTable.model_validate(data)
+    """Load the data of a provider, by the name that targets give it."""
+    data = (files("hazgate_export.preflight") / _TABLES[provider]).read_bytes()
+    tables = parse_toml(data, source=_TABLES[provider], error=RecipeError)
+    return ProviderTable.model_validate(tables)

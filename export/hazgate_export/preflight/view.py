@@ -14,7 +14,7 @@ from hazgate_export.graphs.portable import EXTERNAL_BYTES, save
 
 
 def provider_view(graph: Path, dimensions: Mapping[str, int]) -> ModelProto:
-    """What ONNX Runtime hands to a provider that compiles whole graphs, its weights left out.
+    """Make the graph that ONNX Runtime gives a provider that compiles whole graphs, weightless.
 
     Dimensions are fixed as the runtime fixes them, by name; a name that the graph does not have
     changes nothing. Where this machine's CPU has no kernel for a type, casts stand around a node
@@ -25,7 +25,7 @@ def provider_view(graph: Path, dimensions: Mapping[str, int]) -> ModelProto:
         dimensions: sizes of its symbolic dimensions, by name.
 
     Returns:
-        The graph with the types and shapes of its values, as far as ONNX can infer them.
+        The graph with the types and shapes of its values, if ONNX can infer them.
 
     Raises:
         BundleError: `graph` cannot be opened.
@@ -74,7 +74,7 @@ def _optimised(graph: Path, dimensions: Mapping[str, int], folder: Path) -> Mode
 
 
 def _rename_type(model: ModelProto, old: int, new: int) -> bool:
-    """Gives weights, constants and casts of one type another's name; whether there were any."""
+    """Rename a type in weights, constants and casts; tell whether it was there."""
     tensors = list(model.graph.initializer)
     is_found = False
     for node in model.graph.node:
@@ -92,10 +92,10 @@ def _rename_type(model: ModelProto, old: int, new: int) -> bool:
 
 
 def symbolic_names(graph: Path) -> tuple[tuple[str, ...], ...]:
-    """The symbolic dimensions of a graph's inputs, by their place; "" where one is a number.
+    """List the symbolic dimensions of a graph's inputs, by place; "" for a number.
 
     Raises:
-        BundleError: `graph` is no ONNX file.
+        BundleError: `graph` is not an ONNX file.
     """
     try:
         model = onnx.load(graph, load_external_data=False)
