@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line; its libraries come with the extra `hazgate[cli]`."""
+    """Run the command line; its libraries come with the extra `hazgate[cli]`."""
     try:
         from hazgate.cli.group import cli
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""One level: texts in, logits in the order of its labels out."""
+"""One level of a bundle: texts in, logits out, in the order of its labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from hazgate.text.tokenization import Tokenizer, Tokens
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# Rows x longest row of one run. Beyond it a 2-core CPU gains nothing from sharing a run.
+# Rows x longest row of one run. Above it a 2-core CPU gains nothing from sharing a run.
 DEFAULT_MAX_BATCH_TOKENS = 1024
 
 
@@ -29,11 +29,11 @@ DEFAULT_MAX_BATCH_TOKENS = 1024
 class Classifier:
     """One level of a bundle, ready to run. Thread-safe.
 
-    A text's logits do not depend on the texts beside it: texts share a run only as the variant's
-    arithmetic allows, see hazgate.bundle.manifest.VariantSpec.
+    A text's logits do not depend on the texts in the same run: texts share a run only as the
+    variant's arithmetic allows, see hazgate.bundle.manifest.VariantSpec.
 
-    With `workers` more than one, that many runs of one call go on at a time, each on threads of
-    its own: more texts a second, no sooner the first answer.
+    With several `workers`, that many runs of one call go on at a time, each on its own threads:
+    more texts per second, but the first answer comes no sooner.
     """
 
     level: str
@@ -55,22 +55,22 @@ class Classifier:
         engine: Engine | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> "Classifier":
-        """Loads one level of an open bundle.
+        """Load one level of an open bundle.
 
         Args:
             bundle: a verified bundle.
             level: a name in its manifest.
             variant: one of the level's variants; None takes the bundle's default.
-            engine: where and how its graph is opened; None is the CPU, all processors for one run.
+            engine: the provider and threads to run on; None is the CPU, all processors for one run.
             tokenizer: an already loaded tokenizer of the same specification, to share it.
 
         Raises:
-            BundleError: no such level or variant, or it is not made for that provider.
-            ProviderError: the provider is not to be had here.
+            BundleError: no such level or variant, or the variant is not made for the provider.
+            ProviderError: the provider is not available here.
         """
         levels = bundle.manifest.levels
         if level not in levels:
-            raise BundleError(f"no level {level!r}; this bundle has {', '.join(levels)}")
+            raise BundleError(f"the bundle has no level {level!r}, only {', '.join(levels)}")
         spec = levels[level]
         name = variant if variant is not None else bundle.manifest.default_variant
         if name not in spec.variants:
@@ -99,24 +99,24 @@ class Classifier:
         return self.spec.labels
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits of texts that fit into one window each.
+        """Return the logits of texts that fit into one window each.
 
         Returns:
             Shape [len(texts), len(labels)], in the order given.
 
         Raises:
-            InputError: an element is not a well-formed string, or too long; says which.
+            InputError: an element is not a well-formed string, or is too long; says which.
             InferenceError: the model failed or gave a logit that is not finite.
         """
         tokens = choose_windows(self.tokenizer.encode(texts), Reading(long_texts="reject"))
         return self.logits_of_ids([text.windows[0].input_ids for text in tokens])
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Probability of each label for each text; shape and errors as in `logits`."""
+        """Return the probability of each label for each text; shape and errors as in `logits`."""
         return calibrated(self.logits(texts), 1.0, self.spec.activation)
 
     def window_logits(self, tokens: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Logits of every window of texts that were tokenised already.
+        """Return the logits of every window of texts that are tokenised already.
 
         Returns:
             Shape [len(text.every_window), len(labels)] for each text, in the order given.
@@ -129,14 +129,18 @@ class Classifier:
         return np.split(logits, ends[:-1]) if len(tokens) else []
 
     def logits_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Logits [len(rows), len(labels)] of rows of `input_ids`; errors as in `window_logits`."""
+        """Return logits [len(rows), len(labels)] of rows of `input_ids`.
+
+        Raises:
+            InferenceError: as in `window_logits`.
+        """
         result = np.empty((len(rows), len(self.labels)), dtype=np.float32)
         batches = plan_batches(
             [len(row) for row in rows],
             self.max_batch_tokens,
             self.spec.variants[self.variant].batching,
         )
-        # The longest first: a worker that ends early finds something short to do.
+        # Longest first: a worker that is done early then finds a short batch.
         batches.reverse()
 
         def run(batch: list[int]) -> NDArray[np.float32]:
@@ -151,7 +155,7 @@ class Classifier:
 
 
 def _pool(workers: int, level: str) -> "ThreadPoolExecutor":
-    # Whoever has one worker does not wait for this import.
+    # A classifier with one worker does not wait for this import.
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(workers, thread_name_prefix=f"hazgate-{level}")

@@ -1,4 +1,4 @@
-"""Is this host fit to serve this bundle? Every answer with what was found, and what to do."""
+"""Checks that a host can serve a bundle, each with its finding and its cure."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One question: what was found, and the cure where something is wrong."""
+    """One check: what was found, and the cure if something is wrong."""
 
     name: str
     status: Status
@@ -32,13 +32,13 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
-    """All checks that could be made, in order; those behind a failure are missing."""
+    """All checks that could be made, in order; those that depend on a failed one are missing."""
 
     checks: tuple[Check, ...]
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing failed."""
+        """True if nothing failed."""
         return all(check.status != "fail" for check in self.checks)
 
 
@@ -48,7 +48,7 @@ def diagnose(
 ) -> Diagnosis:
     """Open the bundle as a gate does, step by step, and prove each step.
 
-    Raises none of hazgate's errors: each one becomes a failed check.
+    Each of hazgate's errors becomes a failed check; none is raised.
     """
     found: list[Check] = []
 
@@ -110,7 +110,7 @@ def _host_checks(host: Host) -> Iterator[Check]:
         yield Check(
             name="environment",
             status="warn",
-            found=f"{', '.join(host.environment)} are set; programs compiled under them are kept "
+            found=f"{', '.join(host.environment)} are set; programs compiled with them are kept "
             "apart, and those that override a session's options are refused",
         )
 
@@ -136,13 +136,13 @@ def _level_checks(
         yield Check(
             name=f"{level} canaries",
             status="warn",
-            found="the bundle has none; export it again to have its logits checked here",
+            found="the bundle has none; export it again so that its logits can be checked here",
         )
         return
     attempt(
         f"{level} canaries",
         lambda: check_canaries(session, canaries, name=level, tolerance=tolerance),  # type: ignore[arg-type]
-        lambda moved: f"{len(canaries)} texts within {moved:.1e}, {tolerance:.1e} are allowed",
+        lambda moved: f"{len(canaries)} texts within {moved:.1e}; {tolerance:.1e} is allowed",
     )
 
 

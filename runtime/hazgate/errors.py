@@ -1,10 +1,10 @@
-"""The errors that hazgate raises, divided by what the caller should do.
+"""The errors that hazgate raises, grouped by what the caller should do.
 
 HazgateError
 ├── BundleError                  fix the deployment
-│   ├── ManifestError            bundle.json is malformed, incomplete or of another schema
+│   ├── ManifestError            bundle.json is malformed, incomplete or has another schema
 │   ├── IntegrityError           a file is missing, foreign, or not the one that was exported
-│   ├── ProviderError            the execution provider that was asked for is not to be had
+│   ├── ProviderError            the requested execution provider is not available
 │   └── PolicyError              the policy file is malformed, or does not fit the bundle
 ├── InputError (ValueError)      fix the request
 ├── OutputError                  fix where the output goes, and ask again
@@ -17,7 +17,7 @@ No message carries a user's text. No failure is ever reported as a safe verdict.
 
 
 class HazgateError(Exception):
-    """Whatever hazgate refuses or fails to do."""
+    """Anything that hazgate refuses or fails to do."""
 
 
 class BundleError(HazgateError):
@@ -25,7 +25,7 @@ class BundleError(HazgateError):
 
 
 class ManifestError(BundleError):
-    """The manifest does not say what a manifest must say."""
+    """The manifest is malformed, incomplete or has another schema."""
 
 
 class IntegrityError(BundleError):
@@ -33,11 +33,11 @@ class IntegrityError(BundleError):
 
 
 class ProviderError(BundleError):
-    """The execution provider that was asked for cannot run this model here."""
+    """The requested execution provider cannot run this model here."""
 
 
 class PolicyError(BundleError):
-    """The policy does not say what a policy must say, or names what the bundle does not have."""
+    """The policy is malformed, or names hazards that the bundle does not have."""
 
 
 class InputError(HazgateError, ValueError):
@@ -45,7 +45,7 @@ class InputError(HazgateError, ValueError):
 
 
 class OutputError(HazgateError):
-    """What was asked for cannot be written where it was to be written."""
+    """The output cannot be written to its place."""
 
 
 class Overloaded(HazgateError):  # noqa: N818 - reads as the state that it names
@@ -57,4 +57,4 @@ class DeadlineExceeded(HazgateError, TimeoutError):  # noqa: N818 - the usual na
 
 
 class InferenceError(HazgateError):
-    """The model ran and did not produce an answer that may be used."""
+    """The model ran and gave no usable answer."""

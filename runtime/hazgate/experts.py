@@ -1,4 +1,4 @@
-"""Several gates as one, whose weights follow what turns out to be right."""
+"""Several gates as one, whose weights follow the outcomes."""
 
 import hashlib
 import json
@@ -27,12 +27,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExpertsVerdict:
-    """What several gates together say of one text.
+    """The joint verdict of several gates on one text.
 
-    `unsafe` is the mean of each gate's P(unsafe), weighted by `weights`, and `flagged` whether it
+    `unsafe` is the mean of the gates' P(unsafe), weighted by `weights`; `flagged` is True if it
     reached the threshold. `hazards` are weighted likewise and `hazard` is the most probable; both
-    are None unless the text was flagged. `verdicts` has what each gate says by itself, in the
-    order of the gates.
+    are None unless the text was flagged. `verdicts` has each gate's own verdict, in the order of
+    the gates.
     """
 
     flagged: bool
@@ -45,7 +45,7 @@ class ExpertsVerdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _State:
-    """What is kept between two processes: each expert by what it is, and its total loss."""
+    """The saved state: each expert's model, and its total loss."""
 
     schema_version: int
     experts: tuple[ModelIdentity, ...]
@@ -56,22 +56,22 @@ class _State:
 class Experts:
     """An ensemble that learns which of its gates to trust. Thread-safe.
 
-    Weights start equal. Each outcome that `learn` is told costs every gate the squared distance of
-    its P(unsafe) from the truth, and weights fall exponentially with the total: see
-    `hazgate.judging.hedge` for the rule and its bound, which holds when an outcome is learnt before
-    the next text is checked. Outcomes that come late are learnt late; the weights are then those of
-    the outcomes known so far.
+    Weights start equal. Each outcome given to `learn` costs every gate the squared distance of its
+    P(unsafe) from the truth, and weights fall exponentially with the total. See
+    `hazgate.judging.hedge` for the rule and its bound, which holds if an outcome is learnt before
+    the next text is checked. Until a late outcome comes, the weights reflect only the outcomes
+    known so far.
     """
 
     def __init__(self, gates: Sequence[Gate], *, threshold: float | None = None) -> None:
-        """Joins open gates.
+        """Join open gates.
 
         Args:
-            gates: two or more, of the same labels, without a policy: what is joined are scores.
+            gates: two or more with the same labels, without a policy: only scores are joined.
             threshold: the mean P(unsafe) at which a text is flagged; None takes the first gate's.
 
         Raises:
-            BundleError: the gates do not go together; says why.
+            BundleError: the gates cannot be joined; says why.
         """
         self._gates = tuple(gates)
         _check_gates(self._gates)
@@ -84,24 +84,24 @@ class Experts:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of each gate, in their order; they sum to one."""
+        """The weight of each gate, in their order; they sum to one."""
         return tuple(weights_of(self._losses).tolist())
 
     @property
     def n_outcomes(self) -> int:
-        """How many outcomes were learnt."""
+        """Number of outcomes learnt."""
         return self._n_outcomes
 
     def check(self, text: str) -> ExpertsVerdict:
-        """The verdict on one text; see `check_many`."""
+        """Return the verdict on one text; see `check_many`."""
         return self.check_many([text])[0]
 
     def check_many(self, texts: Sequence[str]) -> list[ExpertsVerdict]:
-        """The verdict on each text, in the order given; every gate reads all of them.
+        """Return the verdict on each text, in the order given; every gate reads all of them.
 
         Raises:
             InputError: as in `Gate.check_many`.
-            InferenceError: one of the gates failed: the others do not speak for it.
+            InferenceError: one of the gates failed; the others do not answer for it.
         """
         texts = as_texts(texts)
         by_gate = [gate.check_many(texts, all_levels=True) for gate in self._gates]
@@ -109,26 +109,26 @@ class Experts:
         return [self._join(verdicts, weights) for verdicts in zip(*by_gate, strict=True)]
 
     def learn(self, verdict: ExpertsVerdict, *, unsafe: bool) -> None:
-        """Takes in what a text turned out to be.
+        """Learn from a text whose truth is known.
 
         Args:
-            verdict: what `check` said of it.
-            unsafe: whether it was.
+            verdict: the verdict that `check` gave.
+            unsafe: True if the text was unsafe.
 
         Raises:
-            InputError: the verdict is of other gates.
+            InputError: the verdict is from other gates.
         """
         theirs = tuple(each.model for each in verdict.verdicts)
         if theirs != self._models:
-            raise InputError("the verdict is not of these experts; learn from the one they gave")
+            raise InputError("the verdict is from other experts; learn from one that these gave")
         predictions = np.array([each.unsafe for each in verdict.verdicts], dtype=np.float64)
         with self._lock:
-            # A new array, never the old one changed: readers hold no lock.
+            # A new array each time, because readers hold no lock.
             self._losses = self._losses + squared_losses(predictions, unsafe)
             self._n_outcomes += 1
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes what was learnt to a file, whole or not at all."""
+        """Write what was learnt to a file, whole or not at all."""
         with self._lock:
             state = _State(
                 schema_version=SCHEMA_VERSION,
@@ -141,16 +141,16 @@ class Experts:
         write_atomically(Path(path), text.encode())
 
     def restore(self, path: str | os.PathLike[str]) -> None:
-        """Takes up what `save` wrote, in place of what these experts have learnt.
+        """Replace what these experts have learnt by a file from `save`.
 
         Raises:
-            BundleError: the file cannot be read, was changed, or is of other experts.
+            BundleError: the file cannot be read, was changed, or is from other experts.
         """
         state = _read(Path(path))
         if state.experts != self._models:
             raise BundleError(
-                f"{path} is of other experts: {_names(state.experts)}; these are "
-                f"{_names(self._models)}. Begin anew, or open the gates that it was saved by."
+                f"{path} is from other experts: {_names(state.experts)}; these are "
+                f"{_names(self._models)}. Start without it, or open the gates that saved it."
             )
         with self._lock:
             self._losses = np.array(state.losses, dtype=np.float64)
@@ -186,13 +186,13 @@ def _mean_hazards(verdicts: Sequence[Verdict], weights: Sequence[float]) -> dict
 
 def _check_gates(gates: Sequence[Gate]) -> None:
     if len(gates) < 2:
-        raise BundleError(f"experts are two gates or more, got {len(gates)}")
+        raise BundleError(f"expected two or more gates, got {len(gates)}")
     problems = []
     first = gates[0]
     positive = first.bundle.manifest.cascade.positive_label
     for i, gate in enumerate(gates):
         if gate.policy is not None or gate.shadow is not None:
-            problems.append(f"gate {i} has a policy; experts join scores, open it without")
+            problems.append(f"gate {i} has a policy; experts join scores, so open it without one")
         if gate.level2.labels != first.level2.labels:
             problems.append(f"gate {i} has other hazards than gate 0")
         if gate.bundle.manifest.cascade.positive_label != positive:
@@ -200,7 +200,7 @@ def _check_gates(gates: Sequence[Gate]) -> None:
         if gate.model in [each.model for each in gates[:i]]:
             problems.append(f"gate {i} is the same variant of the same bundle as one before it")
     if problems:
-        raise BundleError(f"these gates do not go together:{list_problems(problems)}")
+        raise BundleError(f"these gates cannot be joined:{list_problems(problems)}")
 
 
 def _names(models: Sequence[ModelIdentity]) -> str:
@@ -214,16 +214,18 @@ def _digest(body: Mapping[str, object]) -> str:
 def _read(path: Path) -> _State:
     data = parse_json(read_bytes(path, error=BundleError), source=str(path), error=BundleError)
     if not isinstance(data, dict):
-        raise BundleError(f"{path} is not a state of experts: it is no table")
+        raise BundleError(f"{path} is not a state of experts: expected a JSON object")
     digest = data.pop("sha256", None)
     if digest != _digest(data):
-        raise BundleError(f"{path} is not as it was saved: its digest differs. Begin anew.")
+        raise BundleError(
+            f"{path} was changed after it was saved: its digest differs. Start without it."
+        )
     problems: list[str] = []
     state = decode(_State, data, problems)
     if state is not None:
         problems.extend(wrong_version(state.schema_version, SCHEMA_VERSION))
         if len(state.losses) != len(state.experts):
-            problems.append("$.losses: expected one of each expert")
+            problems.append("$.losses: expected one per expert")
         if not all(math.isfinite(loss) and loss >= 0 for loss in state.losses):
             problems.append("$.losses: expected finite numbers, none negative")
         if state.n_outcomes < 0:

@@ -96,7 +96,7 @@ class Gate:
         ).with_policy(policy, shadow=shadow)
 
     def with_policy(self, policy: Policy | None, *, shadow: Policy | None = None) -> "Gate":
-        """The same models under other policies: what a gateway swaps in while it serves.
+        """Return a gate of the same models under other policies, to swap in while serving.
 
         Raises:
             PolicyError: a policy names hazards that the bundle does not have.
@@ -108,7 +108,7 @@ class Gate:
 
     @property
     def model(self) -> ModelIdentity:
-        """What gives this gate's answers."""
+        """The identity of the model that answers."""
         return ModelIdentity(
             bundle=self.bundle.manifest.name,
             digest=self.bundle.digest,
@@ -239,17 +239,17 @@ class Gate:
         tenant: str | None = None,
         check: Callable[[str], Verdict] | None = None,
     ) -> Watch:
-        """Watches a text that grows piece by piece, as a language model writes it.
+        """Watch a text that grows piece by piece, as a language model writes it.
 
         Args:
             stride_tokens: new tokens between two checks; None is a quarter of a window. Fewer
-                find out sooner and cost more.
+                react sooner and cost more.
             n_confirm: checks in a row that must flag the text.
             tenant: as in `check_many`.
-            check: what gives the verdicts, of this gate by another way: through a queue, say.
+            check: gives this gate's verdicts another way, e.g. through a queue.
 
         Raises:
-            BundleError: fewer than one of either.
+            BundleError: either number is less than one.
         """
         if stride_tokens is None:
             stride_tokens = max(1, self.level1.tokenizer.window_tokens // 4)
@@ -273,7 +273,7 @@ class Gate:
     def _level2_logits(
         self, questions: Sequence[Question], to_read: Sequence[Sequence[int]]
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
-        """Level 2's logits by text and window of Level 1."""
+        """Return Level 2's logits by text and window of Level 1."""
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
         pieces = [
             self._level2_tokens(questions[i].text, questions[i].tokens.every_window[k])
@@ -282,7 +282,7 @@ class Gate:
         return dict(zip(keys, self.level2.window_logits(pieces), strict=True))
 
     def _level2_tokens(self, text: str, window: Window) -> Tokens:
-        """What Level 2 reads of a window of Level 1, in its own tokens."""
+        """Return a window of Level 1 in Level 2's own tokens."""
         if self.level2.tokenizer is self.level1.tokenizer:
             return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
         (tokens,) = self.level2.tokenizer.encode_checked([text[window.start : window.end]])
@@ -311,7 +311,7 @@ class Gate:
 def _open_bundle(
     path: str | os.PathLike[str], asked: str | None, provider: ProviderSpec
 ) -> tuple[Bundle, str]:
-    """Verify a bundle as far as its variant for the provider needs it; return both."""
+    """Verify a bundle for the variant chosen for the provider; return both."""
     choose = functools.partial(choose_variant, asked=asked, provider=provider)
     bundle = Bundle.open_variant(path, choose)
     return bundle, choose(bundle.manifest)
@@ -319,7 +319,7 @@ def _open_bundle(
 
 def _threshold(manifest: Manifest, asked: float | None, policy: Policy | None) -> float:
     if policy is not None and asked is not None:
-        raise BundleError("a policy has thresholds of its own: give it, or threshold, not both")
+        raise BundleError("a policy has its own thresholds: give either policy or threshold")
     threshold = manifest.cascade.threshold if asked is None else asked
     if not 0 < threshold < 1:
         raise BundleError(f"threshold must be between 0 and 1, got {threshold}")
@@ -344,11 +344,11 @@ def _open_levels(
             bundle, name, variant=variant, engine=engine, tokenizer=tokenizers[spec]
         )
 
-    # Imported here, for `import hazgate` does without it.
+    # Imported here because `import hazgate` does not need it.
     from concurrent.futures import ThreadPoolExecutor
 
-    # ONNX Runtime packs weights without the interpreter lock: two levels take the time of one.
-    # A compiler takes all processors itself.
+    # ONNX Runtime packs weights without the interpreter lock: two levels open in the time of one.
+    # A compiler already uses all processors.
     with ThreadPoolExecutor(1 if static_shapes else len(names)) as pool:
         level1, level2 = pool.map(open_level, names, specs)
     return level1, level2

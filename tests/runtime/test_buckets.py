@@ -71,7 +71,7 @@ def test_default_buckets_reach_the_window_and_no_further() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "8", "x", "0x8", "8x0", "8x-1", "axb", "8x8x8"])
-def test_what_spells_no_bucket_is_an_error(text: str) -> None:
+def test_a_text_that_is_no_bucket_is_an_error(text: str) -> None:
     with pytest.raises(InputError):
         parse_bucket(text)
     assert parse_bucket("8x512") == Bucket(8, 512)

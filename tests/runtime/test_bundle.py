@@ -21,7 +21,7 @@ TEXT = "How do I kill a Python process?"
 
 
 def _problems(bundle: Path) -> list[str]:
-    """The lines in which opening `bundle` says what is wrong with its files."""
+    """Return the problems that opening `bundle` reports about its files."""
     with pytest.raises(IntegrityError) as caught:
         Bundle.open(bundle)
     message = str(caught.value)

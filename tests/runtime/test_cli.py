@@ -1,4 +1,4 @@
-"""The command line: verdicts on standard output, people's words on standard error, exit codes."""
+"""The command line: verdicts on standard output, messages on standard error, exit codes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _hazgate(*arguments: str | Path, stdin: bytes = b"") -> Result:
 
 
 def _classify(bundle: Path, *arguments: str | Path, stdin: bytes = b"") -> list[dict[str, Any]]:
-    """The verdicts that a run prints which must end well."""
+    """Return the verdicts that a run prints; the run must succeed."""
     result = _hazgate("classify", bundle, "--threads", "1", *arguments, stdin=stdin)
     assert result.exit_code == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
@@ -84,7 +84,7 @@ def test_verdicts_come_in_the_order_of_the_arguments(tiny_bundle: Path) -> None:
     assert _classify(tiny_bundle, *texts) == _expected(tiny_bundle, *texts)
 
 
-def test_a_text_may_begin_with_a_dash_behind_two(tiny_bundle: Path) -> None:
+def test_a_text_may_begin_with_a_dash_after_two_dashes(tiny_bundle: Path) -> None:
     assert _classify(tiny_bundle, "--", "-x") == _expected(tiny_bundle, "-x")
 
 
@@ -254,7 +254,7 @@ def test_no_bundle_exits_with_3(tmp_path: Path, command: str) -> None:
         ("--provider", "CUDAExecutionProvider", "0 NVIDIA GPUs"),
     ],
 )
-def test_what_a_bundle_does_not_have_exits_with_3(
+def test_a_name_that_the_bundle_lacks_exits_with_3(
     tiny_bundle: Path, option: str, value: str, said: str
 ) -> None:
     result = _hazgate("classify", tiny_bundle, "hello", option, value)
@@ -358,7 +358,7 @@ def test_an_inference_error_exits_with_5_and_answers_nothing(bundle_copy: Path) 
 # info and verify-files
 
 
-def test_info_tells_what_a_bundle_is_and_how_it_was_checked(tiny_bundle: Path) -> None:
+def test_info_describes_a_bundle_and_how_it_was_checked(tiny_bundle: Path) -> None:
     bundle = Bundle.open(tiny_bundle)
     result = _hazgate("info", tiny_bundle)
     assert result.exit_code == 0

@@ -36,7 +36,7 @@ def test_a_scope_is_the_texts_that_it_names(scope: Scope, texts: list[str]) -> N
 
 
 @given(content=st.text())
-def test_whatever_a_turn_says_stands_in_the_whole_as_it_is(content: str) -> None:
+def test_the_whole_contains_each_turn_unchanged(content: str) -> None:
     (whole,) = texts_of(_turns(content), "whole", SPEC)
     assert whole == f"<user> {content}"
 

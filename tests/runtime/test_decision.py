@@ -1,4 +1,4 @@
-"""What a gateway does with a text follows from its scores and the rules, and from nothing else."""
+"""A decision follows from a text's scores and the rules, and from nothing else."""
 
 import math
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ def test_a_hazard_without_a_rule_follows_the_default() -> None:
     assert decide(rules, 0.9, SCORES).hazards == (ADVICE,)
 
 
-def test_the_strongest_action_wins_and_names_only_those_who_asked_for_it() -> None:
+def test_the_strongest_action_wins_and_names_only_the_hazards_that_asked_for_it() -> None:
     rules = _rules({HATE: _rule("allow", 0), ADVICE: _rule("flag", 0), HARM: _rule("block", 0)})
     assert decide(rules, 0.9, SCORES) == Decision(
         action="block", severity="unsafe", hazards=(HARM,)
@@ -145,7 +145,7 @@ def test_a_hazard_that_the_rules_name_may_not_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, -0.001, 1.001])
-def test_what_is_no_probability_never_becomes_a_decision(score: float) -> None:
+def test_a_score_that_is_no_probability_never_becomes_a_decision(score: float) -> None:
     with pytest.raises(InferenceError, match=r"between 0 and 1, got P\(unsafe\) = "):
         decide(_rules(), score, None)
     with pytest.raises(InferenceError, match="got S7_hate = "):
@@ -164,7 +164,7 @@ RULES = st.builds(
     Rules,
     mode=st.sampled_from(("strict", "loose")),
     temperature=st.just(Temperature()),
-    gate=st.tuples(PROBABILITY, PROBABILITY).map(
+    level1=st.tuples(PROBABILITY, PROBABILITY).map(
         lambda pair: Level1Thresholds(controversial=min(pair), unsafe=max(pair))
     ),
     default=st.builds(

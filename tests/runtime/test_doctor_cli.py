@@ -14,7 +14,7 @@ def _hazgate(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-def test_a_host_that_is_fit_is_said_to_be_with_every_check(tiny_bundle: Path) -> None:
+def test_a_fit_host_passes_every_check(tiny_bundle: Path) -> None:
     done = _hazgate("doctor", tiny_bundle, "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
@@ -27,7 +27,7 @@ def test_a_host_that_is_fit_is_said_to_be_with_every_check(tiny_bundle: Path) ->
     assert "level2 canaries" in _hazgate("doctor", tiny_bundle, "--providers", "cpu").stdout
 
 
-def test_what_is_wrong_exits_with_3_and_is_named(bundle_copy: Path, tiny_bundle: Path) -> None:
+def test_a_problem_exits_with_3_and_is_named(bundle_copy: Path, tiny_bundle: Path) -> None:
     flip_byte(bundle_copy / "tokenizer.json")
     done = _hazgate("doctor", bundle_copy)
     assert done.exit_code == 3
@@ -68,7 +68,7 @@ def test_buckets_are_planned_from_a_file_of_lengths(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"tokens": [24, 128], "padding_share": 0.2614}
 
 
-def test_lines_that_are_no_lengths_are_all_named_and_not_repeated(tmp_path: Path) -> None:
+def test_all_lines_that_are_no_lengths_are_named_and_not_quoted(tmp_path: Path) -> None:
     file = tmp_path / "lengths.jsonl"
     file.write_text('10\n"secret"\n-1\n{"tokens": true}\n', encoding="utf-8")
     done = _hazgate("buckets", "--from", file)

@@ -67,7 +67,7 @@ def test_an_outcome_costs_each_gate_its_squared_distance(experts: Experts) -> No
     assert experts.n_outcomes == 3
 
 
-def test_what_was_learnt_is_restored_bit_for_bit(
+def test_saved_weights_are_restored_bit_for_bit(
     experts: Experts, gates: list[Gate], tmp_path: Path
 ) -> None:
     for text in TEXTS:
@@ -91,7 +91,7 @@ def test_a_state_of_other_experts_is_refused(
     experts: Experts, gates: list[Gate], tmp_path: Path
 ) -> None:
     experts.save(tmp_path / "state.json")
-    with pytest.raises(BundleError, match="is of other experts: tiny fp32"):
+    with pytest.raises(BundleError, match="is from other experts: tiny fp32"):
         Experts(gates[::-1]).restore(tmp_path / "state.json")
 
 
@@ -103,7 +103,7 @@ def _change(field: str, value: object) -> Callable[[bytes], bytes]:
     ("damage", "said"),
     [
         (lambda text: text[: len(text) // 2], "is not a JSON document"),
-        (lambda text: b"[]", "it is no table"),
+        (lambda text: b"[]", "expected a JSON object"),
         (lambda text: b"\xff", "is not a JSON document"),
         (_change("losses", [0.0, 5.0]), "its digest differs"),
         (_change("sha256", None), "its digest differs"),
@@ -128,8 +128,8 @@ def test_a_missing_state_is_refused(experts: Experts, tmp_path: Path) -> None:
         experts.restore(tmp_path / "none.json")
 
 
-def test_gates_that_do_not_go_together_are_refused(gates: list[Gate]) -> None:
-    with pytest.raises(BundleError, match="two gates or more, got 1"):
+def test_gates_that_cannot_be_joined_are_refused(gates: list[Gate]) -> None:
+    with pytest.raises(BundleError, match="two or more gates, got 1"):
         Experts(gates[:1])
     with pytest.raises(BundleError, match="gate 1 is the same variant"):
         Experts([gates[0], gates[0]])
@@ -145,11 +145,11 @@ def test_gates_that_do_not_go_together_are_refused(gates: list[Gate]) -> None:
 
 def test_a_verdict_of_other_experts_is_not_learnt_from(experts: Experts, gates: list[Gate]) -> None:
     verdict = Experts(gates[::-1]).check(TEXTS[0])
-    with pytest.raises(InputError, match="not of these experts"):
+    with pytest.raises(InputError, match="from other experts"):
         experts.learn(verdict, unsafe=True)
     assert experts.n_outcomes == 0
 
 
-def test_one_string_is_not_taken_for_many_texts(experts: Experts) -> None:
+def test_one_string_is_not_taken_as_many_texts(experts: Experts) -> None:
     with pytest.raises(InputError, match="got one string"):
         experts.check_many("hello")

@@ -94,7 +94,7 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
     assert sum((verdict.hazards or {}).values()) == pytest.approx(1, abs=1e-12)
 
 
-def test_hazards_are_not_told_unless_the_gate_opened_or_the_caller_asks(int8_gate: Gate) -> None:
+def test_hazards_are_null_unless_level_1_flags_or_the_caller_asks(int8_gate: Gate) -> None:
     by_default = int8_gate.check_many(TEXTS)
     asked_for = int8_gate.check_many(TEXTS, all_levels=True)
     assert {verdict.flagged for verdict in by_default} == {True, False}
@@ -428,7 +428,7 @@ def test_a_provider_that_a_variant_was_not_made_for_is_refused(
 
 
 def test_an_unknown_level_is_refused_with_those_that_are_there(int8_gate: Gate) -> None:
-    with pytest.raises(BundleError, match="no level 'level3'; this bundle has level1, level2"):
+    with pytest.raises(BundleError, match="the bundle has no level 'level3', only level1, level2"):
         Classifier.open(int8_gate.bundle, "level3")
 
 

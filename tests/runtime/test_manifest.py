@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[Change, str]] = {
             "auto",
             manifest_data()["levels"]["level1"]["variants"]["fp32"],
         ),
-        "$.levels.level1.variants: 'auto' is no name of a variant",
+        "$.levels.level1.variants: 'auto' cannot name a variant",
     ),
     "negative size": (
         _put("files", "tokenizer.json", "size_bytes", -1),

@@ -153,7 +153,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "missing name": (_swap('name = "example"', ""), "$.name: missing"),
     "empty name": (
         _swap('"example"', '""'),
-        "$.name: must not be empty, it is how a verdict names its policy",
+        "$.name: must not be empty: verdicts name their policy by it",
     ),
     "missing mode": (_swap('mode = "loose"', ""), "$.mode: missing"),
     "unknown mode": (

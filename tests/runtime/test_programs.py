@@ -23,13 +23,15 @@ SHAPE = Bucket(1, 32)
 
 
 def _compile(root: Path, content: bytes = b"program") -> bool:
-    with program_folder(root, KEY, SHAPE) as (folder, whole):
+    with program_folder(root, KEY, SHAPE) as folder:
+        program = folder / "model.mxr"
+        whole = program.exists()
         if not whole:
-            (folder / "model.mxr").write_bytes(content)
+            program.write_bytes(content)
         return whole
 
 
-def test_what_was_compiled_is_there_the_next_time(tmp_path: Path) -> None:
+def test_a_compiled_program_is_kept_for_the_next_start(tmp_path: Path) -> None:
     assert _compile(tmp_path) is False
     assert _compile(tmp_path) is True
 
@@ -45,7 +47,7 @@ def test_what_was_compiled_is_there_the_next_time(tmp_path: Path) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_whatever_a_program_depends_on_has_a_folder_of_its_own(
+def test_each_dependency_of_a_program_changes_its_folder(
     tmp_path: Path, change: dict[str, str]
 ) -> None:
     other = dataclasses.replace(KEY, **change)  # type: ignore[arg-type]
@@ -70,16 +72,16 @@ def _spoil(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_change, _add, _remove, _spoil])
-def test_a_folder_that_was_changed_is_compiled_anew(tmp_path: Path, damage: object) -> None:
+def test_a_changed_folder_is_compiled_again(tmp_path: Path, damage: object) -> None:
     _compile(tmp_path)
     damage(KEY.folder(tmp_path, SHAPE))  # type: ignore[operator]
     assert _compile(tmp_path) is False
     assert _compile(tmp_path) is True
 
 
-def test_what_failed_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_compilation_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
-        with program_folder(tmp_path, KEY, SHAPE) as (folder, _):
+        with program_folder(tmp_path, KEY, SHAPE) as folder:
             (folder / "model.mxr").write_bytes(b"half")
             raise RuntimeError
 
@@ -89,16 +91,18 @@ def test_what_failed_leaves_nothing(tmp_path: Path) -> None:
 
 
 def _write_half_and_wait(root: Path) -> None:
-    with program_folder(root, KEY, SHAPE) as (folder, _):
+    with program_folder(root, KEY, SHAPE) as folder:
         (folder / "model.mxr").write_bytes(b"half")
         time.sleep(60)
 
 
 def _compile_slowly(root: Path, log: Path) -> None:
-    with program_folder(root, KEY, SHAPE) as (folder, whole):
+    with program_folder(root, KEY, SHAPE) as folder:
+        program = folder / "model.mxr"
+        whole = program.exists()
         if not whole:
             time.sleep(0.2)
-            (folder / "model.mxr").write_bytes(b"program")
+            program.write_bytes(b"program")
         with log.open("a") as stream:
             stream.write("whole\n" if whole else "compiled\n")
 

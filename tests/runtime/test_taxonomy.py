@@ -81,20 +81,6 @@ def test_a_category_of_several_hazards_has_the_highest_score() -> None:
     assert scores["illicit/violent"] == 0.5
 
 
-def test_the_overlaps_are_the_categories_of_several_hazards() -> None:
-    violent, nonviolent, weapons = "S1_violent_crimes", "S2_nonviolent_crimes", "S5_weapons_cbrne"
-    assert {name: load_taxonomy(name).overlaps() for name in NAMES} == {
-        "aegis2": {"Criminal Planning/Confessions": (violent, nonviolent)},
-        "ailuminate": {},
-        "llama_guard_3": {},
-        "mlcommons": {},
-        "openai": {
-            "illicit": (violent, nonviolent, weapons),
-            "illicit/violent": (violent, weapons),
-        },
-    }
-
-
 def test_the_classifiers_own_names_are_categories_of_mlcommons() -> None:
     hazards = {name: index / 10 for index, name in enumerate(HAZARDS)}
     scores = translate(load_taxonomy("mlcommons"), hazards)
@@ -144,9 +130,9 @@ def test_raising_a_hazard_never_lowers_a_category(
 
 
 def test_every_hazard_that_a_taxonomy_does_not_know_is_named(taxonomy: Taxonomy) -> None:
-    with pytest.raises(BundleError, match="says nothing of LABEL_0, LABEL_1; it knows S1_violent"):
+    with pytest.raises(BundleError, match="does not know LABEL_0, LABEL_1; it knows S1_violent"):
         translate(taxonomy, {"LABEL_0": 0.1, "S7_hate": 0.2, "LABEL_1": 0.7})
-    with pytest.raises(BundleError, match="says nothing of LABEL_0; it knows"):
+    with pytest.raises(BundleError, match="does not know LABEL_0; it knows"):
         taxonomy.lossy("LABEL_0")
 
 
@@ -197,7 +183,7 @@ WRONG = {
     ),
     "category twice": (
         _change(lambda data: data["categories"].append({"id": "a", "title": "C"})),
-        "$.categories: 'a' is there twice",
+        "$.categories: 'a' is listed twice",
     ),
     "match twice": (
         _change(
@@ -233,7 +219,7 @@ def test_a_wrong_taxonomy_is_refused_by_the_field(data: dict[str, Any], problem:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_what_is_not_json_is_no_taxonomy(text: bytes) -> None:
+def test_text_that_is_not_json_is_refused_as_a_taxonomy(text: bytes) -> None:
     with pytest.raises(BundleError, match="not a JSON document"):
         parse_taxonomy(text)
 

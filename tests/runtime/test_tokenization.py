@@ -83,7 +83,7 @@ def test_the_first_window_is_the_beginning_and_the_closing_special_token(
     overlap=st.integers(min_value=0, max_value=11),
 )
 @settings(deadline=None)
-def test_windows_cover_every_token_overlap_and_say_where_they_stand(
+def test_windows_cover_every_token_overlap_and_know_their_characters(
     words: Path, n_words: int, room: int, overlap: int
 ) -> None:
     assume(overlap < room)
@@ -109,7 +109,7 @@ def test_windows_cover_every_token_overlap_and_say_where_they_stand(
     assert tokens.windows[-1].end == len(text)
 
 
-def test_a_text_of_several_windows_is_also_read_from_close_by(words: Path) -> None:
+def test_a_text_of_several_windows_is_also_read_in_close_windows(words: Path) -> None:
     tokenizer = _open(words, 10, overlap_tokens=2, close_tokens=6)
     text = "good " * 20 + "morning"
     tokens = _encode(tokenizer, text)
@@ -183,7 +183,7 @@ def test_a_real_tokenizer_takes_typed_special_tokens_apart(tiny_bundle: Path) ->
     ],
     ids=["None", "bytes", "int", "list", "high surrogate", "low surrogate"],
 )
-def test_what_is_no_wellformed_string_is_named_by_index_and_not_quoted(
+def test_a_malformed_string_is_named_by_index_and_not_quoted(
     words: Path, value: object, said: str
 ) -> None:
     texts = ["good", cast(str, value), MARKER]

@@ -85,7 +85,7 @@ def test_a_variant_that_a_level_lacks_is_refused_by_name() -> None:
         ("fast", False, "fast"),
     ],
 )
-def test_a_fused_variant_is_taken_where_its_kernels_are_and_nobody_asks_otherwise(
+def test_a_fused_variant_is_taken_if_its_kernels_are_installed_and_no_other_is_requested(
     asked: str | None, has_kernels: bool, expected: str
 ) -> None:
     manifest = _manifest("fp32", fused_in=LEVELS)

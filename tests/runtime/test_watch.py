@@ -38,7 +38,7 @@ def test_a_harmless_text_is_never_stopped_and_read_whole_at_the_end(spotting: Ga
     assert verdict.tokens.read == verdict.tokens.total == 100
 
 
-def test_the_end_finds_what_no_check_came_to(spotting: Gate) -> None:
+def test_the_final_check_finds_an_unsafe_word_that_no_earlier_check_read(spotting: Gate) -> None:
     watch = spotting.watch(stride_tokens=50)
     assert not watch.add("good morning")
     assert watch.n_checks == 0

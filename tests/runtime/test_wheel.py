@@ -108,7 +108,7 @@ def test_a_bare_environment_classifies_from_python_then_asks_for_the_extra_then_
 
 
 def _check_same(printed: str, expected: Verdict) -> None:
-    """Compares a printed verdict; this host's own onnxruntime may be another distribution."""
+    """Compare a printed verdict; this host's own onnxruntime may be another distribution."""
     verdict = json.loads(printed)
     assert verdict["unsafe"] == pytest.approx(expected.unsafe, abs=1e-3)
     told = expected.to_dict()

@@ -1,4 +1,4 @@
-"""A bundle on disk: opened only when every file is the one that was exported."""
+"""A bundle on disk, opened only if every file is the one that was exported."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from hazgate.documents.files import sha256
 from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, IntegrityError
 
-# A manifest is some kilobytes; whatever is larger is not one, and is not read into memory.
+# A manifest has some kilobytes; a larger file is not one, and is not read into memory.
 _MAX_MANIFEST_BYTES = 4 << 20
 
 
@@ -26,15 +26,15 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Bundle":
-        """Reads the manifest and verifies that the directory holds exactly what it lists.
+        """Read the manifest and verify that the directory holds exactly what it lists.
 
-        Nothing is written: a bundle can lie on a read-only file system.
+        Nothing is written: a bundle can be on a read-only file system.
 
         Raises:
-            BundleError: `path` is no bundle directory.
+            BundleError: `path` is not a bundle directory.
             ManifestError: the manifest is wrong, or of a newer schema.
-            IntegrityError: files are missing, foreign, changed or links out of the bundle; all
-                of them are named.
+            IntegrityError: files are missing, foreign, changed, or links out of the bundle; names
+                all of them.
         """
         return _open(path, lambda manifest: set(manifest.files))
 
@@ -42,15 +42,15 @@ class Bundle:
     def open_variant(
         cls, path: str | os.PathLike[str], choose: Callable[[Manifest], str]
     ) -> "Bundle":
-        """As `open`, but reads through only those files that serving one variant takes.
+        """Open as `open` does, but hash only the files that one variant needs.
 
-        Of the others, existence and size are verified: a gateway does not wait for gigabytes that
+        The others are checked for existence and size: a gateway does not wait for gigabytes that
         it will never map. `choose` names the variant once the manifest is known.
         """
         return _open(path, lambda manifest: manifest.files_of(choose(manifest)))
 
     def file(self, name: str) -> Path:
-        """Where the manifest's file `name` lies."""
+        """Return the path of the manifest's file `name`."""
         return self.root / name
 
 
@@ -68,10 +68,10 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
         name, expected = item
         return _check(root, name, expected, read_through=name in hashed)
 
-    # Imported here, for `import hazgate` does without it.
+    # Imported here because `import hazgate` does not need it.
     from concurrent.futures import ThreadPoolExecutor
 
-    # Hashing releases the interpreter lock, so threads share a large bundle's bytes.
+    # Hashing releases the interpreter lock, so threads make a large bundle faster.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for found in pool.map(check, manifest.files.items()):
             problems.extend(found)
@@ -100,7 +100,7 @@ def _read_manifest(root: Path, named: Path) -> bytes:
 
 
 def _unlisted(root: Path, manifest: Manifest) -> Iterator[str]:
-    """Files that lie in the bundle without standing in its manifest."""
+    """Yield a problem for each file of the bundle that its manifest does not list."""
     for folder, folders, files in os.walk(root, followlinks=False):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in sorted([*files, *links]):
@@ -126,6 +126,6 @@ def _check(root: Path, name: str, expected: FileSpec, *, read_through: bool) -> 
         return [f"{name}: missing"]
     except OSError as error:
         return [f"{name}: cannot be read: {error.strerror}"]
-    except RuntimeError:  # how pathlib before Python 3.13 says it
+    except RuntimeError:  # pathlib before Python 3.13
         return [f"{name}: is a link to itself"]
     return []

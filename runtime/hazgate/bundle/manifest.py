@@ -22,7 +22,7 @@ from hazgate.judging.scores import Activation
 
 MANIFEST_FILE = "bundle.json"
 SCHEMA_VERSION = 1
-# What a caller asks for who leaves the variant to hazgate.
+# The name to ask for when hazgate should choose the variant.
 AUTO = "auto"
 
 Batching = Literal["padded", "equal_length", "alone", "packed"]
@@ -33,7 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileSpec:
-    """What a file of the bundle must be."""
+    """Size and digest that a file of the bundle must have."""
 
     sha256: str
     size_bytes: int
@@ -41,15 +41,15 @@ class FileSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerSpec:
-    """How text becomes `input_ids`.
+    """The tokenizer that turns text into `input_ids`, and the windows that it cuts.
 
-    `max_tokens` are what the model can read at once and was proven on. Texts are read in windows
-    of `window_tokens`, both with special tokens, which share `overlap_tokens` of the text. With
-    `close_tokens`, a text of several windows is also read in windows of so many, each half of the
-    next: what a sentence says is lost in a window a hundred words wider.
+    The model can read `max_tokens` at once and was proven on that many. Texts are read in windows
+    of `window_tokens`, which share `overlap_tokens` of the text; both counts include special
+    tokens. With `close_tokens`, a text of several windows is also read in windows of that many,
+    each overlapping half of the next: in a wide window, one sentence can get lost.
 
-    `special_tokens_in_text` says what a user's own spelling of a special token is: "text" takes
-    it apart like any other word, "token" lets it become that token.
+    `special_tokens_in_text` decides about special tokens that a user typed: "text" splits them
+    like any other word, "token" lets them become that token.
     """
 
     file: str
@@ -63,7 +63,7 @@ class TokenizerSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceSpec:
-    """Where weights came from: a name, the pinned revision, and the digest of what was read."""
+    """Origin of weights: a name, the pinned revision, and the digest of what was read."""
 
     id: str
     revision: str | None
@@ -72,11 +72,11 @@ class SourceSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParitySpec:
-    """How far a variant's answers lie from the adapter-applied PyTorch model's.
+    """Distance of a variant's answers from those of the PyTorch model with its adapter.
 
     `max_abs_logit_diff` and `decisions_changed` are over `n_texts` texts, each run the way the
-    runtime runs this variant; `max_invariance_diff` is the most that a text's logits moved with
-    its neighbours or padding. `parity.json` in the bundle has the whole report.
+    runtime runs this variant; `max_invariance_diff` is the most that neighbours or padding
+    moved a text's logits. `parity.json` in the bundle has the whole report.
     """
 
     n_texts: int
@@ -92,11 +92,14 @@ class VariantSpec:
     An `authored` graph consists of ONNX Runtime's fused CPU operators, a `portable` one of plain
     ONNX operators that any execution provider takes, a `fused` one of hazgate-kernels' operators.
 
-    `batching` says which texts may share a run so that no score depends on another text: any,
-    `padded` to the longest; those of `equal_length`, without padding (int8 turns the last bit
-    that padding moves into a step of its own); none, each `alone` (ONNX Runtime's dynamic
-    quantisation takes one activation scale for the whole batch); or any, `packed`: the graph
-    leaves padding out itself, so a batch costs what its tokens cost.
+    `batching` says which texts may share a run without changing each other's scores:
+
+    - `padded`: any texts, padded to the longest;
+    - `equal_length`: texts of one length, without padding (padding moves the last bit of a
+      float, and int8 can turn that into a whole step);
+    - `alone`: one text per run (ONNX Runtime's dynamic quantisation takes one activation scale
+      for the whole batch);
+    - `packed`: any texts; the graph leaves padding out, so a batch costs what its tokens cost.
     """
 
     graph: str
@@ -113,8 +116,8 @@ class VariantSpec:
 class LevelSpec:
     """One classifier: its labels in the order of its logits, and its variants by name.
 
-    `activation` turns logits into probabilities: "softmax" where exactly one label holds,
-    "sigmoid" where each holds or not by itself (a multi-label head).
+    `activation` turns logits into probabilities: "softmax" if exactly one label holds,
+    "sigmoid" if each label holds or not by itself (a multi-label head).
     """
 
     labels: tuple[str, ...]
@@ -129,7 +132,7 @@ class LevelSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CascadeSpec:
-    """How levels make a verdict: `level2` is read once P(`positive_label`) ≥ `threshold`."""
+    """The order of the levels: `level2` is read if P(`positive_label`) ≥ `threshold`."""
 
     level1: str = field(metadata=spelt("gate"))
     positive_label: str
@@ -140,7 +143,7 @@ class CascadeSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConversationSpec:
-    """How a conversation becomes one text: each turn by `turn`, joined by `separator`.
+    """Format of a conversation as one text: turns formatted by `turn`, joined by `separator`.
 
     `turn` has the field {content} once, and may have {role}.
     """
@@ -151,7 +154,7 @@ class ConversationSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything that a runtime needs to know of a bundle before it opens a model.
+    """Everything that a runtime needs to know about a bundle before it opens a model.
 
     `canaries` is the file of texts whose logits are known, see hazgate.engine.canaries.
     """
@@ -169,10 +172,11 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: bytes) -> "Manifest":
-        """The manifest that `text` spells.
+        """Return the manifest that `text` contains.
 
         Raises:
-            ManifestError: not JSON, another schema, or any number of wrong fields, all named.
+            ManifestError: the text is not JSON, has another schema, or has wrong fields; names
+                all of them.
         """
         data = parse_json(text, source=MANIFEST_FILE, error=ManifestError)
         cure = "export the bundle with this version"
@@ -187,7 +191,7 @@ class Manifest:
         return manifest
 
     def files_of(self, variant: str) -> set[str]:
-        """The files that serving `variant` reads; of a level without it, the tokenizer alone."""
+        """Return the files that serving `variant` reads; of a level without it, the tokenizer."""
         files = set() if self.canaries is None else {self.canaries}
         for level in self.levels.values():
             files.add(level.tokenizer.file)
@@ -196,12 +200,12 @@ class Manifest:
         return files
 
     def dump(self) -> bytes:
-        """The canonical text of this manifest: same manifest, same bytes."""
+        """Return the canonical text of this manifest: same manifest, same bytes."""
         return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
-    """What is wrong although every field has the right type."""
+    """Yield what is wrong although every field has the right type."""
     yield from wrong_version(manifest.schema_version, SCHEMA_VERSION)
     for path, file in manifest.files.items():
         if not is_inside(path):
@@ -247,7 +251,7 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
     if manifest.default_variant not in level.variants:
         yield f"{path}.variants: the default {manifest.default_variant!r} is missing"
     if AUTO in level.variants:
-        yield f"{path}.variants: {AUTO!r} is no name of a variant, it asks for a choice"
+        yield f"{path}.variants: {AUTO!r} cannot name a variant, it asks hazgate to choose one"
     for name, variant in level.variants.items():
         for file in (variant.graph, *variant.data):
             if file not in manifest.files:
@@ -262,7 +266,7 @@ def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
     if gate is None:
         yield f"$.cascade.gate: no level {cascade.level1!r}"
     elif cascade.positive_label not in gate.labels:
-        yield f"$.cascade.positive_label: {cascade.positive_label!r} is no label of the gate"
+        yield f"$.cascade.positive_label: {cascade.positive_label!r} is not a label of level1"
     if cascade.level2 not in manifest.levels or cascade.level2 == cascade.level1:
         yield f"$.cascade.hazards: expected another level, got {cascade.level2!r}"
     if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
@@ -270,7 +274,7 @@ def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 def is_turn(template: str) -> bool:
-    """Whether `template` can spell a turn of a conversation."""
+    """Return True if `template` can format a turn of a conversation."""
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
     except ValueError:
@@ -279,7 +283,7 @@ def is_turn(template: str) -> bool:
 
 
 def is_inside(path: str) -> bool:
-    """Whether `path` is a plain relative POSIX path that cannot leave the bundle."""
+    """Return True if `path` is a plain relative POSIX path that cannot leave the bundle."""
     parts = PurePosixPath(path).parts
     return (
         bool(parts)

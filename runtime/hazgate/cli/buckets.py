@@ -1,4 +1,4 @@
-"""`hazgate buckets`: which shapes a compiling provider should be given for a traffic."""
+"""`hazgate buckets`: the best shapes to compile for a given traffic."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,24 @@ from hazgate.engine.buckets import plan_buckets
     "source",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     required=True,
-    help='A line a text: its tokens, as a number or as {"tokens": N}.',
+    help='A file with one line per text: its number of tokens, as N or as {"tokens": N}.',
 )
-@click.option("--count", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--max-tokens", type=click.IntRange(min=1), default=512, show_default=True)
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of lengths to choose.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=512,
+    show_default=True,
+    help="Longest row that the gate reads; longer texts count as this long.",
+)
 def buckets(source: Path, count: int, max_tokens: int) -> None:
-    """Print the lengths of COUNT buckets that pad such texts the least, and how much."""
+    """Print the COUNT bucket lengths that pad these texts least, and the share of padding."""
     plan = plan_buckets(read_lengths(source), count, max_tokens)
     click.echo(
         json.dumps({"tokens": list(plan.tokens), "padding_share": round(plan.padding_share, 4)})
@@ -31,7 +43,7 @@ def read_lengths(file: Path) -> list[int]:
     """Return the number of tokens of each text in a file.
 
     Raises:
-        InputError: lines are something else; the first of them are named.
+        InputError: a line is something else; names the first of them.
     """
     return list(checked_rows(file, _tokens))
 

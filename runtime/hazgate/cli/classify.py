@@ -1,4 +1,4 @@
-"""`hazgate classify`: texts in, one verdict a line out, in input order."""
+"""`hazgate classify`: texts in, one verdict per line out, in input order."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,36 +38,40 @@ Examples:
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
-@click.option("--file", type=click.Path(path_type=Path), help='JSON Lines of {"text": ...}.')
+@click.option(
+    "--file", type=click.Path(path_type=Path), help='A file of JSON Lines: {"text": ...}.'
+)
 @options.variant
-@click.option("--provider", default="cpu", show_default=True, help="The execution provider.")
+@click.option("--provider", default="cpu", show_default=True, help="Execution provider to run on.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads of a run.  [default: all, divided among the workers]",
+    help="Threads per run.  [default: all processors, divided among the workers]",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Runs at a time: as many as there are processors reads a file soonest.",
+    help="Runs at a time; one per processor reads a file fastest.",
 )
 @options.policy
 @options.tenant
 @click.option(
     "--shadow",
     type=click.Path(path_type=Path),
-    help="A policy file whose decision is only told beside.",
+    help="A second policy file whose decision is only reported.",
 )
 @options.threshold
 @options.long_texts
 @click.option(
-    "--taxonomy", help="Add `categories`: the scores in another taxonomy, e.g. ailuminate, openai."
+    "--taxonomy", help="Add `categories`: scores in another taxonomy, e.g. ailuminate, openai."
 )
-@click.option("--all-levels", is_flag=True, help="Score hazards of texts not flagged, too.")
-@click.option("--pass-through", is_flag=True, help="Repeat a line's other fields under `input`.")
-@click.option("--table", is_flag=True, help="A table for people instead of JSON Lines.")
+@click.option(
+    "--all-levels", is_flag=True, help="Score the hazards of texts that are not flagged, too."
+)
+@click.option("--pass-through", is_flag=True, help="Copy a line's other fields to `input`.")
+@click.option("--table", is_flag=True, help="Print a table instead of JSON Lines.")
 @click.option("--fail-on-flagged", is_flag=True, help="Exit with 1 if any text was flagged.")
 def classify(
     bundle: Path,
@@ -89,19 +94,21 @@ def classify(
 ) -> None:
     """Print a verdict for each TEXT, each line of --file, or each line of standard input (-).
 
-    One JSON object a line, in input order; `hazard` and `hazards` are null when the gate stayed
-    shut.
+    One JSON object per line, in input order; `hazard` and `hazards` are null if Level 1 did not
+    flag the text.
     """
     if (file is not None) == bool(texts):
-        raise click.UsageError("give either TEXT..., or --file, or - for standard input")
+        raise click.UsageError("give exactly one of TEXT..., --file, or - for standard input")
     if threshold is not None and not 0 < threshold < 1:
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
     if policy is not None and threshold is not None:
-        raise click.UsageError("a policy has thresholds of its own: give --policy or --threshold")
+        raise click.UsageError(
+            "a policy has its own thresholds: give either --policy or --threshold"
+        )
     if tenant is not None and policy is None:
         raise click.UsageError("--tenant needs a --policy that names it")
     if taxonomy is not None:
-        load_taxonomy(taxonomy)  # before anything is read: its name may be wrong
+        load_taxonomy(taxonomy)  # A wrong name fails before anything is read.
     n_rows = check_file(file) if file else None
     gate = Gate.open(
         bundle,
@@ -154,21 +161,31 @@ def _line(row: Row, verdict: Verdict, pass_through: bool, taxonomy: str | None) 
         data["categories"] = verdict.to(taxonomy)
     if pass_through:
         data["input"] = dict(row.rest)
-    # ASCII: any terminal can spell it, and a field with a lone surrogate survives.
+    # ASCII: any terminal can print it, and a field with a lone surrogate survives.
     return json.dumps(data)
 
 
 def _table(shown: list[tuple[Row, Verdict]]) -> Table:
-    table = Table("text", "flagged", "action", "P(unsafe)", "hazard", "P(hazard)", "tokens read")
+    """Return a table for 80 columns, so the tokens are shown only if some are unread."""
+    has_policy = any(verdict.decision for _, verdict in shown)
+    has_unread = any(verdict.truncated for _, verdict in shown)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("text", overflow="fold")
+    for title in ("action" if has_policy else "flagged", "P(unsafe)", "hazard, P(hazard)"):
+        table.add_column(title, no_wrap=True)
+    if has_unread:
+        table.add_column("read", overflow="fold")
     for row, verdict in shown:
-        hazard = verdict.hazard or ""
-        table.add_row(
-            Text(" ".join(row.text.split())[:60]),
-            "yes" if verdict.flagged else "no",
-            verdict.decision.action if verdict.decision else "",
+        flagged = "yes" if verdict.flagged else "no"
+        hazard = ""
+        if verdict.hazard is not None and verdict.hazards is not None:
+            hazard = f"{verdict.hazard} {verdict.hazards[verdict.hazard]:.3f}"
+        cells = [
+            verdict.decision.action if verdict.decision else flagged,
             f"{verdict.unsafe:.3f}",
             hazard,
-            f"{verdict.hazards[hazard]:.3f}" if verdict.hazards else "",
-            f"{verdict.tokens.read}/{verdict.tokens.total}",
-        )
+        ]
+        if has_unread:
+            cells.append(f"{verdict.tokens.read}/{verdict.tokens.total}")
+        table.add_row(Text(" ".join(row.text.split())[:60]), *cells)
     return table

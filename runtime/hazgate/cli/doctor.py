@@ -1,4 +1,4 @@
-"""`hazgate doctor` and `hazgate warm`: is this host fit for a bundle, and made ready for it."""
+"""`hazgate doctor` and `hazgate warm`: check a host for a bundle, and compile programs for it."""
 
 import json
 import sys
@@ -26,14 +26,14 @@ _UNFIT = 3
 
 
 class BucketType(click.ParamType):  # type: ignore[type-arg] # a generic of newer releases only
-    """Rows and tokens as 8x512."""
+    """An option's value like 8x512: rows and tokens."""
 
     name = "ROWSxTOKENS"
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> Bucket:
-        """See click.ParamType.convert."""
+        """Parse a bucket; see click.ParamType.convert."""
         try:
             return parse_bucket(value)
         except InputError as error:
@@ -45,16 +45,24 @@ _providers = click.option(
     multiple=True,
     help="Execution providers in order of preference, or auto.  [default: auto]",
 )
-_variant = click.option("--variant", help="A variant of the bundle.  [default: what suits best]")
-_device = click.option("--device-id", type=click.IntRange(min=0), default=0, show_default=True)
+_variant = click.option(
+    "--variant", help="A variant of the bundle.  [default: the best for the provider]"
+)
+_device = click.option(
+    "--device-id",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Number of the GPU, of several.",
+)
 _buckets = click.option(
     "--bucket",
     "buckets",
     type=BucketType(),
     multiple=True,
-    help="A shape to compile for, several times.  [default: powers of two, 1 and 8 rows]",
+    help="A shape to compile for; may be repeated.  [default: powers of two, 1 and 8 rows]",
 )
-_programs = click.option("--programs", type=_PATH, help="The folder of compiled programs.")
+_programs = click.option("--programs", type=_PATH, help="Folder of compiled programs.")
 
 
 @click.command(epilog="Example: hazgate doctor build/mini --providers migraphx --json")
@@ -64,7 +72,7 @@ _programs = click.option("--programs", type=_PATH, help="The folder of compiled 
 @_device
 @_buckets
 @_programs
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(
     bundle: Path,
     providers: tuple[str, ...],
@@ -74,9 +82,9 @@ def doctor(
     programs: Path | None,
     as_json: bool,
 ) -> None:
-    """Check whether this host serves BUNDLE as it was proven: what is found, and what to do.
+    """Check that this host can serve BUNDLE as it was proven; print each finding and its cure.
 
-    Exit codes: 0 fit, 3 not.
+    Exit codes: 0 fit, 3 not fit.
     """
     options = EngineOptions(
         variant=variant,
@@ -101,7 +109,7 @@ def doctor(
 @_variant
 @_device
 @_buckets
-@click.option("--programs", type=_PATH, required=True, help="The folder of compiled programs.")
+@click.option("--programs", type=_PATH, required=True, help="Folder of compiled programs.")
 def warm(
     bundle: Path,
     providers: tuple[str, ...],
@@ -112,7 +120,7 @@ def warm(
 ) -> None:
     """Compile the programs of BUNDLE for this host's GPU, so that a gate starts in seconds.
 
-    For image builds, and before workers start: one process compiles, others wait for it.
+    Run it when an image is built, or before workers start: one process compiles, others wait.
     """
     opened = Bundle.open(bundle)
     levels = opened.manifest.levels
@@ -134,7 +142,7 @@ def warm(
         )
         provider = engine.placement.spec
         if not provider.static_shapes:
-            click.echo(f"{provider.name} compiles nothing in advance; there is nothing to warm")
+            click.echo(f"{provider.name} compiles nothing in advance; nothing to warm")
             return
         name = choose_variant(opened.manifest, variant, provider)
         task = progress.add_task("compile", total=n_shapes, rate="")

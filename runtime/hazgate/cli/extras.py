@@ -1,4 +1,4 @@
-"""Optional libraries: which extra brings a module, and what to say where it is missing."""
+"""Optional libraries, and the error that names the extra to install."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

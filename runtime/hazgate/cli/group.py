@@ -17,7 +17,7 @@ from hazgate.errors import BundleError, HazgateError, InferenceError, InputError
 
 # Other distributions add commands under this group of entry points.
 ENTRY_POINTS = "hazgate.commands"
-# Commands of the project's other distributions, for a useful message where one is not installed.
+# Commands of the project's other distributions, to name the one to install.
 ELSEWHERE = {
     "calibrate": "hazgate-evaluation",
     "evaluate": "hazgate-evaluation",
@@ -72,7 +72,7 @@ class CommandGroup(ExitCodeGroup):
         if entry is not None:
             loaded = entry.load()
             if not isinstance(loaded, click.Command):
-                raise TypeError(f"entry point {entry.value} is no click command")
+                raise TypeError(f"entry point {entry.value} is not a click command")
             return loaded
         requirement = ELSEWHERE.get(cmd_name)
         return None if requirement is None else _not_installed(cmd_name, requirement)
@@ -91,7 +91,7 @@ def _not_installed(name: str, requirement: str) -> click.Command:
         context_settings={"ignore_unknown_options": True, "help_option_names": []},
     )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def missing(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - whatever it was given
+    def missing(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - takes anything
         raise MissingExtra(name, distribution, requirement)
 
     return missing

@@ -1,4 +1,4 @@
-"""`hazgate info` and `hazgate verify-files`: what a bundle is, and whether it is whole."""
+"""`hazgate info` and `hazgate verify-files`: describe a bundle, and check its files."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from hazgate.bundle.manifest import AUTO, Manifest
 from hazgate.documents.decode import encode
 from hazgate.engine.kernels import instruction_set
 from hazgate.engine.processor import int8_instructions
-from hazgate.engine.providers.table import find_provider
+from hazgate.engine.providers.table import PROVIDERS, find_provider
 from hazgate.engine.variants import choose_variant
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
@@ -21,9 +21,9 @@ _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions change
 
 @click.command(epilog="Example: hazgate info build/mini --json")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The whole manifest with its digest.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole manifest with its digest.")
 def info(bundle: Path, as_json: bool) -> None:
-    """Print what BUNDLE is and how it was checked."""
+    """Print what BUNDLE holds and how it was checked."""
     opened = Bundle.open(bundle)
     if as_json:
         click.echo(json.dumps({"digest": opened.digest, **encode(opened.manifest)}, indent=2))
@@ -46,9 +46,9 @@ def info(bundle: Path, as_json: bool) -> None:
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
         for role, source in (("base", level.base), ("adapter", level.adapter)):
+            revision = f"  revision {source.revision}" if source.revision else ""
             console.print(
-                f"  {role:8}{source.id}  revision {source.revision or '-'}  "
-                f"sha256 {source.sha256[:12]}",
+                f"  {role:8}{source.id}{revision}  sha256 {source.sha256[:12]}",
                 highlight=False,
                 markup=False,
             )
@@ -70,14 +70,19 @@ def info(bundle: Path, as_json: bool) -> None:
                 variant.scheme,
                 f"{variant.parity.max_abs_logit_diff:.1e}",
                 f"{variant.parity.decisions_changed} of {variant.parity.n_texts}",
-                ", ".join(variant.execution_providers),
+                ", ".join(map(_short_name, variant.execution_providers)),
             )
             table.add_row(*map(Text, row))
         console.print(table)
 
 
+def _short_name(provider: str) -> str:
+    """Return a provider's alias; the name itself if this hazgate does not know it."""
+    return next((spec.alias for spec in PROVIDERS if spec.name == provider), provider)
+
+
 def _processor_lines(manifest: Manifest) -> list[str]:
-    """Say what this processor has for int8, and which variant "auto" chooses here."""
+    """Return lines on this processor's int8 instructions and the variant that "auto" means."""
     auto = choose_variant(manifest, AUTO, find_provider("cpu"))
     return [
         f"int8     {int8_instructions() or 'no instructions for it on this processor'}",

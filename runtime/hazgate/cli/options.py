@@ -1,4 +1,4 @@
-"""Options that several commands have in common: how a text is read and judged."""
+"""Options shared by several commands: how a text is read and judged."""
 
 from pathlib import Path
 
@@ -11,13 +11,17 @@ threshold = click.option(
     "--threshold", type=float, help="Flag at this P(unsafe).  [default: the bundle's]"
 )
 policy = click.option(
-    "--policy", type=click.Path(path_type=Path), help="A policy file that decides."
+    "--policy",
+    type=click.Path(path_type=Path),
+    help="A policy file that decides, instead of a threshold.",
 )
-tenant = click.option("--tenant", help="Whose rules of the policy decide.  [default: its own]")
+tenant = click.option(
+    "--tenant", help="Tenant whose rules decide.  [default: the policy's own rules]"
+)
 long_texts = click.option(
     "--long-texts",
     type=click.Choice(["window", "truncate", "reject"]),
     default="window",
     show_default=True,
-    help="Read texts longer than a window whole, read their beginning, or refuse them.",
+    help="For texts longer than a window: read them whole, read their beginning, or refuse them.",
 )

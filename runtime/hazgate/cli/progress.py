@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def bar() -> Progress:
-    """A bar with counts and the time that remains; tasks may set the field `rate`."""
+    """Return a bar with counts and the time that remains; tasks may set the field `rate`."""
     return Progress(
         "{task.description:<28}",
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Read the texts that `hazgate classify` is given as JSON Lines."""
+"""The texts that `hazgate classify` reads as JSON Lines."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def read_rows(lines: Iterable[bytes], source: str) -> Iterator[Row]:
     """Yield a row for each line as it comes; skip blank lines.
 
     Raises:
-        InputError: a line is not a JSON object with a string `text`; says which and why.
+        InputError: a line is not a JSON object with a string `text`; says which line and why.
     """
     return stream_rows(lines, _parse, source=source)
 
@@ -32,7 +32,7 @@ def check_file(file: Path) -> int:
         InputError: the file cannot be read, or lines are wrong; names all of them.
     """
     if file.exists() and not file.is_file():
-        raise InputError(f"{file} is no regular file and can be read only once; pipe it into -")
+        raise InputError(f"{file} is not a regular file and can be read only once; pipe it into -")
     return sum(1 for _ in checked_rows(file, _parse))
 
 

@@ -1,4 +1,4 @@
-"""`hazgate serve`: a bundle behind HTTP, in the words of many gateways."""
+"""`hazgate serve`: a bundle behind HTTP and gRPC, in the protocols of many gateways."""
 
 import dataclasses
 import signal
@@ -25,11 +25,11 @@ Examples:
   curl localhost:8080/v1/check -d '{"text": "hello"}' -H 'content-type: application/json'"""
 )
 @click.argument("bundle", type=_PATH)
-@click.option("--config", type=_PATH, help="A TOML file of settings; options win over it.")
+@click.option("--config", type=_PATH, help="A TOML file of settings; options override it.")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=_PORT, help="Port of HTTP.  [default: 8080]")
-@click.option("--grpc-port", type=_PORT, help="Port of gRPC.  [default: none]")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: 1]")
+@click.option("--port", type=_PORT, help="HTTP port.  [default: 8080]")
+@click.option("--grpc-port", type=_PORT, help="gRPC port.  [default: none]")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes.  [default: 1]")
 @click.option("--policy", type=_PATH, help="A policy file that decides.")
 def serve(
     bundle: Path,
@@ -40,10 +40,10 @@ def serve(
     workers: int | None,
     policy: Path | None,
 ) -> None:
-    """Answer over HTTP and gRPC by BUNDLE until told to stop; the API is described at /docs.
+    """Serve BUNDLE over HTTP and gRPC; /docs describes the API.
 
-    SIGTERM answers what is waiting and ends; SIGHUP opens bundle and policies anew and drops no
-    request.
+    SIGTERM answers the waiting requests and ends. SIGHUP reopens the bundle and policies and
+    drops no request.
     """
     with requires("serve", _EXTRAS):
         from hazgate.serving import launch
@@ -63,14 +63,14 @@ def serve(
         if settings.grpc_port is not None:
             import hazgate.serving.rpc.endpoint
         if settings.traces:
-            import hazgate.serving.tracing  # noqa: F401 - before anything is opened
-    # What cannot be served is said here and once, whatever the number of workers.
+            import hazgate.serving.tracing  # noqa: F401 - fails before anything is opened
+    # Errors appear here, once, whatever the number of workers.
     model = launch.open_gate(bundle, settings).model
     click.echo(
         f"{model.bundle} {model.variant} on http://{settings.host}:{settings.port}, its API at "
         "/docs",
         err=True,
     )
-    # Once it has drained, uvicorn sends itself the signal again that ended it; an orderly end is 0.
+    # After it has drained, uvicorn sends itself its signal again; an orderly end must exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     launch.run(bundle, settings)

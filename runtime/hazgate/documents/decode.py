@@ -17,7 +17,7 @@ _KEY = "key"
 
 
 def spelt(key: str) -> Mapping[str, str]:
-    """Metadata of a dataclass field whose key in documents differs from its name.
+    """Return metadata for a dataclass field whose key in documents differs from its name.
 
     >>> @dataclasses.dataclass
     ... class Cascade:
@@ -27,7 +27,7 @@ def spelt(key: str) -> Mapping[str, str]:
 
 
 def decode(kind: type[T], data: object, problems: list[str], path: str = "$") -> T | None:
-    """The value of type `kind` that `data` spells, or None if it does not spell one.
+    """Return the value of type `kind` that `data` represents, or None if it has problems.
 
     Supported types: dataclasses, str, bool, int, float, None, Literal, tuple[X, ...],
     Mapping[str, X] and unions of None with one of these.
@@ -36,7 +36,7 @@ def decode(kind: type[T], data: object, problems: list[str], path: str = "$") ->
         kind: the type to build.
         data: what a JSON or TOML parser returned.
         problems: receives one line for each thing that is wrong, with its path.
-        path: where `data` stands in its document.
+        path: the place of `data` in its document.
     """
     before = len(problems)
     value = _decode(kind, data, problems, path)
@@ -44,7 +44,7 @@ def decode(kind: type[T], data: object, problems: list[str], path: str = "$") ->
 
 
 def encode(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    """The plain data that `decode` turns back into `value`."""
+    """Return the plain data that `decode` turns back into `value`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {_key(f): encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -107,7 +107,7 @@ def _key(field: dataclasses.Field[Any]) -> str:
 
 def _decode_scalar(kind: type, data: object, problems: list[str], path: str) -> object:
     names = {str: "a string", bool: "true or false", int: "an integer", float: "a number"}
-    # bool is an int to Python, but not to whoever wrote the document.
+    # bool is an int to Python, but not to the author of the document.
     is_number = isinstance(data, (int, float)) and not isinstance(data, bool)
     if kind is float and is_number:
         try:

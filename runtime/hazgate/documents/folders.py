@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `target`, on the same file system; remove it at the end.
+    """Give a fresh folder next to `target`, on the same file system; remove it at the end.
 
     The name carries the writer's process id, so the next writer removes what a killed one left.
     """

@@ -1,4 +1,4 @@
-"""Texts whose logits are known: whether what was opened here computes what was proven there."""
+"""Texts with known logits, which prove that a session computes what the export proved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from hazgate.documents.problems import list_problems
 from hazgate.engine.session import Session
 from hazgate.errors import BundleError, ProviderError
 
-# What other kernels' order of additions may move, on top of what the variant was measured to move.
+# Allowance for kernels that add in another order, on top of the variant's measured difference.
 _SLACK: Mapping[str, float] = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 1e-1, "int8": 5e-2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Canary:
-    """One row of ids, and the logits of the PyTorch model that the bundle was made of."""
+    """One row of ids, and its logits in the PyTorch model that was exported."""
 
     input_ids: tuple[int, ...]
     logits: tuple[float, ...]
@@ -34,7 +34,7 @@ class Canaries:
 
     @classmethod
     def load(cls, file: Path) -> "Canaries":
-        """Those in a bundle's file.
+        """Read a bundle's file of canaries.
 
         Raises:
             BundleError: it is not such a file.
@@ -48,15 +48,15 @@ class Canaries:
 
 
 def tolerance_of(variant: VariantSpec) -> float:
-    """How far a logit may lie from the canary's: what was measured, and some for other kernels."""
+    """Return the most that a logit may differ from the canary's: the measured part plus slack."""
     return variant.parity.max_abs_logit_diff + _SLACK[variant.precision]
 
 
 def deviation(session: Session, canaries: Sequence[Canary]) -> float:
-    """The greatest difference of a logit, each canary run by itself.
+    """Return the greatest difference of a logit; each canary is run by itself.
 
     Raises:
-        InferenceError: the session failed, or gave what is not finite.
+        InferenceError: the session failed, or a logit is not finite.
     """
     differences = []
     for canary in canaries:
@@ -69,7 +69,7 @@ def deviation(session: Session, canaries: Sequence[Canary]) -> float:
 def check_canaries(
     session: Session, canaries: Sequence[Canary], *, name: str, tolerance: float
 ) -> float:
-    """The deviation, which is within the tolerance.
+    """Return the deviation after checking that it is within the tolerance.
 
     Raises:
         ProviderError: it is not.
@@ -78,8 +78,8 @@ def check_canaries(
     found = deviation(session, canaries)
     if not found <= tolerance:
         raise ProviderError(
-            f"{name}: logits of known texts differ by {found:.2g} from those of the bundle, at "
-            f"most {tolerance:.2g} are allowed: this is not the model that was proven. Remove "
+            f"{name}: logits of known texts differ by {found:.2g} from the bundle's, at most "
+            f"{tolerance:.2g} is allowed: this is not the model that was proven. Remove "
             "compiled programs, check the driver, and run hazgate doctor"
         )
     return found

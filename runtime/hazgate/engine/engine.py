@@ -120,7 +120,7 @@ class Engine:
     def _open_bucket(self, graph: _LevelGraph, key: ProgramKey, bucket: Bucket) -> Session:
         if self.shapes.programs is None:
             return self._open_proven(graph, bucket, None)
-        with program_folder(self.shapes.programs, key, bucket) as (folder, _):
+        with program_folder(self.shapes.programs, key, bucket) as folder:
             return self._open_proven(graph, bucket, folder)
 
     def _open_proven(self, graph: _LevelGraph, bucket: Bucket, programs: Path | None) -> Session:

@@ -32,7 +32,7 @@ _SHAPE_OPS = frozenset(
         "ConstantOfShape",
     ]
 )
-# From this release on ONNX Runtime says which provider owns which node.
+# The first ONNX Runtime release that reports which provider owns which node.
 _ASSIGNMENT_RELEASE = (1, 24)
 
 
@@ -60,9 +60,9 @@ def prove_ownership(
     owners = Counter(owner for owner, _ in nodes)
     if not owners[spec.name] or foreign:
         raise ProviderError(
-            f"{spec.name} was asked for and owns {owners[spec.name]} of {len(nodes)} nodes of "
-            f"{name}; others run {', '.join(foreign) or 'the rest'}. hazgate-export preflight says "
-            "which nodes it refuses; ask for cpu to run there on purpose"
+            f"{spec.name} was requested but owns {owners[spec.name]} of {len(nodes)} nodes of "
+            f"{name}; others run {', '.join(foreign) or 'the rest'}. hazgate-export preflight "
+            "lists the nodes that it refuses; request cpu to run there on purpose"
         )
     return dict(owners)
 
@@ -83,5 +83,5 @@ def _profiled(session: Any, bucket: Bucket) -> list[tuple[str, str]]:  # noqa: A
 
 
 def says_owners(ort: Any) -> bool:  # noqa: ANN401 - a module without type information
-    """Return True if this ONNX Runtime says which provider owns which node."""
+    """Return True if this ONNX Runtime reports which provider owns which node."""
     return tuple(int(part) for part in ort.__version__.split(".")[:2]) >= _ASSIGNMENT_RELEASE

@@ -1,11 +1,11 @@
-"""A folder of compiled programs that cannot hold another model's.
+"""A folder of compiled programs that never mixes programs of different models.
 
-MIGraphX names a program by its graph's file name and shapes: not by its weights, its precision, nor
-what else it depends on, and it writes the file in place. So each combination of all that has a
-folder of its own, one process at a time works in it, and it counts only once its list of files is
-written, which comes last.
+MIGraphX names a program after its graph's file name and shapes only, not after the weights, the
+precision or anything else that it depends on, and it writes the file in place. So each combination
+has its own folder, one process at a time works in it, and it is valid only once its list of files
+is written, which comes last.
 
-Sources: the naming and the writing are those of ONNX Runtime's MIGraphX provider, 1.23 to 1.27.
+Source: ONNX Runtime's MIGraphX provider, 1.23 to 1.27, for the naming and the writing.
 """
 
 import fcntl
@@ -29,10 +29,10 @@ class ProgramKey:
     """Everything that a compiled program depends on.
 
     Attributes:
-        model_sha256: of the graph and its weights.
+        model_sha256: digest of the graph and its weights.
         gfx: the GPU's architecture.
-        versions: of ONNX Runtime, the provider, its compiler and ROCm, by name.
-        precision: the variant's.
+        versions: versions of ONNX Runtime, the provider, its compiler and ROCm, by name.
+        precision: the variant's precision.
         environment: variables that change what is compiled.
     """
 
@@ -43,7 +43,7 @@ class ProgramKey:
     environment: Mapping[str, str]
 
     def folder(self, root: Path, bucket: Bucket) -> Path:
-        """Where the programs of this key and shape lie."""
+        """Return the folder for programs of this key and shape."""
         return (
             root
             / self.model_sha256[:16]
@@ -55,29 +55,28 @@ class ProgramKey:
 
 
 @contextmanager
-def program_folder(root: Path, key: ProgramKey, bucket: Bucket) -> Iterator[tuple[Path, bool]]:
-    """The folder of one shape, for this process alone, and whether it holds whole programs.
+def program_folder(root: Path, key: ProgramKey, bucket: Bucket) -> Iterator[Path]:
+    """Lock the folder of one shape for this process, and yield it.
 
-    What a process left behind that was killed at work, or what anybody changed since, is removed.
-    If the block ends well, what lies there is listed, and is whole from then on; if it does not,
-    everything is removed.
+    The folder is emptied first if its list is missing (a process was killed at work) or does not
+    fit its files (somebody changed them). If the block succeeds, the folder's files are listed; if
+    it fails, they are removed.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    # Imported here, for `import hazgate` does without it.
+    # Imported here because `import hazgate` does not need it.
     import shutil
 
     folder = key.folder(root, bucket)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{_LOCK}-{bucket}").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        whole = _is_whole(folder)
-        if not whole:
+        if not _is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         try:
-            yield folder, whole
+            yield folder
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

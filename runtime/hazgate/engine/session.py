@@ -24,20 +24,19 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """What a classifier needs of an engine."""
+    """The interface that a classifier needs from an engine."""
 
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Logits of shape [batch, n_labels] for two arrays of shape [batch, sequence]."""
+        """Return logits of shape [batch, n_labels] for two arrays of shape [batch, sequence]."""
         ...
 
 
 class OrtSession:
     """An ONNX Runtime session of one graph on one execution provider. Thread-safe.
 
-    `owners` are the providers that own nodes of the graph, with how many; only asked for where the
-    provider is not the CPU.
+    `owners` counts the graph's nodes by the provider that owns them; it is empty on the CPU.
     """
 
     def __init__(
@@ -51,28 +50,28 @@ class OrtSession:
         bucket: Bucket | None = None,
         programs: Path | None = None,
     ) -> None:
-        """Opens `graph`, whose external data lie where the graph says, beside it.
+        """Open `graph`, whose external data are next to it, where the graph says.
 
         Args:
             graph: the ONNX file.
-            kind: an authored or fused graph is run as it is written, a portable one as ONNX
-                Runtime fuses it.
-            n_labels: the width that its logits must have.
+            kind: an authored or fused graph runs as it is written; ONNX Runtime fuses a portable
+                one first.
+            n_labels: the number of columns that its logits must have.
             threads: intra-op threads of one run.
-            placement: the provider, as it is on this host.
-            bucket: the one shape that the session will take; None for any.
-            programs: where the provider keeps compiled programs of this graph and shape.
+            placement: the provider and its source on this host.
+            bucket: the only shape that the session will take; None for any.
+            programs: the folder for the provider's compiled programs of this graph and shape.
 
         Raises:
             ProviderError: the provider is not in this onnxruntime, or did not take the graph.
-            BundleError: the graph cannot be loaded, or has another signature; or it is fused and
-                hazgate-kernels is not here.
+            BundleError: the graph cannot be loaded or has another signature; or it is fused and
+                hazgate-kernels is not installed.
         """
         ort = _onnxruntime()
         spec = placement.spec
         options = session_options(ort, kind, threads)
         if bucket is not None:
-            # A name that the graph does not have would be passed over in silence: see below.
+            # ONNX Runtime ignores a name that the graph does not have; _check_signature finds it.
             options.add_free_dimension_override_by_name("batch", bucket.batch)
             options.add_free_dimension_override_by_name("sequence", bucket.tokens)
         try:
@@ -82,11 +81,11 @@ class OrtSession:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             kind_of_error = BundleError if spec.name == CPU else ProviderError
             raise kind_of_error(f"{graph.name} cannot be loaded on {spec.name}: {error}") from error
-        # Without this ONNX Runtime answers a provider's failure by a silent run on the CPU.
+        # Without this, ONNX Runtime silently runs on the CPU when a provider fails.
         session.disable_fallback()
         if session.get_providers()[0] != spec.name:
             raise ProviderError(
-                f"{spec.name} was asked for, but {graph.name} runs on {session.get_providers()}"
+                f"{spec.name} was requested, but {graph.name} runs on {session.get_providers()}"
             )
         _check_signature(session, graph.name, n_labels, bucket)
         self._session = session
@@ -99,7 +98,7 @@ class OrtSession:
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Logits of a padded batch.
+        """Return the logits of a padded batch.
 
         Args:
             input_ids: shape [batch, sequence].
@@ -144,10 +143,10 @@ def session_options(
     kind: GraphKind,
     threads: int,
 ) -> "onnxruntime.SessionOptions":
-    """Options of a session on a graph of that kind, whose runs take `threads` threads each.
+    """Return options for a session on a graph of that kind, with `threads` threads per run.
 
     Raises:
-        BundleError: fewer than one thread, or hazgate-kernels is needed and cannot be loaded.
+        BundleError: there is no thread, or hazgate-kernels is needed and cannot be loaded.
     """
     if threads < 1:
         raise BundleError(f"threads must be at least 1, got {threads}")
@@ -155,8 +154,8 @@ def session_options(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # Threads that wait for work within a run are quicker awake; between two texts they would only
-    # burn the processors of whoever asks.
+    # Spinning threads start sooner within a run, but between two runs they would take processors
+    # from the caller.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Errors come back as exceptions; a library does not write to its host's terminal.
     options.log_severity_level = 4
@@ -167,23 +166,23 @@ def session_options(
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise BundleError(f"{library.name} cannot be loaded: {error}") from error
     if kind in ("authored", "fused"):
-        # It consists of fused operators already, and beyond this level ONNX Runtime rewrites
-        # mapped weights into copies of its own: slower to open, larger, and no faster to run.
+        # The graph is fused already. Above this level ONNX Runtime copies mapped weights: slower to
+        # open, larger, and no faster to run.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return options
 
 
 def ort_host() -> Host:
-    """This host, with what its onnxruntime says of itself.
+    """Return the facts about this host, including its onnxruntime.
 
     Raises:
-        ProviderError: there is none.
+        ProviderError: no onnxruntime is installed.
     """
     ort = _onnxruntime()
     return this_host(ort.__version__, tuple(ort.get_available_providers()))
 
 
-# Environment variables are the process's, and so is the registry of plug-ins.
+# The process has one environment and one registry of plug-ins.
 _CREATING = threading.Lock()
 
 
@@ -194,20 +193,20 @@ def _create(
     placement: Placement,
     programs: Path | None,
 ) -> "onnxruntime.InferenceSession":
-    """A session on the placement's provider, without a way out to the CPU."""
+    """Create a session on the placement's provider, without a fallback to the CPU."""
     spec, source = placement.spec, placement.source
     if spec.name == CPU:
-        # With a fallback it would print, and answer by the CPU.
+        # With a fallback, ONNX Runtime would print a message and run on the CPU.
         return ort.InferenceSession(str(graph), options, providers=[CPU], enable_fallback=False)
     if spec.owns_shapes:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if says_owners(ort):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     else:
-        # Imported here, for `import hazgate` does without it.
+        # Imported here because `import hazgate` does not need it.
         import tempfile
 
-        # The first run's profile says it instead.
+        # The first run's profile has the owners instead.
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="hazgate-")) / "profile")
     given = dict(source.options)
@@ -217,13 +216,13 @@ def _create(
         given[source.cache_option] = str(programs)
     with _CREATING:
         if isinstance(source, BuiltIn):
-            # The CPU is never named here: a list with it is an invitation to use it.
+            # The CPU is left out: ONNX Runtime would use it if it were in the list.
             return ort.InferenceSession(
                 str(graph), options, providers=[(spec.name, given)], enable_fallback=False
             )
         device = _plugged_in(ort, spec, source, placement.device_id)
         options.add_provider_for_devices([device], given)
-        # With `providers` as well, the device would be passed over.
+        # If `providers` were also given, ONNX Runtime would ignore the device.
         return ort.InferenceSession(str(graph), options, enable_fallback=False)
 
 
@@ -233,7 +232,7 @@ def _plugged_in(
     source: PlugIn,
     device_id: int,
 ) -> Any:  # noqa: ANN401
-    """The device of a provider whose library is registered now, if it was not before.
+    """Register a provider's library if it is not registered yet, and return its device.
 
     Raises:
         ProviderError: the library cannot be loaded, or has no such device.
@@ -242,7 +241,7 @@ def _plugged_in(
         module = importlib.import_module(source.module)
         for library in source.preloads:
             ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-        # Under its own name: the name of registration is where it looks for its options.
+        # Under its own name: it looks for its options by the registered name.
         ort.register_execution_provider_library(module.get_ep_name(), module.get_library_path())
     except Exception as error:  # an import, the linker, or ONNX Runtime
         if "already registered" not in str(error):
@@ -252,7 +251,7 @@ def _plugged_in(
     devices = [device for device in ort.get_ep_devices() if device.ep_name == spec.name]
     if not 0 <= device_id < len(devices):
         raise ProviderError(
-            f"{spec.name}: device {device_id} was asked for, its library finds {len(devices)}"
+            f"{spec.name}: device {device_id} was requested, but its library finds {len(devices)}"
         )
     return devices[device_id]
 
@@ -264,8 +263,8 @@ def _check_signature(
     shapes = [list(node.shape) for node in session.get_inputs()]
     if bucket is not None and shapes != [[bucket.batch, bucket.tokens]] * len(INPUTS):
         raise BundleError(
-            f"{name}: its inputs should have been fixed to {bucket}, but are {shapes}: their "
-            "dimensions must be named batch and sequence"
+            f"{name}: expected inputs fixed to {bucket}, got {shapes}: their dimensions must be "
+            "named batch and sequence"
         )
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
     expected = dict.fromkeys(INPUTS, "tensor(int64)")

@@ -1,7 +1,7 @@
-"""One session a shape, for providers that compile a program for each; still one engine to its user.
+"""One session per shape, for providers that compile one program per shape.
 
-Rows are padded to the narrowest bucket that holds them, and a batch to the bucket's rows by copies
-of its first; what was added is cut off again.
+Together they act as one session. Rows are padded to the narrowest bucket that holds them, and a
+batch is filled up with copies of its first row; the answers to the padding are cut off again.
 """
 
 import time
@@ -19,21 +19,20 @@ from hazgate.errors import InputError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedBucket:
-    """A bucket that may be used, and how long it took to open and prove it."""
+    """A bucket that is ready, and the time that it took to open and prove it."""
 
     bucket: Bucket
     seconds: float
 
 
 class BucketedSession:
-    """Sessions of fixed shapes as one of any shape. Thread-safe.
+    """Sessions of fixed shapes that act as one session of any shape. Thread-safe.
 
-    A provider runs one batch a session at a time; with several sessions a bucket, so many runs of
-    it may go on.
+    A session runs one batch at a time; several sessions per bucket allow as many runs at once.
     """
 
     def __init__(self, sessions: Mapping[Bucket, Sequence[Session]], *, pad_token_id: int) -> None:
-        """Takes open sessions, at least one a bucket, and what fills rows."""
+        """Take open sessions, at least one per bucket, and the id that fills rows."""
         self.buckets = tuple(sorted(sessions))
         self._pad_token_id = pad_token_id
         self._idle: dict[Bucket, SimpleQueue[Session]] = {}
@@ -45,11 +44,11 @@ class BucketedSession:
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Logits of a padded batch, see hazgate.engine.session.Session.
+        """Return the logits of a padded batch, see hazgate.engine.session.Session.
 
         Raises:
             InputError: the rows are longer than every bucket.
-            InferenceError: as of the sessions.
+            InferenceError: a session failed.
         """
         n_rows, n_tokens = input_ids.shape
         parts = []
@@ -60,7 +59,7 @@ class BucketedSession:
                 longest = max(each.tokens for each in self.buckets)
                 raise InputError(
                     f"a row has {n_tokens} tokens, the longest bucket {longest}; read texts in "
-                    "windows of at most that, or open the gate with a longer bucket"
+                    "shorter windows, or open the gate with a longer bucket"
                 )
             end = min(n_rows, begin + bucket.batch)
             part = slice(begin, end)
@@ -90,18 +89,18 @@ def open_buckets(
     pad_token_id: int,
     on_open: Callable[[OpenedBucket], None] | None = None,
 ) -> BucketedSession:
-    """Opens every bucket, one after another, the shortest first: a wrong program shows soon.
+    """Open every bucket, one after another, the shortest first: a wrong program fails early.
 
     Args:
         buckets: the shapes; not empty.
-        open_one: opens and proves a session of a shape.
-        sessions_per_bucket: how many runs of a bucket may go on at a time.
-        pad_token_id: what fills rows.
-        on_open: told of each bucket.
+        open_one: opens and proves a session of one shape.
+        sessions_per_bucket: number of runs of a bucket that may go on at a time.
+        pad_token_id: the id that fills rows.
+        on_open: called once per bucket.
 
     Raises:
         InputError: there is no bucket.
-        HazgateError: whatever `open_one` raises.
+        HazgateError: `open_one` raised it.
     """
     if not buckets:
         raise InputError("no bucket; a provider that compiles needs at least one shape")
@@ -115,7 +114,7 @@ def open_buckets(
 
 
 def fill(rows: NDArray[np.int64], bucket: Bucket, value: int) -> NDArray[np.int64]:
-    """Rows in the bucket's shape: `value` behind each, then copies of the first row."""
+    """Fill rows up to the bucket's shape: `value` after each, then copies of the first row."""
     n_rows, n_tokens = rows.shape
     filled = np.full((bucket.batch, bucket.tokens), value, dtype=np.int64)
     filled[:n_rows, :n_tokens] = rows

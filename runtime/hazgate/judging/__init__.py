@@ -1,1 +1,1 @@
-"""From logits to a verdict: scores, policies, taxonomies. Pure."""
+"""The step from logits to a verdict: scores, policies, taxonomies. Pure."""

@@ -1,4 +1,4 @@
-"""From calibrated probabilities to what a gateway does with a text. Pure: no file, no clock."""
+"""The step from calibrated probabilities to an action on a text. Pure: no file, no clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,10 +32,10 @@ class Level1Thresholds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HazardRule:
-    """What one hazard contributes.
+    """The rule of one hazard.
 
     `action` applies to a text that counts as unsafe and whose score of this hazard reaches
-    `threshold`. From the score `always` on, the hazard blocks whatever the gate said.
+    `threshold`. From the score `always` on, the hazard blocks whatever Level 1 said.
     """
 
     action: Action
@@ -58,25 +58,25 @@ class Rules:
 
     @property
     def needs_all_hazards(self) -> bool:
-        """Whether the hazard level must be read for every text, open gate or not."""
+        """True if Level 2 must read every text, whether Level 1 flags it or not."""
         return any(rule.always is not None for rule in self.hazards.values())
 
     def severity(self, unsafe: float) -> Severity:
-        """How grave a text of this calibrated P(unsafe) is."""
+        """Return the severity of a text of this calibrated P(unsafe)."""
         if unsafe >= self.level1.unsafe:
             return "unsafe"
         return "controversial" if unsafe >= self.level1.controversial else "safe"
 
     def counts_as_unsafe(self, severity: Severity) -> bool:
-        """Whether the hazards' actions apply to a text of this severity."""
+        """Return True if the hazards' actions apply to a text of this severity."""
         return severity == "unsafe" or (severity == "controversial" and self.mode == "strict")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What to do with one text.
+    """The action on one text, and the hazards that led to it.
 
-    `hazards` names the hazards that asked for `action`, the highest score first. It is empty when
+    `hazards` names the hazards that asked for `action`, the highest score first. It is empty if
     none did: the text does not count as unsafe, or the default decided.
     """
 
@@ -86,14 +86,14 @@ class Decision:
 
 
 def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> Decision:
-    """The decision that follows from a text's calibrated probabilities.
+    """Return the decision on a text with these calibrated probabilities.
 
     Args:
         rules: one tenant's rules, see hazgate.judging.policy.Policy.rules.
-        unsafe: calibrated P(unsafe) of the gate, in [0, 1].
-        hazards: calibrated score of each hazard, in [0, 1]; None when the level was not read,
-            which is right only for a text that does not count as unsafe, under rules that do
-            not need all hazards.
+        unsafe: Level 1's calibrated P(unsafe), in [0, 1].
+        hazards: calibrated score of each hazard, in [0, 1]; None if Level 2 was not read, which
+            is allowed only for a text that does not count as unsafe, under rules that do not
+            need all hazards.
 
     Raises:
         InferenceError: a score is not a number in [0, 1].
@@ -105,8 +105,8 @@ def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> 
     if hazards is None:
         if counts or rules.needs_all_hazards:
             raise RuntimeError(
-                "this text cannot be decided without its hazards: read the hazard level of every "
-                "text that counts as unsafe, and of every text if rules.needs_all_hazards"
+                "this text cannot be decided without its hazards: run Level 2 on every text that "
+                "counts as unsafe, and on every text if rules.needs_all_hazards"
             )
         return Decision(action="allow", severity=severity, hazards=())
     check_probabilities(hazards)
@@ -114,7 +114,7 @@ def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> 
     if missing:
         raise RuntimeError(
             f"no score of {', '.join(sorted(missing))}, which the rules name: "
-            "call policy.check_labels with the labels of the hazard level when it is opened"
+            "call policy.check_labels with Level 2's labels when it is opened"
         )
     asked = _asked_for(rules, hazards, counts=counts)
     if not asked:
@@ -127,7 +127,7 @@ def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> 
 
 
 def _asked_for(rules: Rules, hazards: Mapping[str, float], *, counts: bool) -> dict[str, Action]:
-    """The action of each hazard that has a say."""
+    """Return the action of each hazard whose rule applies."""
     asked: dict[str, Action] = {}
     for hazard, score in hazards.items():
         rule = rules.hazards.get(hazard, rules.default)

@@ -15,39 +15,39 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-# The greatest for which exp(-η (p - y)²) is concave in p on [0, 1].
+# The greatest η for which exp(-η (p - y)²) is concave in p on [0, 1].
 LEARNING_RATE = 0.5
 
 
 def regret_bound(n_experts: int) -> float:
-    """The most that the weighted mean's total loss exceeds the best expert's, at any time."""
+    """Return the most by which the mean's total loss can ever exceed the best expert's."""
     return math.log(n_experts) / LEARNING_RATE
 
 
 def squared_losses(
     predictions: NDArray[np.float64], outcome: bool | NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """The loss of each P(unsafe), in [0, 1], once it is known whether the text was unsafe."""
+    """Return the loss, in [0, 1], of each P(unsafe) of a text with this outcome."""
     return np.asarray((predictions - np.asarray(outcome, dtype=np.float64)) ** 2)
 
 
 def weights_of(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights that sum to one over the last axis.
+    """Return weights that sum to one over the last axis.
 
     Args:
-        losses: each expert's total so far, shape [..., n_experts].
+        losses: each expert's total loss so far, shape [..., n_experts].
     """
-    # The least loss is taken out: after many outcomes every power would underflow.
+    # Without subtracting the least loss, every power would underflow after many outcomes.
     powers = np.exp(-LEARNING_RATE * (losses - losses.min(axis=-1, keepdims=True)))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def play(predictions: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The weighted mean's predictions when each outcome is learnt before the next prediction.
+    """Return the weighted mean's predictions, learning each outcome before the next prediction.
 
     Args:
         predictions: each expert's P(unsafe) of each text, shape [n, n_experts].
-        outcomes: whether each text was unsafe, shape [n].
+        outcomes: True for each text that was unsafe, shape [n].
 
     Returns:
         P(unsafe) of each text, shape [n].

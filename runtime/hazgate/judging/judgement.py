@@ -1,4 +1,4 @@
-"""From a text's logits, window by window, to scores and a decision. Pure: runs no model."""
+"""The step from the logits of a text's windows to scores and a decision. Pure: runs no model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from hazgate.judging.verdict import PolicyDecision, PolicyIdentity
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """By what texts are judged: a threshold alone, or the rules of a policy.
+    """The terms that judge a text: a threshold alone, or the rules of a policy.
 
-    Hazards are read of the windows whose calibrated P(unsafe) is at least `opens_at`, or, where
-    the rules have hazards that block by themselves, of every window.
+    Level 2 reads the windows whose calibrated P(unsafe) is at least `opens_at`; it reads every
+    window if the rules have hazards that block by themselves.
     """
 
     opens_at: float
@@ -28,13 +28,13 @@ class Terms:
 
     @property
     def reads_every_window(self) -> bool:
-        """Whether the hazards of windows that Level 1 finds safe matter."""
+        """True if the hazards of windows that Level 1 finds safe matter."""
         return self.rules is not None and self.rules.needs_all_hazards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heads:
-    """What both levels' logits mean; `positive` is the place of Level 1's unsafe label."""
+    """The meaning of both levels' logits; `positive` is the index of Level 1's unsafe label."""
 
     level1: Activation
     positive: int
@@ -42,13 +42,13 @@ class Heads:
     hazard_labels: tuple[str, ...]
 
     def unsafe(self, level1_logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-        """Calibrated P(unsafe) of each window, shape [windows], of Level 1's logits."""
+        """Return each window's calibrated P(unsafe), shape [windows], from Level 1's logits."""
         return calibrated(level1_logits, temperature, self.level1)[:, self.positive]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """What one text's logits come to; `worst_window` is the place of the most unsafe window."""
+    """The result for one text; `worst_window` is the index of the most unsafe window."""
 
     unsafe: float
     worst_window: int
@@ -58,12 +58,12 @@ class Judgement:
 
 
 def threshold_terms(threshold: float) -> Terms:
-    """Flagged from this P(unsafe) on."""
+    """Return terms that flag a text from this P(unsafe) on."""
     return Terms(opens_at=threshold, temperature=Temperature(), rules=None, policy=None)
 
 
 def policy_terms(policy: Policy, tenant: str | None) -> Terms:
-    """What `policy` has for a tenant.
+    """Return the terms of `policy` for a tenant.
 
     Raises:
         InputError: the policy does not name the tenant.
@@ -80,10 +80,10 @@ def policy_terms(policy: Policy, tenant: str | None) -> Terms:
 def terms_of(
     threshold: float, policy: Policy | None, shadow: Policy | None, tenant: str | None
 ) -> list[Terms]:
-    """What a call is judged by: first what decides, then what is only reported beside it.
+    """Return the terms that decide and, second, those whose decision is only reported.
 
     Raises:
-        InputError: a tenant is named and no policy names it.
+        InputError: no policy names the tenant.
     """
     if policy is None:
         if tenant is not None:
@@ -91,7 +91,7 @@ def terms_of(
         return [threshold_terms(threshold), *([policy_terms(shadow, None)] if shadow else [])]
     terms = [policy_terms(policy, tenant)]
     if shadow is not None:
-        # A shadow that does not know the tenant yet would have judged it by its own rules.
+        # A shadow that does not know the tenant yet judges it by its own rules.
         known = tenant if tenant in shadow.tenants else None
         terms.append(policy_terms(shadow, known))
     return terms
@@ -100,13 +100,13 @@ def terms_of(
 def windows_to_read(
     terms: Terms, level1_logits: NDArray[np.float32], heads: Heads, *, all_levels: bool
 ) -> list[int]:
-    """Which windows of a text Level 2 is to read.
+    """Return the indices of the windows that Level 2 must read.
 
     Args:
-        terms: by what the text is judged.
-        level1_logits: Level 1's, [windows, labels].
-        heads: what the logits mean.
-        all_levels: where no window opens the gate, read the most unsafe one.
+        terms: the terms that judge the text.
+        level1_logits: Level 1's logits, shape [windows, labels].
+        heads: the meaning of the logits.
+        all_levels: if Level 1 flags no window, read the most unsafe one.
     """
     if terms.reads_every_window:
         return list(range(len(level1_logits)))
@@ -121,17 +121,17 @@ def judge(
     heads: Heads,
     level2_logits: Sequence[NDArray[np.float32]],
 ) -> Judgement:
-    """The most unsafe window decides; each hazard has its highest score over what was read.
+    """Judge a text by its most unsafe window, and each hazard by its highest score.
 
     Args:
-        terms: by what the text is judged.
-        level1_logits: Level 1's, [windows, labels].
-        heads: what the logits mean.
-        level2_logits: Level 2's of the windows that were to be read, [n, hazards] each; may be
-            none.
+        terms: the terms that judge the text.
+        level1_logits: Level 1's logits, shape [windows, labels].
+        heads: the meaning of the logits.
+        level2_logits: Level 2's logits for each of the windows to read, shape [n, hazards] each;
+            may be empty.
 
     Raises:
-        InferenceError: a score is no number in [0, 1].
+        InferenceError: a score is not a number in [0, 1].
     """
     unsafe = heads.unsafe(level1_logits, terms.temperature.level1)
     worst = int(unsafe.argmax())

@@ -1,4 +1,4 @@
-"""A verdict in the words of OpenAI's moderation endpoint, for clients that speak only those."""
+"""A verdict in the format of OpenAI's moderation endpoint, for clients that read only that."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,17 @@ from hazgate.judging.taxonomy import load_taxonomy, translate
 def moderation_result(
     *, flagged: bool, hazards: Mapping[str, float] | None, threshold: float
 ) -> dict[str, Any]:
-    """One entry of `results` as https://platform.openai.com/docs/api-reference/moderations has it.
+    """Return one entry of `results`.
 
-    A text that is not flagged has no category. A flagged one may have none either: its hazard is
-    one that OpenAI does not name (privacy, misinformation, specialized advice), or no score
-    reaches the threshold. A client that reads `flagged` is right in every case.
+    A text that is not flagged has no category. A flagged one may have none either: OpenAI does
+    not name its hazard (privacy, misinformation, specialized advice), or no score reaches the
+    threshold. A client that reads `flagged` is right in every case.
+
+    Source: https://platform.openai.com/docs/api-reference/moderations.
 
     Args:
-        flagged: what the gate, or the policy, says of the text.
-        hazards: score of each hazard in [0, 1], or None when the level was not read.
+        flagged: the verdict's `flagged`.
+        hazards: score of each hazard in [0, 1], or None if Level 2 was not read.
         threshold: the score in (0, 1] from which a flagged text has a category.
 
     Returns:
@@ -26,7 +28,7 @@ def moderation_result(
 
     Raises:
         InputError: the threshold is not in (0, 1].
-        BundleError: hazards that the taxonomy does not know, all named.
+        BundleError: the taxonomy does not know some hazards; names all of them.
         InferenceError: a score is not a number in [0, 1].
     """
     if not 0 < threshold <= 1:

@@ -1,6 +1,6 @@
-"""A policy: which scores allow, flag or block a text, by hazard and by tenant.
+"""A policy: rules that allow, flag or block a text by its scores, per hazard and tenant.
 
-A TOML file, parsed strictly: everything that is wrong with it is reported at once, by field.
+A policy is a TOML file, parsed strictly: all problems are reported at once, by field.
 `runtime/POLICIES.md` is the normative description of the format.
 """
 
@@ -20,7 +20,7 @@ from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradiction
 
 T = TypeVar("T", Level1Thresholds, HazardRule, Temperature, "_HazardTable")
 
-# Every field of a default is given, which is checked; this is what it is written over.
+# The base under a policy's default, whose own fields override all of it, as is checked.
 _STRICTEST = HazardRule(action="block", threshold=0.0)
 
 
@@ -45,7 +45,7 @@ class _HazardTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _TenantTable:
-    """What differs for one tenant."""
+    """One tenant's differences from the policy's own rules."""
 
     mode: Mode | None = None
     temperature: _TemperatureTable = field(default_factory=_TemperatureTable)
@@ -55,7 +55,7 @@ class _TenantTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _File:
-    """The types of a whole file; what they cannot say, hazgate.judging.policy_checks does."""
+    """The types of a whole file; hazgate.judging.policy_checks checks the values."""
 
     schema_version: int
     name: str
@@ -70,7 +70,7 @@ class _File:
 class Policy:
     """One version of a deployment's rules.
 
-    `digest` is the SHA-256 of the file, byte for byte. `base` holds for whoever names no tenant;
+    `digest` is the SHA-256 of the file's bytes. `base` applies if a request names no tenant;
     `tenants` has each tenant's rules, merged and checked.
     """
 
@@ -81,24 +81,24 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path) -> "Policy":
-        """The policy in a TOML file.
+        """Read a policy from a TOML file.
 
         Raises:
-            PolicyError: the file cannot be read, or does not spell a policy.
+            PolicyError: the file cannot be read, or is not a valid policy.
         """
         return cls.parse(read_bytes(path, error=PolicyError), source=str(path))
 
     @classmethod
     def parse(cls, text: bytes, *, source: str = "the policy") -> "Policy":
-        """The policy that `text` spells.
+        """Return the policy that `text` contains.
 
         Args:
             text: the whole file.
-            source: what an error calls the file.
+            source: the file's name in errors.
 
         Raises:
-            PolicyError: not TOML in UTF-8, another schema, or any number of wrong fields, all
-                named.
+            PolicyError: the text is not TOML in UTF-8, has another schema, or has wrong fields;
+                names all of them.
         """
         data = parse_toml(text, source=source, error=PolicyError)
         cure = "write the policy for this version"
@@ -117,10 +117,10 @@ class Policy:
         )
 
     def rules(self, tenant: str | None = None) -> Rules:
-        """The rules that hold for a tenant; None asks for the policy's own.
+        """Return the rules for a tenant; None asks for the policy's own rules.
 
         Raises:
-            InputError: the policy does not name this tenant. It never falls back to other rules:
+            InputError: the policy does not name this tenant. There is no fallback to other rules:
                 a misspelt name must not loosen anything.
         """
         if tenant is None:
@@ -133,13 +133,13 @@ class Policy:
         return self.tenants[tenant]
 
     def check_labels(self, labels: Iterable[str]) -> None:
-        """Refuses a policy that names hazards which a bundle does not know.
+        """Refuse a policy that names hazards which a bundle does not have.
 
         Args:
-            labels: of the bundle's hazard level.
+            labels: the labels of the bundle's Level 2.
 
         Raises:
-            PolicyError: names every such hazard, and the labels that there are.
+            PolicyError: the bundle lacks some hazards; names them, and those that it has.
         """
         known = list(labels)
         named = [f"$.hazards.{hazard}" for hazard in self.base.hazards if hazard not in known]
@@ -155,7 +155,7 @@ class Policy:
 
 
 def _merge(file: _File, tenant: _TenantTable) -> Rules:
-    """The rules of `file` with one tenant's differences written over them."""
+    """Return the rules of `file`, overridden by one tenant's differences."""
     tables = dict(file.hazards)
     for hazard, table in (tenant.hazards or {}).items():
         tables[hazard] = _overlay(tables.get(hazard, _HazardTable()), table)
@@ -170,6 +170,6 @@ def _merge(file: _File, tenant: _TenantTable) -> Rules:
 
 
 def _overlay(below: T, above: _TemperatureTable | _Level1Table | _HazardTable) -> T:
-    """`below` with the fields that `above` gives."""
+    """Return `below`, overridden by the fields that `above` sets."""
     given = {each.name: getattr(above, each.name) for each in fields(above)}
     return replace(below, **{name: value for name, value in given.items() if value is not None})

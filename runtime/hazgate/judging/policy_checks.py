@@ -1,7 +1,7 @@
-"""What is wrong with a policy's values although they have the right types.
+"""Checks of a policy's values, beyond their types.
 
-Works on what the TOML parser returned and skips what has a wrong type, so that a file's wrong
-types and wrong values can be reported together.
+They work on the TOML parser's result and skip values of a wrong type, so that wrong types and
+wrong values are reported together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from hazgate.documents.problems import wrong_version
 
 SCHEMA_VERSION = 1
-# The entry of `hazards` for every hazard that has none.
+# The entry of `hazards` for every hazard without its own.
 DEFAULT = "default"
 # A fitted temperature is near one; beyond these bounds the fit failed or a digit is missing.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
@@ -19,16 +19,16 @@ _GATE = ("controversial", "unsafe")
 
 
 def contradictions(data: Mapping[str, Any]) -> Iterator[str]:
-    """One line, with its path, for each value that a policy may not have.
+    """Yield a line, beginning with the path, for each value that is wrong.
 
     Args:
-        data: a parsed policy file, its types not yet checked.
+        data: a parsed policy file whose types are not yet checked.
     """
     version = data.get("schema_version")
     if type(version) is int:
         yield from wrong_version(version, SCHEMA_VERSION)
     if data.get("name") == "":
-        yield "$.name: must not be empty, it is how a verdict names its policy"
+        yield "$.name: must not be empty: verdicts name their policy by it"
     hazards = data.get("hazards")
     if isinstance(hazards, Mapping):
         yield from _gaps_in_default(hazards)
@@ -52,7 +52,7 @@ def _gaps_in_default(hazards: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_values(path: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong in one tenant's tables, or in the policy's own."""
+    """Yield what is wrong in one tenant's tables, or in the policy's own."""
     temperature = section.get("temperature")
     for where, value in _numbers(f"{path}.temperature", temperature, ("gate", "hazards")):
         if not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
@@ -70,7 +70,7 @@ def _wrong_rule(path: str, rule: object, *, is_default: bool) -> Iterator[str]:
         if not 0 <= value <= 1:
             yield f"{where}: expected a number between 0 and 1, got {value}"
     for where, value in _numbers(path, rule, ("always",)):
-        # From 0 on it would block every text; an operator who means "never" leaves it out.
+        # At 0 it would block every text; an operator who means "never" leaves it out.
         if not 0 < value <= 1:
             yield f"{where}: expected a number above 0 and up to 1, got {value}"
     if is_default and "always" in _table(rule):
@@ -89,7 +89,7 @@ def _wrong_order(
 
 
 def _numbers(path: str, table: object, names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """Path and value of each named field that is a number, as a float can hold it."""
+    """Yield path and value of each named field that is a number within a float's range."""
     for name in names:
         value = _table(table).get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):

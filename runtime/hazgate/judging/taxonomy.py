@@ -1,8 +1,8 @@
-"""Other category languages: what the classifier's hazards are called elsewhere, as data.
+"""Names of the classifier's hazards in other taxonomies, as data.
 
 Each file of `taxonomies/` has one taxonomy's categories and, for each of the nine hazards, the
-categories that it corresponds to. What a hazard means is what the classifier was trained on, not
-its name alone: S3_sex_crimes, for one, includes sexual content and everything about children.
+categories that it corresponds to. The training data defines a hazard, not its name alone:
+S3_sex_crimes, for example, includes sexual content and everything about children.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.scores import check_probabilities
 
-# What the category is, seen from the hazard (skos:exactMatch, broadMatch, narrowMatch, closeMatch
+# The category as seen from the hazard (skos:exactMatch, broadMatch, narrowMatch, closeMatch
 # of https://www.w3.org/TR/skos-reference/#mapping).
 Relation = Literal["exact", "broader", "narrower", "partial"]
 
@@ -25,7 +25,7 @@ _FOLDER = "taxonomies"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Category:
-    """One category by the identifier that its taxonomy uses on the wire."""
+    """One category, with the identifier that its taxonomy uses on the wire."""
 
     id: str
     title: str
@@ -33,10 +33,10 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Match:
-    """A category that a hazard corresponds to, and how: `exact`, or with a loss.
+    """A category that a hazard corresponds to, exactly or with a loss.
 
-    A `broader` category holds more than the hazard, a `narrower` one less, and a `partial` one
-    holds some of it and other things besides.
+    A `broader` category includes more than the hazard, a `narrower` one less, and a `partial` one
+    includes a part of it and other things.
     """
 
     category: str
@@ -53,9 +53,9 @@ class HazardMatches:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taxonomy:
-    """A category language and how the classifier's hazards read in it.
+    """A set of categories, and the classifier's hazards in their terms.
 
-    `source` is the specification that the names were taken from, with its version.
+    `source` is the specification that the names come from, with its version.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Taxonomy:
     hazards: Mapping[str, HazardMatches]
 
     def lossy(self, hazard: str) -> bool:
-        """Whether no category means exactly what `hazard` means.
+        """Return True if no category means exactly what `hazard` means.
 
         Raises:
             BundleError: the taxonomy does not know the hazard.
@@ -73,22 +73,10 @@ class Taxonomy:
         _check_known(self, [hazard])
         return all(match.relation != "exact" for match in self.hazards[hazard].matches)
 
-    def overlaps(self) -> dict[str, tuple[str, ...]]:
-        """The categories that several hazards match, with these hazards."""
-        hazards = {
-            category.id: tuple(
-                hazard
-                for hazard, entry in self.hazards.items()
-                if any(match.category == category.id for match in entry.matches)
-            )
-            for category in self.categories
-        }
-        return {category: names for category, names in hazards.items() if len(names) > 1}
-
 
 def taxonomy_names() -> tuple[str, ...]:
-    """The names that `load_taxonomy` takes, sorted."""
-    # Imported here: a gateway that speaks its own labels has no use for it.
+    """Return the names that `load_taxonomy` takes, sorted."""
+    # Imported here because a gateway without taxonomies does not need it.
     from importlib.resources import files
 
     names = (entry.name for entry in (files("hazgate.judging") / _FOLDER).iterdir())
@@ -97,11 +85,11 @@ def taxonomy_names() -> tuple[str, ...]:
 
 @cache
 def load_taxonomy(name: str) -> Taxonomy:
-    """A taxonomy that comes with hazgate, read once.
+    """Read a taxonomy that comes with hazgate, once.
 
     Raises:
         InputError: there is none of that name.
-        BundleError: its file is damaged; everything that is wrong with it is named.
+        BundleError: its file is damaged; names all problems.
     """
     from importlib.resources import files
 
@@ -115,10 +103,10 @@ def load_taxonomy(name: str) -> Taxonomy:
 
 
 def parse_taxonomy(text: bytes) -> Taxonomy:
-    """The taxonomy that a JSON document spells.
+    """Return the taxonomy that a JSON document contains.
 
     Raises:
-        BundleError: not JSON, or any number of wrong fields, all named.
+        BundleError: the text is not JSON, or has wrong fields; names all of them.
     """
     data = parse_json(text, source="the taxonomy", error=BundleError)
     problems: list[str] = []
@@ -131,17 +119,17 @@ def parse_taxonomy(text: bytes) -> Taxonomy:
 
 
 def translate(taxonomy: Taxonomy, hazards: Mapping[str, float] | None) -> dict[str, float]:
-    """The score of every category, in the taxonomy's order.
+    """Return the score of every category, in the taxonomy's order.
 
-    A category's score is the highest among the hazards that match it, and 0 where none does. The
-    score of a lossy match is the hazard's, which is not the category's own: see `Taxonomy.lossy`.
+    A category's score is the highest among the hazards that match it, and 0 if none does. With a
+    lossy match it is the hazard's score, not the category's own: see `Taxonomy.lossy`.
 
     Args:
         taxonomy: see `load_taxonomy`.
-        hazards: score of each hazard in [0, 1]; None, when the level was not read, gives zeros.
+        hazards: score of each hazard in [0, 1]; None, if Level 2 was not read, gives zeros.
 
     Raises:
-        BundleError: hazards that the taxonomy does not know, all named.
+        BundleError: the taxonomy does not know some hazards; names all of them.
         InferenceError: a score is not a number in [0, 1].
     """
     scores = dict.fromkeys((category.id for category in taxonomy.categories), 0.0)
@@ -159,7 +147,7 @@ def _check_known(taxonomy: Taxonomy, hazards: Mapping[str, float] | list[str]) -
     unknown = [hazard for hazard in hazards if hazard not in taxonomy.hazards]
     if unknown:
         raise BundleError(
-            f"taxonomy {taxonomy.id!r} says nothing of {', '.join(unknown)}; "
+            f"taxonomy {taxonomy.id!r} does not know {', '.join(unknown)}; "
             f"it knows {', '.join(taxonomy.hazards)}"
         )
 
@@ -167,7 +155,7 @@ def _check_known(taxonomy: Taxonomy, hazards: Mapping[str, float] | list[str]) -
 def _contradictions(taxonomy: Taxonomy) -> Iterator[str]:
     ids = [category.id for category in taxonomy.categories]
     for name in sorted({name for name in ids if ids.count(name) > 1}):
-        yield f"$.categories: {name!r} is there twice"
+        yield f"$.categories: {name!r} is listed twice"
     for path, value in (
         ("id", taxonomy.id),
         ("title", taxonomy.title),

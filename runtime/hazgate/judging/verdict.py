@@ -1,4 +1,4 @@
-"""What the gate says of a text."""
+"""The verdict on a text, and its parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hazgate.judging.decision import Action, Severity
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelIdentity:
-    """Which weights, in which arithmetic, on which hardware path, gave an answer."""
+    """The weights, the arithmetic and the provider that gave an answer."""
 
     bundle: str
     digest: str
@@ -19,7 +19,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenCount:
-    """The text's own tokens: how many there are, how many were read, and in how many windows."""
+    """Counts of the text's own tokens in all, of those that were read, and of the windows."""
 
     total: int
     read: int
@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyIdentity:
-    """Which rules decided: a policy by the digest of its file, and whose of its rules."""
+    """The rules that decided: a policy, the digest of its file, and the tenant."""
 
     name: str
     digest: str
@@ -45,7 +45,7 @@ class PolicyIdentity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyDecision:
-    """What a policy makes of a text; see hazgate.judging.decision.Decision."""
+    """A policy's decision on a text; see hazgate.judging.decision.Decision."""
 
     policy: PolicyIdentity
     action: Action
@@ -53,7 +53,7 @@ class PolicyDecision:
     hazards: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The decision as plain JSON values."""
+        """Return the decision as plain JSON values."""
         return {
             "action": self.action,
             "severity": self.severity,
@@ -68,21 +68,21 @@ class PolicyDecision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What the gate says of one text.
+    """The verdict on one text.
 
-    `unsafe` is P(unsafe) in [0, 1] and `flagged` says whether it reached the threshold, or, under
-    a policy, whether that flags or blocks the text.
-    `hazard` is the most probable hazard and `hazards` the probability of each, in the level's
-    order; both are None unless the gate opened or the caller asked for all levels.
+    `unsafe` is P(unsafe) in [0, 1]. `flagged` is True if it reached the threshold or, under a
+    policy, if the policy flags or blocks the text. `hazard` is the most probable hazard and
+    `hazards` the probability of each, in the level's order; both are None unless Level 1 flagged
+    the text or the caller asked for all levels.
 
-    Of a text in several windows, `unsafe` is that of the window with the highest P(unsafe), and
-    `span` are the characters of that window. Each hazard has its highest probability over the
-    windows that opened the gate (if none did, in the one of `span`), so that they may sum to more
-    than one. Those of a multi-label level hold or not by themselves and never need to sum to one.
-    `truncated` says that the end of the text was not read.
+    If a text has several windows, `unsafe` is the highest P(unsafe) of a window, and `span` gives
+    that window's characters. Each hazard has its highest probability over the windows that Level
+    1 flagged (if it flagged none, in that of `span`), so they may sum to more than one. The
+    hazards of a multi-label level are independent and need not sum to one. `truncated` is True if
+    the end of the text was not read.
 
-    `decision` is the policy's, None without one. `shadow` is that of a policy which is only
-    tried out: it changes nothing else here.
+    `decision` is the policy's decision, None without one. `shadow` is the decision of a policy on
+    trial: it changes nothing else here.
     """
 
     flagged: bool
@@ -98,28 +98,28 @@ class Verdict:
 
     @property
     def confidences(self) -> Mapping[str, float] | None:
-        """P(unsafe and of that hazard) of each hazard: a score that stands alone.
+        """P(unsafe and of that hazard) for each hazard.
 
-        `hazards` are shares of what is wrong with an unsafe text; times P(unsafe) they can be held
-        against a threshold one by one.
+        `hazards` are conditional on the text being unsafe; times P(unsafe), each can be compared
+        with a threshold by itself.
         """
         if self.hazards is None:
             return None
         return {name: self.unsafe * score for name, score in self.hazards.items()}
 
     def to(self, taxonomy: str) -> dict[str, float]:
-        """The score of every category of another taxonomy, see hazgate.judging.taxonomy.
+        """Return the score of every category of a taxonomy, see hazgate.judging.taxonomy.
 
         Raises:
             InputError: there is no taxonomy of that name.
-            BundleError: it does not know these hazards.
+            BundleError: the taxonomy does not know these hazards.
         """
         from hazgate.judging.taxonomy import load_taxonomy, translate
 
         return translate(load_taxonomy(taxonomy), self.hazards)
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain JSON values, in the order of the fields."""
+        """Return the verdict as plain JSON values, in the order of the fields."""
         return {
             "flagged": self.flagged,
             "unsafe": self.unsafe,

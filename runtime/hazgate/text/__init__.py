@@ -1,1 +1,1 @@
-"""From a text to rows of token ids: tokenization, windows, batches, conversations."""
+"""The step from a text to rows of token ids: tokens, windows, batches, conversations."""

@@ -1,6 +1,6 @@
-"""Which texts share a run of the model, and the arrays that such a run takes.
+"""Batches: the texts that share a run of the model, and the arrays of such a run.
 
-Pure functions of lengths and ids; nothing here waits, locks or runs a model.
+Pure functions of lengths and ids.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import Batching
 
-# At most so much of a padded run is padding: on a CPU a position costs what a token costs.
+# Limit on the padding in a run: on a CPU a padded position costs as much as a token.
 MAX_PADDING_SHARE = 0.25
 
 
 def plan_batches(
     lengths: Sequence[int], max_batch_tokens: int, batching: Batching
 ) -> list[list[int]]:
-    """Groups the indices of `lengths` so that each group pads to at most `max_batch_tokens`.
+    """Group the indices of `lengths` so that each group pads to at most `max_batch_tokens`.
 
     Args:
         lengths: tokens of each text, special tokens included.
-        max_batch_tokens: upper bound of what a batch computes, see `n_positions`. A text longer
-            than that forms a batch of its own: it is the caller's limit on tokens, not this one,
-            that refuses it.
-        batching: which texts may share a run, see hazgate.bundle.manifest.VariantSpec.
+        max_batch_tokens: limit on what a batch computes, see `n_positions`. A longer text gets a
+            batch of its own; refusing long texts is the caller's task.
+        batching: the rule for sharing a run, see hazgate.bundle.manifest.VariantSpec.
 
     Returns:
         Batches of indices, each index once, in ascending order of length. At most
@@ -34,7 +33,7 @@ def plan_batches(
     n_tokens = 0
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         length = lengths[index]
-        # Ascending order makes this text the longest of the batch that it would join.
+        # In ascending order, this text is the longest of the batch that it would join.
         size = len(batches[-1]) + 1 if batches else 0
         computed = n_positions(size, n_tokens + length, length, batching)
         if (
@@ -51,19 +50,19 @@ def plan_batches(
 
 
 def n_positions(n_rows: int, n_tokens: int, longest: int, batching: Batching) -> int:
-    """How many positions a batch computes: its tokens where it is packed, else a rectangle."""
+    """Return how many positions a batch computes: its tokens if packed, else a rectangle."""
     return n_tokens if batching == "packed" else n_rows * longest
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
-    """Which share of the positions that padded `batches` compute is padding."""
+    """Return the share of padding among the positions that padded `batches` compute."""
     computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     n_tokens = sum(lengths[i] for batch in batches for i in batch)
     return 1 - n_tokens / computed if computed else 0.0
 
 
 def _padding_allowed(batching: Batching, computed: int) -> float:
-    """How many positions of so many may be padding; less than none, if texts run alone."""
+    """Return how many of `computed` positions may be padding; negative if texts run alone."""
     shares = {"padded": MAX_PADDING_SHARE, "equal_length": 0.0, "alone": -1.0, "packed": 0.0}
     return shares[batching] * computed
 
@@ -71,7 +70,7 @@ def _padding_allowed(batching: Batching, computed: int) -> float:
 def pad(
     rows: Sequence[Sequence[int]], pad_token_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`input_ids` and `attention_mask` of rows padded on the right to the longest of them.
+    """Return `input_ids` and `attention_mask` of rows, padded on the right to the longest one.
 
     Args:
         rows: token ids of each text; not empty, no empty row.

@@ -1,4 +1,4 @@
-"""A conversation as texts that a classifier reads: the last turn, each turn, or the whole."""
+"""A conversation as texts for a classifier: the last turn, each turn, or the whole."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Scope = Literal["last", "each", "whole"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One turn: who speaks ("user", "assistant", …), and what."""
+    """One turn: the speaker's role ("user", "assistant", …) and the text."""
 
     role: str
     content: str
@@ -21,10 +21,10 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConversationVerdict:
-    """What the gate says of a conversation.
+    """The verdict on a conversation.
 
-    `verdicts` are of the texts that were read: one a turn, or a single one. `decisive` is the
-    place of the most unsafe turn in the conversation, None where it was read as one text.
+    `verdicts` has one verdict per text that was read: one per turn, or a single one. `decisive` is
+    the index of the most unsafe turn, None if the conversation was read as one text.
     """
 
     flagged: bool
@@ -38,13 +38,13 @@ class ConversationVerdict:
 
 
 def parse_messages(data: Iterable[object]) -> list[Message]:
-    """Messages as chat APIs spell them: objects with `role` and `content`.
+    """Return messages from the form of chat APIs: objects with `role` and `content`.
 
     `content` is a string, or a list of parts of type "text" as in OpenAI's chat completions; null
     is an empty text (an assistant that only calls tools). Other fields are not read.
 
     Raises:
-        InputError: an element is something else; all of them are named, none is quoted.
+        InputError: elements are something else; names all of them and quotes none.
     """
     messages, problems = [], []
     for i, item in enumerate(data):
@@ -59,12 +59,12 @@ def parse_messages(data: Iterable[object]) -> list[Message]:
 
 
 def texts_of(messages: Sequence[Message], scope: Scope, spec: ConversationSpec) -> list[str]:
-    """The texts to read.
+    """Return the texts to read.
 
     Args:
         messages: the turns, oldest first; not empty.
         scope: "last" and "each" read turns by themselves, "whole" reads them as one text.
-        spec: how turns become one text.
+        spec: the format of turns as one text.
 
     Raises:
         InputError: there is no message.
@@ -82,7 +82,7 @@ def texts_of(messages: Sequence[Message], scope: Scope, spec: ConversationSpec) 
 def conclude(
     verdicts: Sequence[Verdict], scope: Scope, messages: Sequence[Message]
 ) -> ConversationVerdict:
-    """The conversation's verdict: flagged if any text of it is."""
+    """Return the conversation's verdict: flagged if any of its texts is."""
     worst = max(range(len(verdicts)), key=lambda i: verdicts[i].unsafe)
     places = {"last": len(messages) - 1, "each": worst, "whole": None}
     return ConversationVerdict(
@@ -93,7 +93,7 @@ def conclude(
 
 
 def _message(item: object) -> Message | str:
-    """The message, or what is wrong with it."""
+    """Return the message, or what is wrong with it."""
     if not isinstance(item, Mapping):
         return f"expected an object with role and content, got {type(item).__name__}"
     role, content = item.get("role"), item.get("content", "")

@@ -1,4 +1,4 @@
-"""How much of a text is read, and which texts are too much."""
+"""Limits on the texts that are read, and the treatment of long ones."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ LongTexts = Literal["window", "truncate", "reject"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What becomes of texts that are longer than one window of the model.
+    """The treatment of texts that are longer than one window of the model.
 
     Attributes:
         long_texts: "window" reads them whole, in overlapping windows; "truncate" reads the first
             window and says so in the verdict; "reject" refuses them.
-        max_text_bytes: texts that are longer in UTF-8 are refused before anything reads them:
-            tokenising is linear in a text's length.
+        max_text_bytes: texts that are longer in UTF-8 are refused before tokenization, whose cost
+            is linear in a text's length.
         max_text_tokens: texts with more tokens are refused, unless only their beginning is read.
         window_tokens: tokens of a window, special ones included, in place of the bundle's: more
             context at once, or shorter passages to point at. At most the bundle's max_tokens.
@@ -32,7 +32,7 @@ class Reading:
     window_tokens: int | None = None
 
     def windows_of(self, spec: TokenizerSpec) -> TokenizerSpec:
-        """`spec` with the windows that are asked for.
+        """Return `spec` with the requested windows.
 
         Raises:
             BundleError: the bundle was not proven on such windows.
@@ -48,7 +48,7 @@ class Reading:
 
 
 def within(spec: TokenizerSpec, max_tokens: int) -> TokenizerSpec:
-    """`spec` with windows of at most `max_tokens`, for hosts that take no longer rows."""
+    """Return `spec` with windows of at most `max_tokens`, for hosts that take no longer rows."""
     window = min(spec.window_tokens, max_tokens)
     close = spec.close_tokens
     return dataclasses.replace(
@@ -60,10 +60,10 @@ def within(spec: TokenizerSpec, max_tokens: int) -> TokenizerSpec:
 
 
 def check_sizes(texts: Sequence[str], reading: Reading) -> None:
-    """Refuses texts of too many bytes.
+    """Refuse texts of too many bytes.
 
     Raises:
-        InputError: a text is too long, or no well-formed string; says which.
+        InputError: a text is too long, or not a well-formed string; says which.
     """
     for i, text in enumerate(texts):
         size_bytes = check_text(text, f"text {i}")
@@ -75,11 +75,11 @@ def check_sizes(texts: Sequence[str], reading: Reading) -> None:
 
 
 def choose_windows(tokens: Sequence[Tokens], reading: Reading) -> list[Tokens]:
-    """The windows that are to be read of each text.
+    """Return each text with only the windows to read.
 
     Raises:
-        InputError: a text has too many tokens, or more than one window where that is refused;
-            says which.
+        InputError: a text has too many tokens, or more than one window although long texts are
+            refused; says which.
     """
     if reading.long_texts == "truncate":
         return [text.first_window() for text in tokens]

@@ -1,4 +1,4 @@
-"""Text to token ids, exactly as the model's own tokenizer makes them."""
+"""Tokenization that is exactly that of the model's own tokenizer."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """What the model reads of a text at once.
+    """The part of a text that the model reads at once.
 
-    `input_ids` has the special tokens around `n_tokens` of the text's own; `start` and `end` are
-    the characters of the text that these span, `end` left out.
+    `input_ids` has `n_tokens` of the text's own tokens between special ones; they span the
+    characters from `start` to before `end`.
     """
 
     input_ids: tuple[int, ...]
@@ -30,9 +30,9 @@ class Window:
 class Tokens:
     """One tokenised text.
 
-    `windows` are in the order of the text, at least one; `close` are the shorter ones of a second
-    look at a text of several windows. `n_total` and `n_read` count the text's own tokens, special
-    ones left out; they differ when the windows do not reach the text's end.
+    `windows` are in the order of the text, at least one; `close` has the shorter windows in which
+    a text of several windows is read again. `n_total` and `n_read` count the text's tokens
+    without special ones; they differ if the windows do not reach the text's end.
     """
 
     windows: tuple[Window, ...]
@@ -42,16 +42,16 @@ class Tokens:
 
     @property
     def every_window(self) -> tuple[Window, ...]:
-        """All that the model reads of the text."""
+        """All windows that the model reads."""
         return self.windows + self.close
 
     @property
     def truncated(self) -> bool:
-        """Whether the end of the text is in no window."""
+        """True if the end of the text is in no window."""
         return self.n_read < self.n_total
 
     def first_window(self) -> "Tokens":
-        """The same text, of which only the first window is read."""
+        """Return the same text with only its first window."""
         first = self.windows[0]
         return Tokens(windows=(first,), n_total=self.n_total, n_read=first.n_tokens)
 
@@ -59,14 +59,14 @@ class Tokens:
 class Tokenizer:
     """A tokenizer file with its limits. Thread-safe: nothing changes after construction.
 
-    `window_tokens` are those of a text that fit into one window.
+    `window_tokens` is the number of a text's own tokens that fit into one window.
     """
 
     def __init__(self, file: str | os.PathLike[str], spec: TokenizerSpec) -> None:
-        """Loads `file`.
+        """Load `file`.
 
         Raises:
-            BundleError: the file is no tokenizer, or a window has no room for text.
+            BundleError: the file is not a tokenizer, or a window has no room for text.
         """
         import tokenizers
 
@@ -85,20 +85,20 @@ class Tokenizer:
         self._close_tokens = None if spec.close_tokens is None else spec.close_tokens - n_special
         if self._close_tokens is not None and self._close_tokens < 1:
             raise BundleError(
-                f"close_tokens of {spec.close_tokens} leaves no room for text beside the "
+                f"close_tokens of {spec.close_tokens} leaves no room for text next to the "
                 f"tokenizer's {n_special} special tokens"
             )
         if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
-                f"window_tokens of {spec.window_tokens} leaves no room for new text beside the "
+                f"window_tokens of {spec.window_tokens} leaves no room for new text next to the "
                 f"tokenizer's {n_special} special tokens and {spec.overlap_tokens} of overlap"
             )
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, in the order given, in as many windows as it takes.
+        """Return the tokens of each text, in the order given, in as many windows as needed.
 
         Raises:
-            InputError: an element is not a string, or holds a lone surrogate; says which.
+            InputError: an element is not a string, or has a lone surrogate; says which.
         """
         texts = as_texts(texts)
         for i, text in enumerate(texts):
@@ -133,7 +133,7 @@ class Tokenizer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _TextTokens:
-    """A text's own tokens, the characters that each stands for, and the special ones around."""
+    """A text's own tokens, the characters of each, and the special tokens around them."""
 
     text: str
     before: list[int]
@@ -142,13 +142,13 @@ class _TextTokens:
     offsets: list[tuple[int, int]]
 
     def windows(self, n_tokens: int, overlap: int) -> tuple[Window, ...]:
-        """Runs of `n_tokens`, each of which repeats the last `overlap` of the one before."""
+        """Cut windows of `n_tokens`; each repeats the last `overlap` tokens of the one before."""
         n_total = len(self.ids)
         starts = range(0, n_total - overlap, n_tokens - overlap)
         return tuple(self._window(start, min(start + n_tokens, n_total)) for start in starts)
 
     def _window(self, start: int, stop: int) -> Window:
-        # What no token stands for, as the space around a text, belongs to the outer windows.
+        # Characters without a token, like spaces around a text, belong to the outer windows.
         last = stop == len(self.ids)
         return Window(
             input_ids=(*self.before, *self.ids[start:stop], *self.after),
@@ -159,10 +159,10 @@ class _TextTokens:
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:
-    """The texts of any iterable, which may be one that can be read only once.
+    """Return the texts of any iterable, even one that can be read only once.
 
     Raises:
-        InputError: it is one string, whose characters are not meant.
+        InputError: `texts` is a single string.
     """
     if isinstance(texts, str):
         raise InputError("expected a sequence of strings, got one string")
@@ -170,10 +170,10 @@ def as_texts(texts: Iterable[str]) -> list[str]:
 
 
 def check_text(text: object, subject: str) -> int:
-    """The length of `text`, which messages call `subject`, in UTF-8 bytes.
+    """Return the length of `text` in UTF-8 bytes; errors call the text `subject`.
 
     Raises:
-        InputError: it is not a string, or not one that UTF-8 can spell.
+        InputError: it is not a string, or has a lone surrogate.
     """
     if not isinstance(text, str):
         raise InputError(f"{subject}: expected a string, got {type(text).__name__}")

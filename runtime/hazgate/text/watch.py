@@ -1,4 +1,4 @@
-"""A text that grows, as a language model writes it: told to be unsafe as soon as it is."""
+"""A text that grows as a language model writes it, reported as soon as it becomes unsafe."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from hazgate.text.tokenization import Tokenizer, Tokens, check_text
 class Watch:
     """One growing text. Made by `Gate.watch`; for one thread at a time.
 
-    What was read is not read again but for the trailing window: a check comes once `stride_tokens`
-    are new, and reads at most two windows, so that a token costs at most
-    (window_tokens + stride_tokens) / stride_tokens readings of a token, however long the text;
-    three times that where the bundle has close windows.
+    A check comes after every `stride_tokens` new tokens. It reads again only the trailing window,
+    at most two windows in all. So each token is read at most
+    (window_tokens + stride_tokens) / stride_tokens times, however long the text; three times that
+    if the bundle has close windows.
 
-    `n_checks` were made until now, which read `n_tokens_read` tokens of the text, those that stand
-    in several checks counted in each.
+    `n_checks` counts the checks so far, and `n_tokens_read` the tokens that they read; a token in
+    several checks counts in each.
 
-    It becomes unsafe after `n_confirm` checks in a row at the gate's threshold, and then stays so:
-    what was said cannot be unsaid, and a threshold that is crossed to and fro stops nothing.
+    The text becomes unsafe after `n_confirm` checks in a row that flag it, and then stays unsafe:
+    what was said cannot be unsaid, and a state that flips back would stop nothing.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Watch:
         """Use `Gate.watch`.
 
         Args:
-            check: the gate's verdict on a text.
-            tokenizer: the gate's.
-            max_text_bytes: the text may not grow longer, in UTF-8.
+            check: returns the gate's verdict on a text.
+            tokenizer: the gate's tokenizer.
+            max_text_bytes: the longest that the text may grow, in UTF-8.
             stride_tokens: new tokens between two checks.
-            n_confirm: checks in a row that must find the text unsafe.
+            n_confirm: checks in a row that must flag the text.
 
         Raises:
-            BundleError: fewer than one token or check.
+            BundleError: either number is less than one.
         """
         if stride_tokens < 1 or n_confirm < 1:
             raise BundleError(
@@ -56,7 +56,7 @@ class Watch:
         self._n_confirm = n_confirm
         self._pieces: list[str] = []
         self._n_bytes = 0
-        # The trailing window, where it begins in the text, and what no check has read of it.
+        # The trailing window, its start in the text, and the part that no check has read.
         self._tail = ""
         self._tail_start = 0
         self._new = ""
@@ -68,21 +68,21 @@ class Watch:
 
     @property
     def unsafe(self) -> bool:
-        """Whether the text has become unsafe."""
+        """True if the text has become unsafe."""
         return self._n_unsafe >= self._n_confirm
 
     def add(self, piece: str) -> bool:
-        """Takes the next piece, and says whether the text has become unsafe.
+        """Add the next piece, and return True if the text has become unsafe.
 
-        `verdict` is that of the newest check, its span in the whole text.
+        `verdict` is then that of the newest check; its span is in the whole text.
 
         Raises:
-            InputError: the piece is no well-formed string, or the text has grown too long, or was
-                finished.
+            InputError: the piece is not a well-formed string, the text has grown too long, or it
+                was finished.
             InferenceError: the model failed.
         """
         if self._finished:
-            raise InputError("this text was finished; begin another with gate.watch()")
+            raise InputError("this text is finished; begin another with gate.watch()")
         self._n_bytes += check_text(piece, "piece")
         if self._n_bytes > self._max_text_bytes:
             raise InputError(
@@ -98,7 +98,7 @@ class Watch:
         return self.unsafe
 
     def finish(self) -> Verdict:
-        """The verdict on the whole text, read once more from its beginning; nothing may follow.
+        """Return the verdict on the whole text, read again from its beginning; it takes no more.
 
         Raises:
             InputError: the text has more tokens than the gate reads.
@@ -115,7 +115,7 @@ class Watch:
         self.n_checks += 1
         self.n_tokens_read += verdict.tokens.read
         self._n_unsafe = self._n_unsafe + 1 if verdict.flagged else 0
-        # The last window may still grow; what is before it was read.
+        # The last window may still grow; the text before it is done.
         kept = self._encode(self._tail).windows[-1].start
         self._tail_start += kept
         self._tail = self._tail[kept:]

@@ -165,7 +165,7 @@ def test_decode_names_a_missing_and_an_unknown_field_of_each_table(path: tuple[s
     ],
     ids=str,
 )
-def test_decode_refuses_what_is_of_another_type(data: object, problem: str) -> None:
+def test_decode_refuses_a_value_of_another_type(data: object, problem: str) -> None:
     problems: list[str] = []
     assert decode(Sample, data, problems) is None
     assert problems == [problem]

@@ -22,6 +22,6 @@ def test_tables_are_read() -> None:
     ],
     ids=["cut short", "not UTF-8", "a key twice", "too many digits", "nested too deep"],
 )
-def test_what_is_not_toml_is_refused_with_its_name(document: bytes) -> None:
+def test_text_that_is_not_toml_is_refused_with_its_name(document: bytes) -> None:
     with pytest.raises(PolicyError, match=r"^rules\.toml is not a TOML document in UTF-8: "):
         parse_toml(document, source="rules.toml", error=PolicyError)

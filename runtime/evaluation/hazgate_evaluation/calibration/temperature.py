@@ -6,9 +6,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from hazgate.errors import InputError
+from hazgate.judging.policy_checks import MAX_TEMPERATURE, MIN_TEMPERATURE
 
-# A fitted temperature is near one; these are the bounds of a policy file.
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 # A minimum this close to a bound, in the logarithm, does not count.
 _AT_BOUND = 0.01
 _TINIEST = np.finfo(np.float64).tiny

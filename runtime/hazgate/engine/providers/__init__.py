@@ -1,4 +1,4 @@
-"""Execution providers: a table of them, what this host has, and which one serves here.
+"""Execution providers: a table of them, facts about this host, and the choice of one.
 
-ONNX Runtime itself is asked in hazgate.engine.session alone; here are facts and decisions about it.
+Only hazgate.engine.session talks to ONNX Runtime; this package has facts and decisions about it.
 """

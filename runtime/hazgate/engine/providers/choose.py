@@ -1,4 +1,4 @@
-"""Which provider serves, and how it comes into the process: pure decisions over a host's facts."""
+"""The choice of a provider and of its library: pure decisions over a host's facts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,32 +37,32 @@ ON_CPU = _on_cpu()
 
 
 def choose_placement(asked: str | Sequence[str], host: Host, *, device_id: int = 0) -> Placement:
-    """The first of the providers asked for that this host has.
+    """Return the first of the requested providers that this host has.
 
-    A provider that comes after another in the list is the caller's own word that it will do.
-    "auto" takes GPUs that are there before the CPU. That a provider is here does not say that it
-    works: the session proves that, and an error there is no reason to try the next.
+    Only a provider in the caller's list can replace another. "auto" prefers a GPU that is here to
+    the CPU. A provider that is here may still not work: the session proves that it does, and an
+    error there never falls through to the next provider.
 
     Args:
         asked: names or aliases in order of preference, or "auto".
         host: what is here.
-        device_id: which of several GPUs.
+        device_id: number of the GPU, of several.
 
     Raises:
-        ProviderError: one is unknown, or this host has none of them; says why not for each.
+        ProviderError: one is unknown, or this host has none of them; gives each one's reason.
     """
     if asked == AUTO:
         specs = [spec for spec in PROVIDERS if spec.gpu is not None or spec.name == CPU]
     else:
         specs = [find_provider(name) for name in ([asked] if isinstance(asked, str) else asked)]
     if not specs:
-        raise ProviderError("no execution provider was asked for; ask for cpu, or auto")
+        raise ProviderError("no execution provider was requested; request cpu, or auto")
     reasons = []
     for spec in specs:
         found = _place(spec, host, device_id)
         if isinstance(found, Placement):
             problems = _overrides(spec, host)
-            # On the CPU two distributions side by side only mean the one that won.
+            # On the CPU, with two distributions side by side, either one serves.
             if spec.gpu is not None:
                 problems += host_problems(host)
             if problems:
@@ -73,7 +73,7 @@ def choose_placement(asked: str | Sequence[str], host: Host, *, device_id: int =
 
 
 def host_problems(host: Host) -> list[str]:
-    """What is wrong with the installation, whatever is asked for; each with its cure."""
+    """Return what is wrong with the installation for any provider; each with its cure."""
     if len(host.distributions) == 1:
         return []
     if not host.distributions:
@@ -81,24 +81,24 @@ def host_problems(host: Host) -> list[str]:
     listed = ", ".join(f"{name} {version}" for name, version in host.distributions.items())
     return [
         f"{listed} are installed side by side and overwrite each other's files: uninstall all of "
-        "them, then install the one of this host anew"
+        "them, then install the one for this host"
     ]
 
 
 def _place(spec: ProviderSpec, host: Host, device_id: int) -> Placement | str:
-    """The provider on this host, or why it is not to be had."""
+    """Return the provider, or the reason why it is unavailable on this host."""
     gfx = None
     if spec.gpu == "amd":
         if not host.amd_gpus:
             return (
-                f"{spec.name}: no AMD GPU is to be seen in /sys/class/kfd; in a container pass "
+                f"{spec.name}: no AMD GPU is visible in /sys/class/kfd; in a container pass "
                 "/dev/kfd and /dev/dri, and join the groups video and render"
             )
         if not 0 <= device_id < len(host.amd_gpus):
-            return f"{spec.name}: device {device_id} of {len(host.amd_gpus)} was asked for"
+            return f"{spec.name}: device {device_id} of {len(host.amd_gpus)} was requested"
         gfx = host.amd_gpus[device_id]
     if spec.gpu == "nvidia" and not 0 <= device_id < host.nvidia_gpus:
-        return f"{spec.name}: device {device_id} of {host.nvidia_gpus} NVIDIA GPUs was asked for"
+        return f"{spec.name}: device {device_id} of {host.nvidia_gpus} NVIDIA GPUs was requested"
     source = _source(spec, host)
     if isinstance(source, str):
         return source
@@ -133,9 +133,9 @@ def _source(spec: ProviderSpec, host: Host) -> BuiltIn | PlugIn | str:
 
 
 def _overrides(spec: ProviderSpec, host: Host) -> list[str]:
-    """Variables that win over what a session asks for, and so may turn a proven program."""
+    """Return a problem per variable that overrides a session's options, and so a proven program."""
     return [
-        f"the environment sets {name}, which overrides what hazgate asks for: unset it"
+        f"the environment sets {name}, which overrides hazgate's options: unset it"
         for name in host.environment
         if name.startswith(spec.environment)
     ]

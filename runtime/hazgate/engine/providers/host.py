@@ -1,4 +1,4 @@
-"""What this host has: ONNX Runtime distributions, GPUs, and variables that change programs."""
+"""Facts about this host: ONNX Runtime distributions, GPUs, variables that change programs."""
 
 import contextlib
 import importlib.util
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hazgate.engine.providers.table import Version
 
-# All of them write the folder site-packages/onnxruntime.
+# All of them write to site-packages/onnxruntime.
 _DISTRIBUTIONS = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -19,7 +19,7 @@ _DISTRIBUTIONS = (
     "onnxruntime-directml",
     "onnxruntime-qnn",
 )
-# Providers that come as libraries of their own beside one of those.
+# Providers in separate libraries, installed next to one of those.
 _PLUG_INS = ("onnxruntime-ep-migraphx", "onnxruntime-ep-openvino", "migraphx", "migraphx-libs")
 _KFD = Path("/sys/class/kfd/kfd/topology/nodes")
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
@@ -29,19 +29,19 @@ _ROCM_LIBRARIES = Path("/opt/rocm/lib")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """One host, as far as a choice of execution provider depends on it.
+    """Facts about one host that decide which execution provider it can use.
 
     Attributes:
         distributions: ONNX Runtime distributions that are installed, with their versions.
         plug_ins: distributions of provider libraries, with theirs.
-        ort_version: of the onnxruntime that is imported.
-        built_in: the providers compiled into it; that says nothing of hardware.
-        modules: says whether a Python package is there, without importing it.
+        ort_version: version of the onnxruntime that is imported.
+        built_in: the providers compiled into it, whether or not their hardware is here.
+        modules: returns True if a Python package is installed, without importing it.
         amd_gpus: architectures of AMD's GPUs, e.g. "gfx942", in the order of their device ids.
-        nvidia_gpus: how many.
+        nvidia_gpus: number of NVIDIA's GPUs.
         rocm: the version of ROCm, None if there is none.
         migraphx: files of MIGraphX's library, whose names end in its version.
-        environment: variables that name MIGraphX.
+        environment: environment variables whose names contain MIGRAPHX_.
     """
 
     distributions: Mapping[str, str]
@@ -63,7 +63,7 @@ class Host:
 
 
 def this_host(ort_version: str, built_in: tuple[str, ...]) -> Host:
-    """Looks around; what ONNX Runtime says of itself is given."""
+    """Collect the facts; the caller gives what ONNX Runtime says about itself."""
     return Host(
         distributions=dict(_installed(_DISTRIBUTIONS)),
         plug_ins=dict(_installed(_PLUG_INS)),
@@ -81,7 +81,7 @@ def this_host(ort_version: str, built_in: tuple[str, ...]) -> Host:
 
 
 def amd_gpus(topology: Path) -> tuple[str, ...]:
-    """Architectures of the GPUs in the kernel driver's topology, in its order.
+    """Return the architectures of the GPUs in the kernel driver's topology, in its order.
 
     Needs no ROCm tool: a node's `gfx_target_version` is major * 10000 + minor * 100 + stepping,
     90402 for gfx942; processors have 0.
@@ -99,7 +99,7 @@ def amd_gpus(topology: Path) -> tuple[str, ...]:
 
 
 def _installed(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    # Imported here, for `import hazgate` does without it.
+    # Imported here because `import hazgate` does not need it.
     import importlib.metadata
 
     for name in names:

@@ -1,8 +1,8 @@
-"""What hazgate knows of ONNX Runtime's execution providers: data, with where it was found.
+"""Facts about ONNX Runtime's execution providers, as data with sources.
 
-Sources: ONNX Runtime's release notes and its repository (the ROCm provider was removed by
-microsoft/onnxruntime#25181), AMD's onnxruntime-ep-amdgpu documentation, and what the wheels of
-the package index answer on a host without a GPU.
+Sources: ONNX Runtime's release notes and its repository (microsoft/onnxruntime#25181 removed the
+ROCm provider), AMD's onnxruntime-ep-amdgpu documentation, and tries of the published wheels on a
+host without a GPU.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ CPU = "CPUExecutionProvider"
 class BuiltIn:
     """A provider compiled into some ONNX Runtime distributions.
 
-    `first` and `last` are the releases that can have it. `options` are set on every session;
+    `first` and `last` bound the releases that can have it. `options` are set on every session;
     `device_option` takes the device's number, `cache_option` the folder of compiled programs.
     """
 
@@ -37,8 +37,8 @@ class BuiltIn:
 class PlugIn:
     """A provider in a library of its own, registered with a stock ONNX Runtime.
 
-    `module` is the Python package that says where the library lies. Such a provider must be
-    registered under its own name, or its options are not found.
+    `module` is the Python package that knows the library's path. The library must be registered
+    under the provider's own name, or its options are not found.
     """
 
     module: str
@@ -47,8 +47,7 @@ class PlugIn:
     device_option: str | None = None
     cache_option: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    # Libraries that must be in the process before, because the package's own search path is
-    # that of the machine that built it.
+    # Libraries to load first: the package's own search path is that of the machine it was built on.
     preloads: tuple[str, ...] = ()
 
 
@@ -57,16 +56,16 @@ class ProviderSpec:
     """One execution provider.
 
     Attributes:
-        name: ONNX Runtime's.
-        alias: what people type.
-        precisions: the variants that it wants, best first.
-        static_shapes: whether it compiles a program for each shape, so that shapes must be few
-            and fixed before a session is opened.
-        owns_shapes: whether it also runs the arithmetic of shapes; where it leaves that to the
-            CPU by design, a session may not be forbidden to.
-        gpu: how its hardware is found; None for what any host has.
-        built_in: in which ONNX Runtime it comes, if it comes in one.
-        plug_in: as which library it comes, if it comes as one.
+        name: ONNX Runtime's name for it.
+        alias: the short name that people type.
+        precisions: precisions of the variants that suit it, best first.
+        static_shapes: True if it compiles one program per shape, so that shapes must be few and
+            fixed before a session is opened.
+        owns_shapes: True if it also runs the arithmetic of shapes; if it leaves that to the CPU
+            by design, the session must allow the CPU.
+        gpu: the maker of the GPU that it needs; None if it runs on any host.
+        built_in: the ONNX Runtime releases that contain it, if any do.
+        plug_in: the library that contains it, if there is one.
         environment: prefixes of environment variables that override what a session asks for.
     """
 
@@ -85,13 +84,13 @@ PROVIDERS: tuple[ProviderSpec, ...] = (
     ProviderSpec(
         name="MIGraphXExecutionProvider",
         alias="migraphx",
-        # Its own int8 needs a calibration table that it does not read.
+        # Its int8 needs a calibration table, which it does not read from the graph.
         precisions=("fp16", "bf16", "fp32"),
         static_shapes=True,
         gpu="amd",
         built_in=BuiltIn(
-            # Earlier ones refuse LayerNormalization; of graphs with more than ten refused nodes
-            # the provider takes none.
+            # Earlier releases refuse LayerNormalization, and the provider takes no node of a
+            # graph with more than ten refused ones.
             first=(1, 23),
             last=(1, 27),
             cure="install AMD's onnxruntime_migraphx of your ROCm release, and ROCm's migraphx",
@@ -153,15 +152,15 @@ PROVIDERS: tuple[ProviderSpec, ...] = (
 
 
 def find_provider(name: str) -> ProviderSpec:
-    """The provider of that name or alias, in any case.
+    """Return the provider of that name or alias, in upper or lower case.
 
     Raises:
-        ProviderError: there is none in the table.
+        ProviderError: the table has none.
     """
     for spec in PROVIDERS:
         if name.lower() in (spec.name.lower(), spec.alias):
             return spec
     raise ProviderError(
-        f"no execution provider {name!r} is known; known are "
+        f"{name!r} is not a known execution provider; known are "
         f"{', '.join(spec.alias for spec in PROVIDERS)}"
     )

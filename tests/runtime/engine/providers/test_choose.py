@@ -1,4 +1,4 @@
-"""Which provider serves is decided by what the host has, and whoever asked is told why not."""
+"""The host decides which provider serves, and each refusal gives its reason."""
 
 import dataclasses
 
@@ -97,8 +97,8 @@ def test_variables_that_only_tune_the_compiler_are_no_reason_to_refuse() -> None
     assert choose_placement("migraphx", tuned).spec.name == MIGRAPHX
 
 
-def test_nothing_asked_for_is_an_error_and_every_name_is_one_of_a_kind() -> None:
-    with pytest.raises(ProviderError, match="ask for cpu"):
+def test_an_empty_request_is_an_error_and_every_name_is_unique() -> None:
+    with pytest.raises(ProviderError, match="request cpu"):
         choose_placement([], BARE)
     for spec in PROVIDERS:
         assert find_provider(spec.alias) == find_provider(spec.name.upper()) == spec

@@ -1,4 +1,4 @@
-"""What ONNX Runtime does in silence where a GPU does not work is an error here.
+"""A GPU that does not work is an error here, although ONNX Runtime would stay silent.
 
 Each failure is played as it was seen in the wheels or read in the source of ONNX Runtime, by a
 stand-in that answers as they do; none was run on a GPU.
@@ -44,7 +44,7 @@ def gpu_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a scripted onnxruntime and a host with a GPU in the place of what is here."""
+    """Replace onnxruntime by a scripted one, and this host by one with a GPU."""
 
     def put(script: Script) -> Script:
         monkeypatch.setitem(sys.modules, "onnxruntime", scripted(script))
@@ -75,7 +75,7 @@ def test_a_gpu_that_works_serves_what_the_cpu_says(
     assert gate.model.provider == MIGRAPHX
     assert gate.model.variant == "fp32"
     assert [v.unsafe for v in gate.check_many(texts)] == pytest.approx(want, abs=1e-5)
-    # A level's each bucket is compiled once, before anything is asked.
+    # Each bucket of a level is compiled once, before the first request.
     assert script.compiled == 2 * 2
     for asked in script.asked:
         assert asked["providers"] == [(MIGRAPHX, {"device_id": "0"})]
@@ -96,14 +96,14 @@ def test_a_gpu_that_works_serves_what_the_cpu_says(
         # The same where ONNX Runtime can only be asked by a profile.
         (Script(version="1.23.2", cpu_ops=["Softmax"]), "others run Softmax"),
         # A dimension of another name is passed over: a program for every shape would be compiled.
-        (Script(ignores_overrides=True), "should have been fixed to"),
+        (Script(ignores_overrides=True), "expected inputs fixed to"),
         # A program of other weights, or a compiler's fault.
         (Script(drift=0.5), "not the model that was proven"),
         (Script(drift=float("nan")), "not finite"),
     ],
     ids=["no library", "silent cpu", "refused nodes", "by profile", "dynamic", "drift", "nan"],
 )
-def test_what_would_be_silent_is_an_error_that_says_what(
+def test_a_silent_failure_becomes_an_error_with_its_reason(
     gpu_bundle: Path, install: Install, script: Script, words: str
 ) -> None:
     install(script)

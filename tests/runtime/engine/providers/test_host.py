@@ -1,4 +1,4 @@
-"""What a host has is read where the kernel says it."""
+"""The GPUs of a host are read from the kernel's own files."""
 
 from pathlib import Path
 

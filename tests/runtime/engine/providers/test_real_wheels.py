@@ -61,15 +61,15 @@ def test_migraphx_without_rocm_is_refused_with_the_library_that_is_missing(
     assert "libmigraphx_c.so" in answer["message"]
 
 
-def test_rocm_that_would_answer_by_the_cpu_in_silence_is_refused(bundle: Path) -> None:
+def test_rocm_that_would_silently_run_on_the_cpu_is_refused(bundle: Path) -> None:
     answer = _ask(bundle, "rocm", ROCM)
     assert answer["error"] == "ProviderError"
-    assert "ROCMExecutionProvider was asked for" in answer["message"]
+    assert "ROCMExecutionProvider was requested" in answer["message"]
 
 
-def test_a_host_without_a_gpu_is_told_so_before_a_wheel_is_asked(bundle: Path) -> None:
+def test_a_host_without_a_gpu_is_refused_before_a_wheel_is_loaded(bundle: Path) -> None:
     answer = _ask(bundle, "migraphx", MIGRAPHX, gpu=False)
-    assert "no AMD GPU is to be seen" in answer["message"]
+    assert "no AMD GPU is visible" in answer["message"]
     assert _ask(bundle, "auto", MIGRAPHX, gpu=False)["provider"] == "CPUExecutionProvider"
 
 
