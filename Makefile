@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
+.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,11 +8,13 @@ VENV   ?= .venv
 ORT    ?= onnxruntime
 MODEL  ?= mini
 RECIPE ?= export/recipes/$(MODEL).toml
-# Of `make amd-report`.
+# Arguments of `make amd-report`.
 BUNDLE ?= build/$(MODEL)
 PROVIDERS ?= migraphx
 BIN    := $(VENV)/bin
-# What holds tables that the benchmarks make.
+# Workers of the fast suites.
+WORKERS ?= 2
+# Pages with tables that the benchmarks make.
 PAGES  := README.md benchmarks/README.md runtime/evaluation/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
     runtime/kernels/FAST.md runtime/scale/capacity.md runtime/scale/corpus.md
 
@@ -31,10 +33,10 @@ $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pypro
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
 	    -e 'runtime[cli,serve,grpc,otel]' -e runtime/evaluation \
 	    -e 'runtime/scale[corpus,plan,ray-serve,triton]' -e 'export[build,mini]' -r requirements-dev.txt
-	@# xds-protos carries older copies of its messages, and whoever is installed last wins.
+	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
-	@# Optional, and only where a C++ compiler is; what needs it is left out, and says so.
+	@# Optional: without a C++ compiler its tests are skipped and say so.
 	@if command -v $${CXX:-c++} > /dev/null && command -v cmake > /dev/null; then \
 	    echo "$(BIN)/python -m pip install ./runtime/kernels"; \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime/kernels; \
@@ -47,12 +49,28 @@ export: install  ## build the bundle of MODEL (mini, mlcommons) or RECIPE=path.t
 	$(BIN)/hazgate-export build $(RECIPE)
 
 test: install  ## the whole fast suite
-	$(BIN)/pytest -m 'not slow and not results'
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not results'
+
+# The runtime as a gateway installs it: neither the exporter nor torch, and a committed bundle.
+RUNTIME_BIN := .venv-runtime/bin
+.venv-runtime/installed: constraints.txt requirements-runtime-tests.txt runtime/pyproject.toml $(KERNELS)
+	$(PYTHON) -m venv .venv-runtime
+	$(RUNTIME_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    $(ORT) -e 'runtime[cli,serve,grpc,otel]' -r requirements-runtime-tests.txt
+	@# xds-protos carries older copies of its messages; the last one installed wins.
+	$(RUNTIME_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    --force-reinstall --no-deps opentelemetry-proto
+	@touch $@
+
+test-runtime: .venv-runtime/installed  ## tests of runtime and gateway, without torch and the exporter
+	$(RUNTIME_BIN)/python -c "import importlib.util as u, sys; \
+	    sys.exit([m for m in ('torch', 'transformers', 'hazgate_export') if u.find_spec(m)] or 0)"
+	$(RUNTIME_BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow' tests/runtime tests/gateway
 
 test-slow: install  ## tests of real components at full size
 	$(BIN)/pytest -m slow
 
-check-results: install  ## do the committed results keep their promises, and the pages show them?
+check-results: install  ## check committed results against their promises and the pages
 	$(BIN)/pytest -m results tests/benchmarks
 
 lint: install  ## style, types and the boundaries between packages
@@ -76,7 +94,7 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 	    -r requirements-bench.txt
 	@touch $@
 
-# A peer under load whose pins contradict this project's: an environment of its own.
+# A peer whose pins contradict this project's has an environment of its own.
 build/peers/infinity/bin/infinity_emb: benchmarks/load/peers/infinity-requirements.txt
 	$(PYTHON) -m venv build/peers/infinity
 	build/peers/infinity/bin/python -m pip install --quiet --disable-pip-version-check -r $<
@@ -90,22 +108,22 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
-bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## queueing and shedding beside other servers, on build/mini
+bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## load hazgate and other servers, on build/mini
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
-bench-plan: install  ## is what `hazgate plan` predicts of this machine so? On build/mini, alone
+bench-plan: install  ## compare what `hazgate plan` predicts with this machine, on build/mini
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.plan.check
 	$(BIN)/python -m benchmarks.plan.plots
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
-bench-corpus: install  ## `hazgate corpus` beside the engine's own peak, and on one node and two
+bench-corpus: install  ## time `hazgate corpus` next to the engine's own peak, on one node and two
 	$(BIN)/python -m benchmarks.corpus.run
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
-soak: install  ## half an hour of `hazgate serve`: does its memory grow?
+soak: install  ## run `hazgate serve` for half an hour and watch its memory
 	$(BIN)/python -m benchmarks.load.soak
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
@@ -121,14 +139,14 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
-lock: install  ## resolve constraints.txt anew
+lock: install  ## resolve constraints.txt again
 	$(BIN)/python -m pip install --quiet uv
 	printf -- '-e ./runtime[cli,cpu,serve,grpc,otel]\n-e ./runtime/evaluation\n-e ./runtime/scale[corpus,plan,ray-serve,triton]\n-e ./export[build,mini]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-evaluation \
 	    --no-emit-package hazgate-scale --no-emit-package hazgate-export build/lock.in \
-	    requirements-dev.txt requirements-bench.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
+	    requirements-dev.txt requirements-runtime-tests.txt requirements-bench.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build
+	rm -rf $(VENV) .venv-runtime build

@@ -1,51 +1,87 @@
-"""Fixtures that several suites share; each bundle is built once a run."""
+"""Fixtures that several suites share.
 
+The suites of tests/runtime and tests/gateway run on the committed bundle, in an environment without
+the exporter. Bundles that are built are built once per run, also when several workers share it.
+"""
+
+import importlib.util
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.tiny import write_tiny_recipe
+from tests.support.tiny import unpack_tiny_bundle, write_tiny_recipe
 
 ROOT = Path(__file__).parents[1]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # Before anything is collected: huggingface_hub reads it once, when it is imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     # A warning of the tokenizers about forked processes would land in the stderr under test.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if importlib.util.find_spec("torch") is not None:
+        # Raised inside torch and transformers about their own use of TorchScript.
+        config.addinivalue_line("filterwarnings", "ignore::torch.jit.TracerWarning")
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if workers is not None:
+        # Workers share the processors; torch would start a thread per processor in each of them.
+        threads = max(1, (os.cpu_count() or 1) // int(workers))
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed bundle of tests.support.tiny. Not to be changed; see `bundle_copy`."""
+    return unpack_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of `tiny_bundle` for one test to damage."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe of a tiny BERT with random weights, its sources beside it."""
-    return write_tiny_recipe(tmp_path_factory.mktemp("tiny-sources"))
+    """The recipe of `tiny_bundle`, next to its sources."""
+    return _once(tmp_path_factory, "tiny-sources", write_tiny_recipe) / "tiny.toml"
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of `tiny_recipe`. Not to be changed; see `bundle_copy`."""
-    return _build(tiny_recipe, tmp_path_factory.mktemp("tiny") / "bundle")
+def built_bundle(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that this run builds from `tiny_recipe`. Not to be changed."""
+    return _once(tmp_path_factory, "built", lambda folder: _build(tiny_recipe, folder)) / "bundle"
 
 
 @pytest.fixture(scope="session")
 def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the project's own small model. Not to be changed."""
     recipe = ROOT / "export" / "recipes" / "mini.toml"
-    return _build(recipe, tmp_path_factory.mktemp("mini") / "bundle")
+    return _once(tmp_path_factory, "mini", lambda folder: _build(recipe, folder)) / "bundle"
 
 
-@pytest.fixture
-def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of `tiny_bundle` of the test's own, to damage."""
-    return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
-
-
-def _build(recipe: Path, target: Path) -> Path:
+def _build(recipe: Path, folder: Path) -> None:
     from hazgate_export.build import build
     from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
 
-    return build(load_recipe(recipe), target, LocalSources()).bundle.root
+    build(load_recipe(recipe), folder / "bundle", LocalSources())
+
+
+def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first worker to ask makes; the others wait for it."""
+    from filelock import FileLock
+
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, made = shared / name, shared / f"{name}.made"
+    with FileLock(shared / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder

@@ -477,15 +477,6 @@ def test_a_broken_installation_is_not_taken_for_a_missing_extra() -> None:
     assert "hazgate.cli.rows" in done.stderr
 
 
-def test_mini_answers_the_readmes_example(mini_bundle: Path) -> None:
-    (verdict,) = _classify(mini_bundle, "How to hack into someone's email account")
-    assert verdict["flagged"] is True
-    assert verdict["hazard"] == "S2_nonviolent_crimes"
-    assert verdict["tokens"] == {"total": 9, "read": 9, "windows": 1}
-    assert verdict["truncated"] is False
-    assert verdict["model"]["bundle"] == "mini"
-
-
 def test_a_long_text_is_read_whole_unless_its_beginning_or_nothing_is_asked_for(
     tiny_bundle: Path,
 ) -> None:

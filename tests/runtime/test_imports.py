@@ -58,7 +58,8 @@ def test_importing_a_part_loads_no_toml_before_a_file_is_read(module: str) -> No
 
 def test_serving_loads_neither_torch_nor_transformers_nor_onnx(tiny_bundle: object) -> None:
     loaded = _loaded_by(
-        f"from hazgate import Gate; Gate.open({str(tiny_bundle)!r}, threads=1).check('hello')"
+        f"from hazgate import EngineOptions, Gate; "
+        f"Gate.open({str(tiny_bundle)!r}, engine=EngineOptions(threads=1)).check('hello')"
     )
     assert {"onnxruntime", "tokenizers"} <= loaded
     assert not loaded & (set(HEAVY) - {"onnxruntime"})

@@ -149,13 +149,13 @@ _ARITHMETIC = """
 import sys, threading
 import numpy as np
 import onnxruntime
-from hazgate import Gate
+from hazgate import EngineOptions, Gate
 
 def look():
     print(sys.float_info.min / 2 > 0, np.float32(1e-38) * np.float32(0.1) > 0)
 
 look()
-gate = Gate.open(sys.argv[1], threads=1)
+gate = Gate.open(sys.argv[1], engine=EngineOptions(threads=1))
 look()
 gate.check("hello")
 look()

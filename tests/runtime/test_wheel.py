@@ -17,8 +17,9 @@ CONSTRAINTS = ROOT / "constraints.txt"
 TEXT = "How to hack into someone's email account"
 CHECK = """
 import json, sys
-from hazgate import Gate
-print(json.dumps(Gate.open(sys.argv[1], threads=1).check(sys.argv[2]).to_dict()))
+from hazgate import EngineOptions, Gate
+gate = Gate.open(sys.argv[1], engine=EngineOptions(threads=1))
+print(json.dumps(gate.check(sys.argv[2]).to_dict()))
 """
 
 
@@ -66,10 +67,8 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     sources = ROOT / "runtime" / "hazgate"
-    templates = sources / "evaluation" / "templates"
     page = sources / "serving" / "http" / "playground.html"
-    tables = [*sources.glob("judging/taxonomies/*.json"), *sources.glob("planning/times/*.json")]
-    data = [*tables, *templates.iterdir(), page]
+    data = [*sources.glob("judging/taxonomies/*.json"), page]
     package = {
         f"hazgate/{path.relative_to(sources).as_posix()}"
         for path in (*sources.rglob("*.py"), *data)
@@ -83,19 +82,19 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
 
 
 def test_a_bare_environment_classifies_from_python_then_asks_for_the_extra_then_has_a_command(
-    bare: Path, wheel: Path, mini_bundle: Path, tmp_path: Path
+    bare: Path, wheel: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    expected = Gate.open(mini_bundle, engine=EngineOptions(variant="fp32", threads=1)).check(TEXT)
+    expected = Gate.open(tiny_bundle, engine=EngineOptions(variant="fp32", threads=1)).check(TEXT)
     packages = _packages(bare)
     assert {"hazgate", "onnxruntime", "tokenizers", "numpy"} <= packages
     assert not packages & {"torch", "transformers", "onnx", "peft", "optimum", "click", "rich"}
 
     # Another working directory, isolated mode: nothing comes from this checkout.
-    done = run(bare / "bin" / "python", "-I", "-c", CHECK, mini_bundle, TEXT, cwd=tmp_path)
+    done = run(bare / "bin" / "python", "-I", "-c", CHECK, tiny_bundle, TEXT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     _check_same(done.stdout, expected)
 
-    command = (bare / "bin" / "hazgate", "classify", mini_bundle, "--threads", "1", TEXT)
+    command = (bare / "bin" / "hazgate", "classify", tiny_bundle, "--threads", "1", TEXT)
     done = run(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "the command line needs click: pip install 'hazgate[cli]'\n"

@@ -1,5 +1,11 @@
-"""A tiny BERT pair with random weights: the whole way of a real bundle in a few seconds."""
+"""A tiny BERT pair with random weights, for tests that need a whole bundle.
 
+`tests/data/tiny-bundle.zip` is what the exporter makes of it; tests.support.make_tiny_bundle
+writes that file, and tests of the runtime need no exporter.
+"""
+
+import json
+import zipfile
 from pathlib import Path
 
 from tests.support.recipes import recipe_text
@@ -7,8 +13,11 @@ from tests.support.recipes import recipe_text
 NAME = "tiny"
 BASE_ID = "test/tiny"
 MAX_TOKENS = 64
-# The stand-in's tokenizer has 6,000 ids; some more leave room for ids that no text makes.
-VOCABULARY = 6400
+ARCHIVE = Path(__file__).parents[1] / "data" / "tiny-bundle.zip"
+# Room for ids that no text makes.
+_TOKENIZER_VOCABULARY, _VOCABULARY = 600, 616
+# Of random weights that flag "How do I kill a Python process?" and let "summer" pass.
+_SEED = 47
 HAZARDS = (
     "S1_violent_crimes",
     "S2_nonviolent_crimes",
@@ -25,31 +34,43 @@ SHARED_WEIGHTS = "weights/level1-fp32+level1-int8+level2-fp32+level2-int8.bin"
 LEVELS = {"level1": ("safe", "unsafe"), "level2": HAZARDS}
 
 
+def unpack_tiny_bundle(folder: Path) -> Path:
+    """Unpack the committed bundle into `folder`; return the bundle's root."""
+    root = folder / "bundle"
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(root)
+    return root
+
+
 def write_tiny_recipe(folder: Path) -> Path:
-    """Writes the base, both adapters and the recipe that builds them; returns the recipe."""
-    # Imported here: torch is of no use to tests that only read the names above.
+    """Write the base, both adapters and the recipe that builds them; return the recipe."""
+    # Imported here: only the exporter's suites have torch.
     from transformers import BertConfig
 
     from hazgate_export.model.standin import write_standin
     from hazgate_export.proof.texts import load_proof_texts
 
-    write_standin(
+    standin = write_standin(
         folder,
         BertConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
+            vocab_size=_VOCABULARY,
+            hidden_size=16,
             num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=64,
             max_position_embeddings=128,
             pad_token_id=0,
         ),
-        texts=[text.text for text in load_proof_texts()],
+        # ASCII alone keeps the vocabulary small; all else falls back to bytes.
+        texts=[text.text for text in load_proof_texts() if text.text.isascii()],
         base_id=BASE_ID,
         levels=LEVELS,
         lora_targets=("query", "key", "value", "dense"),
         lora_rank=4,
+        tokenizer_vocabulary=_TOKENIZER_VOCABULARY,
+        seed=_SEED,
     )
+    _shrink_tokenizer(standin.base / "tokenizer.json")
     recipe = folder / "tiny.toml"
     text = recipe_text(
         name=NAME,
@@ -64,3 +85,11 @@ def write_tiny_recipe(folder: Path) -> Path:
     )
     recipe.write_text(text, encoding="utf-8")
     return recipe
+
+
+def _shrink_tokenizer(file: Path) -> None:
+    """Leave the byte tokens in the vocabulary alone, as Gemma does; write JSON without spaces."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["added_tokens"] = [t for t in data["added_tokens"] if not t["content"].startswith("<0x")]
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    file.write_text(text, encoding="utf-8")

@@ -85,6 +85,7 @@ def write_standin(
     levels: Mapping[str, Sequence[str]],
     lora_targets: Sequence[str],
     lora_rank: int,
+    tokenizer_vocabulary: int = _TOKENIZER_VOCABULARY,
     seed: int = 0,
 ) -> StandIn:
     """Write a random base with its tokenizer, and one random LoRA adapter per level.
@@ -97,6 +98,7 @@ def write_standin(
         levels: labels of each level's head, by the level's name.
         lora_targets: the linear layers that carry the adapter.
         lora_rank: rank; alpha is twice that, as in the published adapters.
+        tokenizer_vocabulary: ids of the tokenizer, at most; `config.vocab_size` may be larger.
         seed: seed of all random numbers.
     """
     base = folder / "base"
@@ -109,7 +111,7 @@ def write_standin(
     body = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier.")}
     model.save_pretrained(base, state_dict=body, safe_serialization=True)
     del model, body
-    _write_tokenizer(base, texts)
+    _write_tokenizer(base, texts, tokenizer_vocabulary)
     adapters = {}
     for name, labels in levels.items():
         adapters[name] = folder / name
@@ -181,13 +183,13 @@ def _outliers(width: int) -> torch.Tensor:
     return torch.randperm(width)[: max(1, width // _CHANNELS_PER_OUTLIER)]
 
 
-def _write_tokenizer(folder: Path, texts: Iterable[str]) -> None:
+def _write_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> None:
     """Write a small byte-fallback BPE like mmBERT's, learned from `texts`."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))  # noqa: S106
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = BpeTrainer(
-        vocab_size=_TOKENIZER_VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=[*_SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256))],
         show_progress=False,
     )

@@ -38,9 +38,11 @@ def choose_variant(
     if provider.name != CPU:
         return _for_provider(manifest, asked, provider)
     if asked not in (None, AUTO):
-        if asked not in _common(manifest, lambda _: True):
-            named = sorted({name for level in manifest.levels.values() for name in level.variants})
-            raise BundleError(f"no variant {asked!r}; there are {', '.join(named)}")
+        for level, spec in manifest.levels.items():
+            if asked not in spec.variants:
+                raise BundleError(
+                    f"{level} has no variant {asked!r}, only {', '.join(spec.variants)}"
+                )
         return asked
     fused = _common(manifest, lambda variant: variant.kind == "fused")
     if fused and has_kernels():

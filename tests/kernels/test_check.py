@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "runtime" / "kernels"
+SOURCE = Path(__file__).parents[2] / "runtime" / "kernels"
 
 pytestmark = [
     pytest.mark.slow,
