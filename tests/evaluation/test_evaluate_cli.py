@@ -286,8 +286,10 @@ def test_help_has_an_example() -> None:
 def test_evaluate_needs_neither_torch_nor_transformers(tiny_bundle: Path, tmp_path: Path) -> None:
     data = write_rows(tmp_path / "rows.jsonl", own_rows(120))
     code = (
-        "import sys; sys.modules.update(torch=None, transformers=None, onnx=None)\n"
-        "from hazgate.cli.group import cli; cli()"
+        "import sys\n"
+        "from hazgate.cli.group import cli\n"
+        "cli(standalone_mode=False)\n"
+        "sys.exit(', '.join({'torch', 'transformers', 'onnx'} & set(sys.modules)) or 0)"
     )
     done = run_python(
         *("-c", code, "evaluate", tiny_bundle, "--data", data, "--report", tmp_path / "out"),

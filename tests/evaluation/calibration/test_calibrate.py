@@ -232,8 +232,10 @@ def test_the_command_needs_neither_torch_nor_transformers(
 ) -> None:
     data = write_rows(tmp_path / "rows.jsonl", own_rows(300))
     code = (
-        "import sys; sys.modules.update(torch=None, transformers=None, onnx=None)\n"
-        "from hazgate.cli.group import cli; cli()"
+        "import sys\n"
+        "from hazgate.cli.group import cli\n"
+        "cli(standalone_mode=False)\n"
+        "sys.exit(', '.join({'torch', 'transformers', 'onnx'} & set(sys.modules)) or 0)"
     )
     out = tmp_path / "policy.toml"
     done = run_python("-c", code, "calibrate", mini_bundle, "--data", data, "--out", out)

@@ -6,7 +6,16 @@ import click
 
 from hazgate.cli.extras import requires
 
-_LIBRARIES = ("kserve", "fastapi", "starlette", "pydantic", "prometheus_client", "uvicorn", "grpc")
+_LIBRARIES = (
+    "kserve",
+    "grpc_interceptor",
+    "fastapi",
+    "starlette",
+    "pydantic",
+    "prometheus_client",
+    "uvicorn",
+    "grpc",
+)
 _PATH = click.Path(path_type=Path)
 
 

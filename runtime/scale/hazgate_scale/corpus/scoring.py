@@ -1,4 +1,4 @@
-"""Scoring of rows, some of which may be refused without the others."""
+"""Scoring of rows; a refused row does not affect the others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
