@@ -1,0 +1,1 @@
+"""The one reader of bodies: bytes and headers in, passages and unread parts out. Pure."""

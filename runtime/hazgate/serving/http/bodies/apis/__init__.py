@@ -1,0 +1,1 @@
+"""The APIs whose bodies are known, one module each, and their fields in one table."""

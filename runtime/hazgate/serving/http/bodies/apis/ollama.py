@@ -1,0 +1,29 @@
+"""Ollama's chat and generate, streamed as lines of JSON."""
+
+import re
+
+from hazgate.serving.http.bodies.apis.common import FINISH, FREE, IMAGE, SETTING, TEXT
+from hazgate.serving.http.bodies.fields import Api, Field
+
+_TIME = re.compile(r"[0-9T:.+\-Z]{1,40}")
+
+API = Api(
+    name="Ollama",
+    fields={
+        ("body", "template"): Field(role="system"),
+        ("body", "images"): IMAGE,
+        ("body", "format"): Field(place="definition", form=SETTING.form),
+        ("body", "options"): FREE,
+        ("body", "keep_alive"): Field(form=lambda value: len(value) <= 8),
+        ("body", "think"): SETTING,
+        ("body", "created_at"): Field(form=lambda value: _TIME.fullmatch(value) is not None),
+        ("body", "done_reason"): FINISH,
+        ("body", "thinking"): Field(role="assistant", form=SETTING.form),
+        # The conversation so far, as the tokens of a model.
+        ("body", "context"): Field(ids=True),
+        ("turn", "images"): IMAGE,
+        ("turn", "tool_name"): TEXT,
+    },
+    types={},
+    media={},
+)

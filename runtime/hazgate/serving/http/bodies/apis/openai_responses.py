@@ -1,0 +1,117 @@
+"""OpenAI's Responses API, its streamed events, and Assistants' threads."""
+
+from hazgate.serving.http.bodies.apis.common import (
+    DEFINITIONS,
+    FREE,
+    ID,
+    NESTED,
+    OPAQUE,
+    PARTS,
+    SETTING,
+    TEXT,
+    TURNS,
+)
+from hazgate.serving.http.bodies.fields import Api, Field, is_id, words
+
+_EVENT = "response."
+
+API = Api(
+    name="OpenAI Responses and Assistants",
+    fields={
+        ("body", "instructions"): Field(place="part", role="system", joined=True),
+        ("body", "additional_instructions"): Field(role="system"),
+        ("body", "additional_messages"): TURNS,
+        ("body", "thread"): Field(place="body"),
+        ("body", "input"): Field(place="turn", ids=True),
+        ("body", "output"): Field(place="turn", role="assistant"),
+        ("body", "output_text"): Field(role="assistant"),
+        ("body", "text"): Field(place="definition"),
+        ("body", "reasoning"): SETTING,
+        ("body", "truncation"): SETTING,
+        ("body", "include"): Field(form=is_id),
+        ("body", "conversation"): ID,
+        ("body", "previous_response_id"): ID,
+        ("body", "assistant_id"): ID,
+        ("body", "status"): SETTING,
+        # Streamed events.
+        ("body", "type"): Field(form=lambda value: value.startswith(_EVENT) and is_event(value)),
+        ("body", "response"): Field(place="body", role="assistant"),
+        ("body", "item"): Field(place="turn", role="assistant"),
+        ("body", "part"): Field(place="part", role="assistant"),
+        ("body", "delta"): Field(place="turn", role="assistant"),
+        ("body", "arguments"): Field(place="free", role="assistant", nested=True),
+        ("body", "item_id"): ID,
+        ("body", "obfuscation"): Field(form=is_id),
+        ("turn", "status"): SETTING,
+        ("turn", "phase"): SETTING,
+        ("turn", "call_id"): ID,
+        ("turn", "arguments"): NESTED,
+        ("turn", "input"): NESTED,
+        ("turn", "output"): PARTS,
+        ("turn", "summary"): PARTS,
+        ("turn", "encrypted_content"): Field(unread="reasoning", place="media"),
+        ("turn", "action"): FREE,
+        ("turn", "results"): Field(place="free", role="tool"),
+        ("turn", "outputs"): Field(place="free", role="tool"),
+        ("turn", "tools"): DEFINITIONS,
+        ("turn", "approval_request_id"): ID,
+        ("part", "annotations"): FREE,
+        ("part", "logprobs"): FREE,
+        ("part", "file_id"): ID,
+        ("part", "file_data"): OPAQUE,
+        ("part", "file_url"): OPAQUE,
+        ("part", "detail"): SETTING,
+        ("part", "transcript"): TEXT,
+    },
+    types={
+        "message": None,
+        "input_text": None,
+        "output_text": None,
+        "summary_text": "assistant",
+        "reasoning_text": "assistant",
+        "reasoning": "assistant",
+        "function_call": "assistant",
+        "custom_tool_call": "assistant",
+        "mcp_call": "assistant",
+        "mcp_list_tools": "definition",
+        "mcp_approval_request": "assistant",
+        "mcp_approval_response": "user",
+        "web_search_call": "assistant",
+        "file_search_call": "assistant",
+        "code_interpreter_call": "assistant",
+        "computer_call": "assistant",
+        "local_shell_call": "assistant",
+        "shell_call": "assistant",
+        "apply_patch_call": "assistant",
+        "function_call_output": "tool",
+        "custom_tool_call_output": "tool",
+        "computer_call_output": "tool",
+        "local_shell_call_output": "tool",
+        "shell_call_output": "tool",
+        "apply_patch_call_output": "tool",
+        "item_reference": None,
+    },
+    media={
+        "input_image": "image",
+        "output_image": "image",
+        "computer_screenshot": "image",
+        "image_generation_call": "image",
+        "input_file": "file",
+        "container_file_citation": "file",
+    },
+)
+
+
+def is_event(value: str) -> bool:
+    """Recognise the name of a streamed event: lower-case words joined by dots."""
+    return len(value) <= 64 and _EVENT_WORDS.issuperset(value.replace("_", ".").split("."))
+
+
+_EVENT_WORDS = words(
+    """
+    response created queued in progress completed failed incomplete output item added done
+    content part text delta refusal function call arguments file search searching web
+    interpreting code interpreter image generation generating partial mcp list tools
+    reasoning summary annotation custom tool input audio transcript error
+    """
+)

@@ -1,0 +1,33 @@
+"""Texts without turns: completions, embeddings, reranking, classification, images, speech."""
+
+from hazgate.serving.http.bodies.apis.common import FREE, MODEL, SETTING
+from hazgate.serving.http.bodies.fields import Api, Field
+
+_TEXT = Field(place="free", role="user")
+_OR_IDS = Field(place="free", role="user", ids=True)
+
+API = Api(
+    name="completions, embeddings, rerank, images and speech",
+    fields={
+        ("body", "prompt"): _OR_IDS,
+        ("body", "inputs"): Field(place="free", role="user", ids=True),
+        ("body", "input_ids"): Field(ids=True),
+        ("body", "token_ids"): Field(ids=True),
+        ("body", "prompt_token_ids"): Field(ids=True),
+        ("body", "tokens"): Field(ids=True),
+        ("body", "suffix"): _TEXT,
+        ("body", "query"): _TEXT,
+        ("body", "queries"): _TEXT,
+        ("body", "question"): _TEXT,
+        ("body", "passages"): Field(place="free", role="tool"),
+        ("body", "texts"): _TEXT,
+        ("body", "negative_prompt"): _TEXT,
+        ("body", "voice"): SETTING,
+        ("body", "parameters"): FREE,
+        ("body", "embedding_types"): SETTING,
+        ("body", "input_type"): SETTING,
+        ("body", "variant"): MODEL,
+    },
+    types={},
+    media={},
+)

@@ -1,0 +1,65 @@
+"""Passages: the texts of a body, with their places, their speakers, and the parts left unread."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+
+# Speakers. `definition` is what a request says about tools and formats; `unknown` is text in a
+# place that no API describes.
+Role = Literal["system", "user", "assistant", "tool", "definition", "unknown"]
+# A place in a JSON document, linked from its end to its beginning: (place of the parent, key).
+Path = tuple[Any, ...]
+# Parts that hold no text, or none that can be read.
+UnreadKind = Literal["image", "audio", "video", "file", "embeddings", "reasoning"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """One text that is judged by itself, its first string's place, and who speaks."""
+
+    text: str
+    place: Path
+    role: Role
+
+    @property
+    def path(self) -> str:
+        """The place as a JSON path, e.g. `$.messages[2].content`."""
+        return spelt(self.place)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """A part of a body that was not read, and its place."""
+
+    kind: UnreadKind
+    place: Path
+
+    @property
+    def path(self) -> str:
+        """The place as a JSON path, e.g. `$.messages[0].content[1]`."""
+        return spelt(self.place)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyText:
+    """Everything a body says: the passages to judge, and the parts that nobody read."""
+
+    passages: tuple[Passage, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def spelt(path: Path) -> str:
+    """Spell a place as a JSON path.
+
+    Keys that are no plain names are a caller's own words and are spelt `*`.
+    """
+    parts: list[str] = []
+    while path:
+        path, name = path
+        if isinstance(name, int):
+            parts.append(f"[{name}]")
+        else:
+            parts.append(f".{name}" if _PLAIN.fullmatch(name) else ".*")
+    return "$" + "".join(reversed(parts))
