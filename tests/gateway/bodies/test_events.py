@@ -57,7 +57,7 @@ def test_comments_names_and_a_byte_order_mark_come_before_the_first_event() -> N
 
 
 def test_choices_and_blocks_grow_apart() -> None:
-    events = [
+    events: list[dict[str, object]] = [
         *_chat("a ", index=0),
         *_chat("x ", index=1),
         *_chat("b", index=0),
@@ -70,7 +70,7 @@ def test_anthropics_blocks_are_joined_by_index_and_partial_json_is_decoded() -> 
     def delta(index: int, **fields: str) -> dict[str, object]:
         return {"type": "content_block_delta", "index": index, "delta": fields}
 
-    events = [
+    events: list[dict[str, object]] = [
         {"type": "message_start", "message": {"role": "assistant", "content": [], "model": "c"}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         delta(0, type="text_delta", text="The cap"),
