@@ -378,7 +378,7 @@ def test_a_route_that_fails_open_says_so_and_is_counted(spotting: Gate) -> None:
         assert client.post("/ext_authz/x", content=b"good").status_code == 500
         assert 'hazgate_failed_open_total{route="litellm"} 1.0' in client.get("/metrics").text
         # A request that cannot be read is refused, even on a route that fails open.
-        assert client.post(LITELLM, json={"texts": ["a"] * 257}).status_code == 400
+        assert client.post(LITELLM, json={"texts": []}).status_code == 400
 
 
 def test_a_missed_deadline_is_504(spotting: Gate) -> None:

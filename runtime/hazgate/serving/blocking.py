@@ -1,14 +1,19 @@
 """Decide for blocking gateways: block, pass, or pass because there is no verdict."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hazgate.errors import HazgateError, InputError
 from hazgate.judging.verdict import Verdict
+from hazgate.serving.bodies.passages import BodyText, Unread
 from hazgate.serving.failures import FAILED_OPEN_HEADER
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 from hazgate.serving.settings import FailOpenRoute
+
+# Passages of one request. Its tokens and bytes have limits of their own.
+_MAX_PASSAGES = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,16 +45,37 @@ class BlockDecision:
         return facts
 
 
-async def decide_blocking(service: Service, ask: Ask, *, route: FailOpenRoute) -> BlockDecision:
-    """Decide whether a request is blocked: it is if any of its texts is.
+async def decide_blocking(
+    service: Service,
+    body: BodyText,
+    *,
+    route: FailOpenRoute,
+    caller: str,
+    timeout_s: float = math.inf,
+) -> BlockDecision:
+    """Decide whether a request or a response is blocked.
+
+    It is if any of its passages is, or if it has a part that could not be read: nobody may take
+    such a part for checked.
+
+    Args:
+        service: the service that gives the verdicts.
+        body: everything that was read, and what was not.
+        route: the dialect that asks.
+        caller: the name under which the request queues.
+        timeout_s: seconds for which an answer is of use.
 
     Raises:
         InputError: a text cannot be read. It never passes, or anyone could pass by sending such
             texts.
         HazgateError: there is no verdict, and the route fails closed.
     """
+    if body.unread:
+        return BlockDecision(reason=_unread_reason(body.unread))
+    texts = [passage.text for passage in body.passages]
+    ask = Ask(texts=texts, caller=caller, timeout_s=timeout_s)
     try:
-        verdicts = await service.check(ask, route=route)
+        verdicts = await service.check(ask, route=route, max_texts=_MAX_PASSAGES)
     except InputError:
         raise
     except HazgateError as error:
@@ -61,6 +87,12 @@ async def decide_blocking(service: Service, ask: Ask, *, route: FailOpenRoute) -
         reason=_reason(blocked) if blocked else None,
         unsafe=max((verdict.unsafe for verdict in verdicts), default=None),
     )
+
+
+def _unread_reason(unread: Sequence[Unread]) -> str:
+    """Return a sentence for the end user that names the kinds of what was not read."""
+    kinds = sorted({part.kind for part in unread})
+    return f"Blocked by the safety gate: not text, so not checked: {', '.join(kinds)}"
 
 
 def _is_blocked(verdict: Verdict) -> bool:

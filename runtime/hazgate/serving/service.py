@@ -78,8 +78,13 @@ class Service:
         """The identity of the model that answers new requests."""
         return self.gate.model
 
-    async def check(self, ask: Ask, *, route: str) -> list[Verdict]:
+    async def check(self, ask: Ask, *, route: str, max_texts: int | None = None) -> list[Verdict]:
         """Return the verdict on each text of a request, within the server's own timeout.
+
+        Args:
+            ask: the request.
+            route: the dialect that asks, for metrics and logs.
+            max_texts: the most texts of one request; None takes the setting.
 
         Raises:
             HazgateError: there is no verdict; its class decides what the dialect answers.
@@ -90,10 +95,11 @@ class Service:
         verdicts: list[Verdict] = []
         limits = self.settings.request
         try:
-            if len(ask.texts) > limits.max_texts:
+            most = limits.max_texts if max_texts is None else max_texts
+            if len(ask.texts) > most:
                 raise InputError(
-                    f"{len(ask.texts)} texts in one request, at most {limits.max_texts} are "
-                    "accepted; send several requests"
+                    f"{len(ask.texts)} texts in one request, at most {most} are accepted; send "
+                    "several requests"
                 )
             timeout_s = min(ask.timeout_s, limits.timeout_s)
             verdicts = await answer(self.engine, dataclasses.replace(ask, timeout_s=timeout_s))

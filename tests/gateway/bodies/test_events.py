@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
-from hazgate.serving.http.bodies.events import EventParser, events_of
-from hazgate.serving.http.bodies.read import read_body
+from hazgate.serving.bodies.events import EventParser, events_of
+from hazgate.serving.bodies.read import read_body
 
 SSE = {"content-type": "text/event-stream"}
 

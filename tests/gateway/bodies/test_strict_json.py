@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
-from hazgate.serving.http.bodies.strict_json import MAX_DEPTH, parse, parse_lenient
+from hazgate.serving.bodies.strict_json import MAX_DEPTH, parse, parse_lenient
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=8),

@@ -22,10 +22,10 @@ from google.rpc.status_pb2 import Status
 
 from hazgate.errors import HazgateError, InputError
 from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.bodies.passages import BodyText
+from hazgate.serving.bodies.read import read_request
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, check_whole
 from hazgate.serving.failures import error_body
-from hazgate.serving.http.bodies import texts_asked
-from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
@@ -43,12 +43,13 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
     ) -> CheckResponse:
         """Decide whether a request may pass."""
         try:
-            ask = Ask(
-                texts=_texts(request.attributes.request.http),
+            decision = await decide_blocking(
+                self._service,
+                _read(request.attributes.request.http),
+                route="ext_authz",
                 caller=caller_of(context),
                 timeout_s=timeout_of(context),
             )
-            decision = await decide_blocking(self._service, ask, route="ext_authz")
         except InputError as error:
             return _denied(UNREADABLE_STATUS, "invalid_input", str(error))
         except HazgateError as error:
@@ -69,9 +70,24 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
         return response
 
 
-def _texts(http: AttributeContext.HttpRequest) -> list[str]:
-    check_whole(http.headers)
-    return texts_asked(http.method, http.raw_body or http.body.encode())
+def _read(http: AttributeContext.HttpRequest) -> BodyText:
+    """Read a request; its headers are in `headers`, or raw in `header_map`.
+
+    Raises:
+        InputError: the body was cut, or cannot be read.
+    """
+    headers = {name.lower(): value for name, value in http.headers.items()}
+    for header in http.header_map.headers:
+        value = header.raw_value.decode("utf-8", "replace") or header.value
+        headers.setdefault(header.key.lower(), value)
+    check_whole(headers)
+    body = http.raw_body or http.body.encode()
+    if 0 <= http.size != len(body) and http.size > 0:
+        raise InputError(
+            "the body came with another size than it was sent with; set pack_as_bytes in Envoy's "
+            "with_request_body"
+        )
+    return read_request(http.method, http.path, headers, body)
 
 
 def _denied(status: int, code: str, message: str) -> CheckResponse:

@@ -8,7 +8,7 @@ so that Envoy's own `failure_mode_allow` decides. A text that cannot be read is 
 
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -30,21 +30,20 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProces
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.blocking import BlockDecision, decide_blocking
+from hazgate.serving.bodies.passages import BodyText
+from hazgate.serving.bodies.read import read_body, read_request
+from hazgate.serving.bodies.walk import Side
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
 from hazgate.serving.failures import error_body
-from hazgate.serving.http.bodies import texts_of_request, texts_of_response
-from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.callers import caller_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
 
 _METADATA = "hazgate"
 _WHOLE = (ProcessingMode.NONE, ProcessingMode.BUFFERED, ProcessingMode.BUFFERED_PARTIAL)
-_READERS: dict[str, Callable[[bytes], list[str]]] = {
-    "request_body": texts_of_request,
-    "response_body": texts_of_response,
-}
+_SIDES: Mapping[str, Side] = {"request_body": "request", "response_body": "response"}
+_HEADERS: Mapping[str, Side] = {"request_headers": "request", "response_headers": "response"}
 
 
 class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, untyped
@@ -65,18 +64,24 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         buffered: set[str] = set()
         # The parts so far of bodies in an exchange that Envoy does not hold up.
         parts: defaultdict[str, bytearray] = defaultdict(bytearray)
+        headers: dict[Side, Mapping[str, str]] = {}
         async for message in request_iterator:
             try:
+                _note_headers(message, headers)
                 if message.observability_mode:
-                    await self._watch(message, parts, caller)
+                    await self._watch(message, parts, headers, caller)
                 else:
                     buffered |= _whole_bodies(message)
-                    yield await self._answer(message, buffered, caller)
+                    yield await self._answer(message, buffered, headers, caller)
             except HazgateError as error:
                 await context.abort(*status_of(error))
 
     async def _answer(
-        self, message: ProcessingRequest, buffered: AbstractSet[str], caller: str
+        self,
+        message: ProcessingRequest,
+        buffered: AbstractSet[str],
+        headers: Mapping[Side, Mapping[str, str]],
+        caller: str,
     ) -> ProcessingResponse:
         """Return what Envoy should do with a part of the exchange.
 
@@ -84,22 +89,24 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
             HazgateError: there is no verdict, or the message is of an unknown kind.
         """
         kind = message.WhichOneof("request")
-        if kind in ("request_headers", "response_headers"):
-            return _pass_headers(kind)
         if kind in ("request_trailers", "response_trailers"):
             return ProcessingResponse(**{kind: TrailersResponse()})
-        if kind not in _READERS:
+        if kind not in _SIDES and kind not in _HEADERS:
             raise InputError("the message is of an unknown kind")
-        body: HttpBody = getattr(message, kind)
         try:
-            texts = _texts(kind, body, is_whole=body.end_of_stream or kind in buffered)
-            decision = await decide_blocking(
-                self._service, Ask(texts=texts, caller=caller), route="ext_proc"
+            read = _read(message, headers, is_whole=kind in buffered)
+            # Headers have a text only where their path has a query.
+            decision = (
+                await decide_blocking(self._service, read, route="ext_proc", caller=caller)
+                if read.passages or kind in _SIDES
+                else BlockDecision()
             )
         except InputError as error:
             return _refuse(UNREADABLE_STATUS, "invalid_input", str(error))
         if decision.reason is not None:
             answer = _refuse(BLOCKED_STATUS, "blocked", decision.reason)
+        elif kind in _HEADERS:
+            return _pass_headers(kind)
         else:
             common = CommonResponse(header_mutation=_set(decision.headers))
             answer = ProcessingResponse(**{kind: BodyResponse(response=common)})
@@ -107,11 +114,15 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         return answer
 
     async def _watch(
-        self, message: ProcessingRequest, parts: Mapping[str, bytearray], caller: str
+        self,
+        message: ProcessingRequest,
+        parts: Mapping[str, bytearray],
+        headers: Mapping[Side, Mapping[str, str]],
+        caller: str,
     ) -> None:
         """Read a body once it is whole, for the metrics; nobody waits for the decision."""
         kind = message.WhichOneof("request")
-        if kind not in _READERS:
+        if kind not in _SIDES:
             return
         body: HttpBody = getattr(message, kind)
         part = parts[kind]
@@ -119,15 +130,38 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         if len(part) > self._service.settings.request.max_body_bytes:
             raise InputError("the body is longer than max_body_bytes")
         if body.end_of_stream:
-            texts = _READERS[kind](bytes(part))
-            ask = Ask(texts=texts, caller=caller)
-            await decide_blocking(self._service, ask, route="ext_proc")
+            read = read_body(headers.get(_SIDES[kind], {}), bytes(part), _SIDES[kind])
+            await decide_blocking(self._service, read, route="ext_proc", caller=caller)
 
 
-def _texts(kind: str, body: HttpBody, *, is_whole: bool) -> list[str]:
-    if not is_whole:
+def _read(
+    message: ProcessingRequest, headers: Mapping[Side, Mapping[str, str]], *, is_whole: bool
+) -> BodyText:
+    """Read what one message says: the query of a request's path, or a body.
+
+    Raises:
+        InputError: Envoy cut the body, or it cannot be read.
+    """
+    kind = message.WhichOneof("request")
+    if kind == "request_headers":
+        asked = headers["request"]
+        return read_request("GET", asked.get(":path", ""), asked, b"")
+    if kind == "response_headers":
+        return BodyText()
+    body: HttpBody = getattr(message, kind)
+    if not (body.end_of_stream or is_whole):
         raise InputError("Envoy cut the body; let it buffer more")
-    return _READERS[kind](body.body)
+    return read_body(headers.get(_SIDES[kind], {}), body.body, _SIDES[kind])
+
+
+def _note_headers(message: ProcessingRequest, headers: dict[Side, Mapping[str, str]]) -> None:
+    """Keep the headers of an exchange, names in lower case, for the reading of its bodies."""
+    kind = message.WhichOneof("request")
+    if kind in _HEADERS:
+        headers[_HEADERS[kind]] = {
+            header.key.lower(): header.raw_value.decode("utf-8", "replace") or header.value
+            for header in getattr(message, kind).headers.headers
+        }
 
 
 def _whole_bodies(message: ProcessingRequest) -> set[str]:

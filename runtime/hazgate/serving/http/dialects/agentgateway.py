@@ -11,18 +11,17 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.errors import InputError
 from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.bodies.walk import Side, read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
-from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
-from hazgate.text.conversation import parse_messages
 
 _REJECT_STATUS = 403
 
 
 class RequestBody(BaseModel):
-    """The messages of a chat request."""
+    """A chat request; all of it is read."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     messages: list[dict[str, Any]]
 
@@ -34,9 +33,9 @@ class WebhookRequest(BaseModel):
 
 
 class ResponseBody(BaseModel):
-    """The choices of a chat response."""
+    """A chat response; all of it is read."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     choices: list[dict[str, Any]]
 
@@ -71,10 +70,13 @@ def router(service: Service) -> APIRouter:
     """Return the routes `POST /request` and `POST /response`."""
     routes = APIRouter(tags=["agentgateway"], responses=REFUSALS)
 
-    async def decide(messages: list[dict[str, Any]], request: Request, answer: Response) -> Action:
-        texts = [message.content for message in parse_messages(messages)] if messages else []
-        ask = Ask(texts=texts, caller=request.state.caller)
-        decision = await decide_blocking(service, ask, route="agentgateway")
+    async def decide(said: BaseModel, side: Side, request: Request, answer: Response) -> Action:
+        read = read_value(said.model_dump(), side)
+        if not read.passages and not read.unread:
+            raise InputError("the body holds no text and nothing else that could be judged")
+        decision = await decide_blocking(
+            service, read, route="agentgateway", caller=request.state.caller
+        )
         answer.headers.update(decision.headers)
         if decision.failed_open is not None:
             return Action(action=Pass(reason=f"no verdict: {decision.failed_open}"))
@@ -85,15 +87,13 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/request", summary="agentgateway's webhook, before the model")
     async def before(body: WebhookRequest, request: Request, response: Response) -> Action:
-        return await decide(body.body.messages, request, response)
+        return await decide(body.body, "request", request, response)
 
     @routes.post("/response", summary="agentgateway's webhook, after the model")
     async def after(body: WebhookResponse, request: Request, response: Response) -> Action:
-        messages = []
         for i, choice in enumerate(body.body.choices):
             if not isinstance(choice.get("message"), dict):
                 raise InputError(f"choice {i} has no message")
-            messages.append(choice["message"])
-        return await decide(messages, request, response)
+        return await decide(body.body, "response", request, response)
 
     return routes

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.bodies.read import read_request
 from hazgate.serving.envoy import BLOCKED_STATUS, check_whole
 from hazgate.serving.failures import error_body
-from hazgate.serving.http.bodies import texts_asked
-from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 PREFIX = "/ext_authz"
@@ -31,9 +30,14 @@ def router(service: Service) -> APIRouter:
     async def authorize(request: Request) -> Response:
         body = await request.body()
         check_whole(request.headers)
-        texts = texts_asked(request.method, body)
-        ask = Ask(texts=texts, caller=request.state.caller)
-        decision = await decide_blocking(service, ask, route="ext_authz")
+        target = request.url.path.removeprefix(PREFIX)
+        if request.url.query:
+            target = f"{target}?{request.url.query}"
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        read = read_request(request.method, target, headers, body)
+        decision = await decide_blocking(
+            service, read, route="ext_authz", caller=request.state.caller
+        )
         if decision.reason is None:
             return Response(status_code=200, headers=decision.headers)
         return JSONResponse(error_body("blocked", decision.reason), BLOCKED_STATUS)

@@ -9,19 +9,26 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from hazgate.errors import InputError
 from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.bodies.walk import Side, read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
-from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 
 class GuardrailRequest(BaseModel):
-    """LiteLLM's request; only `texts` and the arguments of `tool_calls` are read."""
+    """The parts of LiteLLM's request that hold what a user or a model said.
+
+    `texts` are the messages, one by one; `structured_messages` are the same messages as objects.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     texts: list[str] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    images: list[Any] | None = None
+    tools: list[Any] | None = None
+    tool_calls: list[Any] | None = None
+    structured_messages: list[Any] | None = None
     input_type: str | None = None
 
 
@@ -40,9 +47,13 @@ def router(service: Service) -> APIRouter:
     async def guardrail(
         body: GuardrailRequest, request: Request, response: Response
     ) -> GuardrailResponse:
-        texts = [*(body.texts or []), *_arguments(body.tool_calls or [])]
-        ask = Ask(texts=texts, caller=request.state.caller)
-        decision = await decide_blocking(service, ask, route="litellm")
+        side: Side = "response" if body.input_type == "response" else "request"
+        read = read_value(_said(body), side)
+        if not read.passages and not read.unread and not body.texts:
+            raise InputError("the request holds no text and nothing else that could be judged")
+        decision = await decide_blocking(
+            service, read, route="litellm", caller=request.state.caller
+        )
         response.headers.update(decision.headers)
         if decision.reason is None:
             return GuardrailResponse(action="NONE")
@@ -51,12 +62,15 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _arguments(tool_calls: list[dict[str, Any]]) -> list[str]:
-    """Return the arguments of function calls; `texts` does not have them."""
-    found = []
-    for call in tool_calls:
-        function = call.get("function")
-        arguments = function.get("arguments") if isinstance(function, dict) else None
-        if isinstance(arguments, str):
-            found.append(arguments)
-    return found
+def _said(body: GuardrailRequest) -> dict[str, object]:
+    """Return the request in the words of chat completions, which the reader knows."""
+    said: dict[str, object] = {
+        "input": body.texts,
+        "images": body.images,
+        "tools": body.tools,
+        "messages": [
+            {"role": "assistant", "tool_calls": body.tool_calls or []},
+            *(body.structured_messages or []),
+        ],
+    }
+    return {name: value for name, value in said.items() if value}

@@ -1,6 +1,6 @@
 """Anthropic's messages, whole and as streamed events."""
 
-from hazgate.serving.http.bodies.apis.common import (
+from hazgate.serving.bodies.apis.common import (
     FILE,
     FINISH,
     FREE,
@@ -13,7 +13,7 @@ from hazgate.serving.http.bodies.apis.common import (
     TEXT,
     TURNS,
 )
-from hazgate.serving.http.bodies.fields import Api, Field, is_model, one_of
+from hazgate.serving.bodies.fields import Api, Field, is_model, one_of
 
 API = Api(
     name="Anthropic messages",

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from hazgate.errors import InputError
-from hazgate.serving.http.bodies.fields import Field, Form, Place
-from hazgate.serving.http.bodies.passages import (
+from hazgate.serving.bodies.fields import Field, Form, Place
+from hazgate.serving.bodies.passages import (
     BodyText,
     Passage,
     Path,
@@ -14,8 +14,8 @@ from hazgate.serving.http.bodies.passages import (
     UnreadKind,
     spelt,
 )
-from hazgate.serving.http.bodies.strict_json import MAX_DEPTH, parse_lenient
-from hazgate.serving.http.bodies.table import KEYS, MEDIA, SCHEMA_WORDS, TYPES, fields_at
+from hazgate.serving.bodies.strict_json import MAX_DEPTH, parse_lenient
+from hazgate.serving.bodies.table import KEYS, MEDIA, SCHEMA_WORDS, TYPES, fields_at
 
 Side = Literal["request", "response"]
 

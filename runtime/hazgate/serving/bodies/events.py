@@ -7,7 +7,7 @@ import codecs
 from collections.abc import Iterator
 
 from hazgate.errors import InputError
-from hazgate.serving.http.bodies.strict_json import parse
+from hazgate.serving.bodies.strict_json import parse
 
 _DONE = "[DONE]"
 _FIELDS = ("data", "event", "id", "retry")

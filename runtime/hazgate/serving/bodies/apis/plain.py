@@ -1,7 +1,7 @@
 """Texts without turns: completions, embeddings, reranking, classification, images, speech."""
 
-from hazgate.serving.http.bodies.apis.common import FREE, MODEL, SETTING
-from hazgate.serving.http.bodies.fields import Api, Field
+from hazgate.serving.bodies.apis.common import FREE, MODEL, SETTING
+from hazgate.serving.bodies.fields import Api, Field
 
 _TEXT = Field(place="free", role="user")
 _OR_IDS = Field(place="free", role="user", ids=True)

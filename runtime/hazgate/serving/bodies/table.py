@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hazgate.serving.http.bodies.apis import (
+from hazgate.serving.bodies.apis import (
     anthropic,
     bedrock,
     cohere,
@@ -13,8 +13,8 @@ from hazgate.serving.http.bodies.apis import (
     openai_responses,
     plain,
 )
-from hazgate.serving.http.bodies.fields import Api, Field, Place, words
-from hazgate.serving.http.bodies.passages import Role, UnreadKind
+from hazgate.serving.bodies.fields import Api, Field, Place, words
+from hazgate.serving.bodies.passages import Role, UnreadKind
 
 APIS: tuple[Api, ...] = (
     openai_chat.API,

@@ -1,6 +1,6 @@
 """Amazon Bedrock's Converse and ApplyGuardrail."""
 
-from hazgate.serving.http.bodies.apis.common import (
+from hazgate.serving.bodies.apis.common import (
     CALLS,
     DEFINITIONS,
     FILE,
@@ -12,7 +12,7 @@ from hazgate.serving.http.bodies.apis.common import (
     SETTING,
     VIDEO,
 )
-from hazgate.serving.http.bodies.fields import Api, Field, one_of
+from hazgate.serving.bodies.fields import Api, Field, one_of
 
 API = Api(
     name="Amazon Bedrock",

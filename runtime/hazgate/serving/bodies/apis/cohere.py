@@ -1,7 +1,7 @@
 """Cohere's chat, versions 1 and 2, and rerank."""
 
-from hazgate.serving.http.bodies.apis.common import FREE, SETTING, TEXT, TURNS
-from hazgate.serving.http.bodies.fields import Api, Field, is_id
+from hazgate.serving.bodies.apis.common import FREE, SETTING, TEXT, TURNS
+from hazgate.serving.bodies.fields import Api, Field, is_id
 
 API = Api(
     name="Cohere",

@@ -2,8 +2,8 @@
 
 import re
 
-from hazgate.serving.http.bodies.apis.common import FINISH, FREE, IMAGE, SETTING, TEXT
-from hazgate.serving.http.bodies.fields import Api, Field
+from hazgate.serving.bodies.apis.common import FINISH, FREE, IMAGE, SETTING, TEXT
+from hazgate.serving.bodies.fields import Api, Field
 
 _TIME = re.compile(r"[0-9T:.+\-Z]{1,40}")
 

@@ -1,7 +1,7 @@
 """The Model Context Protocol over JSON-RPC: requests to tools, and what tools answer."""
 
-from hazgate.serving.http.bodies.apis.common import DEFINITIONS, FREE, MIME, PARTS, SETTING
-from hazgate.serving.http.bodies.fields import Api, Field, one_of
+from hazgate.serving.bodies.apis.common import DEFINITIONS, FREE, MIME, PARTS, SETTING
+from hazgate.serving.bodies.fields import Api, Field, one_of
 
 _METHODS = one_of(
     *("initialize", "ping", "tools/call", "tools/list", "prompts/get", "prompts/list"),

@@ -10,11 +10,11 @@ from email.policy import HTTP
 from urllib.parse import parse_qsl, urlsplit
 
 from hazgate.errors import InputError
-from hazgate.serving.http.bodies import events
-from hazgate.serving.http.bodies.fields import is_id
-from hazgate.serving.http.bodies.passages import BodyText, Passage, Role, Unread
-from hazgate.serving.http.bodies.strict_json import parse
-from hazgate.serving.http.bodies.walk import Side, read_events, read_value
+from hazgate.serving.bodies import events
+from hazgate.serving.bodies.fields import is_id
+from hazgate.serving.bodies.passages import BodyText, Passage, Role, Unread
+from hazgate.serving.bodies.strict_json import parse
+from hazgate.serving.bodies.walk import Side, read_events, read_value
 
 # Requests of these methods have a body; where none came, the gateway was not told to send it.
 _WITH_BODY = ("POST", "PUT", "PATCH")

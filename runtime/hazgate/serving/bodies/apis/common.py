@@ -1,6 +1,6 @@
 """Fields that several APIs share, and the words of their settings."""
 
-from hazgate.serving.http.bodies.fields import (
+from hazgate.serving.bodies.fields import (
     Field,
     is_id,
     is_mime,

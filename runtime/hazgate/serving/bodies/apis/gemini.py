@@ -2,7 +2,7 @@
 
 import re
 
-from hazgate.serving.http.bodies.apis.common import (
+from hazgate.serving.bodies.apis.common import (
     CALLS,
     DEFINITIONS,
     FILE,
@@ -17,7 +17,7 @@ from hazgate.serving.http.bodies.apis.common import (
     SETTING,
     TURNS,
 )
-from hazgate.serving.http.bodies.fields import Api, Field, one_of
+from hazgate.serving.bodies.fields import Api, Field, one_of
 
 _HARM = re.compile(r"(HARM_CATEGORY|BLOCK|HARM_BLOCK_THRESHOLD|HARM_PROBABILITY)_[A-Z_]{1,40}")
 _LEVELS = frozenset(("NEGLIGIBLE", "LOW", "MEDIUM", "HIGH", "OFF"))

@@ -1,6 +1,6 @@
 """OpenAI's chat completions, and what vLLM, SGLang, llama.cpp and OpenRouter add to them."""
 
-from hazgate.serving.http.bodies.apis.common import (
+from hazgate.serving.bodies.apis.common import (
     AUDIO,
     CALLS,
     DEFINITIONS,
@@ -20,7 +20,7 @@ from hazgate.serving.http.bodies.apis.common import (
     TURNS,
     VIDEO,
 )
-from hazgate.serving.http.bodies.fields import Api, Field
+from hazgate.serving.bodies.fields import Api, Field
 
 API = Api(
     name="OpenAI chat completions",

@@ -1,6 +1,6 @@
 """OpenAI's Responses API, its streamed events, and Assistants' threads."""
 
-from hazgate.serving.http.bodies.apis.common import (
+from hazgate.serving.bodies.apis.common import (
     DEFINITIONS,
     FREE,
     ID,
@@ -11,7 +11,7 @@ from hazgate.serving.http.bodies.apis.common import (
     TEXT,
     TURNS,
 )
-from hazgate.serving.http.bodies.fields import Api, Field, is_id, words
+from hazgate.serving.bodies.fields import Api, Field, is_id, words
 
 _EVENT = "response."
 
