@@ -335,6 +335,85 @@ def test_a_body_that_envoy_cut_is_denied(client: TestClient) -> None:
     assert client.post("/ext_authz/x", content=b"good", headers=headers).status_code == 400
 
 
+_TURNS = [{"role": "user", "content": f"good {i}"} for i in range(300)]
+_IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"instructions": "good", "input": [{"role": "user", "content": "morning"}]}, 403),
+        ({"text": "good", "message": "morning"}, 403),
+        ({"messages": [{"role": "user", "content": "good", "blocks": ["morning"]}]}, 403),
+        ({"messages": [], "tools": [{"function": {"description": "morning"}}]}, 403),
+        ({"messages": [{"role": "user", "content": [_IMAGE]}]}, 403),
+        ({"messages": _TURNS}, 200),
+        ({"messages": [*_TURNS, {"role": "user", "content": "morning"}]}, 403),
+        ({"prompt": [[1, 2]]}, 400),
+        ({"messages": []}, 400),
+    ],
+)
+def test_no_place_in_a_request_is_passed_over(
+    client: TestClient, body: dict[str, object], status: int
+) -> None:
+    assert client.post("/ext_authz/v1/x", json=body).status_code == status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-encoding": "gzip"},
+        {"upgrade": "websocket"},
+        {"content-type": "text/plain; charset=x"},
+    ],
+)
+def test_a_request_that_cannot_be_read_is_denied(
+    client: TestClient, headers: dict[str, str]
+) -> None:
+    answer = client.post("/ext_authz/v1/x", content=b"good", headers=headers)
+    assert answer.status_code == 400
+
+
+def test_the_query_of_a_path_is_read(client: TestClient) -> None:
+    assert client.get("/ext_authz/v1/x?q=good+good").status_code == 200
+    assert client.get("/ext_authz/v1/x?q=good+morning").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"texts": ["good"], "images": ["AAAA"]},
+        {"texts": ["good"], "tools": [{"function": {"description": "morning"}}]},
+        {"texts": ["good"], "structured_messages": [{"role": "user", "content": "morning"}]},
+        {"tool_calls": [{"function": {"name": "f", "arguments": {"q": "morning"}}}]},
+    ],
+)
+def test_litellm_is_never_told_none_of_what_was_not_read(
+    client: TestClient, body: dict[str, object]
+) -> None:
+    assert client.post(LITELLM, json=body).json()["action"] == "BLOCKED"
+
+
+def test_agentgateway_passes_no_tool_call_unread(client: TestClient) -> None:
+    call = {"function": {"name": "f", "arguments": "morning"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = {"body": {"choices": [{"message": message}]}}
+    assert client.post("/response", json=body).json()["action"]["status_code"] == 403
+    asked = {"body": {"messages": [message]}}
+    assert client.post("/request", json=asked).json()["action"]["status_code"] == 403
+
+
+@pytest.mark.parametrize("path", [LITELLM, "/request", "/response", "/v1/moderations"])
+def test_an_empty_request_is_an_error_and_no_pass(client: TestClient, path: str) -> None:
+    bodies = {
+        LITELLM: {},
+        "/request": {"body": {"messages": []}},
+        "/response": {"body": {"choices": []}},
+        "/v1/moderations": {"input": []},
+    }
+    assert client.post(path, json=bodies[path]).status_code == 400
+
+
 def test_a_policy_that_only_flags_lets_gateways_pass(spotting: Gate) -> None:
     with served(spotting.with_policy(Policy.parse(REVIEW))) as client:
         assert client.post(LITELLM, json={"texts": ["morning"]}).json()["action"] == "NONE"

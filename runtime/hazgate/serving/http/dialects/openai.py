@@ -100,6 +100,8 @@ def result_of(verdict: Verdict) -> ModerationResult:
 def _texts(given: "str | list[str] | list[InputPart]") -> list[str]:
     if isinstance(given, str):
         return [given]
+    if not given:
+        raise InputError("input is an empty list: there is nothing to judge")
     texts = []
     parts = []
     for item in given:
