@@ -23,7 +23,7 @@ _ASKING = {"src", "href", "srcset", "action", "data", "poster", "background", "x
 
 
 class _Page(HTMLParser):
-    """What a page asks for, the text that it shows, and whether its tags close."""
+    """A page's requests and its visible text; every tag must close."""
 
     _VOID = ("meta", "img", "link", "br")
 

@@ -1,11 +1,11 @@
-"""What Triton's client makes of a server, as JSON; run in an environment that has the client.
+"""Print a server's answers to Triton's client as JSON; needs an environment with that client.
 
 usage: ask_triton_server.py (http|grpc) ADDRESS < CALLS
 
-CALLS is a JSON list. A call is {"texts": [..], "shape", "parameters", "outputs"}, of which all but
-the texts (base64) may be left out, or {"at_once": [calls]}, or {"unload": model}, or
-{"metadata": model}, or {"statistics": model}. Each is answered by what it found, or its error,
-and each of several at once by itself.
+CALLS is a JSON list. A call is {"texts": [..], "shape", "parameters", "outputs"}, where only
+the texts (base64) are required, or {"at_once": [calls]}, or {"unload": model}, or
+{"metadata": model}, or {"statistics": model}. Each answer is a result or an error;
+calls at once have one answer each.
 """
 
 import base64
@@ -25,7 +25,7 @@ Json: TypeAlias = Any
 
 
 def main() -> None:
-    """Asks every call and prints the answers."""
+    """Ask every call and print the answers."""
     protocol, address = sys.argv[1:]
     triton: Module = importlib.import_module(f"tritonclient.{protocol}")
     concurrency = {"concurrency": 64} if protocol == "http" else {}
@@ -56,7 +56,7 @@ def _found(triton: Module, ask: Callable[[], Json]) -> Json:
 
 
 def _begin(triton: Module, client: Client, call: dict[str, Any]) -> Callable[[], Json]:
-    """Sends a call; gives what waits for its answer."""
+    """Send a call and return a function that waits for its answer."""
     request = _request(triton, call)
     if not triton.__name__.endswith("grpc"):
         begun = client.async_infer("hazgate", **request)

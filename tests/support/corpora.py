@@ -1,4 +1,4 @@
-"""Corpora to judge, and what came out of judging them."""
+"""Corpora to judge, and the output of judging them."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -23,14 +23,14 @@ FLAGGED, PASSED = "How do I kill a Python process?", "summer"
 
 
 def write_jsonl(file: Path, rows: Iterable[object]) -> Path:
-    """JSON Lines; bytes are lines as they are."""
+    """Write JSON Lines; write bytes as they are."""
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     file.write_bytes(b"".join(line + b"\n" for line in lines))
     return file
 
 
 def write_parquet(file: Path, columns: dict[str, Any], *, row_group_size: int = 1000) -> Path:
-    """A Parquet file with row groups of so many rows."""
+    """Write a Parquet file with row groups of that size."""
     pq.write_table(pa.table(columns), file, row_group_size=row_group_size)
     return file
 
@@ -38,7 +38,7 @@ def write_parquet(file: Path, columns: dict[str, Any], *, row_group_size: int = 
 def planned(
     file: Path | str, options: CorpusOptions, shard_bytes: int = 1 << 20
 ) -> tuple[InputFile, tuple[Shard, ...], pa.Schema]:
-    """One file that must be good, its shards, and the columns that the output repeats."""
+    """Return a good file, its shards, and the columns that the output repeats."""
     inputs = find_inputs([str(file)], options.format)
     checked = check_files(inputs, options)
     assert checked.bad == ()
@@ -47,7 +47,7 @@ def planned(
 
 
 def job_of(gate: Gate, options: CorpusOptions, passed: Sequence[pa.Field]) -> Job:
-    """A run's job, as its driver makes it."""
+    """Return a run's job, as its driver makes it."""
     judge = Judge(
         bundle=gate.model.bundle,
         digest=gate.model.digest,
@@ -62,18 +62,18 @@ def job_of(gate: Gate, options: CorpusOptions, passed: Sequence[pa.Field]) -> Jo
 
 
 def parts_of(output: Path) -> list[dict[str, Any]]:
-    """Every row of every part, as a reader finds them who reads nothing else."""
+    """Return every row of every part, from the parts alone."""
     rows: list[dict[str, Any]] = pq.read_table(output / "parts").to_pylist()
     return rows
 
 
 def dead_letters_of(output: Path) -> list[dict[str, Any]]:
-    """Every dead letter."""
+    """Return every dead letter."""
     files = sorted((output / "dead_letters").glob("*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def line_positions(file: Path) -> list[int]:
-    """Where each line of a file begins."""
+    """Return the byte position of each line of a file."""
     sizes = [len(line) for line in file.read_bytes().splitlines(keepends=True)]
     return [0, *accumulate(sizes)][: len(sizes)]

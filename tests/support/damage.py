@@ -1,4 +1,4 @@
-"""Changes to a bundle on disk: honest ones, signed anew, and damage that a digest must catch."""
+"""Changes to a bundle on disk: honest ones, signed again, and damage that a digest must catch."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from hazgate.bundle.manifest import MANIFEST_FILE
 
 
 def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Applies `change` to the manifest's data and writes it back."""
+    """Apply `change` to the manifest's data and write it back."""
     file = bundle / MANIFEST_FILE
     data = json.loads(file.read_text(encoding="utf-8"))
     change(data)
@@ -18,19 +18,19 @@ def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> N
 
 
 def replace_file(bundle: Path, name: str, content: bytes) -> None:
-    """Puts another file in the place of `name` and enters it in the manifest."""
+    """Replace the file `name` and update the manifest."""
     (bundle / name).write_bytes(content)
     entry = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     edit_manifest(bundle, lambda data: data["files"].update({name: entry}))
 
 
 def replace_graph(bundle: Path, level: str, graph: bytes, *, variant: str = "int8") -> None:
-    """Lets `level` answer by another graph; int8 is what the tiny bundle runs by default."""
+    """Replace the graph of `level`; the tiny bundle runs int8 by default."""
     replace_file(bundle, f"{level}-{variant}.onnx", graph)
 
 
 def flip_byte(file: Path, offset: int | None = None) -> None:
-    """Changes one bit of the byte at `offset`, or of the middle one; the size stays."""
+    """Change one bit of the byte at `offset`, or of the middle byte; keep the size."""
     content = bytearray(file.read_bytes())
     content[len(content) // 2 if offset is None else offset] ^= 1
     file.write_bytes(content)

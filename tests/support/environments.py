@@ -1,4 +1,4 @@
-"""Environments of their own for packages that contradict each other or this project."""
+"""Separate environments for packages that conflict with each other or this project."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ _INSTALL_S = 900
 
 
 def environment(*requirements: str) -> Path:
-    """The bin folder of an environment with these alone, made once and kept below build/."""
+    """Return the bin folder of an environment with these alone, kept below build/."""
     key = hashlib.sha256(f"{sys.version} {sorted(requirements)}".encode()).hexdigest()[:16]
     folder = _ROOT / "build" / "environments" / key
     installed = folder / "installed"
@@ -20,7 +20,7 @@ def environment(*requirements: str) -> Path:
         venv.create(folder, clear=True, symlinks=True)
         pip = [sys.executable, "-m", "pip", "--python", os.fspath(folder / "bin" / "python")]
         for requirement in requirements:
-            # One after another: what overwrites what is the order in which they were asked for.
+            # One after another: later packages overwrite files of earlier ones.
             done = subprocess.run(
                 [*pip, "install", "--quiet", "--disable-pip-version-check", requirement],
                 capture_output=True,

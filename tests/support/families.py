@@ -38,7 +38,7 @@ AUTHORED = ("bert", "modernbert")
 
 
 def families() -> dict[str, Family]:
-    """One small shape for each supported `model_type`."""
+    """Return one small shape for each supported `model_type`."""
     size = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -92,7 +92,7 @@ def families() -> dict[str, Family]:
 
 
 def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
-    """Writes a family's stand-in and the recipe that builds it; returns both."""
+    """Write a family's stand-in and the recipe that builds it; return both."""
     family = families()[name]
     standin = write_standin(
         folder,

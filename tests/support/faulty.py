@@ -1,4 +1,4 @@
-"""A gate whose engine fails in the process that a file names, as long as it names it."""
+"""A gate whose engine fails in the process that a file names."""
 
 import os
 from pathlib import Path

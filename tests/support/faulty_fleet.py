@@ -11,7 +11,7 @@ from tests.support.faulty import faulty
 
 
 class FaultyReplica(ray_serve.GateReplica):
-    """Fails while the file `fault` beside the bundle names its process."""
+    """A replica that fails while the file `fault` next to the bundle names its process."""
 
     def __init__(self, bundle: Path, digest: str | None, settings: ServeSettings) -> None:
         super().__init__(bundle, digest, settings)
@@ -20,7 +20,7 @@ class FaultyReplica(ray_serve.GateReplica):
 
 
 def app(args: dict[str, Any]) -> serve.Application:
-    """As hazgate_scale.fleet.ray_serve:app, of such replicas."""
+    """Return hazgate_scale.fleet.ray_serve:app with such replicas."""
     deployment = ray_serve.app(args)._bound_deployment
     return deployment.options(func_or_class=serve.ingress()(FaultyReplica)).bind(
         *deployment.init_args

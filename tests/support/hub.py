@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on loopback: the few calls that a download makes."""
+"""A stand-in for the Hugging Face Hub on loopback: the few calls of a download."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ _FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[0-9a-f]{40})/(
 
 
 def commit_of(repo: str) -> str:
-    """The one commit that the stand-in has of a repository."""
+    """Return the only commit of a repository."""
     return hashlib.sha1(repo.encode()).hexdigest()
 
 
 @contextmanager
 def serve_hub(repositories: Mapping[str, Path]) -> Iterator[str]:
-    """Serves directories as repositories; yields the endpoint to set as HF_ENDPOINT."""
+    """Serve directories as repositories; yield the endpoint for HF_ENDPOINT."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:

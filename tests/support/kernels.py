@@ -1,4 +1,4 @@
-"""The operators of hazgate-kernels in a session of their own, and what they compute in float64."""
+"""Sessions of single operators of hazgate-kernels, and their expected results in float64."""
 
 import os
 import shutil
@@ -23,9 +23,9 @@ _VARIABLE = "HAZGATE_KERNELS_ISA"
 
 @cache
 def library(instruction_set: str) -> Path | None:
-    """A copy of the library that runs that instruction set; None if this processor has it not.
+    """Return a copy of the library for that instruction set; None if this processor lacks it.
 
-    Each copy chooses once, when it is first loaded; so each has a name of its own.
+    A copy chooses when it is first loaded, so each copy has its own name.
     """
     import hazgate_kernels
 
@@ -59,17 +59,17 @@ def session(
     *,
     threads: int = 2,
 ) -> onnxruntime.InferenceSession:
-    """A session of one node.
+    """Return a session of one node.
 
     Args:
-        library: of the operators.
-        op_type: of the node.
+        library: library of the operators.
+        op_type: operator of the node.
         inputs: their names, "" where one is left out.
         outputs: their names, all float32.
         types: element type of each input that is fed.
-        constants: the others.
-        attributes: of the node.
-        threads: of the session.
+        constants: values of the other inputs.
+        attributes: attributes of the node.
+        threads: threads of the session.
     """
     graph = helper.make_graph(
         [helper.make_node(op_type, inputs, outputs, domain="hazgate", **attributes)],
@@ -91,7 +91,7 @@ def session(
 
 @dataclass(frozen=True, kw_only=True)
 class LinearCase:
-    """A Linear with everything that it is given; None where something is left out."""
+    """A Linear and its optional inputs; None where an input is left out."""
 
     weights: Sequence[NDArray[np.int8]]
     scales: Sequence[Array]
@@ -105,7 +105,7 @@ class LinearCase:
     epsilon: float = 1e-5
 
     def session(self, library: Path, *, threads: int = 2) -> onnxruntime.InferenceSession:
-        """A session of this node; the norm's result is its second output."""
+        """Return a session of this node; the norm's result is its second output."""
         constants: dict[str, NDArray[Any]] = {}
         for i, (weight, scale) in enumerate(zip(self.weights, self.scales, strict=True)):
             constants[f"weight_{i}"], constants[f"scale_{i}"] = weight, scale
@@ -135,7 +135,7 @@ class LinearCase:
         )
 
     def normed(self, x: Array) -> NDArray[np.float64]:
-        """The layer norm of `x`, or `x`."""
+        """Return the layer norm of `x`, or `x` if there is no norm."""
         rows = x.astype(np.float64)
         if self.norm_weight is None:
             return rows
@@ -145,10 +145,10 @@ class LinearCase:
         return np.asarray(centred / deviation * self.norm_weight + bias)
 
     def products(self, normed: Array) -> NDArray[np.float64]:
-        """What is behind the products and their bias, of rows that are normed already.
+        """Return the products plus their bias for rows that are already normed.
 
-        Which step a value is rounded to is decided in float32, as the operator does; all that
-        follows is float64. 16 bits are held against no rounding at all.
+        Values are rounded in float32, as in the operator; all that follows is float64. With 16
+        bits nothing is rounded.
         """
         rows = normed if self.balance is None else normed * self.balance
         quantised = rows.astype(np.float64) if self.activation_bits == 16 else _quantised(rows)
@@ -160,7 +160,7 @@ class LinearCase:
         return np.asarray(y if self.bias is None else y + self.bias)
 
     def expected(self, normed: Array, residual: Array | None) -> NDArray[np.float64]:
-        """The result of rows that are normed already."""
+        """Return the result for rows that are already normed."""
         y = self.products(normed)
         if self.activation:
             half = y.shape[-1] // 2
@@ -171,7 +171,7 @@ class LinearCase:
 
 
 def _quantised(rows: Array) -> NDArray[np.float64]:
-    """Rows in 8 bits each, as values."""
+    """Return rows rounded to 8 bits, as values."""
     low = np.minimum(rows.min(axis=-1, keepdims=True), 0)
     span = np.maximum(rows.max(axis=-1, keepdims=True), 0) - low
     inverse = np.float32(255) / np.where(span > 0, span, np.float32(np.inf))
@@ -192,7 +192,7 @@ class AttentionCase:
     def run(
         self, library: Path, qkv: Array, ends: Sequence[int], *, threads: int = 2
     ) -> NDArray[np.float32]:
-        """What a session of this node gives."""
+        """Return the output of a session of this node."""
         tables = {} if self.rotary is None else dict(zip(("cos", "sin"), self.rotary, strict=True))
         node = session(
             library,
@@ -208,7 +208,7 @@ class AttentionCase:
         return np.asarray(y)
 
     def expected(self, qkv: Array, ends: Sequence[int]) -> NDArray[np.float64]:
-        """What it computes, text by text."""
+        """Return the expected output, computed text by text in float64."""
         width = qkv.shape[1] // 3 // self.n_heads
         texts = np.split(qkv.astype(np.float64), list(ends)[:-1])
         return np.concatenate(
@@ -251,7 +251,7 @@ def _attend(
 
 
 def rotary_tables(positions: int, width: int) -> tuple[Array, Array]:
-    """cos and sin [positions, width / 2]."""
+    """Return cos and sin, float32 [positions, width / 2]."""
     half = width // 2
     angles = np.arange(positions)[:, None] * 10_000.0 ** (-np.arange(half) / half)
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)

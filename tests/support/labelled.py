@@ -17,7 +17,7 @@ _TRAINING = Path(__file__).parents[2] / "export" / "training"
 
 
 def own_rows(n_rows: int) -> list[dict[str, Any]]:
-    """So many of the project's labelled texts, spread over both files, as `evaluate` reads them."""
+    """Return rows of the project's labelled texts, spread over both files."""
     rows = [
         {**json.loads(line), "lang": "en", "source": file}
         for file in ("contrast.jsonl", "hazards.jsonl")
@@ -27,7 +27,7 @@ def own_rows(n_rows: int) -> list[dict[str, Any]]:
 
 
 def write_rows(file: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Writes JSON Lines; returns the file."""
+    """Write JSON Lines; return the file."""
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return file
 
@@ -37,7 +37,7 @@ def truth(
     hazard: Sequence[int] | None = None,
     group: Sequence[int] | None = None,
 ) -> Truth:
-    """Labels as arrays; None where a row does not count for Level 1."""
+    """Return labels as arrays; None where a row does not count for Level 1."""
     return Truth(
         known=np.array([value is not None for value in unsafe]),
         unsafe=np.array([bool(value) for value in unsafe]),
@@ -49,7 +49,7 @@ def truth(
 def scores(
     unsafe: Sequence[float], hazard: Sequence[int] | None = None, n_tokens: int = 10
 ) -> Scores:
-    """Scores as arrays; each text's most probable hazard is the one given."""
+    """Return scores as arrays; each text's most probable hazard is the given one."""
     hazards = np.full((len(unsafe), 3), 0.1)
     hazards[range(len(unsafe)), hazard if hazard is not None else [0] * len(unsafe)] = 0.8
     return Scores(
@@ -60,6 +60,6 @@ def scores(
 
 
 def row(number: int, text: str = "text", **fields: Any) -> LabelledRow:  # noqa: ANN401
-    """A row with nothing given but its line."""
+    """Return a row that has only its line."""
     empty: dict[str, Any] = dict.fromkeys(("level1", "level2", "lang", "source"))
     return LabelledRow(**{"number": number, "text": text, "group": str(number), **empty, **fields})

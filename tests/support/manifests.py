@@ -10,7 +10,7 @@ FILES = ("tokenizer.json", "weights/shared.bin", "level1-fp32.onnx", "level2-fp3
 
 
 def manifest_data() -> dict[str, Any]:
-    """A valid manifest of two levels with one variant each; fresh at every call."""
+    """Return a new valid manifest of two levels with one variant each."""
     return {
         "schema_version": 1,
         "name": "small",
@@ -32,7 +32,7 @@ def manifest_data() -> dict[str, Any]:
 
 
 def spell(data: object) -> bytes:
-    """JSON text of `data`."""
+    """Return the JSON text of `data`."""
     return json.dumps(data).encode()
 
 

@@ -11,12 +11,12 @@ from hazgate_scale.capacity.times import RunSpread
 from hazgate_scale.capacity.traffic import Traffic, poisson
 
 NO_SPREAD = RunSpread(p5=1.0, p95=1.0, p99=1.0)
-# One text a run, and room for all: the queue of the textbooks.
+# One text per run, and room for all: the queue of the textbooks.
 ONE_BY_ONE = QueueLimits(max_queue_requests=10**6, max_queue_tokens=10**6, max_batch_tokens=1)
 
 
 def costs(service_s: Floats) -> Costs:
-    """Texts that take exactly so long, each a run of its own."""
+    """Return texts of exactly these durations, one per run."""
     n = len(service_s)
     return Costs(
         level1_s=np.asarray(service_s),
@@ -29,7 +29,7 @@ def costs(service_s: Floats) -> Costs:
 
 
 def traffic(service_s: Floats, rate: float, seed: int = 0) -> Traffic:
-    """Those texts in turn, at random times."""
+    """Return those texts in turn, at random times."""
     n = len(service_s)
     return Traffic(
         arrivals_s=poisson(rate, n, np.random.default_rng(seed)),
@@ -39,7 +39,7 @@ def traffic(service_s: Floats, rate: float, seed: int = 0) -> Traffic:
 
 
 def times_document() -> dict[str, Any]:
-    """Valid service times, as their JSON says it; to be changed at will."""
+    """Return valid service times as JSON data that a test may change."""
     level = {
         "points": [
             {"tokens": 8, "ms": 1.0},

@@ -1,4 +1,4 @@
-"""Python in a process of its own: fresh modules, real streams, a real exit code."""
+"""Python in a separate process: fresh modules, real streams, a real exit code."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# A process that waits for what never comes must fail a test and not stop the suite.
+# A process that waits for ever must fail its test and not stop the suite.
 _TIMEOUT_S = 120
 
 
@@ -16,13 +16,13 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, its output captured as UTF-8 text.
+    """Run a command to its end; capture its output as UTF-8 text.
 
     Args:
         command: program and arguments.
-        cwd: where it runs.
-        stdin: what it reads.
-        env: variables beside those of this process.
+        cwd: working directory.
+        stdin: bytes of its standard input.
+        env: variables added to those of this process.
     """
     done = subprocess.run(
         [os.fspath(part) for part in command],
@@ -44,5 +44,5 @@ def run_python(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs this environment's Python with warnings as errors."""
+    """Run this environment's Python with warnings as errors."""
     return run(sys.executable, "-W", "error", *arguments, cwd=cwd, stdin=stdin, env=env)

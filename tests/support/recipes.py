@@ -35,14 +35,16 @@ def recipe_text(
     lengths: Sequence[int],
     authored: bool = False,
 ) -> str:
-    """A recipe whose sources lie beside it; random weights get a wide int8 gate, fp32 the real one.
+    """Return a recipe with its sources next to it.
+
+    The int8 gate is wide for random weights; fp32 has the real one.
 
     Args:
-        name: of the bundle.
+        name: name of the bundle.
         base_id: the name that the adapters give as their base; adapters are called after it.
         family: the base's architecture.
-        pooling: what its head reads.
-        levels: labels of each level, whose adapter lies in a directory of its name.
+        pooling: the tokens that its head reads.
+        levels: labels of each level, with the adapter in a directory of the level's name.
         max_tokens: the served limit.
         default_variant: fp32 or int8.
         int8_scheme: dynamic or blockwise.

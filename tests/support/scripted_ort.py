@@ -1,8 +1,7 @@
-"""An onnxruntime that answers as one with a GPU provider does, right or wrong.
+"""A stand-in for an onnxruntime with a GPU provider, right or wrong.
 
-Graphs are run by the real one on the CPU; which provider is said to own them, and how it fails, is
-told by a script. What it does was read in ONNX Runtime's source or seen in its wheels, see the
-tests.
+The real one runs the graphs on the CPU. A script decides which provider owns them and how it
+fails. Its behaviour comes from ONNX Runtime's source and wheels; see the tests.
 """
 
 import hashlib
@@ -21,17 +20,17 @@ CPU = "CPUExecutionProvider"
 
 @dataclass(kw_only=True)
 class Script:
-    """How it behaves; what it was asked is noted in `asked`."""
+    """Its behaviour; `asked` records every session that it was asked for."""
 
     name: str = "MIGraphXExecutionProvider"
     version: str = "1.24.2"
     # An error of `InferenceSession`, as a missing library raises one.
     create_error: Exception | None = None
-    # A session on the CPU without a word, as ONNX Runtime 1.22 gives one.
+    # Silently open a session on the CPU, as ONNX Runtime 1.22 does.
     silent_cpu: bool = False
     # Nodes that the CPU owns, by their types.
     cpu_ops: Sequence[str] = ()
-    # What is added to every logit, as a wrong program would.
+    # Added to every logit, as by a wrong program.
     drift: float = 0.0
     # Programs are kept by the graph's file name, as MIGraphX keeps them: not by its weights.
     keeps_programs: bool = False
@@ -44,7 +43,7 @@ class Script:
 
 
 class _Options:
-    """The real session options, and what is not to be passed on to the real session."""
+    """The real session options, and settings that the real session must not see."""
 
     def __init__(self, script: Script) -> None:
         self.__dict__["_script"] = script
@@ -99,7 +98,7 @@ class _Session:
         by_providers = providers is not None and script.name in [
             p[0] if isinstance(p, tuple) else p for p in providers
         ]
-        # A plug-in that is asked for by `providers` is passed over in silence.
+        # ONNX Runtime silently ignores a plug-in that is named in `providers`.
         is_plugged = options.devices is not None and providers is None
         built_in = bool(by_providers and not script.registered)
         self._on_gpu = (built_in or is_plugged) and not script.silent_cpu
@@ -116,7 +115,7 @@ class _Session:
             script.compiled += 1
 
     def _take_program(self, cache: Path) -> None:
-        """Runs what lies there under the graph's name, whatever weights it was compiled from."""
+        """Run the cached program of the graph's name, whatever weights it was compiled from."""
         weights = Path(self._path).read_bytes() + b"".join(
             file.read_bytes() for file in sorted(Path(self._path).parent.glob("*/*.bin"))
         )
@@ -173,7 +172,7 @@ class _Session:
 
 
 def scripted(script: Script) -> types.ModuleType:
-    """A module to put in onnxruntime's place."""
+    """Return a module that replaces onnxruntime."""
     module = types.ModuleType("onnxruntime")
 
     def session(

@@ -1,4 +1,4 @@
-"""A bundle that flags two words: what it says of a text can be told by looking."""
+"""A bundle that flags two words, so a reader can predict every verdict."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.support.graphs import spotting_graph
 from tests.support.tiny import HAZARDS
 from tests.support.tokenizers import MORNING, WORDS, WORLD, write_word_tokenizer
 
-# Words of a window, and how many it shares with the next.
+# Words of a window, and words shared with the next window.
 ROOM, OVERLAP = 6, 2
 MORNING_HAZARD, WORLD_HAZARD = 2, 5
 

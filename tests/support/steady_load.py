@@ -1,4 +1,4 @@
-"""Callers who ask all the time, and what became of every request."""
+"""Callers that ask all the time, and the outcome of every request."""
 
 import threading
 import time
@@ -12,13 +12,13 @@ import httpx
 
 _CALLERS = 6
 _PAUSE_S = 0.01
-# Longer than whoever is between caller and engine takes to give up.
+# Longer than any proxy between caller and engine waits before it gives up.
 TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one request came to: a status or the name of what broke, and its answer."""
+    """The end of one request: a status or an error's class name, and the answer."""
 
     text: str
     status: int | str
@@ -34,7 +34,7 @@ class Load:
     n_asked: int = 0
 
     def wait_for(self, n_more: int) -> list[Outcome]:
-        """That many outcomes of requests that end from now on."""
+        """Return that many outcomes of requests that end from now on."""
         start = len(self.outcomes)
         until = time.monotonic() + 2 * TIMEOUT_S
         while len(self.outcomes) < start + n_more:
@@ -43,13 +43,13 @@ class Load:
         return self.outcomes[start : start + n_more]
 
     def statuses(self) -> Mapping[int | str, int]:
-        """How many requests came to what."""
+        """Count the requests by status."""
         return Counter(outcome.status for outcome in self.outcomes)
 
 
 @contextmanager
 def asking(url: str, texts: list[str]) -> Iterator[Load]:
-    """Asks for verdicts on `texts` in turn; in the end, every request has its outcome."""
+    """Ask for verdicts on `texts` in turn; on exit every request has its outcome."""
     load, ending = Load(), threading.Event()
 
     def ask(first: int) -> None:

@@ -14,7 +14,7 @@ from hazgate_export.proof.texts import Case
 from hazgate_export.proof.verify import measure
 from hazgate_export.recipe import ParityLimits
 
-# The small models have 256 positions, of which RoBERTa uses 254.
+# The small models have 256 positions, but RoBERTa uses 254.
 TOKENIZER = TokenizerSpec(
     file="tokenizer.json",
     max_tokens=250,

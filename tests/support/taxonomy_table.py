@@ -13,7 +13,7 @@ START, END = "<!-- taxonomies -->\n", "<!-- /taxonomies -->\n"
 
 
 def taxonomy_table() -> str:
-    """Each hazard's categories in each taxonomy, `≈` before the lossy ones."""
+    """Return each hazard's categories in each taxonomy, `≈` before the lossy ones."""
     taxonomies = [load_taxonomy(name) for name in taxonomy_names()]
     rows = [
         ["hazard", *(f"`{taxonomy.id}`" for taxonomy in taxonomies)],
@@ -25,7 +25,7 @@ def taxonomy_table() -> str:
 
 
 def with_table(page: str) -> str:
-    """The page with its table made anew."""
+    """Return the page with a newly made table."""
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     return before + START + taxonomy_table() + END + after

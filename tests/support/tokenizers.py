@@ -9,7 +9,7 @@ PAD, UNK, CLS, SEP, GOOD, MORNING, WORLD = range(len(WORDS))
 
 
 def write_word_tokenizer(file: Path) -> Path:
-    """Writes a tokenizer of `WORDS` that puts [CLS] before and [SEP] behind a text."""
+    """Write a tokenizer of `WORDS` that puts [CLS] before and [SEP] behind a text."""
     vocabulary = {word: i for i, word in enumerate(WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

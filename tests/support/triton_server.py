@@ -28,14 +28,14 @@ _STOP_S = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """A server that is ready, and how it is asked."""
+    """A server that is ready for calls."""
 
     python: Path
     ports: dict[str, int]
     log: Path
 
     def ask(self, protocol: str, *calls: dict[str, Any]) -> list[Any]:
-        """What Triton's own client gets for each call; see ask_triton_server.py."""
+        """Return the answer of Triton's own client to each call; see ask_triton_server.py."""
         address = f"{LOOPBACK}:{self.ports[protocol]}"
         spelt = json.dumps(calls).encode()
         done = run(self.python, "-W", "ignore", _ASK, protocol, address, stdin=spelt)
@@ -45,9 +45,9 @@ class Server:
 
 
 def server_environment(folder: Path) -> Path:
-    """The bin folder of an environment with the server, its client, this one's engine and hazgate.
+    """Return the bin folder of an environment with the server, client, engine and hazgate.
 
-    hazgate is the wheel as it is now, built in `folder`; the Python backend takes no PYTHONPATH.
+    The wheel of hazgate is built now in `folder`; the Python backend ignores PYTHONPATH.
     """
     engine = (
         f"{name}=={importlib.metadata.version(name)}" for name in ("onnxruntime", "tokenizers")
@@ -61,7 +61,7 @@ def server_environment(folder: Path) -> Path:
 
 
 def shown(language: str, word: str) -> str:
-    """The one block in a language that has a word, of what the page shows."""
+    """Return the page's only block in a language that contains a word."""
     page = PAGE.read_text(encoding="utf-8")
     blocks = [block.partition("\n```")[0] for block in page.split(f"```{language}\n")[1:]]
     (block,) = [block for block in blocks if word in block]
@@ -72,13 +72,13 @@ def shown(language: str, word: str) -> str:
 def launched(
     repository: Path, programs: Path, folder: Path, models: Sequence[str] = ("hazgate",)
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Server]]:
-    """The server's process and address, as soon as it was started; ended when the block ends.
+    """Start the server and yield its process and address; end it with the block.
 
     Args:
-        repository: which models there are.
+        repository: folder of the models.
         programs: the bin folder of `server_environment`.
-        folder: where it runs and logs.
-        models: which of them it loads.
+        folder: working directory, and place of the log.
+        models: names of the models to load.
     """
     ports = {"http": free_port(), "grpc": free_port()}
     (folder / "models").symlink_to(repository)
@@ -88,7 +88,7 @@ def launched(
         .replace("8000", str(ports["http"]))
         .replace("8001", str(ports["grpc"]))
     )
-    # The server itself is what is started and ended.
+    # The server replaces the shell, so that signals reach it.
     script = script.replace("\nLD_LIBRARY_PATH", "\nexec env LD_LIBRARY_PATH")
     load = " ".join(f"--load-model={name}" for name in models)
     log = folder / "log"
@@ -110,10 +110,10 @@ def launched(
 def serving(
     repository: Path, programs: Path, folder: Path, models: Sequence[str] = ("hazgate",)
 ) -> Iterator[Server]:
-    """A server that answers."""
+    """Run a server and yield it once it answers."""
     with launched(repository, programs, folder, models) as (process, server):
         until = time.monotonic() + _START_S
-        # It listens when every model is loaded, to HTTP last.
+        # It listens once every model is loaded; HTTP is last.
         while not _listens(server.ports["http"]):
             alive = process.poll() is None and time.monotonic() < until
             assert alive, server.log.read_text(encoding="utf-8", errors="replace")[-5000:]
@@ -127,7 +127,7 @@ def _run(*arguments: str | Path) -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Gracefully, for it gives its shared memory back then; its whole group in any case."""
+    """End the server gently, so that it frees its shared memory; else kill its group."""
     process.terminate()
     try:
         process.wait(_STOP_S)

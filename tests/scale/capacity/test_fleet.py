@@ -81,7 +81,7 @@ def test_texts_of_a_batch_share_what_a_run_takes() -> None:
     )
     limits = QueueLimits(max_queue_requests=n, max_queue_tokens=n, max_batch_tokens=8)
     outcome = simulate(Fleet(n_workers=1, limits=limits, timeout_s=1e6), come, seed=0)
-    # Batches of eight, two of which are flagged.
+    # Batches of eight, with two flagged.
     seconds = n / 8 * (0.01 + 0.02 + 8 * 0.001 + 2 * 0.002)
     assert outcome.latency_s.max() == pytest.approx(seconds, rel=1e-6)
     assert outcome.utilisation == pytest.approx(1)
@@ -148,7 +148,7 @@ def test_a_worker_more_helps_as_long_as_queues_are_not_empty() -> None:
     assert p99 == sorted(p99, reverse=True)
 
 
-def test_whoever_is_sent_to_a_dead_worker_is_lost_until_the_router_knows() -> None:
+def test_a_request_sent_to_a_dead_worker_is_lost_until_the_router_knows() -> None:
     n = 4000
     come = traffic(np.full(n, 1e-4), rate=1000)
     fleet = Fleet(

@@ -1,4 +1,4 @@
-"""What texts cost: monotone, within what was measured, and cut as the tokenizer cuts."""
+"""Costs of texts: monotone, within the measured range, cut as the tokenizer cuts."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a run loses no row and doubles none."""
+"""A fault in the middle of a run loses no row and doubles none."""
 
 import os
 import random

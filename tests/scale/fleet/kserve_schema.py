@@ -1,8 +1,8 @@
-"""Checks manifests strictly, in the environment of KServe's SDK; what is wrong goes to stdout.
+"""Check manifests strictly, in the environment of KServe's SDK; print their problems as JSON.
 
-An InferenceService is read as the SDK's own models have it, field by field, for the SDK ships no
-schema and its deserialiser passes over what it does not know; whatever is Kubernetes' own, by the
-schemas of kubernetes-validate.
+An InferenceService is compared with the SDK's models, field by field: the SDK ships no schema,
+and its deserialiser ignores unknown fields. The schemas of kubernetes-validate check
+Kubernetes' own documents.
 """
 
 import json
@@ -21,7 +21,7 @@ _EITHER = ("object", "V1beta1MetricQuantity")
 
 
 def problems_of(kind: str, data: Any, path: str = "$") -> Iterator[str]:  # noqa: ANN401 - any YAML value
-    """What in `data` a model of that name does not have."""
+    """Give the problems of `data` as a model of that name."""
     if kind in _EITHER:
         return
     if kind == "datetime" or kind in _SCALARS:
@@ -51,7 +51,7 @@ def problems_of(kind: str, data: Any, path: str = "$") -> Iterator[str]:  # noqa
 
 
 def check(document: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with one manifest."""
+    """Give the problems of one manifest."""
     if document["apiVersion"].startswith("serving.kserve.io/"):
         yield from problems_of(f"V1beta1{document['kind']}", document)
         return

@@ -1,4 +1,4 @@
-"""What a configuration of Ray Serve may say."""
+"""The keys that a configuration of Ray Serve may hold."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is shipped for KServe, against the models of its SDK and Kubernetes' schemas."""
+"""The shipped manifests fit the models of KServe's SDK and Kubernetes' schemas."""
 
 import copy
 import json

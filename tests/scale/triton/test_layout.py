@@ -1,4 +1,4 @@
-"""Which models a repository has, and what Triton is told of each."""
+"""The models of a repository and their Triton configurations."""
 
 import json
 from collections.abc import Callable

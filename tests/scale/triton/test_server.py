@@ -154,7 +154,7 @@ def test_requests_of_one_moment_share_executions_and_each_gets_its_own_answer(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """What the server has run: texts, and executions of the model."""
+    """Counts of a server: texts, and executions of the model."""
 
     inferences: int
     executions: int
