@@ -15,7 +15,7 @@ _OPSET = 18
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """What a graph says of itself."""
+    """The inputs and outputs that a graph declares."""
 
     inputs: Sequence[tuple[str, int]] = INPUTS
     output: str = "logits"

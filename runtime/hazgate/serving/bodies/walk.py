@@ -45,7 +45,7 @@ _ROOT: Path = ()
 
 
 class _Context(NamedTuple):
-    """How the strings at some place are read: who speaks there, and what is no text."""
+    """Rules for the strings at some place: who speaks there, and what is no text."""
 
     place: Place
     role: Role
