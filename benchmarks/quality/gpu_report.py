@@ -32,7 +32,7 @@ from hazgate.engine.static_shapes import OpenedBucket
 _LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _ROWS = (1, 8)
 _CALLERS = (1, 2, 4, 8)
-_FIRST_ID = 5
+_FIRST_ID, _LAST_ID = 5, 500
 _N_WARM_UP = 5
 
 
@@ -230,7 +230,7 @@ def _beside_cpu(gate: Gate, bundle: Path, texts: Sequence[str]) -> CpuAgreement:
 
 def _latency(gate: Gate, rows: int, tokens: int, calls: int) -> ShapeLatency:
     random = np.random.default_rng(tokens)
-    ids = random.integers(_FIRST_ID, 1000, size=(rows, tokens), dtype=np.int64)
+    ids = random.integers(_FIRST_ID, _LAST_ID, size=(rows, tokens), dtype=np.int64)
     mask = np.ones_like(ids)
     run = repeat(lambda: gate.level1.session.run(ids, mask), calls + _N_WARM_UP)
     taken = seconds_of_each(run)

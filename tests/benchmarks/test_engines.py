@@ -213,7 +213,7 @@ def test_the_runner_runs_an_engine_in_a_process_of_its_own(tiny_bundle: Path, wo
     setup = EngineSetup(
         engine=_our_engine(tiny_bundle, workers),
         threads=1,
-        vocab_size=900,
+        vocab_size=600,
         workloads=workloads,
         rows=((1, 2, 3), (4, 5)),
     )

@@ -105,7 +105,7 @@ def test_a_full_disk_is_an_error_with_exit_code_3_and_leaves_nothing(
     script = (
         "import resource, runpy, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         f"sys.argv = {_command(tiny_recipe, tmp_path / 'bundle')[2:]!r}\n"
         "runpy.run_module('hazgate_export', run_name='__main__')\n"
     )

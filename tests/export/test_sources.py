@@ -126,7 +126,7 @@ def test_no_hub_is_a_source_error_that_says_what_to_do(written: Path, tmp_path: 
     recipe.write_text(_hub_recipe(written, "main"), encoding="utf-8")
     done = _build(recipe, "http://127.0.0.1:9", tmp_path / "home")
     assert done.returncode == 4
-    assert "cannot be had from the Hub" in done.stderr
+    assert "is not available from the Hub" in done.stderr
     assert "--base DIRECTORY" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "bundle").exists()

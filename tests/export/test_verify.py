@@ -222,7 +222,7 @@ def test_a_tokenizer_that_reads_special_tokens_differently_is_refused(tiny_recip
 def test_a_tokenizer_with_another_limit_is_refused(tiny_recipe: Path) -> None:
     directory = _tokenizer_files(tiny_recipe)
     other = dataclasses.replace(SPEC, window_tokens=63)
-    with pytest.raises(ParityMissed, match="repeated"):
+    with pytest.raises(ParityMissed, match=r"ids of \d+ of \d+ texts differ"):
         check_tokenizer(
             Tokenizer(directory / "tokenizer.json", other), SPEC, directory, load_proof_texts()
         )

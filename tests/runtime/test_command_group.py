@@ -52,5 +52,5 @@ def test_an_entry_point_that_is_no_command_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         importlib.metadata, "entry_points", lambda **_: importlib.metadata.EntryPoints([wrong])
     )
-    with pytest.raises(TypeError, match="is no click command"):
+    with pytest.raises(TypeError, match="is not a click command"):
         cli.get_command(click.Context(cli), "wrong")

@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
 def test_a_bare_environment_classifies_from_python_then_asks_for_the_extra_then_has_a_command(
     bare: Path, wheel: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    expected = Gate.open(tiny_bundle, engine=EngineOptions(variant="fp32", threads=1)).check(TEXT)
+    expected = Gate.open(tiny_bundle, engine=EngineOptions(threads=1)).check(TEXT)
     packages = _packages(bare)
     assert {"hazgate", "onnxruntime", "tokenizers", "numpy"} <= packages
     assert not packages & {"torch", "transformers", "onnx", "peft", "optimum", "click", "rich"}

@@ -4,7 +4,6 @@
 writes that file, and tests of the runtime need no exporter.
 """
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def write_tiny_recipe(folder: Path) -> Path:
     from hazgate_export.model.standin import write_standin
     from hazgate_export.proof.texts import load_proof_texts
 
-    standin = write_standin(
+    write_standin(
         folder,
         BertConfig(
             vocab_size=_VOCABULARY,
@@ -70,7 +69,6 @@ def write_tiny_recipe(folder: Path) -> Path:
         tokenizer_vocabulary=_TOKENIZER_VOCABULARY,
         seed=_SEED,
     )
-    _shrink_tokenizer(standin.base / "tokenizer.json")
     recipe = folder / "tiny.toml"
     text = recipe_text(
         name=NAME,
@@ -85,11 +83,3 @@ def write_tiny_recipe(folder: Path) -> Path:
     )
     recipe.write_text(text, encoding="utf-8")
     return recipe
-
-
-def _shrink_tokenizer(file: Path) -> None:
-    """Leave the byte tokens in the vocabulary alone, as Gemma does; write JSON without spaces."""
-    data = json.loads(file.read_text(encoding="utf-8"))
-    data["added_tokens"] = [t for t in data["added_tokens"] if not t["content"].startswith("<0x")]
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    file.write_text(text, encoding="utf-8")

@@ -100,6 +100,6 @@ def test_an_id_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", {"text": ["a"]})
     (tmp_path / "b.txt").write_text("a\n")
     checked = check_files(find_inputs([str(tmp_path)], None), CorpusOptions(id_column="id"))
-    assert ["no column id" in checked.bad[0].message, "no ids" in checked.bad[1].message] == [
+    assert ["no column id" in checked.bad[0].message, "without ids" in checked.bad[1].message] == [
         True
     ] * 2
