@@ -202,7 +202,7 @@ def _our_engine(bundle: Path, workers: int) -> EngineSpec:
 
 
 def test_our_engine_is_the_runtimes_own_session(tiny_bundle: Path) -> None:
-    ((ids, mask),) = batches_of(grid((8,), ())[0], 900)
+    ((ids, mask),) = batches_of(grid((8,), ())[0], 600)
     engine = open_engine(_our_engine(tiny_bundle, workers=2), threads=2)
     assert engine(ids, mask).shape == (1, 2)
 
