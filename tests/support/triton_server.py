@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 from tests.support.processes import run
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "runtime" / "growing" / "triton.md"
+PAGE = ROOT / "runtime" / "scale" / "triton.md"
 LOOPBACK = "127.0.0.1"
 _ASK = Path(__file__).with_name("ask_triton_server.py")
 _START_S = 120
