@@ -245,7 +245,7 @@ def test_a_callers_deadline_is_kept(spotting: Gate) -> None:
                 GRPCInferenceServiceStub(channel).ModelInfer(_infer("tiny", [b"good"]), timeout=0.2)
         finally:
             session.go.set()
-    # After slow warm-up texts the queue refuses at once, by the same deadline: not the server's 60 s.
+    # After slow warm-up texts the queue refuses at once, by the caller's deadline and not its own.
     refused_at_once = "of use for 0." in str(caught.value.details())
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED or refused_at_once
 
