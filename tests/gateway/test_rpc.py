@@ -236,18 +236,17 @@ def test_without_a_known_key_only_health_is_answered(spotting: Gate) -> None:
 def test_a_callers_deadline_is_kept(spotting: Gate) -> None:
     settings = ServeSettings(grpc_port=free_port(), request=RequestTable(timeout_s=60))
     held, session = held_gate(spotting)
-    # The server reads its warm-up texts first.
+    # The server reads its warm-up texts first. The deadline is longer than the queue expects a
+    # text to take after slow ones: else it would refuse at once.
     session.go.set()
     with _channel(held, settings) as channel:
         session.go.clear()
         try:
             with pytest.raises(grpc.RpcError) as caught:
-                GRPCInferenceServiceStub(channel).ModelInfer(_infer("tiny", [b"good"]), timeout=0.2)
+                GRPCInferenceServiceStub(channel).ModelInfer(_infer("tiny", [b"good"]), timeout=2)
         finally:
             session.go.set()
-    # After slow warm-up texts the queue refuses at once, by the caller's deadline and not its own.
-    refused_at_once = "of use for 0." in str(caught.value.details())
-    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED or refused_at_once
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_an_address_that_cannot_be_used_is_a_bundle_error(spotting: Gate, tmp_path: Path) -> None:

@@ -313,3 +313,14 @@ def test_a_request_of_a_hundred_equal_texts_is_read_once() -> None:
 def test_every_api_has_a_name_and_fields() -> None:
     assert len({api.name for api in APIS}) == len(APIS) == 9
     assert all(api.fields for api in APIS)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"B": 1, "b": 2}])
+def test_an_error_repeats_no_key_of_a_caller(value: object) -> None:
+    body = {"messages": [{"role": "user", "sesame": value}]}
+    if isinstance(value, dict):
+        body = {"messages": [{"role": "user", "content": [{"sesame": 1, "Sesame": 2}]}]}
+    with pytest.raises(InputError) as caught:
+        _read(body)
+    assert "$.messages[0]" in str(caught.value)
+    assert "sesame" not in str(caught.value).lower()

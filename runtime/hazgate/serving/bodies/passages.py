@@ -1,6 +1,7 @@
 """Passages: the texts of a body, with their places, their speakers, and the parts left unread."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,10 +51,13 @@ class BodyText:
     unread: tuple[Unread, ...] = ()
 
 
-def spelt(path: Path) -> str:
+def spelt(path: Path, names: Container[str] | None = None) -> str:
     """Spell a place as a JSON path.
 
-    Keys that are no plain names are a caller's own words and are spelt `*`.
+    Args:
+        path: the place.
+        names: keys that may be spelt, for errors, which repeat nothing of a caller's; None allows
+            every plain name. Any other key is spelt `*`.
     """
     parts: list[str] = []
     while path:
@@ -61,5 +65,6 @@ def spelt(path: Path) -> str:
         if isinstance(name, int):
             parts.append(f"[{name}]")
         else:
-            parts.append(f".{name}" if _PLAIN.fullmatch(name) else ".*")
+            known = _PLAIN.fullmatch(name) if names is None else name in names
+            parts.append(f".{name}" if known else ".*")
     return "$" + "".join(reversed(parts))

@@ -15,7 +15,7 @@ from hazgate.serving.bodies.passages import (
     spelt,
 )
 from hazgate.serving.bodies.strict_json import MAX_DEPTH, parse_lenient
-from hazgate.serving.bodies.table import KEYS, MEDIA, SCHEMA_WORDS, TYPES, fields_at
+from hazgate.serving.bodies.table import FIELDS, KEYS, MEDIA, SCHEMA_WORDS, TYPES, fields_at
 
 Side = Literal["request", "response"]
 
@@ -41,6 +41,7 @@ _FIELDS: Mapping[Place, Mapping[str, Field]] = {
     place: fields_at(place) for place in get_args(Place)
 }
 
+_NAMES = frozenset(key for _, key in FIELDS) | KEYS
 _ROOT: Path = ()
 
 
@@ -157,7 +158,7 @@ class _Walk:
         _check_depth(depth)
         if context.ids and items and all(type(item) is int for item in items):
             raise InputError(
-                f"{spelt(path)}: token ids cannot be read; send the text that they stand for"
+                f"{_named(path)}: token ids cannot be read; send the text that they stand for"
             )
         place = context.place
         apart = place in ("turn", "definition", "call", "event")
@@ -188,7 +189,8 @@ class _Walk:
         place = context.place
         if place != "free" and len({key.casefold() for key in data}) != len(data):
             raise InputError(
-                f"{spelt(path)}: two keys are equal but for case; parsers differ in which they take"
+                f"{_named(path)}: two keys are equal but for case; parsers differ in which they "
+                "take"
             )
         if depth == 1 and self._growing:
             self._stream = "|".join(str(data[name]) for name in _IDENTITY if name in data)
@@ -291,7 +293,9 @@ class _Walk:
         if not text:
             return
         if not text.isascii() and not _is_well_formed(text):
-            raise InputError(f"{spelt(path)}: the string holds a lone surrogate, which no text has")
+            raise InputError(
+                f"{_named(path)}: the string holds a lone surrogate, which no text has"
+            )
         # A group is named by its identity: what is found in it holds on to it.
         key: object
         grows = True
@@ -310,6 +314,11 @@ class _Walk:
             )
         elif grows:
             found.strings.append(text)
+
+
+def _named(path: Path) -> str:
+    """Spell a place for an error, which repeats no key of a caller's."""
+    return spelt(path, _NAMES)
 
 
 def _check_depth(depth: int) -> None:

@@ -82,7 +82,7 @@ def _read(http: AttributeContext.HttpRequest) -> BodyText:
         headers.setdefault(header.key.lower(), value)
     check_whole(headers)
     body = http.raw_body or http.body.encode()
-    if 0 <= http.size != len(body) and http.size > 0:
+    if http.size > 0 and http.size != len(body):
         raise InputError(
             "the body came with another size than it was sent with; set pack_as_bytes in Envoy's "
             "with_request_body"
