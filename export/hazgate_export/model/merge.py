@@ -4,15 +4,14 @@ import json
 import warnings
 from collections.abc import Mapping
 
-import torch
 from peft import PeftModel
 from peft.utils.save_and_load import get_peft_model_state_dict
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
+from hazgate_export.model.pretrained import load_pretrained
 from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import BaseRecipe
 
@@ -121,52 +120,13 @@ def _load_base(
     labels: tuple[str, ...],
     activation: Activation,
 ) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(base.directory, trust_remote_code=False)
-    if config.model_type != recipe.family:
-        raise SourceError(
-            f"{base.id}: the recipe says family {recipe.family}, its config.json says "
-            f"{config.model_type}"
-        )
-    # Families without this setting classify from the first token.
-    pooling = getattr(config, "classifier_pooling", "cls")
-    if pooling != recipe.pooling:
-        raise SourceError(
-            f"{base.id}: the recipe says {recipe.pooling} pooling, its config.json {pooling}"
-        )
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: i for i, label in enumerate(labels)}
-    # Another tool that opens the merged model must not take the wrong loss or activation.
-    kind = "multi" if activation == "sigmoid" else "single"
-    config.problem_type = f"{kind}_label_classification"
-    if config.model_type == "modernbert":
-        # torch.compile inside the model cannot be traced.
-        config.reference_compile = False
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    model: PreTrainedModel
-    try:
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            base.directory,
-            config=config,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            # A base with a head of another width counts as one without a head, below.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SourceError(f"{base.id} cannot be loaded: {error}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    # transformers fills missing weights with random numbers; the adapter must bring them.
-    untrained = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    loaded = load_pretrained(base, recipe, labels, activation)
+    # A base with a head of another width counts as one without a head; the adapter must bring it.
+    untrained = loaded.missing | loaded.misshapen.keys()
     new = sorted(key for key in untrained if _PREFIX + key not in shapes)
     if new:
         raise SourceError(
             f"{base.id} with {adapter.id}: neither has trained values for {new}; they would be "
             "newly initialised"
         )
-    return model
+    return loaded.model

@@ -1,0 +1,90 @@
+"""Files of a model, loaded by transformers: eager attention, float32."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from hazgate.judging.scores import Activation
+from hazgate_export.errors import SourceError
+from hazgate_export.model.sources import Fetched
+from hazgate_export.recipe import BaseRecipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pretrained:
+    """A loaded classifier, and the tensors that its files and its architecture do not share.
+
+    transformers fills `missing` and `misshapen` tensors with random numbers, and drops
+    `unexpected` ones. `misshapen` has the shapes in the file and in the architecture.
+    """
+
+    model: PreTrainedModel
+    missing: frozenset[str]
+    misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    unexpected: frozenset[str]
+
+
+def load_pretrained(
+    source: Fetched, recipe: BaseRecipe, labels: tuple[str, ...], activation: Activation
+) -> Pretrained:
+    """Load a classifier with one output per label from the files of `source`.
+
+    Args:
+        source: a directory with configuration and safetensors weights.
+        recipe: family and pooling that the model must have.
+        labels: names of the head's outputs, in order; written into the model's configuration.
+        activation: activation that the head was trained with; written there, too.
+
+    Raises:
+        SourceError: the files cannot be loaded, or have another family or pooling.
+    """
+    config = AutoConfig.from_pretrained(source.directory, trust_remote_code=False)
+    if config.model_type != recipe.family:
+        raise SourceError(
+            f"{source.id}: the recipe says family {recipe.family}, its config.json says "
+            f"{config.model_type}"
+        )
+    # Families without this setting classify from the first token.
+    pooling = getattr(config, "classifier_pooling", "cls")
+    if pooling != recipe.pooling:
+        raise SourceError(
+            f"{source.id}: the recipe says {recipe.pooling} pooling, its config.json {pooling}"
+        )
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    # Another tool that opens the merged model must not take the wrong loss or activation.
+    kind = "multi" if activation == "sigmoid" else "single"
+    config.problem_type = f"{kind}_label_classification"
+    if config.model_type == "modernbert":
+        # torch.compile inside the model cannot be traced.
+        config.reference_compile = False
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            source.directory,
+            config=config,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            # The caller decides about a head of another width.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceError(f"{source.id} cannot be loaded: {error}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    return Pretrained(
+        model=model,
+        missing=frozenset(loading["missing_keys"]),
+        misshapen={
+            name: (tuple(found), tuple(expected))
+            for name, found, expected in loading["mismatched_keys"]
+        },
+        unexpected=frozenset(loading["unexpected_keys"]),
+    )
