@@ -242,8 +242,8 @@ class Gate:
         """Watch a text that grows piece by piece, as a language model writes it.
 
         Args:
-            stride_tokens: new tokens between two checks; None is a quarter of a window. Fewer
-                react sooner and cost more.
+            stride_tokens: new tokens between two checks; None begins with a quarter of a window
+                and goes on to almost one. Fewer react sooner and cost more.
             n_confirm: checks in a row that must flag the text.
             tenant: as in `check_many`.
             check: gives this gate's verdicts another way, e.g. through a queue.
@@ -251,8 +251,6 @@ class Gate:
         Raises:
             BundleError: either number is less than one.
         """
-        if stride_tokens is None:
-            stride_tokens = max(1, self.level1.tokenizer.window_tokens // 4)
         return Watch(
             check or functools.partial(self.check, tenant=tenant),
             self.level1.tokenizer,

@@ -144,7 +144,23 @@ def test_a_growing_text_is_answered_piece_by_piece_and_read_whole_at_its_end(
         last = socket.receive_json()
     assert [answer["unsafe"] for answer in answers] == [False, True, True]
     assert last["unsafe"] is True
+    assert [answer["received"] for answer in (*answers, last)] == [15, 23, 27, 27]
+    assert last["read"] == 27
     assert last["verdict"] == spotting.check("good good good morning good").to_dict()
+
+
+def test_an_answer_on_a_growing_text_says_how_much_of_it_was_read(client: TestClient) -> None:
+    text = "good good good good good good morning"
+    answers = []
+    with client.websocket_connect("/v1/watch") as socket:
+        for i in range(0, len(text), 3):
+            socket.send_json({"text": text[i : i + 3]})
+            answers.append(socket.receive_json())
+    # Nothing unread looks safe: as long as it is not called unsafe, the word was not read.
+    assert all(a["read"] <= text.index("morning") + 6 for a in answers if not a["unsafe"])
+    assert {answer["read"] <= answer["received"] for answer in answers} == {True}
+    assert answers[-1]["read"] > 0
+    assert answers[0] == {"unsafe": False, "read": 0, "received": 3, "verdict": None}
 
 
 @pytest.mark.parametrize("message", ["{", '{"text": 7}', '{"other": 1}', '{"text": "\\ud800"}'])

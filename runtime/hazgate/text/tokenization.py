@@ -59,7 +59,8 @@ class Tokens:
 class Tokenizer:
     """A tokenizer file with its limits. Thread-safe: nothing changes after construction.
 
-    `window_tokens` is the number of a text's own tokens that fit into one window.
+    `window_tokens` is the number of a text's own tokens that fit into one window, `close_tokens`
+    into a close one; None without close windows.
     """
 
     def __init__(self, file: str | os.PathLike[str], spec: TokenizerSpec) -> None:
@@ -81,9 +82,9 @@ class Tokenizer:
         self._fast = fast
         n_special = self._n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
-        self._overlap_tokens = spec.overlap_tokens
-        self._close_tokens = None if spec.close_tokens is None else spec.close_tokens - n_special
-        if self._close_tokens is not None and self._close_tokens < 1:
+        self.overlap_tokens = spec.overlap_tokens
+        self.close_tokens = None if spec.close_tokens is None else spec.close_tokens - n_special
+        if self.close_tokens is not None and self.close_tokens < 1:
             raise BundleError(
                 f"close_tokens of {spec.close_tokens} leaves no room for text next to the "
                 f"tokenizer's {n_special} special tokens"
@@ -110,6 +111,14 @@ class Tokenizer:
         encodings = self._fast.encode_batch(list(texts), add_special_tokens=True)
         return list(map(self._cut, texts, encodings))
 
+    def count(self, text: str) -> int:
+        """Return the number of a text's own tokens; the text must have passed `check_text`."""
+        return len(self._fast.encode(text, add_special_tokens=False).ids)
+
+    def token_ends(self, text: str) -> list[int]:
+        """Return where each of a text's own tokens ends, in characters."""
+        return [end for _, end in self._fast.encode(text, add_special_tokens=False).offsets]
+
     def _cut(self, text: str, encoding: "Encoding") -> Tokens:
         ids = encoding.ids
         n_tokens = len(ids) - self._n_special
@@ -124,10 +133,10 @@ class Tokenizer:
             after=ids[first + n_tokens :],
             offsets=encoding.offsets[first : first + n_tokens],
         )
-        windows = tokens.windows(self.window_tokens, self._overlap_tokens)
+        windows = tokens.windows(self.window_tokens, self.overlap_tokens)
         close: tuple[Window, ...] = ()
-        if self._close_tokens is not None:
-            close = tokens.windows(self._close_tokens, self._close_tokens // 2)
+        if self.close_tokens is not None:
+            close = tokens.windows(self.close_tokens, self.close_tokens // 2)
         return Tokens(windows=windows, close=close, n_total=n_tokens, n_read=n_tokens)
 
 

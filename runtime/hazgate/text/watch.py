@@ -5,19 +5,21 @@ from collections.abc import Callable
 
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.verdict import Span, Verdict
-from hazgate.text.tokenization import Tokenizer, Tokens, check_text
+from hazgate.text.growing import DueWindow, GrowingText, Windowing
+from hazgate.text.tokenization import Tokenizer, check_text
 
 
 class Watch:
     """One growing text. Made by `Gate.watch`; for one thread at a time.
 
-    A check comes after every `stride_tokens` new tokens. It reads again only the trailing window,
-    at most two windows in all. So each token is read at most
-    (window_tokens + stride_tokens) / stride_tokens times, however long the text; three times that
-    if the bundle has close windows.
+    A check reads one window that ends with the newest tokens. In a bundle with close windows,
+    those are read, too, as soon as they fill. The first checks come `stride_tokens` apart, and
+    the distance grows with the text to almost a window (see `Windowing`), unless a stride was
+    asked for. So the checks of a long text read no more tokens than one check of the whole does.
 
     `n_checks` counts the checks so far, and `n_tokens_read` the tokens that they read; a token in
-    several checks counts in each.
+    several checks counts in each. `n_read` are the characters from the beginning that a check has
+    read, of `n_characters`: what stands behind them is not judged yet.
 
     The text becomes unsafe after `n_confirm` checks in a row that flag it, and then stays unsafe:
     what was said cannot be unsaid, and a state that flips back would stop nothing.
@@ -29,7 +31,7 @@ class Watch:
         tokenizer: Tokenizer,
         *,
         max_text_bytes: int,
-        stride_tokens: int,
+        stride_tokens: int | None,
         n_confirm: int,
     ) -> None:
         """Use `Gate.watch`.
@@ -38,38 +40,38 @@ class Watch:
             check: returns the gate's verdict on a text.
             tokenizer: the gate's tokenizer.
             max_text_bytes: the longest that the text may grow, in UTF-8.
-            stride_tokens: new tokens between two checks.
+            stride_tokens: new tokens between two checks; None begins with a quarter of a window.
             n_confirm: checks in a row that must flag the text.
 
         Raises:
             BundleError: either number is less than one.
         """
-        if stride_tokens < 1 or n_confirm < 1:
+        if n_confirm < 1 or (stride_tokens is not None and stride_tokens < 1):
             raise BundleError(
                 "stride_tokens and n_confirm must be at least 1, "
                 f"got {stride_tokens} and {n_confirm}"
             )
         self._judge = check
-        self._tokenizer = tokenizer
         self._max_text_bytes = max_text_bytes
-        self.stride_tokens = stride_tokens
+        windowings = windowings_of(tokenizer, stride_tokens)
+        self.stride_tokens = windowings[0].stride_tokens
         self._n_confirm = n_confirm
         self._pieces: list[str] = []
         self._n_bytes = 0
-        # The trailing window, its start in the text, and the part that no check has read.
-        self._tail = ""
-        self._tail_start = 0
-        self._new = ""
-        self._n_unsafe = 0
+        self._growing = GrowingText(tokenizer, windowings)
+        # Checks in a row that flagged the text, per size of window.
+        self._in_row = [0] * len(windowings)
         self._finished = False
         self.n_checks = 0
         self.n_tokens_read = 0
+        self.n_read = 0
+        self.n_characters = 0
         self.verdict: Verdict | None = None
 
     @property
     def unsafe(self) -> bool:
         """True if the text has become unsafe."""
-        return self._n_unsafe >= self._n_confirm
+        return max(self._in_row) >= self._n_confirm
 
     def add(self, piece: str) -> bool:
         """Add the next piece, and return True if the text has become unsafe.
@@ -90,11 +92,12 @@ class Watch:
                 f"at most {self._max_text_bytes} are taken"
             )
         self._pieces.append(piece)
+        self.n_characters += len(piece)
         if not self.unsafe:
-            self._tail += piece
-            self._new += piece
-            if self._encode(self._new).n_total >= self.stride_tokens:
-                self._check()
+            self._growing.add(piece)
+            for part in self._growing.due():
+                if self._check(part):
+                    break
         return self.unsafe
 
     def finish(self) -> Verdict:
@@ -106,22 +109,47 @@ class Watch:
         """
         self._finished = True
         self.verdict = self._judge("".join(self._pieces))
+        if not self.verdict.truncated:
+            self.n_read = self.n_characters
         return self.verdict
 
-    def _check(self) -> None:
-        verdict = self._judge(self._tail)
-        start, end = (self._tail_start + at for at in (verdict.span.start, verdict.span.end))
+    def _check(self, part: DueWindow) -> bool:
+        verdict = self._judge(part.text)
+        start, end = (part.start + at for at in (verdict.span.start, verdict.span.end))
         self.verdict = dataclasses.replace(verdict, span=Span(start=start, end=end))
         self.n_checks += 1
         self.n_tokens_read += verdict.tokens.read
-        self._n_unsafe = self._n_unsafe + 1 if verdict.flagged else 0
-        # The last window may still grow; the text before it is done.
-        kept = self._encode(self._tail).windows[-1].start
-        self._tail_start += kept
-        self._tail = self._tail[kept:]
-        self._new = ""
+        if not verdict.truncated:
+            self.n_read = max(self.n_read, part.end)
+        i = part.windowing
+        self._in_row[i] = self._in_row[i] + 1 if verdict.flagged else 0
+        return self.unsafe
 
-    def _encode(self, text: str) -> Tokens:
-        # Every piece was checked as it came.
-        (tokens,) = self._tokenizer.encode_checked([text])
-        return tokens
+
+def windowings_of(tokenizer: Tokenizer, stride_tokens: int | None) -> list[Windowing]:
+    """Return the sizes of windows in which a growing text is read: whole ones, then close ones.
+
+    Args:
+        tokenizer: of the level that reads the text.
+        stride_tokens: new tokens between two checks; None begins with a quarter of a window and
+            goes on to a window without half of the bundle's overlap.
+    """
+    # A part that is tokenised by itself may have some tokens more than it had in its text.
+    room = max(1, tokenizer.window_tokens - tokenizer.window_tokens // 32)
+    if stride_tokens is None:
+        shortest = max(1, room // 4)
+        longest = max(shortest, room - max(1, tokenizer.overlap_tokens // 2))
+    else:
+        shortest = longest = stride_tokens
+        room = max(room, stride_tokens)
+    windowings = [
+        Windowing(window_tokens=room, stride_tokens=shortest, longest_stride_tokens=max(1, longest))
+    ]
+    if tokenizer.close_tokens is not None:
+        close = tokenizer.close_tokens
+        # Each token stands in one or two of them.
+        stride = max(1, min(close * 2 // 3, longest))
+        windowings.append(
+            Windowing(window_tokens=close, stride_tokens=stride, longest_stride_tokens=stride)
+        )
+    return windowings

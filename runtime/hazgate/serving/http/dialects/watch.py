@@ -1,13 +1,15 @@
 """A text that a model is still writing, checked piece by piece over a WebSocket.
 
 The client sends `{"text": "…"}` for each piece and gets an answer each time; `{"end": true}` asks
-for the verdict on the whole text and ends. A gateway that waits for the answer before it shows a
-piece never shows an unsafe one; a gateway that does not wait learns of it some pieces later.
+for the verdict on the whole text and ends. An answer says how many characters of the text were
+`read`: only those are judged by `unsafe`. A gateway that shows no more than was read never shows
+an unsafe text.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -22,6 +24,9 @@ ROUTE = "watch"
 # RFC 6455, and IANA's "try again later".
 _CLOSE_CODES: Mapping[str, int] = {"invalid_input": 1008, "overloaded": 1013}
 _CLOSE_FAILED = 1011
+# Checks of growing texts that wait for the engine at a time. They have threads of their own, so
+# that they keep nothing else waiting.
+_MAX_CHECKS = 32
 
 
 class Piece(BaseModel):
@@ -36,6 +41,7 @@ class Piece(BaseModel):
 def router(service: Service) -> APIRouter:
     """Return the WebSocket route `/v1/watch`."""
     routes = APIRouter(tags=["hazgate"])
+    threads = ThreadPoolExecutor(_MAX_CHECKS, thread_name_prefix="hazgate-watch")
 
     @routes.websocket("/v1/watch")
     async def watch(socket: WebSocket, tenant: str | None = None) -> None:
@@ -44,7 +50,7 @@ def router(service: Service) -> APIRouter:
         await socket.accept()
         outcome = "cancelled"
         try:
-            await _converse(socket, growing)
+            await _converse(socket, growing, threads)
             outcome = "ok"
         except WebSocketDisconnect:
             pass
@@ -67,26 +73,30 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def _converse(socket: WebSocket, growing: Watch) -> None:
+async def _converse(socket: WebSocket, growing: Watch, threads: Executor) -> None:
     """Answer pieces until the client ends the text.
 
     Raises:
         WebSocketDisconnect: it hung up.
         HazgateError: a piece cannot be read, or there is no verdict.
     """
+    loop = asyncio.get_running_loop()
     while True:
         piece = _piece(await socket.receive_text())
         n_checks = growing.n_checks
         if piece.text:
             # This tokenises and waits for the engine.
-            await asyncio.to_thread(growing.add, piece.text)
+            await loop.run_in_executor(threads, growing.add, piece.text)
         if piece.end:
-            verdict = await asyncio.to_thread(growing.finish)
-            await socket.send_json(_answer(growing.unsafe or verdict.flagged, verdict.to_dict()))
+            verdict = await loop.run_in_executor(threads, growing.finish)
+            unsafe = growing.unsafe or verdict.flagged
+            await socket.send_json(_answer(growing, verdict.to_dict(), unsafe=unsafe))
             await socket.close()
             return
         new = growing.verdict if growing.n_checks > n_checks else None
-        await socket.send_json(_answer(growing.unsafe, new.to_dict() if new else None))
+        await socket.send_json(
+            _answer(growing, new.to_dict() if new else None, unsafe=growing.unsafe)
+        )
 
 
 def _piece(message: str) -> Piece:
@@ -96,5 +106,10 @@ def _piece(message: str) -> Piece:
         raise InputError('expected {"text": "…"} or {"end": true}') from None
 
 
-def _answer(unsafe: bool, verdict: dict[str, Any] | None) -> dict[str, Any]:
-    return {"unsafe": unsafe, "verdict": verdict}
+def _answer(growing: Watch, verdict: dict[str, Any] | None, *, unsafe: bool) -> dict[str, Any]:
+    return {
+        "unsafe": unsafe,
+        "read": growing.n_read,
+        "received": growing.n_characters,
+        "verdict": verdict,
+    }
