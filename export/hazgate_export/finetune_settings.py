@@ -26,11 +26,12 @@ class LoraSettings(_Table):
 
 
 class Candidate(_Table):
-    """One choice of what the recipe leaves open.
+    """One choice of the settings that a recipe leaves open.
 
     `class_balance` weighs the loss of a class by the inverse of its row count ("full"), by the
     square root of that ("sqrt"), or not ("none"). `source_balance` does the same to the sources
-    within each class, whose weight it leaves alone: no source's way of writing is the class.
+    within each class and leaves the weight of the class as it is, so that no class is learned
+    from one source's way of writing.
     """
 
     epochs: int = Field(ge=1)
@@ -75,7 +76,7 @@ class DataRules(_Table):
         source_weights: likewise by its source; the two multiply.
         held_out_sources: kept from the trial runs and measured there: the estimate for text from
             sources that were not seen. The final run learns from them too.
-        held_out_group_shares: by source, the share of its groups that is held out likewise.
+        held_out_group_shares: by source, the share of its groups that is held out in the same way.
         validation_share: share of the groups kept from every run: the same sources, other items.
     """
 
@@ -93,7 +94,7 @@ class DataRules(_Table):
 
 
 class FinetuneSettings(_Table):
-    """Everything that decides what a run's adapter will be, apart from base, labels and data.
+    """Everything that decides a run's adapter, apart from base, labels and data.
 
     Attributes:
         seed: of the head, the order of rows, dropout, noise and every draw of rows.
@@ -101,9 +102,9 @@ class FinetuneSettings(_Table):
             single one is only measured.
         warmup_ratio: share of all steps in which the learning rate rises from 0; then it falls
             linearly to 0.
-        max_tokens: longer texts are cut, none is left out.
-        average_decay: decay per step of the running average of the weights, which is what is
-            measured and saved; 0 saves the last step's weights.
+        max_tokens: limit at which longer texts are cut.
+        average_decay: decay per step of the weights' running average, which is measured and
+            saved; 0 saves the last step's weights.
         precision: arithmetic of the matrix products; the weights stay float32.
         max_false_positive_rate: Level 1's threshold is proposed as the lowest at which no more
             than this share of the held-out safe texts is flagged.

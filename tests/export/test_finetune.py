@@ -338,9 +338,9 @@ def test_figures_tell_recall_from_false_positives() -> None:
         rows, np.array([0, 0, 1, 1]), scores, LEVEL1, positive=1, max_false_positive_rate=0.0
     )
 
-    gate = next(gate for gate in figures.gates if gate.threshold == 0.5)
-    assert gate.recall == 0.5
-    assert gate.false_positive_rate == 0.5
+    half = next(row for row in figures.thresholds if row.threshold == 0.5)
+    assert half.recall == 0.5
+    assert half.false_positive_rate == 0.5
     assert figures.proposed is not None
     assert figures.proposed.false_positive_rate == 0.0
     assert figures.proposed.threshold == pytest.approx(0.61)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hazgate_export.finetune.data import Selection, Split, TrainingRow
-from hazgate_export.finetune.evaluate import Figures, GateFigures
+from hazgate_export.finetune.evaluate import Figures, ThresholdFigures
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
 _TOOLS = ("torch", "transformers", "peft", "tokenizers", "scikit-learn")
@@ -27,7 +27,7 @@ class TrialOutcome:
 
     @property
     def score(self) -> float:
-        """The figure that decides between candidates."""
+        """Mean macro-F1, which decides between candidates."""
         if self.held_out is None:
             return self.validation.macro_f1
         return (self.validation.macro_f1 + self.held_out.macro_f1) / 2
@@ -35,7 +35,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """A finished training, as the card tells it. `data_files` maps file names to SHA-256."""
+    """A finished training, as its card describes it. `data_files` maps file names to SHA-256."""
 
     level: str
     labels: tuple[str, ...]
@@ -112,7 +112,7 @@ tags: ["lora", "safety", "moderation"]
 # {trained.level}: a LoRA adapter for {trained.base_id}
 
 Classifies a prompt as one of: {", ".join(trained.labels)}. Made by `hazgate-export finetune`;
-`training.json` beside this card holds every setting, count and figure.
+`training.json` next to this card holds every setting, count and figure.
 """
 
 
@@ -150,41 +150,42 @@ def _recipe(trained: Trained) -> str:
 
 def _figures(trained: Trained) -> str:
     held_out = trained.held_out
-    text = "## What it gets right\n"
+    text = "## Figures\n"
     if held_out is not None:
         text += f"""
-### On sources that were not seen
+### On unseen sources
 
-From a trial run with the same settings that learned from none of these rows; the adapter here has
-then learned from them too. The nearest there is to other people's text, if a little too kind: some
-settings were chosen by these sources.
+These figures are from a trial run with the same settings, which learned from none of these rows.
+The adapter in this folder has learned from them, too. They are the best estimate here for other
+people's texts, and a little too kind: some settings were chosen on these sources.
 
 {_figure_tables(held_out)}"""
     return f"""{text}
 ### On other items of the same sources
 
-This adapter, on {trained.settings.data.validation_share:.0%} of the groups, which no run learned
-from. Easier than real traffic.
+Figures of this adapter on {trained.settings.data.validation_share:.0%} of the groups, from which
+no run learned. They are easier than real traffic.
 
 {_figure_tables(trained.validation)}"""
 
 
 def _figure_tables(figures: Figures) -> str:
     summary = f"Macro-F1 {figures.macro_f1:.3f}, accuracy {figures.accuracy:.3f}, "
-    gate_table = ""
+    threshold_table = ""
     if figures.proposed is not None:
-        gates = sorted((*figures.gates, figures.proposed), key=lambda gate: gate.threshold)
+        rows = sorted((*figures.thresholds, figures.proposed), key=lambda row: row.threshold)
         header = ("threshold", "recall of unsafe", "false positives of safe")
-        gate_table = (
-            f"\n\n{_table(header, map(_gate, gates))}\n\n{figures.proposed.threshold:.2f} is the "
-            "lowest threshold within the recipe's `max_false_positive_rate` on these rows."
+        threshold_table = (
+            f"\n\n{_table(header, map(_at_threshold, rows))}\n\n"
+            f"{figures.proposed.threshold:.2f} is the lowest threshold within the recipe's "
+            "`max_false_positive_rate` on these rows."
         )
     classes = (
         (label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
         for label, c in figures.classes.items()
     )
     sources = ((s.source, s.label, f"{s.accuracy:.3f}", str(s.n_rows)) for s in figures.sources)
-    return f"""{summary}{figures.n_rows} rows.{gate_table}
+    return f"""{summary}{figures.n_rows} rows.{threshold_table}
 
 {_table(("class", "precision", "recall", "F1", "rows"), classes)}
 
@@ -192,8 +193,8 @@ def _figure_tables(figures: Figures) -> str:
 """
 
 
-def _gate(gate: GateFigures) -> tuple[str, str, str]:
-    return f"{gate.threshold:.2f}", _share(gate.recall), _share(gate.false_positive_rate)
+def _at_threshold(row: ThresholdFigures) -> tuple[str, str, str]:
+    return f"{row.threshold:.2f}", _share(row.recall), _share(row.false_positive_rate)
 
 
 def _data(trained: Trained) -> str:
@@ -222,19 +223,19 @@ Held out in the trial: {", ".join(held_out) or "nothing"}.
 def _limits(trained: Trained) -> str:
     languages = ", ".join(trained.settings.data.languages)
     level_limit = (
-        "Flags what its sources call unsafe. A dangerous word in a harmless question can still "
-        "be flagged, a harmful wish in harmless words missed."
+        "Flags texts that its sources call unsafe. It can flag a harmless question with a "
+        "dangerous word, and miss a harmful wish in harmless words."
         if trained.settings.data.label_field == "level1"
-        else "Always names one of its hazards, also for a harmless text: ask it only about text "
-        "that a gate has flagged. Classes with few rows are the weakest."
+        else "Always names one of its hazards, even for a harmless text: ask it only about texts "
+        "that Level 1 has flagged. Classes with few rows are the weakest."
     )
     return f"""## Limits
 
 - {level_limit}
 - Language: {languages}. Text in other languages is not classified reliably.
-- Made for prompts of a sentence or a few. What lies beyond the token limit is not read.
+- Made for prompts of a few sentences. It does not read beyond the token limit.
 - Not robust against people who try to get past it.
-- Labels follow the sources' own policies, which differ; part of them were made by models or are
+- Labels follow the sources' own policies, which differ. Some were made by models, some are
   assumed.
 """
 
@@ -266,7 +267,7 @@ def _counts(
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Floats to six digits: more would only be noise of this machine."""
+    """Round floats to six digits: further ones are noise of this machine."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, Mapping):

@@ -1,18 +1,20 @@
 """Labelled rows: read strictly, chosen by the rules, split by group. No model, no torch."""
 
 import hashlib
-import json
 import math
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hazgate.documents.jsonl import LineError, parse_lines, parse_object
+from hazgate.documents.problems import list_problems
 from hazgate_export.errors import DataError
 from hazgate_export.finetune_settings import (
     Balance,
@@ -23,7 +25,6 @@ from hazgate_export.finetune_settings import (
     StyleNoise,
 )
 
-_SHOWN_PROBLEMS = 20
 _NOT_A_WORD = re.compile(r"\W+")
 # Batches are cut from pools of this many, sorted by length: little padding, but still random.
 _BATCHES_PER_POOL = 20
@@ -101,21 +102,15 @@ def read_rows(
     rows: list[TrainingRow] = []
     problems: list[str] = []
     for file in files:
-        defaults = rules.file_defaults.get(file.name)
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                parsed = _parse(line, defaults, rules.label_field, labels)
-                if isinstance(parsed, TrainingRow):
-                    rows.append(parsed)
+        parse = partial(_parse, rules.file_defaults.get(file.name), rules.label_field, labels)
+        with file.open("rb") as lines:
+            for number, row in parse_lines(lines, parse):
+                if isinstance(row, LineError):
+                    problems.append(f"{file.name}:{number}: {row}")
                 else:
-                    problems.append(f"{file.name}:{number}: {parsed}")
+                    rows.append(row)
     if problems:
-        shown = "\n".join(problems[:_SHOWN_PROBLEMS])
-        hidden = len(problems) - _SHOWN_PROBLEMS
-        more = f"\n… and {hidden} more" if hidden > 0 else ""
-        raise DataError(f"{len(problems)} malformed row(s):\n{shown}{more}")
+        raise DataError(f"{len(problems)} malformed row(s):{list_problems(problems)}")
     return tuple(rows)
 
 
@@ -201,7 +196,7 @@ def loss_weights(
 def plan_epoch(
     lengths: Sequence[int], batch_size: int, generator: random.Random
 ) -> list[list[int]]:
-    """Batches of row numbers for one epoch: random, yet of similar length, each row once."""
+    """Return one epoch's batches of row numbers: random, of similar length, each row once."""
     order = list(range(len(lengths)))
     generator.shuffle(order)
     batches: list[list[int]] = []
@@ -226,36 +221,36 @@ def add_noise(text: str, noise: StyleNoise, generator: random.Random) -> str:
 
 
 def _parse(
-    line: str,
     defaults: FileDefaults | None,
     field: Literal["level1", "level2"],
     labels: Sequence[str],
-) -> TrainingRow | str:
+    _number: int,
+    line: bytes,
+) -> TrainingRow:
     try:
-        values: Any = json.loads(line)
-        stored = _StoredRow.model_validate(values)
-    except json.JSONDecodeError as error:
-        return f"not JSON: {error.msg} at column {error.colno}"
+        stored = _StoredRow.model_validate(parse_object(line))
     except ValidationError as error:
         # Names and rules only: an error's input would be the user's text.
-        return "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'row'}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
+        raise LineError(
+            "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'row'}: {problem['msg']}"
+                for problem in error.errors(include_input=False, include_url=False)
+            )
+        ) from None
     if stored.level2_all is not None and len(set(stored.level2_all)) > 1:
         level2 = None  # several hazards at once teach no single one
     else:
         level2 = stored.level2
     if field == "level2" and level2 is not None and level2 not in labels:
-        return f"level2: expected one of {', '.join(labels)} or null"
+        raise LineError(f"level2: expected one of {', '.join(labels)} or null")
     if field == "level1" and stored.level1 not in labels:
-        return f"level1: expected one of {', '.join(labels)}"
+        raise LineError(f"level1: expected one of {', '.join(labels)}")
     source = stored.source or (defaults and defaults.source)
     license_name = stored.license or (defaults and defaults.license)
     lang = stored.lang or (defaults and defaults.lang)
     quality = stored.quality or (defaults and defaults.quality)
     if not (source and license_name and lang and quality):
-        return "source, license, lang and quality must be in the row or in file_defaults"
+        raise LineError("source, license, lang and quality must be in the row or in file_defaults")
     return TrainingRow(
         text=stored.text,
         level1=stored.level1,

@@ -15,7 +15,7 @@ _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassFigures:
-    """One class under argmax; `n_rows` is how many rows truly are of it."""
+    """One class under argmax; `n_rows` counts the rows that carry its label."""
 
     precision: float
     recall: float
@@ -24,7 +24,7 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateFigures:
+class ThresholdFigures:
     """A binary level at one threshold: the shares of unsafe and of safe texts that it flags.
 
     None where there was no text of that kind.
@@ -47,15 +47,15 @@ class SourceFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """All figures of one set of rows; `gates` and `proposed` only at Level 1."""
+    """All figures of one set of rows; `thresholds` and `proposed` only at Level 1."""
 
     n_rows: int
     accuracy: float
     macro_f1: float
     classes: Mapping[str, ClassFigures]
     sources: tuple[SourceFigures, ...]
-    gates: tuple[GateFigures, ...]
-    proposed: GateFigures | None
+    thresholds: tuple[ThresholdFigures, ...]
+    proposed: ThresholdFigures | None
 
 
 def measure(
@@ -67,7 +67,7 @@ def measure(
     positive: int | None,
     max_false_positive_rate: float,
 ) -> Figures:
-    """Figures over at least one row.
+    """Return the figures of at least one row.
 
     Args:
         rows: the rows, for their sources.
@@ -75,18 +75,18 @@ def measure(
         scores: probabilities, [rows, labels].
         labels: the labels, in the order of the scores.
         positive: index of the label that Level 1 flags, None for other levels.
-        max_false_positive_rate: what the proposed threshold is chosen by.
+        max_false_positive_rate: limit that the proposed threshold keeps.
     """
     predicted = scores.argmax(axis=1)
     precision, recall, f1, support = precision_recall_fscore_support(
         targets, predicted, labels=range(len(labels)), average=None, zero_division=0
     )
     present = support > 0
-    gates: tuple[GateFigures, ...] = ()
+    thresholds: tuple[ThresholdFigures, ...] = ()
     proposed = None
     if positive is not None:
         is_positive, flag_scores = targets == positive, scores[:, positive]
-        gates = tuple(_at(threshold, is_positive, flag_scores) for threshold in _THRESHOLDS)
+        thresholds = tuple(_at(threshold, is_positive, flag_scores) for threshold in _THRESHOLDS)
         threshold = lowest_threshold(flag_scores[~is_positive], max_false_positive_rate)
         proposed = _at(threshold, is_positive, flag_scores)
     return Figures(
@@ -103,7 +103,7 @@ def measure(
             for i, label in enumerate(labels)
         },
         sources=_by_source(rows, targets, predicted, labels),
-        gates=gates,
+        thresholds=thresholds,
         proposed=proposed,
     )
 
@@ -111,7 +111,7 @@ def measure(
 def lowest_threshold(safe_scores: NDArray[np.float32], max_false_positive_rate: float) -> float:
     """Find the lowest threshold, in hundredths, that flags no larger share of `safe_scores`.
 
-    A score at the threshold is flagged. Never below 0.01 nor above 0.99, where it may flag more.
+    A score at the threshold is flagged. Lies between 0.01 and 0.99; at 0.99 it may flag more.
     """
     for hundredths in range(1, 99):
         threshold = hundredths / 100
@@ -122,9 +122,9 @@ def lowest_threshold(safe_scores: NDArray[np.float32], max_false_positive_rate: 
 
 def _at(
     threshold: float, is_positive: NDArray[np.bool_], scores: NDArray[np.float32]
-) -> GateFigures:
+) -> ThresholdFigures:
     flagged = scores >= threshold
-    return GateFigures(
+    return ThresholdFigures(
         threshold=threshold,
         recall=float(flagged[is_positive].mean()) if is_positive.any() else None,
         false_positive_rate=float(flagged[~is_positive].mean()) if not is_positive.all() else None,

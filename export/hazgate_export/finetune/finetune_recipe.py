@@ -17,7 +17,7 @@ def finetune_recipe(
     work: Path,
     local_base: Path | None,
 ) -> Iterator[FinetuneResult]:
-    """Trains each level's adapter and yields what came of it.
+    """Train each level's adapter and yield its result.
 
     Args:
         loaded: the recipe.
@@ -25,11 +25,11 @@ def finetune_recipe(
         levels: names of the levels to train; empty means all.
         out: parent of the adapters' directories; None writes them where the recipe reads them.
         work: directory of checkpoints.
-        local_base: a directory that stands in for the recipe's base.
+        local_base: a directory to use instead of the recipe's base.
 
     Raises:
         RecipeError: a level has no table `finetune`, or no directory to be written to.
-        SourceError: the base cannot be had.
+        SourceError: the base is not available, or must not be used.
         DataError: rows are malformed.
     """
     recipe = loaded.recipe

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from peft import PeftModel
 
 from hazgate.cli.progress import step
+from hazgate.documents.folders import partial_folder
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.card import Trained, TrialOutcome, write_card, write_record
 from hazgate_export.finetune.data import Split, TrainingRow, loss_weights, read_rows, select, split
@@ -19,18 +19,18 @@ from hazgate_export.finetune.model import load_tokenizer, new_adapter, save_adap
 from hazgate_export.finetune.train import Run, predict, repeatable, train
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
-_GATE_LABEL = "unsafe"
+_POSITIVE_LABEL = "unsafe"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneResult:
-    """A written adapter and what was measured.
+    """A written adapter and its figures.
 
     Attributes:
         directory: holds weights, configuration, README.md and training.json.
         candidate: the one that was chosen.
-        held_out: of a trial run that had not seen these sources; None if none are held out.
-        validation: of the written adapter, on other items of sources that it learned from.
+        held_out: figures of a trial run on sources that it had not seen; None without any.
+        validation: figures of the written adapter on other items of its own sources.
     """
 
     directory: Path
@@ -50,7 +50,7 @@ def finetune_level(
     output_dir: Path,
     work_dir: Path,
 ) -> FinetuneResult:
-    """Trains a level's adapter and writes it with its card; continues where it was interrupted.
+    """Train a level's adapter and write it with its card; continue an interrupted run.
 
     Each candidate is tried without the held-out rows. The one with the best mean of macro-F1 on
     validation and held-out rows is trained again, held-out rows included, and written.
@@ -62,12 +62,12 @@ def finetune_level(
         base_id: the base's published name, which the adapter refers to.
         base_dir: the base model.
         data_files: JSON lines; see the README of the exporter for the fields.
-        output_dir: becomes the adapter; replaced if it exists, complete or untouched.
-        work_dir: receives checkpoints, under names made from everything that decides the run.
+        output_dir: becomes the adapter; an older one is replaced as a whole, or left as it is.
+        work_dir: receives checkpoints, named by a digest of everything that decides the run.
 
     Raises:
         DataError: rows are malformed, or a part of the split lacks a label.
-        RecipeError: the settings name sources, labels or modules that are not there.
+        RecipeError: the settings name unknown sources, labels or modules.
         SourceError: the base cannot be loaded.
     """
     rows = read_rows(data_files, settings.data, labels)
@@ -159,7 +159,7 @@ class _Task:
             np.asarray(targets),
             scores.numpy(),
             self.labels,
-            positive=self.labels.index(_GATE_LABEL) if field == "level1" else None,
+            positive=self.labels.index(_POSITIVE_LABEL) if field == "level1" else None,
             max_false_positive_rate=self.settings.max_false_positive_rate,
         )
 
@@ -170,7 +170,7 @@ class _Task:
             mode="json",
             exclude={"candidates", "checkpoint_steps", "max_false_positive_rate", "data"},
         )
-        what = {
+        inputs = {
             "settings": settings,
             "weights": loss_weights(rows, self.settings.data, candidate),
             "candidate": candidate.model_dump(),
@@ -178,7 +178,7 @@ class _Task:
             "base": [_sha256(file) for file in sorted(self.base_dir.glob("*.safetensors"))],
             "rows": [[row.text, row.label(self.settings.data.label_field)] for row in rows],
         }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check_names(
@@ -200,8 +200,8 @@ def _check_names(
     ]
     if unknown := set(rules.label_caps) - set(labels):
         problems.append(f"data.label_caps: no such label: {', '.join(sorted(unknown))}")
-    if rules.label_field == "level1" and _GATE_LABEL not in labels:
-        problems.append(f"data.label_field: level1 needs the label {_GATE_LABEL}")
+    if rules.label_field == "level1" and _POSITIVE_LABEL not in labels:
+        problems.append(f"data.label_field: level1 needs the label {_POSITIVE_LABEL}")
     if problems:
         raise RecipeError("\n".join(problems))
 
@@ -218,19 +218,16 @@ def _check_parts(parts: Split, labels: Sequence[str], settings: FinetuneSettings
 
 
 def _write(output_dir: Path, model: PeftModel, trained: Trained) -> None:
-    """Write next to `output_dir` and rename, so that it never holds half an adapter."""
-    temporary = output_dir.with_name(f".{output_dir.name}.new")
-    replaced = output_dir.with_name(f".{output_dir.name}.old")
-    for leftover in (temporary, replaced):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_adapter(model, trained.base_id, temporary)
-    write_card(trained, temporary / "README.md")
-    write_record(trained, temporary / "training.json")
-    if output_dir.exists():
-        output_dir.rename(replaced)
-    temporary.rename(output_dir)
-    shutil.rmtree(replaced, ignore_errors=True)
+    """Write a complete adapter, then move it to `output_dir` in place of an older one."""
+    with partial_folder(output_dir) as folder:
+        adapter = folder / "adapter"
+        adapter.mkdir()
+        save_adapter(model, trained.base_id, adapter)
+        write_card(trained, adapter / "README.md")
+        write_record(trained, adapter / "training.json")
+        if output_dir.exists():
+            output_dir.rename(folder / "replaced")
+        adapter.rename(output_dir)
 
 
 def _sha256(file: Path) -> str:

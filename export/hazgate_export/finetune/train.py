@@ -28,9 +28,9 @@ _PREDICT_BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One training run: what it learns, from which rows, and where it keeps its checkpoint.
+    """One training run: its rows, its settings and the place of its checkpoint.
 
-    Runs with the same `checkpoint` must be the same in all else.
+    Two runs with the same `checkpoint` must be equal in everything else.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Run:
 
 @contextmanager
 def repeatable(seed: int) -> Iterator[None]:
-    """Seeds torch and asks it for deterministic operations, then puts back what was there."""
+    """Seed torch and make its operations deterministic; restore its settings at the end."""
     deterministic: Any = torch.utils.deterministic  # a module with properties, typed without
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     was_filling = deterministic.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)
-        # Writing every fresh buffer once more only helps to find bugs in operators.
+        # Filling fresh buffers only helps to find bugs in operators.
         deterministic.fill_uninitialized_memory = False
         try:
             yield
@@ -60,10 +60,10 @@ def repeatable(seed: int) -> Iterator[None]:
 
 
 def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> None:
-    """Trains `model` in place, continuing from the run's checkpoint if there is one.
+    """Train `model` in place, from the run's checkpoint if there is one; leave it in eval mode.
 
-    Call it within `repeatable`, on a model from `new_adapter`: then an interrupted run that is
-    continued ends with the same weights as one that was not. Left in eval mode.
+    Call it within `repeatable`, on a model from `new_adapter`. A run that was interrupted and
+    continued then ends with the same weights as one that was not.
     """
     settings = run.settings
     field = settings.data.label_field
@@ -74,7 +74,7 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
     for epoch in range(run.candidate.epochs):
         if state.step >= (epoch + 1) * state.steps_per_epoch:
             continue
-        # Everything random about an epoch but dropout hangs on its number, not on what ran before.
+        # Except for dropout, an epoch's randomness depends on its number alone.
         generator = random.Random(f"{settings.seed} {epoch}")  # noqa: S311 - not for secrets
         encoded = _encode_epoch(tokenizer, run, generator)
         batches = plan_epoch([len(ids) for ids in encoded], settings.batch_size, generator)
@@ -108,7 +108,7 @@ def predict(
     texts: Sequence[str],
     settings: FinetuneSettings,
 ) -> Tensor:
-    """Probabilities in float32, shape [len(texts), labels], in the order given."""
+    """Return probabilities, float32 [len(texts), n_labels], in the order of `texts`."""
     encoded = _encode(tokenizer, texts, settings.max_tokens)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     batches = [
@@ -230,7 +230,7 @@ def _encode(
 def _pad(
     encoded: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, both [batch, longest]."""
+    """Return token ids and mask, both int64 [batch, longest]."""
     longest = max(map(len, encoded))
     pad_id = cast(int, tokenizer.pad_token_id)
     input_ids = [[*ids, *[pad_id] * (longest - len(ids))] for ids in encoded]

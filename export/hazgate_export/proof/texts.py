@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hazgate.documents.jsonl import checked_rows, parse_object, string_field
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.errors import RecipeError
 from hazgate_export.recipe import LoadedRecipe
@@ -38,7 +39,7 @@ class Case:
 
 def load_proof_texts() -> tuple[ProofText, ...]:
     """Read the project's own texts: many languages, scripts, lengths and oddities."""
-    lines = _PROOF_TEXTS.read_text(encoding="utf-8").splitlines()
+    lines = _PROOF_TEXTS.read_bytes().splitlines()
     return tuple(ProofText(**json.loads(line)) for line in lines)
 
 
@@ -64,16 +65,14 @@ def int8_activation_ids(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tupl
 
 def _read_texts(file: Path) -> list[str]:
     """Read the field `text` of every line of a JSON Lines file."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        texts = [json.loads(line)["text"] for line in lines if line.strip()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(
-            f"int8_activations.files: {file} is not a JSON Lines file of texts: {error}"
-        ) from error
-    if not all(isinstance(text, str) for text in texts):
-        raise RecipeError(f"int8_activations.files: {file} has a text that is not a string")
-    return texts
+
+    def refuse(problem: str) -> RecipeError:
+        return RecipeError(f"int8_activations.files: {problem}")
+
+    def text_of(_number: int, line: bytes) -> str:
+        return string_field(parse_object(line), "text")
+
+    return list(checked_rows(file, text_of, error=refuse))
 
 
 def make_cases(
