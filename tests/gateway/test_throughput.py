@@ -99,3 +99,13 @@ def test_a_batch_dropped_as_too_late_halves_the_estimate() -> None:
     throughput.begin(0.0, 0)
     assert throughput.seconds_per_token == pytest.approx(0.0005)
     assert throughput.tokens_per_request == 100
+
+
+def test_a_run_that_is_slower_than_the_average_counts_at_once() -> None:
+    engine = Throughput()
+    engine.ran(1.0, n_tokens=1000, n_requests=1)
+    engine.begin(10.0, 100)
+    assert engine.present_seconds_per_token(10.0) == engine.seconds_per_token
+    assert engine.present_seconds_per_token(11.0) == 0.01
+    engine.end()
+    assert engine.present_seconds_per_token(99.0) == engine.seconds_per_token

@@ -51,7 +51,10 @@ def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
                 programs=Path(engine.programs) if engine.programs else None,
             ),
         ),
-        reading=Reading(max_text_tokens=settings.request.max_text_tokens),
+        reading=Reading(
+            max_text_tokens=settings.request.max_tokens,
+            max_text_bytes=settings.request.max_body_bytes,
+        ),
         policy=Policy.load(policy.file) if policy.file else None,
         shadow=Policy.load(policy.shadow) if policy.shadow else None,
     )

@@ -8,12 +8,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
-from hazgate.errors import HazgateError, InferenceError, InputError
+from hazgate.errors import (
+    DeadlineExceeded,
+    HazgateError,
+    InferenceError,
+    InputError,
+    Overloaded,
+)
 from hazgate.gate import Gate
 from hazgate.judging.verdict import ModelIdentity, Verdict
+from hazgate.serving.own_size import (
+    OwnLimits,
+    OwnWork,
+    check_tokens,
+    excess,
+    most_work,
+    size_bytes,
+)
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.async_gate import answer
 from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.settle import Outcome, first_error, settle
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
 from hazgate.text.watch import Watch
 
@@ -78,49 +93,113 @@ class Service:
         """The identity of the model that answers new requests."""
         return self.gate.model
 
-    async def check(self, ask: Ask, *, route: str, max_texts: int | None = None) -> list[Verdict]:
+    async def check(self, ask: Ask, *, route: str) -> list[Verdict]:
         """Return the verdict on each text of a request, within the server's own timeout.
 
         Args:
             ask: the request.
             route: the dialect that asks, for metrics and logs.
-            max_texts: the most texts of one request; None takes the setting.
 
         Raises:
+            InputError: a text cannot be read, or the request fails by its own size.
             HazgateError: there is no verdict; its class decides what the dialect answers.
+        """
+        outcomes = await self.settle(ask, route=route, enough=_is_error)
+        error = first_error(outcomes)
+        if error is not None:
+            raise error
+        return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+
+    async def settle(
+        self, ask: Ask, *, route: str, enough: Callable[[Outcome], bool]
+    ) -> list[Outcome | None]:
+        """Return the outcome of each text of a request; None for what was not waited for.
+
+        A text that had no answer because of the request's own size has an InputError.
+
+        Args:
+            ask: the request.
+            route: the dialect that asks, for metrics and logs.
+            enough: called with each outcome as it comes; True ends the waiting.
+
+        Raises:
+            InputError: the request has too many tokens.
+            Overloaded: the engine has no time for it, whatever its size.
         """
         start_s = time.monotonic()
         # Stays if the caller hangs up.
-        outcome = "cancelled"
-        verdicts: list[Verdict] = []
+        result = "cancelled"
+        outcomes: list[Outcome | None] = []
         limits = self.settings.request
+        ask = dataclasses.replace(ask, timeout_s=min(ask.timeout_s, limits.timeout_s))
         try:
-            most = limits.max_texts if max_texts is None else max_texts
-            if len(ask.texts) > most:
-                raise InputError(
-                    f"{len(ask.texts)} texts in one request, at most {most} are accepted; send "
-                    "several requests"
-                )
-            timeout_s = min(ask.timeout_s, limits.timeout_s)
-            verdicts = await answer(self.engine, dataclasses.replace(ask, timeout_s=timeout_s))
-            outcome = "ok"
-            self.health.failing = False
-        except HazgateError as error:
-            outcome = type(error).__name__
-            if isinstance(error, InferenceError):
+            await self._check_tokens(ask)
+            try:
+                outcomes = await settle(self.engine, ask, enough=enough)
+            except Overloaded:
+                excess = await self._excess(ask)
+                if excess is None:
+                    raise
+                raise excess from None
+            if any(isinstance(outcome, (Overloaded, DeadlineExceeded)) for outcome in outcomes):
+                excess = await self._excess(ask)
+                outcomes = [_for_its_size(outcome, excess) for outcome in outcomes]
+            error = first_error(outcomes)
+            result = "ok" if error is None else type(error).__name__
+            if any(isinstance(outcome, InferenceError) for outcome in outcomes):
                 self.health.failing = True
+            elif error is None:
+                self.health.failing = False
+        except HazgateError as error:
+            result = type(error).__name__
             raise
         finally:
+            verdicts = (outcome for outcome in outcomes if isinstance(outcome, Verdict))
             self.report(
                 RequestFacts(
                     route=route,
-                    outcome=outcome,
+                    outcome=result,
                     seconds=time.monotonic() - start_s,
                     n_texts=len(ask.texts),
-                    verdicts=tuple(verdicts),
+                    verdicts=tuple(verdicts) if result == "ok" else (),
                 )
             )
-        return verdicts
+        return outcomes
+
+    async def _check_tokens(self, ask: Ask) -> None:
+        """Refuse a request of too many tokens; texts of fewer bytes than that cannot have more.
+
+        Raises:
+            InputError: it has too many.
+        """
+        most = self.settings.request.max_tokens
+        if size_bytes(ask.texts) + len(ask.texts) <= most:
+            return
+        tokenizer = self.gate.level1.tokenizer
+        await asyncio.to_thread(check_tokens, ask.texts, tokenizer.count_all, most)
+
+    async def _excess(self, ask: Ask) -> InputError | None:
+        """Return why a request's own size keeps it from an answer, or None if it is small."""
+        queue = self.settings.queue
+        limits = OwnLimits(
+            seconds_per_token=self.engine.seconds_per_token,
+            timeout_s=ask.timeout_s,
+            max_batch_tokens=queue.max_batch_tokens,
+            max_queue_tokens=queue.max_queue_tokens,
+        )
+        if excess(most_work(ask.texts), limits) is None:
+            return None
+        # Tokenised again, and only now: a small request costs nothing under load.
+        try:
+            questions = await asyncio.to_thread(self.gate.ask, ask.texts)
+        except InputError as error:
+            return error
+        work = OwnWork(
+            n_texts=len(questions),
+            n_tokens=sum(question.n_tokens for question in questions),
+            longest_tokens=max((question.n_tokens for question in questions), default=0),
+        )
+        return excess(work, limits)
 
     def watch(self, *, caller: str, tenant: str | None) -> Watch:
         """Watch a growing text; its checks go through the queue and block the calling thread.
@@ -166,9 +245,24 @@ class Service:
         for observe in self.observers:
             observe(facts)
 
-    def fails_open(self, route: FailOpenRoute) -> bool:
-        """Return whether `route` lets a text without a verdict pass; report it if so."""
-        if route not in self.settings.fail_open:
+    def may_fail_open(self, route: FailOpenRoute) -> bool:
+        """Return whether the settings let a text without a verdict pass on `route`."""
+        return route in self.settings.fail_open
+
+    async def works(self) -> bool:
+        """Return whether the engine answers a harmless text now."""
+        try:
+            await self.prove()
+        except Exception:
             return False
-        self.on_failed_open(route)
         return True
+
+
+def _is_error(outcome: Outcome) -> bool:
+    return isinstance(outcome, Exception)
+
+
+def _for_its_size(outcome: Outcome | None, excess: InputError | None) -> Outcome | None:
+    """Return the excess in place of an overload or a late answer, if there is one."""
+    late = isinstance(outcome, (Overloaded, DeadlineExceeded))
+    return excess if late and excess is not None else outcome

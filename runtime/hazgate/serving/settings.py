@@ -42,15 +42,14 @@ class RequestTable:
     """Limits of a request.
 
     `timeout_s` is how long an answer is of use to any caller, and `body_timeout_s` how long the
-    next part of a body may take to arrive. `max_texts` limits the texts of one request, and
-    `max_text_tokens` the length of each: while a text runs, others wait.
+    next part of a body may take to arrive. `max_tokens` limits the tokens of all its texts
+    together; their number is no limit.
     """
 
-    timeout_s: float = 2.0
+    timeout_s: float = 10.0
     max_body_bytes: int = 2_000_000
     body_timeout_s: float = 10.0
-    max_texts: int = 256
-    max_text_tokens: int = 16_384
+    max_tokens: int = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +114,7 @@ class ServeSettings:
         ]
         if too_small:
             data["queue"] = {k: v for k, v in data["queue"].items() if k not in too_small}
+        problems += _replaced(data.get("request"))
         settings = decode(cls, data, problems)
         if settings is not None:
             problems += _contradictions(settings)
@@ -142,6 +142,17 @@ def _with_whole_paths(settings: ServeSettings, folder: Path) -> ServeSettings:
     )
 
 
+def _replaced(request: object) -> Iterator[str]:
+    """Yield a problem for each limit of an older version, and take it out of the table."""
+    if isinstance(request, dict):
+        for name in ("max_texts", "max_text_tokens"):
+            if request.pop(name, None) is not None:
+                yield (
+                    f"$.request.{name}: replaced by max_tokens, the tokens of all texts of a "
+                    "request together"
+                )
+
+
 def _small_limits(queue: object) -> dict[str, int]:
     if not isinstance(queue, dict):
         return {}
@@ -157,8 +168,7 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         "request.timeout_s": settings.request.timeout_s,
         "request.max_body_bytes": settings.request.max_body_bytes,
         "request.body_timeout_s": settings.request.body_timeout_s,
-        "request.max_texts": settings.request.max_texts,
-        "request.max_text_tokens": settings.request.max_text_tokens,
+        "request.max_tokens": settings.request.max_tokens,
     }
     for name, value in positive.items():
         # Refuses NaN, too.

@@ -119,6 +119,18 @@ class Tokenizer:
         """Return where each of a text's own tokens ends, in characters."""
         return [end for _, end in self._fast.encode(text, add_special_tokens=False).offsets]
 
+    def count_all(self, texts: Sequence[str]) -> int:
+        """Return the number of the texts' own tokens together, without cutting windows.
+
+        Raises:
+            InputError: as `encode`.
+        """
+        texts = as_texts(texts)
+        for i, text in enumerate(texts):
+            check_text(text, f"text {i}")
+        encodings = self._fast.encode_batch(texts, add_special_tokens=False)
+        return sum(map(len, encodings))
+
     def _cut(self, text: str, encoding: "Encoding") -> Tokens:
         ids = encoding.ids
         n_tokens = len(ids) - self._n_special

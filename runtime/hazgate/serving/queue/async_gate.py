@@ -2,16 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from types import TracebackType
 
-from hazgate.errors import HazgateError
 from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
-from hazgate.serving.queue.batcher import Batcher, BatchFacts, no_answer_in_time
+from hazgate.serving.queue.batcher import Batcher, BatchFacts
+from hazgate.serving.queue.settle import first_error, settle
 
 
 async def answer(batcher: Batcher, ask: Ask) -> list[Verdict]:
@@ -25,27 +24,11 @@ async def answer(batcher: Batcher, ask: Ask) -> list[Verdict]:
         DeadlineExceeded: there was no answer in time.
         InferenceError: the model failed.
     """
-    futures = batcher.submit(ask)
-    # Refused at once: nothing needs to be set up to wait for it. A caller that asks again
-    # immediately must still not keep the event loop to itself.
-    if futures and futures[0].done() and (refusal := futures[0].exception()) is not None:
-        _abandon(batcher, futures)
-        await asyncio.sleep(0)
-        raise refusal
-    try:
-        answers = asyncio.gather(*map(asyncio.wrap_future, futures))
-        return await asyncio.wait_for(answers, ask.left_s)
-    except BaseException as error:
-        _abandon(batcher, futures)
-        # A deadline that the engine noticed is a TimeoutError too, and has its own message.
-        if isinstance(error, asyncio.TimeoutError) and not isinstance(error, HazgateError):
-            raise no_answer_in_time(ask) from None
-        raise
-
-
-def _abandon(batcher: Batcher, futures: "Sequence[Future[Verdict]]") -> None:
-    for future in futures:
-        batcher.abandon(future)
+    outcomes = await settle(batcher, ask, enough=lambda outcome: isinstance(outcome, Exception))
+    error = first_error(outcomes)
+    if error is not None:
+        raise error
+    return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
 
 
 class AsyncGate:

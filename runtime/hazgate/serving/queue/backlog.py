@@ -23,7 +23,7 @@ class QueueLimits:
     """
 
     max_queue_requests: int = 1024
-    max_queue_tokens: int = 65_536
+    max_queue_tokens: int = 262_144
     max_batch_tokens: int = 256
 
     def __post_init__(self) -> None:

@@ -70,7 +70,8 @@ class Batcher:
         """
         self._gate = gate
         self._on_batch = on_batch
-        self._backlog: Backlog[QueuedText] = Backlog(limits or QueueLimits())
+        self.limits = limits or QueueLimits()
+        self._backlog: Backlog[QueuedText] = Backlog(self.limits)
         self._shared = SharedAnswers(cache_entries)
         self._closing = False
         self._throughput = Throughput()
@@ -88,6 +89,12 @@ class Batcher:
     def gate(self) -> Gate:
         """The gate that answers new requests."""
         return self._gate
+
+    @property
+    def seconds_per_token(self) -> float:
+        """Time of a token, as lately and in the running batch; 0 before the first run."""
+        with self._condition:
+            return self._throughput.present_seconds_per_token(time.monotonic())
 
     @property
     def n_waiting(self) -> int:
@@ -145,17 +152,21 @@ class Batcher:
             A future for each text, of the verdict or of an error as of `check`. `abandon` takes
             it back.
         """
+        refusal = self.refusal(ask)
+        if refusal is None:
+            return [self.enter(text, ask) for text in ask.texts]
         futures: list[Future[Verdict]] = [Future() for _ in ask.texts]
-        refusal = self._refusal(ask)
-        if refusal is not None:
-            for future in futures:
-                future.set_exception(refusal)
-            return futures
-        with self._condition:
-            self._n_entering += len(futures)
-        for future, text in zip(futures, ask.texts, strict=True):
-            self._tokenize(future, text, ask)
+        for future in futures:
+            future.set_exception(refusal)
         return futures
+
+    def enter(self, text: str, ask: Ask) -> Future[Verdict]:
+        """Queue one text of a request that `refusal` lets in; errors as of `submit`."""
+        future: Future[Verdict] = Future()
+        with self._condition:
+            self._n_entering += 1
+        self._tokenize(future, text, ask)
+        return future
 
     def abandon(self, future: Future[Verdict]) -> None:
         """Stop waiting for an answer; its work is dropped if nobody else wants it."""
@@ -187,7 +198,7 @@ class Batcher:
             self._finish(text, Overloaded("the engine shut down before this text's turn"))
         return not left and not self._thread.is_alive()
 
-    def _refusal(self, ask: Ask) -> Overloaded | None:
+    def refusal(self, ask: Ask) -> Overloaded | None:
         """Return why a new request would hardly be answered in time, or None."""
         with self._condition:
             refusal = self._too_late(ask.caller, 0, ask.timeout_s)

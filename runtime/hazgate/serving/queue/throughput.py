@@ -48,6 +48,7 @@ class Throughput:
         self._seconds_per_token = Ratio()
         self._tokens_per_request = Ratio()
         self._free_s = 0.0
+        self._began_s = 0.0
         self._n_running_tokens = 0
 
     @property
@@ -60,6 +61,12 @@ class Throughput:
         """Average time of a token; 0 before the first run."""
         return self._seconds_per_token.value
 
+    def present_seconds_per_token(self, now_s: float) -> float:
+        """Return the average time of a token, or that of the running batch so far if it is more."""
+        if not self._n_running_tokens:
+            return self.seconds_per_token
+        return max(self.seconds_per_token, (now_s - self._began_s) / self._n_running_tokens)
+
     @property
     def tokens_per_request(self) -> float:
         """Average tokens of a request; 0 before the first run."""
@@ -71,6 +78,7 @@ class Throughput:
         If everything was dropped, the expected time per token is halved: a wrong estimate must
         not keep the engine from being measured again.
         """
+        self._began_s = now_s
         self._free_s = now_s + n_tokens * self.seconds_per_token
         self._n_running_tokens = n_tokens
         if not n_tokens:
