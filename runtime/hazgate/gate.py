@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,10 @@ from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import ProviderSpec
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError
+from hazgate.judging.decision import Action
 from hazgate.judging.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
+from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Span, TokenCount, Verdict
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.reading import Reading, check_sizes, choose_windows, within
@@ -58,6 +60,7 @@ class Gate:
     reading: Reading = DEFAULT_READING
     policy: Policy | None = None
     shadow: Policy | None = None
+    responses: Policy | None = None
 
     @classmethod
     def open(
@@ -69,6 +72,7 @@ class Gate:
         reading: Reading = DEFAULT_READING,
         policy: Policy | None = None,
         shadow: Policy | None = None,
+        responses: Policy | None = None,
     ) -> "Gate":
         """Verify the bundle at `path` and load both levels.
 
@@ -81,6 +85,7 @@ class Gate:
             reading: the treatment of texts that are longer than one window.
             policy: decides in place of a threshold; see `hazgate.Policy`.
             shadow: a policy whose decision is only reported next to the other.
+            responses: decides on a model's answers in place of `policy`.
 
         Raises:
             BundleError: the bundle, the variant or the provider cannot be served; the subclass
@@ -93,18 +98,43 @@ class Gate:
         level1, level2 = _open_levels(bundle, variant, opened, reading)
         return cls(
             bundle=bundle, level1=level1, level2=level2, threshold=limit, reading=reading
-        ).with_policy(policy, shadow=shadow)
+        ).with_policy(policy, shadow=shadow, responses=responses)
 
-    def with_policy(self, policy: Policy | None, *, shadow: Policy | None = None) -> "Gate":
+    def with_policy(
+        self,
+        policy: Policy | None,
+        *,
+        shadow: Policy | None = None,
+        responses: Policy | None = None,
+    ) -> "Gate":
         """Return a gate of the same models under other policies, to swap in while serving.
 
         Raises:
             PolicyError: a policy names hazards that the bundle does not have.
         """
-        for one in (policy, shadow):
+        for one in (policy, shadow, responses):
             if one is not None:
                 one.check_labels(self.hazards)
-        return dataclasses.replace(self, policy=policy, shadow=shadow)
+        return dataclasses.replace(self, policy=policy, shadow=shadow, responses=responses)
+
+    def policy_for(self, side: Side) -> Policy | None:
+        """Return the policy that decides on requests, or on responses."""
+        return self.responses if side == "response" and self.responses else self.policy
+
+    def unread_action(
+        self, kinds: Collection[UnreadKind], *, side: Side = "request", tenant: str | None = None
+    ) -> Action:
+        """Return the action on a body with parts of these kinds, which nobody could read.
+
+        Without a policy any such part blocks.
+
+        Raises:
+            InputError: no policy names the tenant.
+        """
+        policy = self.policy_for(side)
+        if policy is None:
+            return "block" if kinds else "allow"
+        return policy.unread_action(kinds, tenant)
 
     @property
     def model(self) -> ModelIdentity:
@@ -136,12 +166,29 @@ class Gate:
         """The bundle's format for a conversation that is read as one text."""
         return self.bundle.manifest.conversation
 
-    def check(self, text: str, *, all_levels: bool = False, tenant: str | None = None) -> Verdict:
+    def check(
+        self,
+        text: str,
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        role: Role | None = None,
+        side: Side = "request",
+    ) -> Verdict:
         """Return the verdict on one text; see `check_many`."""
-        return self.check_many([text], all_levels=all_levels, tenant=tenant)[0]
+        roles = None if role is None else [role]
+        return self.check_many(
+            [text], all_levels=all_levels, tenant=tenant, roles=roles, side=side
+        )[0]
 
     def check_many(
-        self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        roles: Sequence[Role | None] | None = None,
+        side: Side = "request",
     ) -> list[Verdict]:
         """Return the verdict on each text, in the order given.
 
@@ -152,16 +199,26 @@ class Gate:
             texts: any number of strings; an empty string is a text like any other.
             all_levels: score the hazards of texts that Level 1 did not flag, too.
             tenant: the tenant whose policy rules decide; None takes the policy's own rules.
+            roles: who speaks in each text, for the policy's rules by role; None for nobody known.
+            side: "response" asks the policy of responses, if the gate has one.
 
         Raises:
             InputError: an element is not a well-formed string, or is too long; the message says
                 which. Or no policy names the tenant.
             InferenceError: a model failed or gave a logit that is not finite.
         """
-        return self.answer(self.ask(texts, all_levels=all_levels, tenant=tenant))
+        return self.answer(
+            self.ask(texts, all_levels=all_levels, tenant=tenant, roles=roles, side=side)
+        )
 
     def ask(
-        self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        roles: Sequence[Role | None] | None = None,
+        side: Side = "request",
     ) -> list[Question]:
         """Check and tokenise texts without running a model: the first half of `check_many`.
 
@@ -171,10 +228,15 @@ class Gate:
         texts = as_texts(texts)
         check_sizes(texts, self.reading)
         tokens = choose_windows(self.level1.tokenizer.encode_checked(texts), self.reading)
-        terms = tuple(terms_of(self.threshold, self.policy, self.shadow, tenant))
+        speakers = [None] * len(texts) if roles is None else roles
+        policy = self.policy_for(side)
+        terms = {
+            role: tuple(terms_of(self.threshold, policy, self.shadow, tenant, role))
+            for role in {*speakers, None}
+        }
         return [
-            Question(text=text, tokens=each, terms=terms, all_levels=all_levels)
-            for text, each in zip(texts, tokens, strict=True)
+            Question(text=text, tokens=each, terms=terms[role], all_levels=all_levels)
+            for text, each, role in zip(texts, tokens, speakers, strict=True)
         ]
 
     def answer(self, questions: Sequence[Question]) -> list[Verdict]:
@@ -228,7 +290,10 @@ class Gate:
             InferenceError: as in `check_many`.
         """
         texts = texts_of(messages, scope, self.conversation)
-        verdicts = self.check_many(texts, all_levels=all_levels, tenant=tenant)
+        roles: list[Role | None] = [role_named(message.role) for message in messages]
+        if scope != "each":
+            roles = [None] if scope == "whole" else roles[-1:]
+        verdicts = self.check_many(texts, all_levels=all_levels, tenant=tenant, roles=roles)
         return conclude(verdicts, scope, messages)
 
     def watch(

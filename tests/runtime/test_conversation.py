@@ -71,7 +71,7 @@ def test_the_whole_is_one_text_in_the_bundles_format(gate: Gate) -> None:
 def test_messages_come_as_chat_apis_spell_them() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     data = [
-        {"role": "user", "content": "hello", "name": "ada"},
+        {"role": "user", "content": "hello"},
         {"role": "user", "content": parts},
         {"role": "assistant", "content": None, "tool_calls": []},
     ]

@@ -47,7 +47,7 @@ def serve(
     """
     with requires("serve", _EXTRAS):
         from hazgate.serving import launch
-        from hazgate.serving.settings import PolicyTable, ServeSettings
+        from hazgate.serving.settings import ServeSettings
 
         settings = ServeSettings.load(config) if config else ServeSettings()
         settings = dataclasses.replace(
@@ -58,7 +58,7 @@ def serve(
             workers=settings.workers if workers is None else workers,
             policy=settings.policy
             if policy is None
-            else PolicyTable(file=str(policy), shadow=settings.policy.shadow),
+            else dataclasses.replace(settings.policy, file=str(policy)),
         )
         if settings.grpc_port is not None:
             import hazgate.serving.rpc.endpoint

@@ -1,6 +1,6 @@
 """The step from calibrated probabilities to an action on a text. Pure: no file, no clock."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,6 +85,11 @@ class Decision:
     hazards: tuple[str, ...]
 
 
+def strongest(actions: Iterable[Action]) -> Action:
+    """Return the strongest of some actions; "allow" if there is none."""
+    return max(actions, key=_STRENGTH.__getitem__, default="allow")
+
+
 def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> Decision:
     """Return the decision on a text with these calibrated probabilities.
 
@@ -120,10 +125,10 @@ def decide(rules: Rules, unsafe: float, hazards: Mapping[str, float] | None) -> 
     if not asked:
         action = rules.default.action if counts else "allow"
         return Decision(action=action, severity=severity, hazards=())
-    strongest = max(asked.values(), key=_STRENGTH.__getitem__)
-    deciding = [hazard for hazard, action in asked.items() if action == strongest]
+    decides = strongest(asked.values())
+    deciding = [hazard for hazard, action in asked.items() if action == decides]
     deciding.sort(key=lambda hazard: -hazards[hazard])
-    return Decision(action=strongest, severity=severity, hazards=tuple(deciding))
+    return Decision(action=decides, severity=severity, hazards=tuple(deciding))
 
 
 def _asked_for(rules: Rules, hazards: Mapping[str, float], *, counts: bool) -> dict[str, Action]:

@@ -10,6 +10,7 @@ from hazgate.errors import InputError
 from hazgate.judging.decision import Decision, Rules, Temperature, decide
 from hazgate.judging.policy import Policy
 from hazgate.judging.scores import Activation, calibrated
+from hazgate.judging.speech import Role, threshold_for
 from hazgate.judging.verdict import PolicyDecision, PolicyIdentity
 
 
@@ -62,13 +63,13 @@ def threshold_terms(threshold: float) -> Terms:
     return Terms(opens_at=threshold, temperature=Temperature(), rules=None, policy=None)
 
 
-def policy_terms(policy: Policy, tenant: str | None) -> Terms:
-    """Return the terms of `policy` for a tenant.
+def policy_terms(policy: Policy, tenant: str | None, role: Role | None = None) -> Terms:
+    """Return the terms of `policy` for a tenant's texts of a role.
 
     Raises:
         InputError: the policy does not name the tenant.
     """
-    rules = policy.rules(tenant)
+    rules = policy.rules(tenant, role)
     return Terms(
         opens_at=rules.level1.controversial,
         temperature=rules.temperature,
@@ -78,9 +79,20 @@ def policy_terms(policy: Policy, tenant: str | None) -> Terms:
 
 
 def terms_of(
-    threshold: float, policy: Policy | None, shadow: Policy | None, tenant: str | None
+    threshold: float,
+    policy: Policy | None,
+    shadow: Policy | None,
+    tenant: str | None,
+    role: Role | None = None,
 ) -> list[Terms]:
     """Return the terms that decide and, second, those whose decision is only reported.
+
+    Args:
+        threshold: decides if there is no policy.
+        policy: decides in place of the threshold.
+        shadow: its decision is only reported.
+        tenant: whose rules of a policy apply; None for the policy's own.
+        role: who speaks in the text; None if nobody knows.
 
     Raises:
         InputError: no policy names the tenant.
@@ -88,12 +100,13 @@ def terms_of(
     if policy is None:
         if tenant is not None:
             raise InputError("a tenant was named, but the gate was opened without a policy")
-        return [threshold_terms(threshold), *([policy_terms(shadow, None)] if shadow else [])]
-    terms = [policy_terms(policy, tenant)]
+        terms = [threshold_terms(threshold_for(role, threshold))]
+        return [*terms, policy_terms(shadow, None, role)] if shadow else terms
+    terms = [policy_terms(policy, tenant, role)]
     if shadow is not None:
         # A shadow that does not know the tenant yet judges it by its own rules.
         known = tenant if tenant in shadow.tenants else None
-        terms.append(policy_terms(shadow, known))
+        terms.append(policy_terms(shadow, known, role))
     return terms
 
 

@@ -5,18 +5,27 @@ A policy is a TOML file, parsed strictly: all problems are reported at once, by 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 from hazgate.documents.decode import decode, spelt
 from hazgate.documents.files import read_bytes
 from hazgate.documents.problems import list_problems, refuse_newer
 from hazgate.documents.toml import parse_toml
 from hazgate.errors import InputError, PolicyError
-from hazgate.judging.decision import Action, HazardRule, Level1Thresholds, Mode, Rules, Temperature
+from hazgate.judging.decision import (
+    Action,
+    HazardRule,
+    Level1Thresholds,
+    Mode,
+    Rules,
+    Temperature,
+    strongest,
+)
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
+from hazgate.judging.speech import Role, UnreadKind, threshold_for
 
 T = TypeVar("T", Level1Thresholds, HazardRule, Temperature, "_HazardTable")
 
@@ -44,13 +53,21 @@ class _HazardTable:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _TenantTable:
-    """One tenant's differences from the policy's own rules."""
+class _RoleTable:
+    """The differences of a role's rules from those that it inherits."""
 
     mode: Mode | None = None
     temperature: _TemperatureTable = field(default_factory=_TemperatureTable)
     level1: _Level1Table = field(default_factory=_Level1Table, metadata=spelt("gate"))
     hazards: Mapping[str, _HazardTable] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _TenantTable(_RoleTable):
+    """One tenant's differences from the policy's own rules."""
+
+    roles: Mapping[str, _RoleTable] | None = None
+    unread: Mapping[str, Action] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +80,8 @@ class _File:
     level1: Level1Thresholds = field(metadata=spelt("gate"))
     hazards: Mapping[str, _HazardTable]
     temperature: Temperature = field(default_factory=Temperature)
+    roles: Mapping[str, _RoleTable] | None = None
+    unread: Mapping[str, Action] | None = None
     tenants: Mapping[str, _TenantTable] | None = None
 
 
@@ -71,13 +90,17 @@ class Policy:
     """One version of a deployment's rules.
 
     `digest` is the SHA-256 of the file's bytes. `base` applies if a request names no tenant;
-    `tenants` has each tenant's rules, merged and checked.
+    `tenants` has each tenant's rules, merged and checked. `roles` has the rules of each tenant
+    (None: no tenant) for the roles that differ, and `unread` the action on each kind of part that
+    is no text.
     """
 
     name: str
     digest: str
     base: Rules
     tenants: Mapping[str, Rules]
+    roles: Mapping[tuple[str | None, Role], Rules]
+    unread: Mapping[str | None, Mapping[UnreadKind, Action]]
 
     @classmethod
     def load(cls, path: str | Path) -> "Policy":
@@ -104,6 +127,7 @@ class Policy:
         cure = "write the policy for this version"
         refuse_newer(data, SCHEMA_VERSION, source=source, cure=cure, error=PolicyError)
         problems: list[str] = []
+        data = _spelt_out(data)
         file = decode(_File, data, problems)
         problems.extend(contradictions(data))
         if file is None or problems:
@@ -112,19 +136,40 @@ class Policy:
         return cls(
             name=file.name,
             digest=hashlib.sha256(text).hexdigest(),
-            base=_merge(file, _TenantTable()),
+            base=_merge(file),
             tenants={name: _merge(file, tenant) for name, tenant in tenants.items()},
+            roles=dict(_rules_by_role(file)),
+            unread={
+                None: _unread(file.unread),
+                **{name: _unread(file.unread, own.unread) for name, own in tenants.items()},
+            },
         )
 
-    def rules(self, tenant: str | None = None) -> Rules:
-        """Return the rules for a tenant; None asks for the policy's own rules.
+    def rules(self, tenant: str | None = None, role: Role | None = None) -> Rules:
+        """Return the rules for a tenant's texts of a role.
+
+        Args:
+            tenant: None asks for the policy's own rules.
+            role: who speaks; None asks for the rules of no role.
 
         Raises:
             InputError: the policy does not name this tenant. There is no fallback to other rules:
                 a misspelt name must not loosen anything.
         """
-        if tenant is None:
-            return self.base
+        rules = self.base if tenant is None else self._tenant(tenant)
+        return rules if role is None else self.roles.get((tenant, role), rules)
+
+    def unread_action(self, kinds: Collection[UnreadKind], tenant: str | None = None) -> Action:
+        """Return the strongest action on parts of some kinds that nobody read.
+
+        Raises:
+            InputError: the policy does not name this tenant.
+        """
+        if tenant is not None:
+            self._tenant(tenant)
+        return strongest(self.unread[tenant][kind] for kind in kinds)
+
+    def _tenant(self, tenant: str) -> Rules:
         if tenant not in self.tenants:
             known = ", ".join(self.tenants) or "none"
             raise InputError(
@@ -146,6 +191,13 @@ class Policy:
         for tenant, rules in self.tenants.items():
             own = [hazard for hazard in rules.hazards if hazard not in self.base.hazards]
             named += [f"$.tenants.{tenant}.hazards.{name}" for name in own if name not in known]
+        for (of, role), rules in self.roles.items():
+            parents = {*self.rules(of).hazards, *self.base.hazards}
+            if of is not None and (None, role) in self.roles:
+                parents |= {*self.roles[None, role].hazards}
+            path = f"$.roles.{role}" if of is None else f"$.tenants.{of}.roles.{role}"
+            own = [hazard for hazard in rules.hazards if hazard not in parents]
+            named += [f"{path}.hazards.{name}" for name in own if name not in known]
         if named:
             listed = list_problems([f"{path}: no such hazard" for path in named])
             raise PolicyError(
@@ -154,16 +206,72 @@ class Policy:
             )
 
 
-def _merge(file: _File, tenant: _TenantTable) -> Rules:
-    """Return the rules of `file`, overridden by one tenant's differences."""
+def _spelt_out(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a policy's data with `unread = "flag"` as the table that it is short for."""
+    data = _with_unread_table(data)
+    if isinstance(data.get("tenants"), Mapping):
+        tenants = data["tenants"].items()
+        own = {name: _with_unread_table(one) for name, one in tenants}
+        data = {**data, "tenants": own}
+    return data
+
+
+def _with_unread_table(section: Any) -> Any:  # noqa: ANN401 - not yet checked
+    if isinstance(section, Mapping) and isinstance(section.get("unread"), str):
+        return {**section, "unread": {DEFAULT: section["unread"]}}
+    return section
+
+
+def _unread(*tables: Mapping[str, Action] | None) -> dict[UnreadKind, Action]:
+    """Return the action on each kind of unread part; later tables win."""
+    actions: dict[UnreadKind, Action] = dict.fromkeys(get_args(UnreadKind), "block")
+    for table in tables:
+        own = dict(table or {})
+        if DEFAULT in own:
+            actions = dict.fromkeys(actions, own.pop(DEFAULT))
+        actions.update({kind: own[kind] for kind in actions if kind in own})
+    return actions
+
+
+def _rules_by_role(file: _File) -> Iterator[tuple[tuple[str | None, Role], Rules]]:
+    """Yield the rules of every tenant and role that differ from the tenant's own."""
+    tenants: dict[str | None, _TenantTable] = {None: _TenantTable()}
+    tenants.update(file.tenants or {})
+    for name, tenant in tenants.items():
+        for role in get_args(Role):
+            tables = [(file.roles or {}).get(role), (tenant.roles or {}).get(role)]
+            own = [table for table in tables if table is not None]
+            if not own and role != "definition":
+                continue
+            below, above = (table or _RoleTable() for table in tables)
+            rules = _merge(file, below, tenant, above)
+            if not any(table.level1 != _Level1Table() for table in own):
+                rules = replace(rules, level1=_thresholds_for(role, rules.level1))
+            yield (name, role), rules
+
+
+def _thresholds_for(role: Role, level1: Level1Thresholds) -> Level1Thresholds:
+    return Level1Thresholds(
+        controversial=threshold_for(role, level1.controversial),
+        unsafe=threshold_for(role, level1.unsafe),
+    )
+
+
+def _merge(file: _File, *sections: _RoleTable) -> Rules:
+    """Return the rules of `file`, overridden by the differences of each section in turn."""
     tables = dict(file.hazards)
-    for hazard, table in (tenant.hazards or {}).items():
-        tables[hazard] = _overlay(tables.get(hazard, _HazardTable()), table)
+    mode, temperature, level1 = file.mode, file.temperature, file.level1
+    for section in sections:
+        for hazard, table in (section.hazards or {}).items():
+            tables[hazard] = _overlay(tables.get(hazard, _HazardTable()), table)
+        mode = section.mode or mode
+        temperature = _overlay(temperature, section.temperature)
+        level1 = _overlay(level1, section.level1)
     default = _overlay(_STRICTEST, tables.pop(DEFAULT))
     return Rules(
-        mode=tenant.mode or file.mode,
-        temperature=_overlay(file.temperature, tenant.temperature),
-        level1=_overlay(file.level1, tenant.level1),
+        mode=mode,
+        temperature=temperature,
+        level1=level1,
         default=default,
         hazards={hazard: _overlay(default, table) for hazard, table in tables.items()},
     )

@@ -5,9 +5,10 @@ wrong values are reported together.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from hazgate.documents.problems import wrong_version
+from hazgate.judging.speech import Role, UnreadKind
 
 SCHEMA_VERSION = 1
 # The entry of `hazards` for every hazard without its own.
@@ -16,6 +17,8 @@ DEFAULT = "default"
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
 _GATE = ("controversial", "unsafe")
+_ROLES = get_args(Role)
+_KINDS = get_args(UnreadKind)
 
 
 def contradictions(data: Mapping[str, Any]) -> Iterator[str]:
@@ -35,11 +38,53 @@ def contradictions(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _wrong_values("$", data)
     gate = _table(data.get("gate"))
     yield from _wrong_order("$.gate", gate, inherited={})
+    roles = _table(data.get("roles"))
+    yield from _wrong_roles("$", data, inherited=gate)
+    yield from _wrong_unread("$", data)
     for tenant, section in _table(data.get("tenants")).items():
         path, own = f"$.tenants.{tenant}", _table(section)
         yield from _wrong_values(path, own)
-        if own_gate := _table(own.get("gate")):
+        yield from _wrong_unread(path, own)
+        own_gate = _table(own.get("gate"))
+        if own_gate:
             yield from _wrong_order(f"{path}.gate", own_gate, inherited=gate)
+        yield from _wrong_roles(path, own, inherited={**gate, **own_gate}, below=roles)
+
+
+def _wrong_roles(
+    path: str,
+    section: Mapping[str, Any],
+    *,
+    inherited: Mapping[str, Any],
+    below: Mapping[str, Any] | None = None,
+) -> Iterator[str]:
+    """Yield what is wrong in the roles of a section, and in what they make of inherited gates.
+
+    Args:
+        path: the section's.
+        section: a tenant's tables, or the policy's own.
+        inherited: the gate of the section, merged.
+        below: for a tenant, the roles of the policy; its own gate overrides theirs.
+    """
+    roles = _table(section.get("roles"))
+    for role, rules in roles.items():
+        where = f"{path}.roles.{role}"
+        if role not in _ROLES:
+            yield f"{where}: no such role; the roles are {', '.join(_ROLES)}"
+        yield from _wrong_values(where, _table(rules))
+    for role in {**(below or {}), **roles}:
+        low = _table(_table((below or {}).get(role)).get("gate"))
+        own = _table(_table(roles.get(role)).get("gate"))
+        merged = {**inherited, **low, **_table(section.get("gate")), **own}
+        if own or (low and section.get("gate")):
+            yield from _wrong_order(f"{path}.roles.{role}.gate", merged, inherited={})
+
+
+def _wrong_unread(path: str, section: Mapping[str, Any]) -> Iterator[str]:
+    for kind in _table(section.get("unread")):
+        if kind not in (DEFAULT, *_KINDS):
+            kinds = ", ".join((DEFAULT, *_KINDS))
+            yield f"{path}.unread.{kind}: no such kind; the kinds are {kinds}"
 
 
 def _gaps_in_default(hazards: Mapping[str, Any]) -> Iterator[str]:

@@ -11,9 +11,11 @@ from hazgate.errors import (
     InputError,
     Overloaded,
 )
+from hazgate.judging.speech import Side, UnreadKind
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.bodies.passages import BodyText, Unread
-from hazgate.serving.failures import FAILED_OPEN_HEADER
+from hazgate.serving.bodies.passages import BodyText, Unread, spelt
+from hazgate.serving.bodies.table import NAMES
+from hazgate.serving.failures import FAILED_OPEN_HEADER, UNREAD_HEADER
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.settle import Outcome
 from hazgate.serving.service import Service
@@ -25,25 +27,38 @@ class BlockDecision:
     """The reason why a request is blocked, or None if it passes.
 
     `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text.
-    `failed_open` is the class name of the error if the request passes without a verdict, else
-    None; `headers` say so to the gateway.
+    `flagged` is True if a text or an unread part is flagged or blocked. `unread` are the parts
+    that nobody read, whatever the policy makes of them. `failed_open` is the class name of the
+    error if the request passes without a verdict, else None. `headers` say so to the gateway.
     """
 
     reason: str | None = None
     unsafe: float | None = None
+    flagged: bool = False
+    unread: tuple[Unread, ...] = ()
     failed_open: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers of the answer."""
-        return {} if self.failed_open is None else {FAILED_OPEN_HEADER: self.failed_open}
+        headers: dict[str, str] = {}
+        if self.failed_open is not None:
+            headers[FAILED_OPEN_HEADER] = self.failed_open
+        if self.unread:
+            headers[UNREAD_HEADER] = ", ".join(kinds_of(self.unread))
+        return headers
 
     @property
-    def metadata(self) -> dict[str, bool | float | str]:
+    def metadata(self) -> dict[str, bool | float | str | list[str]]:
         """Facts that a gateway may log; nothing of a text."""
-        facts: dict[str, bool | float | str] = {"blocked": self.reason is not None}
+        facts: dict[str, bool | float | str | list[str]] = {
+            "blocked": self.reason is not None,
+            "flagged": self.flagged,
+        }
         if self.unsafe is not None:
             facts["unsafe"] = self.unsafe
+        if self.unread:
+            facts["unread"] = [f"{part.kind} at {spelt(part.place, NAMES)}" for part in self.unread]
         if self.failed_open is not None:
             facts["failed_open"] = self.failed_open
         return facts
@@ -55,18 +70,20 @@ async def decide_blocking(
     *,
     route: FailOpenRoute,
     caller: str,
+    side: Side = "request",
     timeout_s: float = math.inf,
 ) -> BlockDecision:
     """Decide whether a request or a response is blocked.
 
-    It is if any of its passages is, whatever became of the others, or if it has a part that could
-    not be read: nobody may take such a part for checked.
+    It is if any of its passages is, whatever became of the others, or if the policy blocks a part
+    that could not be read, as it does unless its file says otherwise.
 
     Args:
         service: the service that gives the verdicts.
         body: everything that was read, and what was not.
         route: the dialect that asks.
         caller: the name under which the request queues.
+        side: the side whose policy decides.
         timeout_s: seconds for which an answer is of use.
 
     Raises:
@@ -74,26 +91,34 @@ async def decide_blocking(
             passes, or anyone could pass by sending such texts.
         HazgateError: there is no verdict, and the route fails closed.
     """
-    if body.unread:
-        return BlockDecision(reason=_unread_reason(body.unread))
-    texts = [passage.text for passage in body.passages]
-    ask = Ask(texts=texts, caller=caller, timeout_s=timeout_s)
+    on_unread = service.judge_unread([part.kind for part in body.unread], side)
+    if on_unread == "block":
+        return BlockDecision(reason=_unread_reason(body.unread), flagged=True, unread=body.unread)
+    ask = Ask(
+        texts=[passage.text for passage in body.passages],
+        roles=[passage.role for passage in body.passages],
+        side=side,
+        caller=caller,
+        timeout_s=timeout_s,
+    )
     seen = _Seen()
     try:
         outcomes = await service.settle(ask, route=route, enough=seen.is_enough)
     except InputError:
         raise
     except HazgateError as error:
-        return await _without_verdict(service, route, error)
+        return await _without_verdict(service, route, error, body.unread)
     verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
     blocked = [verdict for verdict in verdicts if _is_blocked(verdict)]
-    unsafe = max((verdict.unsafe for verdict in verdicts), default=None)
-    if blocked:
-        return BlockDecision(reason=_reason(blocked), unsafe=unsafe)
     failure = gravest([outcome for outcome in outcomes if isinstance(outcome, Exception)])
-    if failure is not None:
-        return await _without_verdict(service, route, failure)
-    return BlockDecision(unsafe=unsafe)
+    if failure is not None and not blocked:
+        return await _without_verdict(service, route, failure, body.unread)
+    return BlockDecision(
+        reason=_reason(blocked) if blocked else None,
+        unsafe=max((verdict.unsafe for verdict in verdicts), default=None),
+        flagged=on_unread == "flag" or any(verdict.flagged for verdict in verdicts),
+        unread=body.unread,
+    )
 
 
 class _Seen:
@@ -122,7 +147,7 @@ def gravest(errors: Sequence[Exception]) -> Exception | None:
 
 
 async def _without_verdict(
-    service: Service, route: FailOpenRoute, error: Exception
+    service: Service, route: FailOpenRoute, error: Exception, unread: tuple[Unread, ...]
 ) -> BlockDecision:
     """Return a decision that passes if the route fails open; else raise the error.
 
@@ -139,13 +164,18 @@ async def _without_verdict(
     if isinstance(error, InferenceError) and await service.works():
         raise error
     service.on_failed_open(route)
-    return BlockDecision(failed_open=type(error).__name__)
+    return BlockDecision(failed_open=type(error).__name__, unread=unread)
 
 
 def _unread_reason(unread: Sequence[Unread]) -> str:
     """Return a sentence for the end user that names the kinds of what was not read."""
-    kinds = sorted({part.kind for part in unread})
-    return f"Blocked by the safety gate: not text, so not checked: {', '.join(kinds)}"
+    kinds = ", ".join(kinds_of(unread))
+    return f"Blocked by the safety gate: not text, so not checked: {kinds}"
+
+
+def kinds_of(unread: Sequence[Unread]) -> list[UnreadKind]:
+    """Return the kinds of unread parts, each once, in alphabetical order."""
+    return sorted({part.kind for part in unread})
 
 
 def _is_blocked(verdict: Verdict) -> bool:

@@ -13,6 +13,7 @@ from hazgate.errors import (
 
 RETRY_AFTER_S = 1
 FAILED_OPEN_HEADER = "x-hazgate-failed-open"
+UNREAD_HEADER = "x-hazgate-unread"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,6 +57,7 @@ def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
         ),
         policy=Policy.load(policy.file) if policy.file else None,
         shadow=Policy.load(policy.shadow) if policy.shadow else None,
+        responses=Policy.load(policy.responses) if policy.responses else None,
     )
 
 

@@ -35,4 +35,5 @@ def metered_service(
         settings=settings,
         observers=[metrics.count_request, log_request, *observers],
         on_failed_open=metrics.count_failed_open,
+        on_unread=metrics.count_unread,
     )

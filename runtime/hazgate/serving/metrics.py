@@ -10,6 +10,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from hazgate.judging.decision import Action
+from hazgate.judging.speech import UnreadKind
 from hazgate.serving.queue.batcher import BatchFacts
 from hazgate.serving.queue.timed_session import RunFacts
 from hazgate.serving.service import RequestFacts
@@ -46,6 +48,12 @@ class Metrics:
         self._truncated = self._counter("hazgate_truncated", "Texts whose end was not read.")
         self._fail_open = self._counter(
             "hazgate_failed_open", "Requests that passed without a verdict, by route.", "route"
+        )
+        self._unread = self._counter(
+            "hazgate_unread",
+            "Parts of bodies that hold no text, by kind and the policy's action on their body.",
+            "kind",
+            "action",
         )
         self._batch_requests = Histogram(
             "hazgate_batch_requests",
@@ -96,6 +104,10 @@ class Metrics:
     def count_failed_open(self, route: str) -> None:
         """Count a request that a route let pass without a verdict."""
         self._fail_open.labels(route).inc()
+
+    def count_unread(self, kind: UnreadKind, action: Action) -> None:
+        """Count a part that nobody could read."""
+        self._unread.labels(kind, action).inc()
 
     def count_batch(self, facts: BatchFacts) -> None:
         """Count a batch; called on the engine's thread."""

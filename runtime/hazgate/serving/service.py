@@ -16,6 +16,8 @@ from hazgate.errors import (
     Overloaded,
 )
 from hazgate.gate import Gate
+from hazgate.judging.decision import Action
+from hazgate.judging.speech import Side, UnreadKind
 from hazgate.judging.verdict import ModelIdentity, Verdict
 from hazgate.serving.own_size import (
     OwnLimits,
@@ -81,6 +83,7 @@ class Service:
     settings: ServeSettings
     observers: Sequence[Callable[[RequestFacts], None]] = ()
     on_failed_open: Callable[[str], None] = lambda _: None
+    on_unread: Callable[[UnreadKind, Action], None] = lambda *_: None
     health: Health = field(default_factory=Health)
 
     @property
@@ -244,6 +247,19 @@ class Service:
         """Report a request that ended to every observer."""
         for observe in self.observers:
             observe(facts)
+
+    def judge_unread(
+        self, kinds: Sequence[UnreadKind], side: Side, tenant: str | None = None
+    ) -> Action:
+        """Return the policy's action on parts of these kinds; report each of them.
+
+        Raises:
+            InputError: no policy names the tenant.
+        """
+        action = self.gate.unread_action(kinds, side=side, tenant=tenant)
+        for kind in kinds:
+            self.on_unread(kind, action)
+        return action
 
     def may_fail_open(self, route: FailOpenRoute) -> bool:
         """Return whether the settings let a text without a verdict pass on `route`."""

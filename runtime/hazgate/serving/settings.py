@@ -54,10 +54,14 @@ class RequestTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyTable:
-    """Files of the policy that decides, and of the shadow policy that is only reported."""
+    """Files of the policy that decides, and of the shadow policy that is only reported.
+
+    `responses` is the file of the policy that decides on a model's answers in place of `file`.
+    """
 
     file: str | None = None
     shadow: str | None = None
+    responses: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +137,12 @@ def _with_whole_paths(settings: ServeSettings, folder: Path) -> ServeSettings:
         settings,
         api_keys_file=whole(settings.api_keys_file),
         engine=replace(settings.engine, programs=whole(settings.engine.programs)),
-        policy=PolicyTable(file=whole(settings.policy.file), shadow=whole(settings.policy.shadow)),
+        policy=replace(
+            settings.policy,
+            file=whole(settings.policy.file),
+            shadow=whole(settings.policy.shadow),
+            responses=whole(settings.policy.responses),
+        ),
         tls=None
         if tls is None
         else TlsTable(

@@ -41,10 +41,11 @@ def parse_messages(data: Iterable[object]) -> list[Message]:
     """Return messages from the form of chat APIs: objects with `role` and `content`.
 
     `content` is a string, or a list of parts of type "text" as in OpenAI's chat completions; null
-    is an empty text (an assistant that only calls tools). Other fields are not read.
+    is an empty text. Nothing else is read, so a message that holds more is refused: the server's
+    `/v1/check` reads tool calls, results and all other fields.
 
     Raises:
-        InputError: elements are something else; names all of them and quotes none.
+        InputError: elements are something else, or hold more; names all of them and quotes none.
     """
     messages, problems = [], []
     for i, item in enumerate(data):
@@ -97,6 +98,8 @@ def _message(item: object) -> Message | str:
     if not isinstance(item, Mapping):
         return f"expected an object with role and content, got {type(item).__name__}"
     role, content = item.get("role"), item.get("content", "")
+    if any(value for key, value in item.items() if key not in ("role", "content")):
+        return "only role and content are read here; the message has other fields"
     if not isinstance(role, str):
         return f"role: expected a string, got {type(role).__name__}"
     if content is None:
@@ -105,6 +108,8 @@ def _message(item: object) -> Message | str:
         kinds = [part.get("type") if isinstance(part, Mapping) else None for part in content]
         if any(kind != "text" for kind in kinds):
             return "content: only parts of type 'text' can be read"
+        if any(part.keys() - {"type", "text"} for part in content):
+            return "content: only type and text of a part are read here; one has other fields"
         parts = [part.get("text") for part in content]
         if not all(isinstance(part, str) for part in parts):
             return "content: a part of type 'text' has no string `text`"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
+from hazgate.judging.speech import Side
 from hazgate.serving.bodies.read import read_body, read_request
-from hazgate.serving.bodies.walk import Side
 
 TEXT = "how are you today my friend"
 JSON = {"content-type": "application/json"}

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate.errors import InputError
+from hazgate.judging.speech import Side
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body
 from hazgate.serving.bodies.table import APIS, FIELDS, KEYS, MEDIA, TYPES
-from hazgate.serving.bodies.walk import Side
 
 MARK = "the quick brown fox 17 jumps"
 JSON_TYPE = {"content-type": "application/json"}

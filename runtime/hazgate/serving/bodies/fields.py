@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hazgate.serving.bodies.passages import Role, UnreadKind
+from hazgate.judging.speech import Role, UnreadKind
 
 # Places where an object can stand. Below `free` keys and values are whatever an application
 # wrote; `media` holds the bytes or the address of something that is no text.

@@ -3,17 +3,14 @@
 import re
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from hazgate.judging.speech import Role, UnreadKind
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
-# Speakers. `definition` is what a request says about tools and formats; `unknown` is text in a
-# place that no API describes.
-Role = Literal["system", "user", "assistant", "tool", "definition", "unknown"]
 # A place in a JSON document, linked from its end to its beginning: (place of the parent, key).
 Path = tuple[Any, ...]
-# Parts that hold no text, or none that can be read.
-UnreadKind = Literal["image", "audio", "video", "file", "embeddings", "reasoning"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

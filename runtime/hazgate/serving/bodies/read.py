@@ -10,11 +10,12 @@ from email.policy import HTTP
 from urllib.parse import parse_qsl, urlsplit
 
 from hazgate.errors import InputError
+from hazgate.judging.speech import Role, Side
 from hazgate.serving.bodies import events
 from hazgate.serving.bodies.fields import is_id
-from hazgate.serving.bodies.passages import BodyText, Passage, Role, Unread
+from hazgate.serving.bodies.passages import BodyText, Passage, Unread
 from hazgate.serving.bodies.strict_json import parse
-from hazgate.serving.bodies.walk import Side, read_events, read_value
+from hazgate.serving.bodies.walk import read_events, read_value
 
 # Requests of these methods have a body; where none came, the gateway was not told to send it.
 _WITH_BODY = ("POST", "PUT", "PATCH")

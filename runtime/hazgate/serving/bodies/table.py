@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from hazgate.judging.speech import Role, UnreadKind
 from hazgate.serving.bodies.apis import (
     anthropic,
     bedrock,
@@ -14,7 +15,6 @@ from hazgate.serving.bodies.apis import (
     plain,
 )
 from hazgate.serving.bodies.fields import Api, Field, Place, words
-from hazgate.serving.bodies.passages import Role, UnreadKind
 
 APIS: tuple[Api, ...] = (
     openai_chat.API,
@@ -99,6 +99,10 @@ def _both(first: Field, second: Field) -> Field:
 FIELDS: Mapping[tuple[Place, str], Field] = _merged()
 TYPES: Mapping[str, Role | None] = {k: v for api in APIS for k, v in api.types.items()}
 MEDIA: Mapping[str, UnreadKind] = {k: v for api in APIS for k, v in api.media.items()}
+
+
+# Keys that answers and errors may spell; any other is a caller's own word.
+NAMES: frozenset[str] = frozenset(key for _, key in FIELDS) | KEYS
 
 
 def fields_at(place: Place) -> Mapping[str, Field]:

@@ -1,47 +1,31 @@
 """Walk a JSON value and collect every string of it, but for those that are known to be no text."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from hazgate.errors import InputError
+from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.serving.bodies.fields import Field, Form, Place
 from hazgate.serving.bodies.passages import (
     BodyText,
     Passage,
     Path,
-    Role,
     Unread,
-    UnreadKind,
     spelt,
 )
 from hazgate.serving.bodies.strict_json import MAX_DEPTH, parse_lenient
-from hazgate.serving.bodies.table import FIELDS, KEYS, MEDIA, SCHEMA_WORDS, TYPES, fields_at
-
-Side = Literal["request", "response"]
+from hazgate.serving.bodies.table import KEYS, MEDIA, NAMES, SCHEMA_WORDS, TYPES, fields_at
 
 # Strings of an application's own objects that are longer than this, or have more words, are
 # passages of their own: nothing drowns in them. The short ones of one object are read together.
 _SHORT_CHARACTERS = 40
 _SHORT_WORDS = 2
-_ROLES: Mapping[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
-    "chatbot": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 # Members that say which of several growing texts an event goes on with.
 _IDENTITY = ("type", "index", "output_index", "content_index", "summary_index", "item_id")
 _FIELDS: Mapping[Place, Mapping[str, Field]] = {
     place: fields_at(place) for place in get_args(Place)
 }
 
-_NAMES = frozenset(key for _, key in FIELDS) | KEYS
 _ROOT: Path = ()
 
 
@@ -265,7 +249,7 @@ class _Walk:
 
     def _speaker(self, named: object, kind: object, context: _Context) -> Role:
         if type(named) is str and context.place == "turn":
-            return _ROLES.get(named.lower(), "unknown")
+            return role_named(named)
         by_type = TYPES.get(kind) if type(kind) is str else None
         return by_type or (self._default if context.role == "unknown" else context.role)
 
@@ -318,7 +302,7 @@ class _Walk:
 
 def _named(path: Path) -> str:
     """Spell a place for an error, which repeats no key of a caller's."""
-    return spelt(path, _NAMES)
+    return spelt(path, NAMES)
 
 
 def _check_depth(depth: int) -> None:

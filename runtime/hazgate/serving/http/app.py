@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
+from hazgate.judging.policy import Policy
 from hazgate.serving.failures import error_body, failure_of
 from hazgate.serving.http.dialects import (
     agentgateway,
@@ -189,7 +190,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/info", tags=["operations"], summary="Bundle, variant, provider and policy in use")
     async def info() -> dict[str, object]:
         gate = service.gate
-        model, policy = gate.model, gate.policy
+        model = gate.model
         return {
             "version": __version__,
             "bundle": model.bundle,
@@ -197,7 +198,8 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             "variant": model.variant,
             "provider": model.provider,
             "threshold": gate.threshold,
-            "policy": None if policy is None else {"name": policy.name, "digest": policy.digest},
+            "policy": _identity(gate.policy),
+            "responses": _identity(gate.policy_for("response")),
             "hazards": list(gate.hazards),
             "fail_open": list(service.settings.fail_open),
         }
@@ -211,6 +213,10 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def metrics_text() -> Response:
         metrics.set_waiting(service.engine.n_waiting)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _identity(policy: Policy | None) -> dict[str, str] | None:
+    return None if policy is None else {"name": policy.name, "digest": policy.digest}
 
 
 async def _on_error(_: Request, error: Exception) -> Response:

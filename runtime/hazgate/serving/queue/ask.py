@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hazgate.judging.speech import Role, Side
 from hazgate.text.tokenization import as_texts
 
 
@@ -16,6 +17,8 @@ class Ask:
         texts: the texts, as `Gate.check_many` takes them.
         all_levels: as in `Gate.check_many`.
         tenant: as in `Gate.check_many`.
+        roles: who speaks in each text; empty if nobody knows.
+        side: as in `Gate.check_many`.
         caller: the name under which the request queues; callers take turns.
         timeout_s: seconds after arrival for which an answer is of use. The queue refuses a request
             at once if too much waits before it, and drops one that has waited too long.
@@ -25,6 +28,8 @@ class Ask:
     texts: Sequence[str]
     all_levels: bool = False
     tenant: str | None = None
+    roles: Sequence[Role | None] = ()
+    side: Side = "request"
     caller: str = ""
     timeout_s: float = math.inf
     arrived_s: float = field(default_factory=time.monotonic)
@@ -36,6 +41,10 @@ class Ask:
             InputError: `texts` is one string instead of a sequence.
         """
         object.__setattr__(self, "texts", tuple(as_texts(self.texts)))
+
+    def role(self, i: int) -> Role | None:
+        """Return who speaks in the text of that index, or None."""
+        return self.roles[i] if self.roles else None
 
     @property
     def deadline_s(self) -> float:

@@ -154,18 +154,18 @@ class Batcher:
         """
         refusal = self.refusal(ask)
         if refusal is None:
-            return [self.enter(text, ask) for text in ask.texts]
+            return [self.enter(ask, i) for i in range(len(ask.texts))]
         futures: list[Future[Verdict]] = [Future() for _ in ask.texts]
         for future in futures:
             future.set_exception(refusal)
         return futures
 
-    def enter(self, text: str, ask: Ask) -> Future[Verdict]:
-        """Queue one text of a request that `refusal` lets in; errors as of `submit`."""
+    def enter(self, ask: Ask, i: int) -> Future[Verdict]:
+        """Queue a text of a request that `refusal` lets in, by index; errors as of `submit`."""
         future: Future[Verdict] = Future()
         with self._condition:
             self._n_entering += 1
-        self._tokenize(future, text, ask)
+        self._tokenize(future, ask, i)
         return future
 
     def abandon(self, future: Future[Verdict]) -> None:
@@ -205,7 +205,7 @@ class Batcher:
             if refusal is None or not all(isinstance(text, str) for text in ask.texts):
                 return None
             # An answer that is there or on its way costs nothing.
-            known = all(key_of(text, ask) in self._shared for text in ask.texts)
+            known = all(key_of(ask, i) in self._shared for i in range(len(ask.texts)))
             return None if known else refusal
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
@@ -217,25 +217,31 @@ class Batcher:
             timeout_s=timeout_s,
         )
 
-    def _tokenize(self, future: Future[Verdict], text: str, ask: Ask) -> None:
+    def _tokenize(self, future: Future[Verdict], ask: Ask, i: int) -> None:
         """Let a thread tokenise a text."""
-        pool = self._tokenizing_long if _is_long(text) else self._tokenizing
+        pool = self._tokenizing_long if _is_long(ask.texts[i]) else self._tokenizing
         try:
-            pool.submit(self._enter, future, text, ask)
+            pool.submit(self._enter, future, ask, i)
         except RuntimeError:
             # The pool takes nothing after shutdown.
             with self._condition:
                 self._n_entering -= 1
             future.set_exception(Overloaded("the engine is shutting down; ask another"))
 
-    def _enter(self, future: Future[Verdict], text: str, ask: Ask) -> None:
+    def _enter(self, future: Future[Verdict], ask: Ask, i: int) -> None:
         """Tokenise a text and put it into the backlog; on a tokenising thread."""
         gate = self._gate
         try:
             if future.cancelled():
                 return
-            (question,) = gate.ask([text], all_levels=ask.all_levels, tenant=ask.tenant)
-            key = key_of(text, ask)
+            (question,) = gate.ask(
+                [ask.texts[i]],
+                all_levels=ask.all_levels,
+                tenant=ask.tenant,
+                roles=[ask.role(i)],
+                side=ask.side,
+            )
+            key = key_of(ask, i)
         # The caller must hear of any error.
         except Exception as error:
             _resolve(future, error)

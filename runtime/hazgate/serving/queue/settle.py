@@ -58,7 +58,7 @@ async def settle(
     try:
         while True:
             while following < len(ask.texts) and room.take(ask.texts[following]):
-                future = waiting[following] = batcher.enter(ask.texts[following], ask)
+                future = waiting[following] = batcher.enter(ask, following)
                 future.add_done_callback(lambda _, i=following: note(i))  # type: ignore[misc]
                 following += 1
             if not waiting:

@@ -6,17 +6,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from hazgate.gate import Gate, Question
+from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 
-Key = tuple[bytes, bool, str | None]
+Key = tuple[bytes, bool, str | None, Role | None, Side]
 
 
-def key_of(text: str, ask: Ask) -> Key:
+def key_of(ask: Ask, i: int) -> Key:
     """Return what an answer depends on besides the gate: the text's SHA-256 and the options."""
     # The gate refuses a text that is not well-formed; until then it needs a key like any other.
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return digest, ask.all_levels, ask.tenant
+    digest = hashlib.sha256(ask.texts[i].encode("utf-8", "surrogatepass")).digest()
+    return digest, ask.all_levels, ask.tenant, ask.role(i), ask.side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

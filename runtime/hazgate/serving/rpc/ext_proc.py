@@ -30,10 +30,10 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProces
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
 from hazgate.errors import HazgateError, InputError
+from hazgate.judging.speech import Side
 from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body, read_request
-from hazgate.serving.bodies.walk import Side
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
 from hazgate.serving.failures import error_body
 from hazgate.serving.rpc.callers import caller_of
@@ -97,7 +97,13 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
             read = _read(message, headers, is_whole=kind in buffered)
             # Headers have a text only where their path has a query.
             decision = (
-                await decide_blocking(self._service, read, route="ext_proc", caller=caller)
+                await decide_blocking(
+                    self._service,
+                    read,
+                    route="ext_proc",
+                    caller=caller,
+                    side=_SIDES.get(kind, "request"),
+                )
                 if read.passages or kind in _SIDES
                 else BlockDecision()
             )
@@ -131,7 +137,9 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
             raise InputError("the body is longer than max_body_bytes")
         if body.end_of_stream:
             read = read_body(headers.get(_SIDES[kind], {}), bytes(part), _SIDES[kind])
-            await decide_blocking(self._service, read, route="ext_proc", caller=caller)
+            await decide_blocking(
+                self._service, read, route="ext_proc", caller=caller, side=_SIDES[kind]
+            )
 
 
 def _read(

@@ -9,7 +9,7 @@ from typing import Any
 from hazgate.documents.decode import decode
 from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError
-from hazgate.serving.settings import PolicyTable, ServeSettings
+from hazgate.serving.settings import ServeSettings
 
 # Ray Serve's default.
 REPORT_INTERVAL_S = 10.0
@@ -84,7 +84,7 @@ def replica_settings(arguments: Arguments) -> ServeSettings:
         raise BundleError(f"{file or 'no settings'}: not for a replica:{list_problems(problems)}")
     if arguments.policy is None:
         return settings
-    policy = PolicyTable(file=arguments.policy, shadow=settings.policy.shadow)
+    policy = replace(settings.policy, file=arguments.policy)
     return replace(settings, policy=policy)
 
 

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.errors import InputError
-from hazgate.serving.blocking import decide_blocking
-from hazgate.serving.bodies.walk import Side, read_value
+from hazgate.judging.speech import Side
+from hazgate.serving.blocking import decide_blocking, kinds_of
+from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
@@ -75,14 +76,16 @@ def router(service: Service) -> APIRouter:
         if not read.passages and not read.unread:
             raise InputError("the body holds no text and nothing else that could be judged")
         decision = await decide_blocking(
-            service, read, route="agentgateway", caller=request.state.caller
+            service, read, route="agentgateway", caller=request.state.caller, side=side
         )
         answer.headers.update(decision.headers)
         if decision.failed_open is not None:
             return Action(action=Pass(reason=f"no verdict: {decision.failed_open}"))
         reason = decision.reason
         if reason is None:
-            return Action(action=Pass(reason="nothing to block was found"))
+            kinds = ", ".join(kinds_of(decision.unread))
+            not_read = f"; not text, so not checked: {kinds}" if kinds else ""
+            return Action(action=Pass(reason=f"nothing to block was found{not_read}"))
         return Action(action=Reject(body=reason, status_code=_REJECT_STATUS, reason=reason))
 
     @routes.post("/request", summary="agentgateway's webhook, before the model")

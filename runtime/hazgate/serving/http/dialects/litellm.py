@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from hazgate.errors import InputError
+from hazgate.judging.speech import Side
 from hazgate.serving.blocking import decide_blocking
-from hazgate.serving.bodies.walk import Side, read_value
+from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.service import Service
 
@@ -52,7 +53,7 @@ def router(service: Service) -> APIRouter:
         if not read.passages and not read.unread and not body.texts:
             raise InputError("the request holds no text and nothing else that could be judged")
         decision = await decide_blocking(
-            service, read, route="litellm", caller=request.state.caller
+            service, read, route="litellm", caller=request.state.caller, side=side
         )
         response.headers.update(decision.headers)
         if decision.reason is None:

@@ -1,14 +1,18 @@
 """hazgate's own endpoint: whole verdicts."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hazgate.judging.decision import Action
+from hazgate.judging.speech import Role, Side, UnreadKind
+from hazgate.judging.verdict import Verdict
+from hazgate.serving.bodies.turns import Turn, in_scope, read_turns
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
-from hazgate.text.conversation import conclude, parse_messages, texts_of
 
 
 class CheckRequest(BaseModel):
@@ -29,6 +33,10 @@ class CheckRequest(BaseModel):
         default=False, description="Score the hazards of texts that are not flagged, too."
     )
     tenant: str | None = Field(default=None, description="Tenant whose policy rules decide.")
+    role: Role | None = Field(
+        default=None, description="Speaker of text or texts, for the policy's rules by role."
+    )
+    side: Side = Field(default="request", description="Side whose policy decides.")
 
     @model_validator(mode="after")
     def _one_input(self) -> "CheckRequest":
@@ -40,12 +48,32 @@ class CheckRequest(BaseModel):
         return self
 
 
+class ReadPassage(BaseModel):
+    """A text that was read: its place in the request, and who speaks in it."""
+
+    path: str
+    role: Role | None
+
+
+class UnreadPart(BaseModel):
+    """A part that is no text: nobody checked it."""
+
+    path: str
+    kind: UnreadKind
+
+
 class CheckResponse(BaseModel):
-    """An answer, `flagged` if any verdict is; `decisive` is the turn that decided."""
+    """An answer, `flagged` if any verdict is, or if the policy does not allow an unread part.
+
+    `decisive` is the turn that decided. `read` has the place of each verdict's text.
+    """
 
     flagged: bool
     decisive: int | None
     verdicts: list[dict[str, Any]]
+    read: list[ReadPassage]
+    unread: list[UnreadPart]
+    unread_action: Action
 
 
 def router(service: Service) -> APIRouter:
@@ -54,26 +82,58 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/check", summary="Verdicts on a text, several texts or a conversation")
     async def check(body: CheckRequest, request: Request) -> CheckResponse:
-        messages = None
-        if body.messages is not None:
-            messages = parse_messages(body.messages)
-            texts = texts_of(messages, body.scope, service.gate.conversation)
-        else:
-            texts = body.texts if body.texts is not None else [body.text or ""]
+        turns = [] if body.messages is None else read_turns(body.messages)
+        judged = in_scope(turns, body.scope, service.gate.conversation) if turns else []
+        texts, read = _said(body, judged)
+        heard = turns[-1:] if body.scope == "last" else turns
+        unread = [
+            UnreadPart(path=turn.path(part.place), kind=part.kind)
+            for turn in heard
+            for part in turn.body.unread
+        ]
+        action = service.judge_unread([part.kind for part in unread], body.side, body.tenant)
         ask = Ask(
             texts=texts,
+            roles=tuple(passage.role for passage in read),
             all_levels=body.all_levels,
             tenant=body.tenant,
+            side=body.side,
             caller=request.state.caller,
         )
         verdicts = await service.check(ask, route="check")
-        decisive = None
-        if messages is not None:
-            decisive = conclude(verdicts, body.scope, messages).decisive
         return CheckResponse(
-            flagged=any(verdict.flagged for verdict in verdicts),
-            decisive=decisive,
+            flagged=action != "allow" or any(verdict.flagged for verdict in verdicts),
+            decisive=None if body.scope == "whole" else _decisive(verdicts, judged),
             verdicts=[verdict.to_dict() for verdict in verdicts],
+            read=read,
+            unread=unread,
+            unread_action=action,
         )
 
     return routes
+
+
+def _said(body: CheckRequest, judged: Sequence[Turn]) -> tuple[list[str], list[ReadPassage]]:
+    """Return the texts of a request, and where each stands."""
+    if body.messages is not None:
+        passages = [(turn, passage) for turn in judged for passage in turn.body.passages]
+        whole = body.scope == "whole"
+        return [passage.text for _, passage in passages], [
+            ReadPassage(
+                path="$.messages" if whole else turn.path(passage.place),
+                role=None if whole else passage.role,
+            )
+            for turn, passage in passages
+        ]
+    if body.texts is None:
+        return [body.text or ""], [ReadPassage(path="$.text", role=body.role)]
+    return body.texts, [
+        ReadPassage(path=f"$.texts[{i}]", role=body.role) for i in range(len(body.texts))
+    ]
+
+
+def _decisive(verdicts: Sequence[Verdict], judged: Sequence[Turn]) -> int | None:
+    """Return the index of the turn with the most unsafe text; None without turns."""
+    indices = [turn.index for turn in judged for _ in turn.body.passages]
+    worst = max(range(len(indices)), key=lambda i: verdicts[i].unsafe, default=None)
+    return None if worst is None else indices[worst]

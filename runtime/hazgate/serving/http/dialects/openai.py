@@ -6,14 +6,20 @@ decision; a text may be flagged without any of OpenAI's categories.
 """
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from hazgate.errors import InputError
+from hazgate.judging.decision import Action
 from hazgate.judging.moderation import moderation_result
 from hazgate.judging.verdict import Verdict
+from hazgate.serving.blocking import kinds_of
+from hazgate.serving.bodies.passages import BodyText, Passage
+from hazgate.serving.bodies.walk import read_value
+from hazgate.serving.failures import UNREAD_HEADER
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
@@ -23,12 +29,11 @@ _CATEGORY_THRESHOLD = 1 / 3
 
 
 class InputPart(BaseModel):
-    """A part of an input; only text can be read."""
+    """A part of an input; what is no text is listed as unread, and the policy decides on it."""
 
     model_config = ConfigDict(extra="allow")
 
     type: str
-    text: str | None = None
 
 
 class ModerationRequest(BaseModel):
@@ -62,14 +67,30 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["OpenAI"], responses=REFUSALS)
 
     @routes.post("/v1/moderations", summary="OpenAI's moderation endpoint")
-    async def moderations(body: ModerationRequest, request: Request) -> ModerationResponse:
-        ask = Ask(texts=_texts(body.input), caller=request.state.caller)
-        verdicts = await service.check(ask, route="moderations")
+    async def moderations(
+        body: ModerationRequest, request: Request, response: Response
+    ) -> ModerationResponse:
+        inputs = _read(body.input)
+        unread = [part for read in inputs for part in read.unread]
+        action = service.judge_unread([part.kind for part in unread], "request")
+        kinds = ", ".join(kinds_of(unread))
+        if action == "block":
+            raise InputError(f"only text can be checked, and the policy blocks the rest: {kinds}")
+        if not all(read.passages for read in inputs):
+            raise InputError("an input has no text: there is nothing to judge")
+        passages = [passage for read in inputs for passage in read.passages]
+        ask = Ask(texts=[passage.text for passage in passages], caller=request.state.caller)
+        verdicts = iter(await service.check(ask, route="moderations"))
+        results = [
+            _result_of_parts([next(verdicts) for _ in read.passages], action) for read in inputs
+        ]
+        if unread:
+            response.headers[UNREAD_HEADER] = kinds
         model = service.model
         return ModerationResponse(
             id=f"modr-{uuid.uuid4().hex}",
             model=f"{model.bundle}@{model.digest[:12]}",
-            results=[result_of(verdict) for verdict in verdicts],
+            results=results,
         )
 
     return routes
@@ -97,19 +118,31 @@ def result_of(verdict: Verdict) -> ModerationResult:
     )
 
 
-def _texts(given: "str | list[str] | list[InputPart]") -> list[str]:
+def _result_of_parts(verdicts: Sequence[Verdict], on_unread: Action) -> ModerationResult:
+    """Return the result of one input: that of its most unsafe text, flagged if any part is."""
+    result = result_of(max(verdicts, key=lambda verdict: verdict.unsafe))
+    flagged = on_unread == "flag" or any(verdict.flagged for verdict in verdicts)
+    return result.model_copy(update={"flagged": flagged})
+
+
+def _read(given: str | list[str] | list[InputPart]) -> list[BodyText]:
+    """Read each input. OpenAI takes the parts of a list as one input.
+
+    Raises:
+        InputError: there is no input, or a part cannot be read.
+    """
     if isinstance(given, str):
-        return [given]
+        return [_plain(given)]
     if not given:
         raise InputError("input is an empty list: there is nothing to judge")
-    texts = []
-    parts = []
-    for item in given:
-        if isinstance(item, str):
-            texts.append(item)
-        elif item.type == "text" and item.text is not None:
-            parts.append(item.text)
-        else:
-            raise InputError("only input parts of type 'text' with a string `text` can be read")
-    # OpenAI reads the parts of one input as one text.
-    return [*texts, "\n".join(parts)] if parts else texts
+    texts = [item for item in given if isinstance(item, str)]
+    parts = [item.model_dump() for item in given if isinstance(item, InputPart)]
+    inputs = [_plain(text) for text in texts]
+    if parts:
+        read = read_value({"messages": [{"role": "user", "content": parts}]}, "request")
+        inputs.append(read)
+    return inputs
+
+
+def _plain(text: str) -> BodyText:
+    return BodyText(passages=(Passage(text=text, place=(), role="user"),))
