@@ -16,7 +16,7 @@ _FIRST = "$.messages[0]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
+class ReadTurn:
     """One message: its index, the name of its speaker, and everything that it says.
 
     A message without any text has one empty passage.
@@ -31,7 +31,7 @@ class Turn:
         return f"$.messages[{self.index}]" + spelt(place, NAMES).removeprefix(_FIRST)
 
 
-def read_turns(messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
+def read_turns(messages: Sequence[Mapping[str, Any]]) -> list[ReadTurn]:
     """Read every message of a conversation, tool calls and unknown fields included.
 
     Raises:
@@ -48,7 +48,7 @@ def read_turns(messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
     return [_turn(i, message) for i, message in enumerate(messages)]
 
 
-def in_scope(turns: Sequence[Turn], scope: Scope, spec: ConversationSpec) -> list[Turn]:
+def in_scope(turns: Sequence[ReadTurn], scope: Scope, spec: ConversationSpec) -> list[ReadTurn]:
     """Return the turns to judge: each, the last, or one turn that says the whole conversation.
 
     The text of the whole is in the bundle's format; the passages of a turn are lines of it. Its
@@ -65,14 +65,14 @@ def in_scope(turns: Sequence[Turn], scope: Scope, spec: ConversationSpec) -> lis
         for turn in turns
     ]
     whole = Passage(text=spec.separator.join(said), place=(), role="unknown")
-    return [Turn(index=0, speaker="", body=BodyText(passages=(whole,)))]
+    return [ReadTurn(index=0, speaker="", body=BodyText(passages=(whole,)))]
 
 
-def _turn(index: int, message: Mapping[str, Any]) -> Turn:
+def _turn(index: int, message: Mapping[str, Any]) -> ReadTurn:
     body = read_value({"messages": [message]}, "request")
     speaker = message["role"]
     if not body.passages:
         place = ((((), "messages"), 0), "content")
         empty = Passage(text="", place=place, role=role_named(speaker))
         body = BodyText(passages=(empty,), unread=body.unread)
-    return Turn(index=index, speaker=speaker, body=body)
+    return ReadTurn(index=index, speaker=speaker, body=body)

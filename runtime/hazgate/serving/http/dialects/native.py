@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hazgate.judging.decision import Action
 from hazgate.judging.speech import Role, Side, UnreadKind
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.bodies.turns import Turn, in_scope, read_turns
+from hazgate.serving.bodies.turns import ReadTurn, in_scope, read_turns
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
@@ -113,7 +113,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _said(body: CheckRequest, judged: Sequence[Turn]) -> tuple[list[str], list[ReadPassage]]:
+def _said(body: CheckRequest, judged: Sequence[ReadTurn]) -> tuple[list[str], list[ReadPassage]]:
     """Return the texts of a request, and where each stands."""
     if body.messages is not None:
         passages = [(turn, passage) for turn in judged for passage in turn.body.passages]
@@ -132,7 +132,7 @@ def _said(body: CheckRequest, judged: Sequence[Turn]) -> tuple[list[str], list[R
     ]
 
 
-def _decisive(verdicts: Sequence[Verdict], judged: Sequence[Turn]) -> int | None:
+def _decisive(verdicts: Sequence[Verdict], judged: Sequence[ReadTurn]) -> int | None:
     """Return the index of the turn with the most unsafe text; None without turns."""
     indices = [turn.index for turn in judged for _ in turn.body.passages]
     worst = max(range(len(indices)), key=lambda i: verdicts[i].unsafe, default=None)
