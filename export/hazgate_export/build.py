@@ -87,7 +87,14 @@ def _export_level(
     level = recipe.levels[name]
     step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
     base, adapter = fetch_level(loaded, name, local)
-    adapted = load_adapted(base, adapter, recipe.base, level.labels, level.activation)
+    adapted = load_adapted(
+        base,
+        adapter,
+        recipe.base,
+        level.labels,
+        level.activation,
+        accept_base=level.accept_base,
+    )
     vocab_size = adapted.config.vocab_size
     spec, tokenizer = copy_tokenizer(recipe.tokenizer, base, adapter, adapted.config, root)
     cases = make_cases(load_proof_texts(), tokenizer, lengths_of(recipe), vocab_size)

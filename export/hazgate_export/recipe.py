@@ -110,11 +110,13 @@ class LevelRecipe(_Table):
     """One adapter on the base, and the labels of its head in the order of the logits.
 
     `activation` is the one that the head was trained with: "softmax" if exactly one label holds,
-    "sigmoid" if each label holds independently.
+    "sigmoid" if each label holds independently. `accept_base` is another name of the recipe's base
+    that the adapter may give, as it stands in its adapter_config.json.
     """
 
     adapter_id: str
     adapter: Source
+    accept_base: str | None = None
     labels: tuple[str, ...] = Field(min_length=2)
     activation: Activation = "softmax"
     finetune: FinetuneSettings | None = None

@@ -100,7 +100,7 @@ def test_an_adapter_of_another_shape_is_refused_even_if_it_claims_the_base(folde
 
 
 def test_a_number_of_labels_that_does_not_fit_is_refused(folder: Path) -> None:
-    with pytest.raises(SourceError, match="2 outputs, the recipe has 3 labels"):
+    with pytest.raises(SourceError, match="2 outputs, but 3 labels are named: a, b, c"):
         _load(folder, labels=("a", "b", "c"))
 
 

@@ -1,23 +1,18 @@
 """Base and LoRA adapter: applied by PEFT as the reference, then merged into one model."""
 
-import json
 import warnings
-from collections.abc import Mapping
+from typing import Any
 
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from peft.utils.save_and_load import get_peft_model_state_dict
-from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
-from hazgate_export.model.pretrained import load_pretrained
+from hazgate_export.model.adapter import PREFIX, AdapterFiles, adapter_problems, read_adapter
+from hazgate_export.model.pretrained import Pretrained, load_pretrained
 from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import BaseRecipe
-
-_PREFIX = "base_model.model."
-# The last linear layer of a classification head, as the supported families name it.
-_HEAD_WEIGHTS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
 
 
 def load_adapted(
@@ -26,6 +21,8 @@ def load_adapted(
     recipe: BaseRecipe,
     labels: tuple[str, ...],
     activation: Activation = "softmax",
+    *,
+    accept_base: str | None = None,
 ) -> PeftModel:
     """Load the base with its adapter applied, not merged: eager attention, float32, eval mode.
 
@@ -35,26 +32,32 @@ def load_adapted(
         recipe: family and pooling that the base must have.
         labels: names of the head's outputs, in order; written into the model's configuration.
         activation: activation that the head was trained with; written there, too.
+        accept_base: another name of the base that the adapter may give.
 
     Raises:
-        SourceError: the adapter is for another base, has no trained head, or has another number
-            of labels or other tensors than expected; or the base has another family or pooling
-            than the recipe says.
+        SourceError: the adapter is for another base, has a field that hazgate does not compute,
+            has no trained head, or has another number of labels or other tensors than expected;
+            or the base has another family or pooling than the recipe says.
     """
-    shapes = _adapter_shapes(adapter)
-    _check_adapter(adapter, base, shapes, labels)
-    model = _load_base(base, adapter, recipe, shapes, labels, activation)
+    files = read_adapter(adapter)
+    problems = adapter_problems(files, base, accept_base, labels)
+    if problems:
+        raise SourceError(f"{adapter.id} cannot be merged: " + "; ".join(problems))
+    model = _load_base(base, files, recipe, labels, activation)
     with warnings.catch_warnings():
         # PEFT only warns of missing tensors; the check below makes them an error.
         warnings.simplefilter("ignore", UserWarning)
         try:
-            adapted = PeftModel.from_pretrained(model, adapter.directory, is_trainable=False)
+            adapted = PeftModel.from_pretrained(
+                model, adapter.directory, config=_peft_config(files), is_trainable=False
+            )
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise SourceError(f"{adapter.id} does not fit {base.id}: {error}") from error
-    # Without embeddings, PEFT has no reason to ask the Hub for the base.
-    expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    if expected != set(shapes):
-        missing, foreign = sorted(expected - set(shapes)), sorted(set(shapes) - expected)
+        # Without embeddings, PEFT has no reason to ask the Hub for the base.
+        expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    found = set(files.shapes)
+    if expected != found:
+        missing, foreign = sorted(expected - found), sorted(found - expected)
         raise SourceError(
             f"{adapter.id}: its tensors are not those of its configuration on {base.id}: "
             f"{len(missing)} missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}"
@@ -68,65 +71,52 @@ def merge(adapted: PeftModel) -> PreTrainedModel:
     Merges in place: `adapted` must not be used afterwards.
 
     Raises:
-        SourceError: merging gave a weight that is not finite.
+        SourceError: merging gave a weight that is not finite, or the base has no place for one.
     """
     try:
         merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise SourceError(f"the adapter cannot be merged, train it again: {error}") from error
     merged.eval()
     return merged
 
 
-def _adapter_shapes(adapter: Fetched) -> dict[str, tuple[int, ...]]:
-    with safe_open(adapter.directory / "adapter_model.safetensors", framework="pt") as file:
-        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-
-
-def _check_adapter(
-    adapter: Fetched,
-    base: Fetched,
-    shapes: Mapping[str, tuple[int, ...]],
-    labels: tuple[str, ...],
-) -> None:
-    config = json.loads((adapter.directory / "adapter_config.json").read_text(encoding="utf-8"))
-    problems = []
-    if config.get("peft_type") != "LORA":
-        problems.append(f"expected a LORA adapter, got {config.get('peft_type')}")
-    if config.get("task_type") != "SEQ_CLS":
-        problems.append(f"expected task_type SEQ_CLS, got {config.get('task_type')}")
-    if config.get("base_model_name_or_path") != base.id:
-        problems.append(
-            f"it was trained on {config.get('base_model_name_or_path')}, the recipe's base is "
-            f"{base.id}"
-        )
-    heads = [shapes[_PREFIX + name] for name in _HEAD_WEIGHTS if _PREFIX + name in shapes]
-    if not heads:
-        problems.append("it has no trained classification head (modules_to_save)")
-    problems.extend(
-        f"its head has {shape[0]} outputs, the recipe has {len(labels)} labels"
-        for shape in heads
-        if shape[0] != len(labels)
-    )
-    if problems:
-        raise SourceError(f"{adapter.id} cannot be merged: " + "; ".join(problems))
+def _peft_config(files: AdapterFiles) -> LoraConfig:
+    """Make PEFT's configuration of the fields that it computes with, and of no other."""
+    fields: dict[str, Any] = {**files.computed, "task_type": files.config.get("task_type")}
+    return LoraConfig(base_model_name_or_path=files.base, inference_mode=True, **fields)
 
 
 def _load_base(
     base: Fetched,
-    adapter: Fetched,
+    files: AdapterFiles,
     recipe: BaseRecipe,
-    shapes: Mapping[str, tuple[int, ...]],
     labels: tuple[str, ...],
     activation: Activation,
 ) -> PreTrainedModel:
     loaded = load_pretrained(base, recipe, labels, activation)
     # A base with a head of another width counts as one without a head; the adapter must bring it.
-    untrained = loaded.missing | loaded.misshapen.keys()
-    new = sorted(key for key in untrained if _PREFIX + key not in shapes)
+    new = [
+        name
+        for name in sorted(loaded.missing | loaded.misshapen.keys())
+        if PREFIX + name not in files.shapes
+    ]
     if new:
         raise SourceError(
-            f"{base.id} with {adapter.id}: neither has trained values for {new}; they would be "
-            "newly initialised"
+            f"{base.id} with {files.id}: neither has trained values for "
+            f"{', '.join(_untrained(loaded, name) for name in new)}; they would be newly "
+            "initialised"
         )
     return loaded.model
+
+
+def _untrained(loaded: Pretrained, name: str) -> str:
+    """Describe a tensor that the base has not, or has in another shape."""
+    if name not in loaded.misshapen:
+        return f"{name} (not in the base)"
+    found, needed = loaded.misshapen[name]
+    return f"{name} ({_by(found)} in the base, {_by(needed)} needed)"
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,8 +1,10 @@
 """Files of a model, loaded by transformers: eager attention, float32."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -82,9 +84,25 @@ def load_pretrained(
     return Pretrained(
         model=model,
         missing=frozenset(loading["missing_keys"]),
-        misshapen={
-            name: (tuple(found), tuple(expected))
-            for name, found, expected in loading["mismatched_keys"]
-        },
+        misshapen=_misshapen(source, model, loading["mismatched_keys"]),
         unexpected=frozenset(loading["unexpected_keys"]),
     )
+
+
+def _misshapen(
+    source: Fetched, model: PreTrainedModel, mismatched: Iterable[str | tuple[object, ...]]
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Look up the shapes of mismatched tensors in the files and in the model.
+
+    transformers 4 lists names; others list a name with its shapes.
+    """
+    names = {entry if isinstance(entry, str) else str(entry[0]) for entry in mismatched}
+    if not names:
+        return {}
+    needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(source.directory.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in names & set(tensors.keys()):
+                found[name] = tuple(tensors.get_slice(name).get_shape())
+    return {name: (found.get(name, ()), needed.get(name, ())) for name in names}

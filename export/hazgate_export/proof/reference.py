@@ -55,7 +55,14 @@ def reference_of_level(
     """
     base, adapter = fetch_level(loaded, name, local)
     level = loaded.recipe.levels[name]
-    adapted = load_adapted(base, adapter, loaded.recipe.base, level.labels, level.activation)
+    adapted = load_adapted(
+        base,
+        adapter,
+        loaded.recipe.base,
+        level.labels,
+        level.activation,
+        accept_base=level.accept_base,
+    )
     return reference_logits(adapted, name, cases)
 
 
