@@ -220,7 +220,9 @@ def test_vllms_classify_has_probabilities_in_the_order_of_the_labels(client: Tes
 def test_classify_refuses_a_body_of_no_or_two_dialects(
     client: TestClient, body: dict[str, str]
 ) -> None:
-    assert client.post("/classify", json=body).status_code == 422
+    answer = client.post("/classify", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
 def test_tei_scores_descend_and_a_pair_is_refused(client: TestClient) -> None:

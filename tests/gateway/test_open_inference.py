@@ -1,5 +1,6 @@
 """Tensors of the Open Inference Protocol."""
 
+import math
 import struct
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hazgate import InputError
 from hazgate.serving import open_inference as oip
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
 def _raw(texts: list[str]) -> bytes:
@@ -17,7 +18,7 @@ def _raw(texts: list[str]) -> bytes:
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
-@given(st.lists(TEXTS, max_size=8))
+@given(st.lists(TEXTS, min_size=1, max_size=8))
 def test_raw_contents_hold_the_texts_they_were_made_of(texts: list[str]) -> None:
     assert oip.texts_of_raw(_raw(texts), [len(texts)]) == texts
 
@@ -27,7 +28,9 @@ def test_raw_contents_that_are_cut_off_are_an_error(texts: list[str], data: st.D
     raw = _raw(texts)
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
     ends = [len(_raw(texts[:n])) for n in range(len(texts) + 1)]
-    if len(cut) in ends:
+    if not cut:
+        expected = "does not hold 0 elements"
+    elif len(cut) in ends:
         n_left = ends.index(len(cut))
         assert oip.texts_of_raw(cut, [n_left]) == texts[:n_left]
         expected = f"does not hold {n_left} elements"
@@ -51,3 +54,39 @@ def test_unknown_tensors_and_bytes_that_are_not_utf8_are_errors() -> None:
     with pytest.raises(InputError, match="not UTF-8"):
         oip.texts_of_elements([b"\xff"], [1])
     assert oip.texts_of_elements([b"a", b"b"], [1, 2]) == ["a", "b"]
+
+
+def test_nothing_to_judge_is_an_error() -> None:
+    with pytest.raises(InputError, match="text holds no element"):
+        oip.texts_of_elements([], [0])
+    with pytest.raises(InputError, match="1 of 2 elements of text are empty"):
+        oip.texts_of_elements([b"a", b""], [2])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"priority": 2}, "priority"),
+        ({"sequence_id": 1, "sequence_start": True}, "sequence_id, sequence_start"),
+        ({"classification": 1}, "classification"),
+        ({"unheard_of": "x", "another": 1}, "2 unknown"),
+        ({"timeout": -1}, "microseconds"),
+        ({"timeout": True}, "microseconds"),
+    ],
+)
+def test_parameters_are_refused_by_name(parameters: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        oip.timeout_of_parameters(parameters)
+    assert "unheard_of" not in str(caught.value)
+
+
+def test_a_requests_timeout_is_in_microseconds() -> None:
+    assert oip.timeout_of_parameters({"timeout": 250_000, "priority": 0}) == 0.25
+    assert math.isinf(oip.timeout_of_parameters({"timeout": 0}))
+    assert math.isinf(oip.timeout_of_parameters({"binary_data_output": True}))
+
+
+def test_a_tensor_has_the_parameters_of_the_binary_extension_only() -> None:
+    oip.check_tensor_parameters("an output", {"binary_data": True, "binary_data_size": 4})
+    with pytest.raises(InputError, match="does not have: classification, 1 unknown"):
+        oip.check_tensor_parameters("an output", {"classification": 3, "other": 1})

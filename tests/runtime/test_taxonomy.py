@@ -21,7 +21,7 @@ from hazgate.judging.taxonomy import (
 )
 from tests.support.tiny import HAZARDS
 
-NAMES = ("aegis2", "ailuminate", "llama_guard_3", "mlcommons", "openai")
+NAMES = ("aegis2", "ailuminate", "azure", "bedrock", "llama_guard_3", "mlcommons", "openai")
 SCORED = st.fixed_dictionaries(dict.fromkeys(HAZARDS, st.floats(min_value=0, max_value=1)))
 NONE = dict.fromkeys(HAZARDS, 0.0)
 
@@ -142,9 +142,11 @@ def test_what_is_no_probability_is_not_translated(taxonomy: Taxonomy, score: flo
         translate(taxonomy, {"S7_hate": score})
 
 
-@pytest.mark.parametrize("name", ["azure", "", "../taxonomies/openai", "openai.json", "OpenAI"])
+@pytest.mark.parametrize(
+    "name", ["perspective", "", "../taxonomies/openai", "openai.json", "OpenAI"]
+)
 def test_an_unknown_taxonomy_is_an_input_error_that_names_the_others(name: str) -> None:
-    with pytest.raises(InputError, match="there are aegis2, ailuminate, llama_guard_3, mlcommons"):
+    with pytest.raises(InputError, match="there are aegis2, ailuminate, azure, bedrock, llama_"):
         load_taxonomy(name)
 
 

@@ -26,7 +26,8 @@ from hazgate.serving.settings import FailOpenRoute
 class BlockDecision:
     """The reason why a request is blocked, or None if it passes.
 
-    `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text.
+    `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text, and
+    `blocked` has the verdicts on the texts that are blocked.
     `flagged` is True if a text or an unread part is flagged or blocked. `unread` are the parts
     that nobody read, whatever the policy makes of them. `failed_open` is the class name of the
     error if the request passes without a verdict, else None. `headers` say so to the gateway.
@@ -34,6 +35,7 @@ class BlockDecision:
 
     reason: str | None = None
     unsafe: float | None = None
+    blocked: tuple[Verdict, ...] = ()
     flagged: bool = False
     unread: tuple[Unread, ...] = ()
     failed_open: str | None = None
@@ -116,6 +118,7 @@ async def decide_blocking(
     return BlockDecision(
         reason=_reason(blocked) if blocked else None,
         unsafe=max((verdict.unsafe for verdict in verdicts), default=None),
+        blocked=tuple(blocked),
         flagged=on_unread == "flag" or any(verdict.flagged for verdict in verdicts),
         unread=body.unread,
     )

@@ -18,11 +18,15 @@ UNREAD_HEADER = "x-hazgate-unread"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureAnswer:
-    """An HTTP status, a code for programs, and a sentence for people without any user text."""
+    """An HTTP status, a code for programs, and a sentence for people without any user text.
+
+    `param` is the field of the request that is wrong, where one is known.
+    """
 
     status: int
     code: str
     message: str
+    param: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:

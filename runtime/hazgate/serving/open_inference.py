@@ -20,6 +20,15 @@ INPUT, INPUT_DATATYPE = "text", "BYTES"
 OUTPUTS: Mapping[str, str] = {"unsafe": "FP32", "flagged": "BOOL"}
 _RAW_TYPES: Mapping[str, type[np.generic]] = {"FP32": np.float32, "BOOL": np.bool_}
 _LENGTH = struct.Struct("<I")
+_TENSOR_PARAMETERS = frozenset(("binary_data", "binary_data_size"))
+_REQUEST_PARAMETERS = frozenset(("binary_data_output", "timeout"))
+# Those of Triton's extensions. Scores have no classes to name, and no request has a state.
+_REFUSED_PARAMETERS = frozenset(
+    (
+        *("classification", "priority", "sequence_id", "sequence_start", "sequence_end"),
+        *("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"),
+    )
+)
 
 
 def input_tensors() -> list[dict[str, Any]]:
@@ -47,18 +56,73 @@ def check_input(inputs: Sequence[tuple[str, str]]) -> None:
         raise InputError(f"expected one input, {INPUT} of datatype {INPUT_DATATYPE}")
 
 
+def timeout_of_parameters(parameters: Mapping[str, object]) -> float:
+    """Return the seconds that a request's parameters give it; infinity where they give none.
+
+    Raises:
+        InputError: a parameter would change what is read or answered; names those that Triton
+            knows, and counts the others.
+    """
+    named: list[str] = []
+    n_unknown = 0
+    for name, value in parameters.items():
+        if name in _REQUEST_PARAMETERS or (name == "priority" and value == 0):
+            continue
+        if name in _REFUSED_PARAMETERS:
+            named.append(name)
+        else:
+            n_unknown += 1
+    _refuse_parameters("the request", named, n_unknown)
+    timeout_us = parameters.get("timeout")
+    if timeout_us is None:
+        return math.inf
+    if isinstance(timeout_us, bool) or not isinstance(timeout_us, int) or timeout_us < 0:
+        raise InputError("the parameter timeout must be a number of microseconds")
+    # Zero is the default of Triton's clients: no limit of their own.
+    return timeout_us / 1e6 if timeout_us else math.inf
+
+
+def check_tensor_parameters(name: str, parameters: Mapping[str, object]) -> None:
+    """Check the parameters of one tensor, input or output.
+
+    Raises:
+        InputError: a parameter would change what is read or answered.
+    """
+    others = [key for key in parameters if key not in _TENSOR_PARAMETERS]
+    named = [key for key in others if key in _REFUSED_PARAMETERS]
+    _refuse_parameters(name, named, len(others) - len(named))
+
+
+def _refuse_parameters(subject: str, named: Sequence[str], n_unknown: int) -> None:
+    if named or n_unknown:
+        listed = ", ".join([*named, *([f"{n_unknown} unknown"] if n_unknown else [])])
+        raise InputError(
+            f"{subject} has parameters that this server does not have: {listed}; leave them out"
+        )
+
+
 def texts_of_elements(elements: Sequence[bytes | str], shape: Sequence[int]) -> list[str]:
     """Return the texts of a tensor of that shape, row by row.
 
     Raises:
-        InputError: the number of elements does not fit the shape, or an element is not UTF-8.
+        InputError: the number of elements does not fit the shape, there is none, or an element is
+            empty or not UTF-8.
     """
     if min(shape, default=0) < 0 or math.prod(shape) != len(elements):
         raise InputError(f"a shape of {len(shape)} axes does not hold {len(elements)} elements")
     try:
-        return [e.decode("utf-8") if isinstance(e, bytes) else e for e in elements]
+        texts = [e.decode("utf-8") if isinstance(e, bytes) else e for e in elements]
     except UnicodeDecodeError:
         raise InputError("a text is not UTF-8") from None
+    if not texts:
+        raise InputError(f"{INPUT} holds no element: there is nothing to judge")
+    n_empty = sum(not text for text in texts)
+    if n_empty:
+        raise InputError(
+            f"{n_empty} of {len(texts)} elements of {INPUT} are empty: there is nothing to judge "
+            "in them; leave them out"
+        )
+    return texts
 
 
 def texts_of_raw(raw: bytes, shape: Sequence[int]) -> list[str]:

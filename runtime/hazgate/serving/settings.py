@@ -17,7 +17,9 @@ from hazgate.serving.queue.backlog import QueueLimits
 SCHEMA_VERSION = 1
 
 # Dialects that can let a text pass without calling it safe.
-FailOpenRoute = Literal["litellm", "agentgateway", "ext_authz", "ext_proc"]
+FailOpenRoute = Literal["litellm", "agentgateway", "bedrock", "ext_authz", "ext_proc"]
+# Forms of semantic-router's `http_classify`.
+ClassifyContract = Literal["label_distribution.v1", "score.v1"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +82,9 @@ class ServeSettings:
     a deadline or a failed engine; all other routes refuse. Such an answer has a header that says
     so, and is counted; no route ever invents a verdict. `api_keys_file` has one key per line; a
     request must bring one of them as a bearer token. `grpc_port` is the port of gRPC; None turns
-    gRPC off. Each of `workers` processes has an engine of its own, on its share of the processors,
-    over the same mapped weights. `log_requests` writes a line per request, `traces` sends spans by
+    gRPC off. `classify_contract` is the form of semantic-router's answers. Each of `workers`
+    processes has an engine of its own, on its share of the processors, over the same mapped
+    weights. `log_requests` writes a line per request, `traces` sends spans by
     OpenTelemetry; neither holds anything of a text.
     """
 
@@ -95,6 +98,7 @@ class ServeSettings:
     log_requests: bool = False
     traces: bool = False
     fail_open: tuple[FailOpenRoute, ...] = ()
+    classify_contract: ClassifyContract = "label_distribution.v1"
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
     queue: QueueLimits = field(default_factory=QueueLimits)

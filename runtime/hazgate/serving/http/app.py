@@ -19,9 +19,11 @@ from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
 from hazgate.judging.policy import Policy
-from hazgate.serving.failures import error_body, failure_of
+from hazgate.serving.failures import FailureAnswer, failure_of
 from hazgate.serving.http.dialects import (
     agentgateway,
+    azure,
+    bedrock,
     classify,
     ext_authz,
     kserve,
@@ -32,6 +34,7 @@ from hazgate.serving.http.dialects import (
     watch,
 )
 from hazgate.serving.http.edge import Edge
+from hazgate.serving.http.error_forms import answer_in_form
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.timed_session import time_sessions
@@ -42,7 +45,21 @@ if TYPE_CHECKING:
     from hazgate.serving.tracing import Traces
 
 _LOG = logging.getLogger("hazgate.serving")
-_DIALECTS = (native, openai, classify, tei, kserve, litellm, agentgateway, ext_authz, watch)
+_DIALECTS = (
+    native,
+    openai,
+    classify,
+    tei,
+    kserve,
+    litellm,
+    agentgateway,
+    bedrock,
+    azure,
+    ext_authz,
+    watch,
+)
+# Dialects whose clients read errors in a form of their own.
+_ERROR_FORMS = (openai.ERRORS, tei.ERRORS, kserve.ERRORS, bedrock.ERRORS, azure.ERRORS)
 
 # Serves something else over the same service while the application runs.
 Companion = Callable[[Service, Sequence[bytes]], AbstractAsyncContextManager[None]]
@@ -131,6 +148,7 @@ def create_served(
         max_body_bytes=settings.request.max_body_bytes,
         body_timeout_s=settings.request.body_timeout_s,
         key_digests=key_digests,
+        error_forms=_ERROR_FORMS,
     )
     return Served(app=traces.around(edge) if traces else edge, service=service)
 
@@ -219,17 +237,24 @@ def _identity(policy: Policy | None) -> dict[str, str] | None:
     return None if policy is None else {"name": policy.name, "digest": policy.digest}
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HazgateError)
-    failure = failure_of(error)
-    return JSONResponse(failure.body, failure.status, failure.headers)
+    return _formed(request, failure_of(error))
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     """Answer where a body is wrong and what was expected there; repeat nothing of it."""
     assert isinstance(error, RequestValidationError)
-    problems = [f"{'.'.join(_place(item))}: {item['type']}" for item in error.errors()[:20]]
-    return JSONResponse(error_body("invalid_request", "; ".join(problems)), 422)
+    items = error.errors()[:20]
+    problems = [f"{'.'.join(_place(item))}: {_expected(item)}" for item in items]
+    field = _place(items[0])[1:2]
+    failure = FailureAnswer(
+        status=422,
+        code="invalid_request",
+        message="; ".join(problems),
+        param=field[0] if field and not field[0].isdecimal() else None,
+    )
+    return _formed(request, failure)
 
 
 def _place(item: Mapping[str, Any]) -> list[str]:
@@ -238,6 +263,19 @@ def _place(item: Mapping[str, Any]) -> list[str]:
     return [str(part) for part in known]
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
+def _expected(item: Mapping[str, Any]) -> str:
+    """Return what a field should hold: a validator's own sentence, else the type of the error."""
+    return str(item["ctx"]["error"]) if item["type"] == "value_error" else str(item["type"])
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse(error_body("http", str(error.detail)), error.status_code, error.headers)
+    failure = FailureAnswer(status=error.status_code, code="http", message=str(error.detail))
+    return _formed(request, failure, error.headers)
+
+
+def _formed(
+    request: Request, failure: FailureAnswer, headers: Mapping[str, str] | None = None
+) -> Response:
+    formed = answer_in_form(_ERROR_FORMS, request.url.path, failure)
+    return JSONResponse(formed.body, formed.status, {**formed.headers, **(headers or {})})

@@ -9,8 +9,9 @@ from typing import Literal
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hazgate.serving.failures import error_body
-from hazgate.serving.http.keys import KEY_NEEDED, bearer_digest, is_known
+from hazgate.serving.failures import FailureAnswer
+from hazgate.serving.http.error_forms import ErrorForm, answer_in_form
+from hazgate.serving.http.keys import KEY_NEEDED, is_known, key_digest
 from hazgate.serving.request_id import HEADER as REQUEST_ID
 from hazgate.serving.request_id import choose_request_id, current_request_id
 
@@ -32,12 +33,14 @@ class Edge:
         max_body_bytes: int,
         body_timeout_s: float,
         key_digests: Sequence[bytes],
+        error_forms: Sequence[ErrorForm] = (),
     ) -> None:
         """Wrap `app`; without `key_digests`, no key is needed."""
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._key_digests = tuple(key_digests)
+        self._error_forms = tuple(error_forms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or pass on any other ASGI event."""
@@ -48,7 +51,7 @@ class Edge:
         request_id = choose_request_id(headers.get(REQUEST_ID, ""))
         current_request_id.set(request_id)
         client = scope.get("client")
-        digest = bearer_digest(headers.get("authorization", ""))
+        digest = key_digest(headers)
         # Callers take turns in the queue: by key if the server has keys, else by address.
         caller = client[0] if client else ""
         if self._key_digests and digest is not None:
@@ -67,12 +70,28 @@ class Edge:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
+        async def refuse(failure: FailureAnswer) -> None:
+            formed = answer_in_form(self._error_forms, scope["path"], failure)
+            body = json.dumps(formed.body).encode()
+            headers = {**formed.headers, "content-type": "application/json"}
+            await answer(
+                {
+                    "type": "http.response.start",
+                    "status": formed.status,
+                    "headers": [
+                        *((name.encode(), value.encode()) for name, value in headers.items()),
+                        (b"content-length", b"%d" % len(body)),
+                    ],
+                }
+            )
+            await answer({"type": "http.response.body", "body": body})
+
         if not self._admitted(scope["path"], digest):
-            await _refuse(answer, 401, "unauthorized", KEY_NEEDED)
+            await refuse(FailureAnswer(status=401, code="unauthorized", message=KEY_NEEDED))
             return
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._max_body_bytes:
-            await _refuse(answer, *self._too_large)
+            await refuse(self._too_large)
             return
         body = _LimitedBody(receive, self._max_body_bytes, self._body_timeout_s)
         started = False
@@ -87,10 +106,10 @@ class Edge:
         with contextlib.suppress(_BrokenBody):
             await self._app(scope, body.receive, watched)
         if not started and body.broken == "large":
-            await _refuse(answer, *self._too_large)
+            await refuse(self._too_large)
         elif not started and body.broken == "slow":
             message = f"the next part of the body did not arrive within {self._body_timeout_s:g} s"
-            await _refuse(answer, 408, "body_timeout", message)
+            await refuse(FailureAnswer(status=408, code="body_timeout", message=message))
 
     def _admitted(self, path: str, digest: bytes | None) -> bool:
         if not self._key_digests or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
@@ -98,8 +117,9 @@ class Edge:
         return is_known(digest, self._key_digests)
 
     @property
-    def _too_large(self) -> tuple[int, str, str]:
-        return 413, "too_large", f"the body exceeds the limit of {self._max_body_bytes} bytes"
+    def _too_large(self) -> FailureAnswer:
+        message = f"the body exceeds the limit of {self._max_body_bytes} bytes"
+        return FailureAnswer(status=413, code="too_large", message=message)
 
 
 class _BrokenBody(Exception):  # noqa: N818 - never leaves this file
@@ -130,10 +150,3 @@ class _LimitedBody:
             raise _BrokenBody
         self._whole = not message.get("more_body", False)
         return message
-
-
-async def _refuse(send: Send, status: int, code: str, message: str) -> None:
-    body = json.dumps(error_body(code, message)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

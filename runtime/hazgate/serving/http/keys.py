@@ -2,12 +2,14 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hazgate.errors import BundleError
 
 KEY_NEEDED = "send a known API key as bearer token"
+# Azure's clients send their key so.
+_AZURE_KEY = "ocp-apim-subscription-key"
 
 
 def read_api_keys(file: Path) -> tuple[bytes, ...]:
@@ -27,11 +29,27 @@ def read_api_keys(file: Path) -> tuple[bytes, ...]:
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
 
 
+def key_digest(headers: Mapping[str, str]) -> bytes | None:
+    """Return the digest of the key in a request's headers, or None without a key.
+
+    Args:
+        headers: by name in lower case; a bearer token goes before Azure's own header.
+    """
+    digest = bearer_digest(headers.get("authorization", ""))
+    if digest is not None or _AZURE_KEY not in headers:
+        return digest
+    return _digest(headers[_AZURE_KEY])
+
+
 def bearer_digest(authorization: str) -> bytes | None:
     """Return the digest of the key in an `authorization` header, or None without a key."""
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key:
         return None
+    return _digest(key)
+
+
+def _digest(key: str) -> bytes:
     return hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()
 
 

@@ -3,6 +3,7 @@
 Source: https://github.com/kserve/open-inference-protocol, `inference.GRPCInferenceService`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import grpc.aio
@@ -70,8 +71,14 @@ class OpenInference(GRPCInferenceServiceServicer):
         """Return verdicts, in raw contents as Triton sends them."""
         await self._check_model(request.model_name, context)
         try:
+            asked_s = oip.timeout_of_parameters(_values(request.parameters))
+            for subject, tensors in (("an input", request.inputs), ("an output", request.outputs)):
+                for tensor in tensors:
+                    oip.check_tensor_parameters(subject, _values(tensor.parameters))
             ask = Ask(
-                texts=_texts(request), caller=caller_of(context), timeout_s=timeout_of(context)
+                texts=_texts(request),
+                caller=caller_of(context),
+                timeout_s=min(asked_s, timeout_of(context)),
             )
             wanted = oip.wanted_outputs([output.name for output in request.outputs])
             verdicts = await self._service.check(ask, route="kserve-grpc")
@@ -86,6 +93,13 @@ class OpenInference(GRPCInferenceServiceServicer):
     async def _check_model(self, name: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if name != self._name:
             await context.abort(grpc.StatusCode.NOT_FOUND, oip.unknown_model(self._name))
+
+
+def _values(parameters: Mapping[str, protocol.InferParameter]) -> dict[str, object]:
+    return {
+        name: getattr(value, value.WhichOneof("parameter_choice") or "", None)
+        for name, value in parameters.items()
+    }
 
 
 def _texts(request: protocol.ModelInferRequest) -> list[str]:

@@ -1,31 +1,64 @@
 """`POST /classify` of two dialects; the key in the body tells them apart.
 
-`{"inputs": text}` is semantic-router's `http_classify`: a bare array with every label once and
-scores that sum to one. `{"input": text | texts}` is vLLM's: probabilities in the labels' order.
+`{"inputs": text}` is semantic-router's `http_classify`: a bare array. Its contract
+`label_distribution.v1` has every label once, with scores that sum to one; `score.v1` has one entry,
+whose score is P(unsafe). semantic-router keeps the contract and the deadline in its own settings
+and sends neither, so the server's settings choose the contract of requests that name none.
+`{"input": text | texts}` is vLLM's: probabilities in the labels' order.
+
+Source: vllm-project/semantic-router, `pkg/classification/http_classifier.go` and
+`complexity_remote_backend.go`; vLLM's `ClassificationRequest`.
 """
 
+import math
 import time
 import uuid
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.http.dialects.inputs import PROBABILITIES, WHOLE, check_texts, only
+from hazgate.serving.http.dialects.openai import OPENAI_REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
+from hazgate.serving.settings import ClassifyContract
+
+_SPECIAL = "is not supported: the model needs its special tokens; leave it out"
+_PRIORITY = "is not supported: callers take turns; leave it out"
+_MESSAGES = "is not read here: send a text as input, or the messages to /v1/check"
+_ROUTER_OPTIONS = ("contract", "deadline_ms")
 
 
 class ClassifyRequest(BaseModel):
-    """Exactly one of `inputs` (semantic-router) and `input` (vLLM)."""
+    """Exactly one of `inputs` (semantic-router) and `input` (vLLM).
 
-    model_config = ConfigDict(extra="ignore")
+    `model`, `user` and `request_id` are names and no texts; they change nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     inputs: str | None = None
     input: str | list[str] | None = None
     model: str | None = None
+    contract: ClassifyContract | None = Field(
+        default=None, description="Form of the answer to `inputs`; None takes the setting."
+    )
+    deadline_ms: float | None = Field(
+        default=None, gt=0, description="Milliseconds for which an answer to `inputs` is of use."
+    )
+    user: str | None = None
+    request_id: str | None = None
+    messages: Annotated[list[object] | None, only(None, reason=_MESSAGES)] = None
+    truncate_prompt_tokens: Annotated[int | None, only(None, reason=WHOLE)] = None
+    truncation_side: Annotated[str | None, only(None, reason=WHOLE)] = None
+    add_special_tokens: Annotated[bool | None, only(None, True, reason=_SPECIAL)] = None
+    use_activation: Annotated[bool | None, only(None, True, reason=PROBABILITIES)] = None
+    activation: Annotated[bool | None, only(None, True, reason=PROBABILITIES)] = None
+    softmax: Annotated[bool | None, only(None, True, reason=PROBABILITIES)] = None
+    priority: Annotated[int | None, only(None, 0, reason=_PRIORITY)] = None
 
     @model_validator(mode="after")
     def _one_dialect(self) -> "ClassifyRequest":
@@ -33,6 +66,9 @@ class ClassifyRequest(BaseModel):
             raise ValueError(
                 "expected exactly one of inputs (a text) and input (a text or several)"
             )
+        set_ = [name for name in _ROUTER_OPTIONS if getattr(self, name) is not None]
+        if self.inputs is None and set_:
+            raise ValueError(f"{', '.join(set_)} belong to inputs, and input was sent")
         return self
 
 
@@ -73,7 +109,7 @@ class ClassifyResponse(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """Return the routes `POST /classify` and `/v1/classify`."""
-    routes = APIRouter(tags=["semantic-router and vLLM"], responses=REFUSALS)
+    routes = APIRouter(tags=["semantic-router and vLLM"], responses=OPENAI_REFUSALS)
 
     @routes.post("/classify", summary="semantic-router (`inputs`) or vLLM (`input`)")
     @routes.post("/v1/classify", include_in_schema=False)
@@ -83,10 +119,15 @@ def router(service: Service) -> APIRouter:
         caller = request.state.caller
         gate = service.gate
         if body.inputs is not None:
-            ask = Ask(texts=[body.inputs], caller=caller)
+            check_texts([body.inputs], "inputs")
+            timeout_s = math.inf if body.deadline_ms is None else body.deadline_ms / 1000
+            ask = Ask(texts=[body.inputs], caller=caller, timeout_s=timeout_s)
             (verdict,) = await service.check(ask, route="http_classify")
+            if (body.contract or service.settings.classify_contract) == "score.v1":
+                return [LabelScore(label=gate.unsafe_label, score=verdict.unsafe)]
             return label_scores(verdict, gate)
         texts = [body.input] if isinstance(body.input, str) else (body.input or [])
+        check_texts(texts, "input")
         verdicts = await service.check(Ask(texts=texts, caller=caller), route="classify")
         n_tokens = sum(verdict.tokens.read for verdict in verdicts)
         return ClassifyResponse(

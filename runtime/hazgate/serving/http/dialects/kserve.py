@@ -13,57 +13,69 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hazgate import __version__
-from hazgate.errors import HazgateError, InputError
+from hazgate.errors import InputError
 from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
-from hazgate.serving.failures import failure_of
-from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.failures import FailureAnswer
+from hazgate.serving.http.dialects.refusals import described
+from hazgate.serving.http.error_forms import ErrorAnswer, ErrorForm
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 _HEAD_LENGTH = "inference-header-content-length"
 
 
-class InferParameters(BaseModel):
-    """Parameters of the binary extension, for a tensor or for all outputs."""
+class TensorParameters(BaseModel):
+    """Parameters of the binary extension, for a tensor; others are refused by name."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     binary_data_size: int | None = Field(default=None, ge=0)
     binary_data: bool | None = None
+
+
+class RequestParameters(BaseModel):
+    """Parameters of a request: the form of all outputs, and microseconds to answer in.
+
+    Others are refused by name.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
     binary_data_output: bool = False
+    timeout: int | None = Field(default=None, ge=0)
 
 
 class InferInput(BaseModel):
     """An input tensor."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     name: str
     shape: list[int]
     datatype: str
     data: list[str | list[str]] | None = None
-    parameters: InferParameters = InferParameters()
+    parameters: TensorParameters = TensorParameters()
 
 
 class InferOutput(BaseModel):
     """A requested output tensor."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     name: str
-    parameters: InferParameters = InferParameters()
+    parameters: TensorParameters = TensorParameters()
 
 
 class InferRequest(BaseModel):
     """The request of KServe's clients."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
     inputs: list[InferInput] = Field(min_length=1)
     outputs: list[InferOutput] = []
-    parameters: InferParameters = InferParameters()
+    parameters: RequestParameters = RequestParameters()
 
 
 class InferError(BaseModel):
@@ -72,18 +84,19 @@ class InferError(BaseModel):
     error: str
 
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": InferError, "description": "The request cannot be read."},
-    404: {"model": InferError, "description": "No such model."},
-    500: {"model": InferError, "description": "Inference failed."},
-    503: {"model": InferError, "description": "Too much is waiting."},
-    504: {"model": InferError, "description": "There was no answer in time."},
-}
+def error_answer(failure: FailureAnswer) -> ErrorAnswer:
+    """Return an error as KServe's clients read it: one sentence."""
+    status = 400 if failure.status == 422 else failure.status
+    return ErrorAnswer(status=status, body={"error": failure.message}, headers=failure.headers)
+
+
+ERRORS = ErrorForm(paths=("/v2",), answer=error_answer)
 
 
 def router(service: Service) -> APIRouter:
     """Return the routes of `/v2`."""
-    routes = APIRouter(tags=["KServe"], prefix="/v2", responses={**REFUSALS, **_ERRORS})
+    refusals = described(InferError, 400, 401, 404, 408, 413, 500, 503, 504)
+    routes = APIRouter(tags=["KServe"], prefix="/v2", responses=refusals)
 
     def name() -> str:
         return service.model.bundle
@@ -134,14 +147,16 @@ def router(service: Service) -> APIRouter:
         missing = known(model)
         if missing is not None:
             return missing
-        try:
-            asked, binary = _split(await request.body(), request.headers.get(_HEAD_LENGTH))
-            ask = Ask(texts=_texts(asked, binary), caller=request.state.caller)
-            wanted = oip.wanted_outputs([output.name for output in asked.outputs])
-            verdicts = await service.check(ask, route="kserve")
-        except HazgateError as error:
-            failure = failure_of(error)
-            return JSONResponse({"error": failure.message}, failure.status, failure.headers)
+        asked, binary = _split(await request.body(), request.headers.get(_HEAD_LENGTH))
+        timeout_s = oip.timeout_of_parameters(_sent(asked.parameters))
+        for given in asked.inputs:
+            oip.check_tensor_parameters("an input", _sent(given.parameters))
+        for output in asked.outputs:
+            oip.check_tensor_parameters("an output", _sent(output.parameters))
+        texts = _texts(asked, binary)
+        ask = Ask(texts=texts, caller=request.state.caller, timeout_s=timeout_s)
+        wanted = oip.wanted_outputs([output.name for output in asked.outputs])
+        verdicts = await service.check(ask, route="kserve")
         return _answer(name(), asked, wanted, verdicts)
 
     return routes
@@ -178,10 +193,21 @@ def _split(body: bytes, head_length: str | None) -> tuple[InferRequest, bytes]:
         return InferRequest.model_validate_json(body[:n_head]), body[n_head:]
     except ValidationError as error:
         problems = (
-            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['type']}"
+            f"{'.'.join(_place(item)) or 'body'}: {item['type']}"
             for item in error.errors(include_url=False, include_input=False)[:20]
         )
         raise InputError("; ".join(problems)) from None
+
+
+def _place(item: Mapping[str, Any]) -> list[str]:
+    """Return where a body is wrong, without the name of an unknown field: it is user text."""
+    known = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
+    return [str(part) for part in known]
+
+
+def _sent(parameters: BaseModel) -> dict[str, Any]:
+    """Return the parameters that the request has, and none of the defaults."""
+    return parameters.model_dump(exclude_unset=True)
 
 
 def _texts(asked: InferRequest, binary: bytes) -> list[str]:

@@ -19,13 +19,30 @@ from hazgate.judging.verdict import Verdict
 from hazgate.serving.blocking import kinds_of
 from hazgate.serving.bodies.passages import BodyText, Passage
 from hazgate.serving.bodies.walk import read_value
-from hazgate.serving.failures import UNREAD_HEADER
-from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.failures import UNREAD_HEADER, FailureAnswer
+from hazgate.serving.http.dialects.inputs import check_texts
+from hazgate.serving.http.dialects.refusals import described
+from hazgate.serving.http.error_forms import ErrorAnswer, ErrorForm
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 # The hazards' probabilities sum to one, so at most three categories reach a third.
 _CATEGORY_THRESHOLD = 1 / 3
+
+
+class OpenAiErrorDetail(BaseModel):
+    """The members that OpenAI's clients show; `param` is the field that is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAiError(BaseModel):
+    """OpenAI's answer to an error."""
+
+    error: OpenAiErrorDetail
 
 
 class InputPart(BaseModel):
@@ -39,7 +56,7 @@ class InputPart(BaseModel):
 class ModerationRequest(BaseModel):
     """The request of OpenAI's clients; `model` is ignored: there is only one."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     input: str | list[str] | list[InputPart]
     model: str | None = Field(default=None, description="Ignored; the bundle answers.")
@@ -62,9 +79,28 @@ class ModerationResponse(BaseModel):
     results: list[ModerationResult]
 
 
+def error_answer(failure: FailureAnswer) -> ErrorAnswer:
+    """Return an error as OpenAI's clients read it: 400 for all that is wrong with a body."""
+    kind = "server_error" if failure.status >= 500 else "invalid_request_error"
+    detail = {
+        "message": failure.message,
+        "type": kind,
+        # A text that cannot be judged: both dialects have their texts in this field.
+        "param": "input" if failure.code == "invalid_input" else failure.param,
+        "code": "invalid_api_key" if failure.status == 401 else failure.code,
+    }
+    status = 400 if failure.status == 422 else failure.status
+    return ErrorAnswer(status=status, body={"error": detail}, headers=failure.headers)
+
+
+# vLLM's clients read OpenAI's errors.
+ERRORS = ErrorForm(paths=("/v1/moderations", "/classify", "/v1/classify"), answer=error_answer)
+OPENAI_REFUSALS = described(OpenAiError, 400, 401, 408, 413, 500, 503, 504)
+
+
 def router(service: Service) -> APIRouter:
     """Return the route `POST /v1/moderations`."""
-    routes = APIRouter(tags=["OpenAI"], responses=REFUSALS)
+    routes = APIRouter(tags=["OpenAI"], responses=OPENAI_REFUSALS)
 
     @routes.post("/v1/moderations", summary="OpenAI's moderation endpoint")
     async def moderations(
@@ -132,10 +168,10 @@ def _read(given: str | list[str] | list[InputPart]) -> list[BodyText]:
         InputError: there is no input, or a part cannot be read.
     """
     if isinstance(given, str):
-        return [_plain(given)]
-    if not given:
-        raise InputError("input is an empty list: there is nothing to judge")
+        given = [given]
     texts = [item for item in given if isinstance(item, str)]
+    if texts or not given:
+        check_texts(texts, "input")
     parts = [item.model_dump() for item in given if isinstance(item, InputPart)]
     inputs = [_plain(text) for text in texts]
     if parts:

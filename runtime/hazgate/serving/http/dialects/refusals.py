@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+Described = dict[int | str, dict[str, Any]]
+
 
 class RefusalDetail(BaseModel):
     """A code for programs, and a sentence for people without any user text."""
@@ -22,6 +24,9 @@ class Refusal(BaseModel):
     error: RefusalDetail
 
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal} for status in (400, 401, 408, 413, 422, 500, 503, 504)
-}
+def described(model: type[BaseModel], *statuses: int) -> Described:
+    """Describe error answers: one body for all statuses."""
+    return {status: {"model": model} for status in statuses}
+
+
+REFUSALS: Described = described(Refusal, 400, 401, 408, 413, 422, 500, 503, 504)

@@ -5,31 +5,43 @@ this model does not accept. A batch is a list of lists. Scores come in descendin
 statuses are TEI's: 422 for invalid requests, 429 for overload, 424 for a failed backend.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from hazgate.errors import DeadlineExceeded, HazgateError, InputError, Overloaded
-from hazgate.serving.failures import RETRY_AFTER_S
+from hazgate.errors import InputError
+from hazgate.serving.failures import RETRY_AFTER_S, FailureAnswer
 from hazgate.serving.http.dialects.classify import LabelScore, label_scores
-from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.http.dialects.inputs import PROBABILITIES, WHOLE, check_texts, only
+from hazgate.serving.http.dialects.refusals import described
+from hazgate.serving.http.error_forms import ErrorAnswer, ErrorForm
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
 
-class PredictRequest(BaseModel):
-    """The request of TEI's clients. `truncate` must not be true: texts are read whole."""
+class PredictParameters(BaseModel):
+    """Options that Hugging Face's client sends beside the text."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
+
+    function_to_apply: Annotated[str | None, only(None, "softmax", reason=PROBABILITIES)] = None
+    top_k: int | None = Field(default=None, ge=1, description="Labels to answer; all by default.")
+
+
+class PredictRequest(BaseModel):
+    """The request of TEI's clients. Options that would change what is read are refused.
+
+    `truncate` must not be true: texts are read whole. Then its direction changes nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     inputs: str | list[str] | list[list[str]]
-    raw_scores: bool = False
-    truncate: bool | None = None
+    raw_scores: Annotated[bool, only(False, reason=PROBABILITIES)] = False
+    truncate: Annotated[bool | None, only(None, False, reason=WHOLE)] = None
+    truncation_direction: Literal["left", "right", "Left", "Right"] | None = None
+    parameters: PredictParameters | None = None
 
 
 class TeiError(BaseModel):
@@ -39,43 +51,41 @@ class TeiError(BaseModel):
     error_type: str
 
 
-class _Route(APIRoute):
-    """A route that answers a malformed body in TEI's form, too."""
+def error_answer(failure: FailureAnswer) -> ErrorAnswer:
+    """Return an error as TEI does: 422 for requests, 429 for overload, 424 for the backend."""
+    status, kind, headers = 424, "backend", failure.headers
+    if failure.code in ("invalid_input", "invalid_request"):
+        status, kind = 422, "validation"
+    elif failure.code in ("overloaded", "deadline_exceeded"):
+        status, kind, headers = 429, "overloaded", {"retry-after": str(RETRY_AFTER_S)}
+    elif failure.status < 500:
+        status, kind = failure.status, "validation"
+    return ErrorAnswer(
+        status=status, body={"error": failure.message, "error_type": kind}, headers=headers
+    )
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
 
-        async def handle_in_teis_form(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except RequestValidationError:
-                return _failure(InputError("the body is not a request as described at /docs"))
-
-        return handle_in_teis_form
+ERRORS = ErrorForm(paths=("/predict",), answer=error_answer)
 
 
 def router(service: Service) -> APIRouter:
     """Return the route `POST /predict`."""
-    routes = APIRouter(tags=["Text Embeddings Inference"], responses=REFUSALS, route_class=_Route)
+    refusals = described(TeiError, 400, 401, 408, 413, 422, 424, 429)
+    routes = APIRouter(tags=["Text Embeddings Inference"], responses=refusals)
 
-    @routes.post(
-        "/predict",
-        summary="Text Embeddings Inference's classification",
-        response_model=list[LabelScore] | list[list[LabelScore]],
-        responses={code: {"model": TeiError} for code in (422, 424, 429)},
-    )
+    @routes.post("/predict", summary="Text Embeddings Inference's classification")
     async def predict(
         body: PredictRequest, request: Request
-    ) -> list[LabelScore] | list[list[LabelScore]] | Response:
-        try:
-            texts, is_single = _texts(body)
-            verdicts = await service.check(
-                Ask(texts=texts, caller=request.state.caller), route="predict"
-            )
-        except HazgateError as error:
-            return _failure(error)
+    ) -> list[LabelScore] | list[list[LabelScore]]:
+        texts, is_single = _texts(body)
+        check_texts(texts, "inputs")
+        ask = Ask(texts=texts, caller=request.state.caller)
+        verdicts = await service.check(ask, route="predict")
         gate = service.gate
-        answers = [sorted(label_scores(v, gate), key=lambda item: -item.score) for v in verdicts]
+        top_k = body.parameters.top_k if body.parameters else None
+        answers = [
+            sorted(label_scores(v, gate), key=lambda item: -item.score)[:top_k] for v in verdicts
+        ]
         return answers[0] if is_single else answers
 
     return routes
@@ -83,12 +93,6 @@ def router(service: Service) -> APIRouter:
 
 def _texts(body: PredictRequest) -> tuple[list[str], bool]:
     """Return the texts, and whether the answer is for a single text instead of a list."""
-    if body.raw_scores:
-        raise InputError("raw_scores is not supported: scores are probabilities; leave it out")
-    if body.truncate:
-        raise InputError(
-            "truncate is not supported: long texts are read whole, in windows; leave it out"
-        )
     if isinstance(body.inputs, str):
         return [body.inputs], True
     texts = []
@@ -106,12 +110,3 @@ def _texts(body: PredictRequest) -> tuple[list[str], bool]:
             )
         texts.append(item[0])
     return texts, False
-
-
-def _failure(error: HazgateError) -> JSONResponse:
-    status, kind, headers = 424, "backend", {}
-    if isinstance(error, InputError):
-        status, kind = 422, "validation"
-    elif isinstance(error, (Overloaded, DeadlineExceeded)):
-        status, kind, headers = 429, "overloaded", {"retry-after": str(RETRY_AFTER_S)}
-    return JSONResponse({"error": str(error), "error_type": kind}, status, headers=headers)
