@@ -31,6 +31,8 @@ def listening(app: ASGIApp, *, certificate: Path | None = None) -> Iterator[str]
             log_level="warning",
             access_log=False,
             loop="asyncio",
+            # A client may keep its connection.
+            timeout_graceful_shutdown=1,
             ssl_certfile=certificate,
         )
     )
