@@ -222,7 +222,6 @@ def test_the_timeout_of_kserve_is_kept(client: TestClient, spotting: Gate) -> No
             "/guardrail/g/version/1/apply",
             {"source": "INPUT", "content": [{"text": {"text": "good", MARKER: "morning"}}]},
         ),
-        ("/v1/moderations", {"input": [{"type": "text", "text": "good", MARKER: "morning"}]}),
     ],
 )
 def test_a_field_that_nobody_would_read_is_refused(

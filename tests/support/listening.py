@@ -1,5 +1,6 @@
 """A server that listens on loopback in a thread, for clients that want a real socket."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -30,13 +31,10 @@ def listening(app: ASGIApp, *, certificate: Path | None = None) -> Iterator[str]
             port=port,
             log_level="warning",
             access_log=False,
-            loop="asyncio",
-            # A client may keep its connection.
-            timeout_graceful_shutdown=1,
             ssl_certfile=certificate,
         )
     )
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(_serve(server),), daemon=True)
     thread.start()
     until_s = time.monotonic() + _START_S
     while not server.started:
@@ -48,3 +46,15 @@ def listening(app: ASGIApp, *, certificate: Path | None = None) -> Iterator[str]
     finally:
         server.should_exit = True
         thread.join(_START_S)
+        assert not thread.is_alive(), "the server did not end in time"
+
+
+async def _serve(server: uvicorn.Server) -> None:
+    """Serve, and let no client that keeps its connection hold up the end."""
+    serving = asyncio.create_task(server.serve())
+    while not server.should_exit:
+        await asyncio.sleep(0.01)
+    for connection in list(server.server_state.connections):
+        if connection.transport is not None:
+            connection.transport.abort()
+    await serving

@@ -16,10 +16,11 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hazgate.errors import InputError
+from hazgate.judging.speech import Side
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.passages import BodyText
-from hazgate.serving.bodies.walk import Side, read_value
+from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.failures import FailureAnswer
 from hazgate.serving.http.dialects.categories import named_categories
 from hazgate.serving.http.dialects.refusals import described
@@ -128,11 +129,12 @@ def router(service: Service) -> APIRouter:
         _identifier: Annotated[str, Path(alias="identifier", description=_ANY)],
         _version: Annotated[str, Path(alias="version", description=_ANY)],
     ) -> dict[str, object]:
-        read = _read(body)
+        side: Side = "response" if body.source == "OUTPUT" else "request"
+        read = _read(body, side)
         if not read.passages and not read.unread:
             raise InputError("content holds no text and nothing else that could be judged")
         decision = await decide_blocking(
-            service, read, route="bedrock", caller=request.state.caller
+            service, read, route="bedrock", caller=request.state.caller, side=side
         )
         response.headers.update(decision.headers)
         return _answer(body, decision)
@@ -140,9 +142,8 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _read(body: ApplyGuardrailRequest) -> BodyText:
+def _read(body: ApplyGuardrailRequest, side: Side) -> BodyText:
     """Read each block as a turn of its own, in the words of Converse, which the reader knows."""
-    side: Side = "response" if body.source == "OUTPUT" else "request"
     speaker = "assistant" if side == "response" else "user"
     turns = []
     for block in body.content:
