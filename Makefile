@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
 
+# Benchmarks import ONNX Runtime, whose telemetry is on unless this is set.
+export ORT_DISABLE_TELEMETRY := 1
+
 PYTHON ?= python3
 VENV   ?= .venv
 # The one onnxruntime distribution of this host; never two in one environment.

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     # Before anything is collected: huggingface_hub reads it once, when it is imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # Tests import ONNX Runtime themselves; none shall report to its makers.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     # A warning of the tokenizers about forked processes would land in the stderr under test.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if importlib.util.find_spec("torch") is not None:

@@ -11,6 +11,7 @@ import click
 
 from hazgate.cli.extras import requires
 from hazgate.cli.group import ExitCodeGroup
+from hazgate.engine.telemetry import disable_telemetry
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate_export import __version__
 from hazgate_export.errors import DataError, ExportError, ParityMissed, RecipeError, SourceError
@@ -51,6 +52,8 @@ class ExportGroup(ExitCodeGroup):
         """Run the chosen command; see click.Group.invoke."""
         # The exporter reads the Hub only if a recipe says so, and never reports usage to it.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        # Whichever library imports ONNX Runtime first.
+        disable_telemetry()
         return super().invoke(ctx)
 
     def show(self, error: Exception) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from hazgate.engine.session import load_onnxruntime
 from hazgate_export.graphs.portable import OUTPUT
 
 # Rows kept per site; the errors of quantised products are estimated on them.
@@ -51,6 +51,7 @@ def observe(graph: Path, inputs: Iterable[NDArray[np.int64]], *, threads: int) -
         inputs: ids of each text, [1, sequence], without padding.
         threads: intra-op threads.
     """
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -14,6 +14,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from hazgate.engine.telemetry import disable_telemetry
 from hazgate_export.graphs.portable import MASKED_SCORE, OUTPUT, POOLING, check, save
 
 
@@ -27,6 +28,8 @@ def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
         ValueError: Optimum gave a graph with another signature, or with other than plain
             operators.
     """
+    # Optimum imports ONNX Runtime.
+    disable_telemetry()
     from optimum.exporters.onnx import onnx_export_from_model
 
     with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import onnx
 
+from hazgate.engine.telemetry import disable_telemetry
 from hazgate_export.graphs.portable import save
 from hazgate_export.schemes import PortableInt8Scheme
 
@@ -41,6 +42,7 @@ def quantize_int8(fp32: Path, int8: Path, scheme: PortableInt8Scheme) -> None:
 
 
 def _quantize_dynamic(fp32: Path, int8: Path) -> None:
+    disable_telemetry()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
@@ -57,6 +59,7 @@ def _quantize_dynamic(fp32: Path, int8: Path) -> None:
 
 
 def _quantize_blockwise(fp32: Path, int8: Path) -> None:
+    disable_telemetry()
     from onnxruntime.quantization import QuantFormat
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto
 
 from hazgate.engine.providers.table import CPU
+from hazgate.engine.session import load_onnxruntime
 from hazgate.errors import BundleError
 from hazgate_export.graphs.portable import EXTERNAL_BYTES, save
 
@@ -46,8 +47,7 @@ def provider_view(graph: Path, dimensions: Mapping[str, int]) -> ModelProto:
 
 
 def _optimised(graph: Path, dimensions: Mapping[str, int], folder: Path) -> ModelProto:
-    import onnxruntime as ort
-
+    ort = load_onnxruntime()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4

@@ -17,6 +17,7 @@ from hazgate.engine.ownership import INPUTS, OUTPUT, prove_ownership, says_owner
 from hazgate.engine.providers.choose import ON_CPU, Placement
 from hazgate.engine.providers.host import Host, this_host
 from hazgate.engine.providers.table import CPU, BuiltIn, PlugIn, ProviderSpec
+from hazgate.engine.telemetry import disable_telemetry, is_telemetry_disabled
 from hazgate.errors import BundleError, HazgateError, InferenceError, ProviderError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class OrtSession:
             BundleError: the graph cannot be loaded or has another signature; or it is fused and
                 hazgate-kernels is not installed.
         """
-        ort = _onnxruntime()
+        ort = load_onnxruntime()
         spec = placement.spec
         options = session_options(ort, kind, threads)
         if bucket is not None:
@@ -127,7 +128,13 @@ class OrtSession:
         return np.asarray(logits, dtype=np.float32)
 
 
-def _onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
+def load_onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
+    """Import ONNX Runtime, with its telemetry off.
+
+    Raises:
+        ProviderError: it is not installed.
+    """
+    disable_telemetry()
     try:
         import onnxruntime
     except ImportError as error:
@@ -135,6 +142,10 @@ def _onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
             "no onnxruntime distribution is installed. Install exactly one: "
             "`pip install hazgate[cpu]` on a CPU host, AMD's wheel on a ROCm host."
         ) from error
+    # The host program may have imported it before; older releases have no such function.
+    switch_off = getattr(onnxruntime, "disable_telemetry_events", None)
+    if switch_off is not None and is_telemetry_disabled():
+        switch_off()
     return onnxruntime
 
 
@@ -178,7 +189,7 @@ def ort_host() -> Host:
     Raises:
         ProviderError: no onnxruntime is installed.
     """
-    ort = _onnxruntime()
+    ort = load_onnxruntime()
     return this_host(ort.__version__, tuple(ort.get_available_providers()))
 
 
