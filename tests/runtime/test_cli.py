@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +317,54 @@ def test_a_bad_line_of_standard_input_is_named(tiny_bundle: Path) -> None:
     assert result.exit_code == 4
     assert "standard input, line 2: not JSON" in result.stderr
     assert MARKER not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("stdin", "hint"),
+    [
+        (b'[{"text": "a"}]\n', "jq -c"),
+        (b"id,text\n1,a\n", "--plain"),
+        (b"a plain text\n", "--plain"),
+        (b'"a string"\n', "--plain"),
+    ],
+)
+def test_input_of_another_form_comes_with_a_hint(
+    tiny_bundle: Path, stdin: bytes, hint: str
+) -> None:
+    result = _hazgate("classify", tiny_bundle, "-", stdin=stdin)
+    assert result.exit_code == 4
+    assert hint in result.stderr
+
+
+def test_plain_lines_are_texts(tiny_bundle: Path, tmp_path: Path) -> None:
+    stdin = "\ufeffone\r\n\n  two\nthrée".encode()
+    result = _hazgate("classify", tiny_bundle, "-", "--plain", stdin=stdin)
+    texts = [_hazgate("classify", tiny_bundle, text) for text in ("one", "  two", "thrée")]
+    assert result.stdout == "".join(one.stdout for one in texts)
+    (tmp_path / "a.txt").write_bytes(stdin)
+    assert _hazgate("classify", tiny_bundle, "--file", tmp_path / "a.txt", "--plain").stdout == (
+        result.stdout
+    )
+    refused = _hazgate("classify", tiny_bundle, "-", "--plain", stdin=b"\xff")
+    assert (refused.exit_code, "not UTF-8" in refused.stderr) == (4, True)
+    assert _hazgate("classify", tiny_bundle, "text", "--plain").exit_code == 2
+
+
+def test_ctrl_c_exits_with_130(tiny_bundle: Path) -> None:
+    command = [sys.executable, "-m", "hazgate", "classify", str(tiny_bundle), "-", "--plain"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # A whole chunk is answered at once: then the command waits for more.
+        process.stdin.write(b"a\n" * 256)
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.decode() == "interrupted\n"
 
 
 def test_a_missing_file_exits_with_4(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -34,13 +34,15 @@ _EXIT_FLAGGED = 1
 Examples:
   hazgate classify build/mini "How to hack into someone's email account"
   hazgate classify build/mini --file prompts.jsonl --pass-through > verdicts.jsonl
-  cat prompts.jsonl | hazgate classify build/mini - --fail-on-flagged"""
+  cat prompts.jsonl | hazgate classify build/mini - --fail-on-flagged
+  cat prompts.txt | hazgate classify build/mini - --plain"""
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
 @click.option(
     "--file", type=click.Path(path_type=Path), help='A file of JSON Lines: {"text": ...}.'
 )
+@click.option("--plain", is_flag=True, help="Take each line as a text by itself, not as JSON.")
 @options.variant
 @click.option("--provider", default="cpu", show_default=True, help="Execution provider to run on.")
 @click.option(
@@ -77,6 +79,7 @@ def classify(
     bundle: Path,
     texts: tuple[str, ...],
     file: Path | None,
+    plain: bool,
     variant: str | None,
     provider: str,
     threads: int | None,
@@ -109,7 +112,9 @@ def classify(
         raise click.UsageError("--tenant needs a --policy that names it")
     if taxonomy is not None:
         load_taxonomy(taxonomy)  # A wrong name fails before anything is read.
-    n_rows = check_file(file) if file else None
+    if plain and texts != ("-",) and file is None:
+        raise click.UsageError("--plain is for the lines of --file or of standard input (-)")
+    n_rows = check_file(file, plain=plain) if file else None
     gate = Gate.open(
         bundle,
         engine=EngineOptions(variant=variant, providers=provider, threads=threads, workers=workers),
@@ -121,7 +126,7 @@ def classify(
     flagged = False
     shown: list[tuple[Row, Verdict]] = []
     with counted(n_rows, "classify") if n_rows else nullcontext() as advance:
-        for chunk in _chunks(_rows(texts, file)):
+        for chunk in _chunks(_rows(texts, file, plain=plain)):
             verdicts = gate.check_many(
                 [row.text for row in chunk], all_levels=all_levels, tenant=tenant
             )
@@ -139,12 +144,12 @@ def classify(
         sys.exit(_EXIT_FLAGGED)
 
 
-def _rows(texts: tuple[str, ...], file: Path | None) -> Iterator[Row]:
+def _rows(texts: tuple[str, ...], file: Path | None, *, plain: bool) -> Iterator[Row]:
     if file is not None:
         with file.open("rb") as lines:
-            yield from read_rows(lines, str(file))
+            yield from read_rows(lines, str(file), plain=plain)
     elif texts == ("-",):
-        yield from read_rows(sys.stdin.buffer, "standard input")
+        yield from read_rows(sys.stdin.buffer, "standard input", plain=plain)
     else:
         yield from (Row(text=text, rest={}) for text in texts)
 
@@ -170,7 +175,7 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
     has_policy = any(verdict.decision for _, verdict in shown)
     has_unread = any(verdict.truncated for _, verdict in shown)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("text", overflow="fold")
+    table.add_column("text", overflow="fold", min_width=24)
     for title in ("action" if has_policy else "flagged", "P(unsafe)", "hazard, P(hazard)"):
         table.add_column(title, no_wrap=True)
     if has_unread:

@@ -27,6 +27,9 @@ ELSEWHERE = {
     "triton": "hazgate-scale[triton]",
 }
 
+# As a shell reports a process that SIGINT ended.
+EXIT_INTERRUPTED = 130
+
 
 class ExitCodeGroup(click.Group):
     """A group whose errors become one message on standard error and an exit code.
@@ -47,6 +50,9 @@ class ExitCodeGroup(click.Group):
         """Run the chosen command; see click.Group.invoke."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
         except tuple(kind for kind, _ in self.exit_codes) as error:
             self.show(error)
             sys.exit(next(code for kind, code in self.exit_codes if isinstance(error, kind)))
@@ -101,7 +107,7 @@ def _not_installed(name: str, requirement: str) -> click.Command:
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 flagged with --fail-on-flagged, 2 usage, 3 bundle, 4 input, "
-    "5 inference, 6 output.",
+    "5 inference, 6 output, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="hazgate")
 def cli() -> None:

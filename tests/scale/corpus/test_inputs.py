@@ -70,6 +70,8 @@ def test_all_files_that_cannot_be_read_are_named_before_any_is(tmp_path: Path) -
     write_parquet(tmp_path / "taken.parquet", {"text": strings, "hazgate_flagged": [True]})
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
     write_jsonl(tmp_path / "misnamed.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
+    (tmp_path / "array.json").write_bytes(b'[{"text": "a"}]')
+    (tmp_path / "list.jsonl").write_bytes(b"id,text\n1,a\n")
     (tmp_path / "wide.txt").write_bytes("text\n".encode("utf-16"))
     (tmp_path / "no.jsonl.gz").write_bytes(b"not compressed")
     (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"x" * 1000)[:-12])
@@ -82,6 +84,8 @@ def test_all_files_that_cannot_be_read_are_named_before_any_is(tmp_path: Path) -
         "taken.parquet": "hazgate_flagged",
         "damaged.parquet": "cannot be read",
         "misnamed.jsonl": "none of its first 2 objects has a field text",
+        "array.json": "is a JSON array; write one object per line",
+        "list.jsonl": "none of its first 2 lines is a JSON object; give --format text",
         "wide.txt": "UTF-16",
         "no.jsonl.gz": "cannot be read",
         "cut.txt.gz": "cannot be read",
@@ -93,6 +97,11 @@ def test_all_files_that_cannot_be_read_are_named_before_any_is(tmp_path: Path) -
 
 def test_one_bad_row_does_not_make_a_file_bad(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [b"not json", {"other": 1}, {"text": "good"}])
+    assert check_files(find_inputs([str(file)], None), CorpusOptions()).bad == ()
+
+
+def test_a_first_line_longer_than_the_head_is_no_problem(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [{"text": "long " * 60_000}])
     assert check_files(find_inputs([str(file)], None), CorpusOptions()).bad == ()
 
 

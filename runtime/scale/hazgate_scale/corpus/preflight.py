@@ -145,11 +145,22 @@ def _look_at_lines(file: InputFile, options: CorpusOptions) -> _Look:
 
 
 def _fields_problem(head: bytes, options: CorpusOptions) -> str:
-    """Describe the problem if none of the first objects has the wanted field."""
+    """Describe the problem if the first lines are no objects, or none has the wanted field."""
+    if head.lstrip().startswith(b"["):
+        return "is a JSON array; write one object per line, e.g. with jq -c '.[]'"
+    lines = [line for line in head.split(b"\n")[:_HEAD_ROWS] if line.strip()]
+    if len(head) == _HEAD_BYTES and b"\n" not in head:
+        # The first line goes on behind the head.
+        return ""
     found = []
-    for line in head.split(b"\n")[:_HEAD_ROWS]:
+    for line in lines:
         with suppress(LineError):
             found.append(parse_object(line))
+    if lines and not found:
+        return (
+            f"none of its first {len(lines)} lines is a JSON object; give --format text if each "
+            "line is a text"
+        )
     if not found or any(options.text_column in each for each in found):
         return ""
     return f"none of its first {len(found)} objects has a field {options.text_column}"
