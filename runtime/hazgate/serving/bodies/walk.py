@@ -1,6 +1,7 @@
 """Walk a JSON value and collect every string of it, but for those that are known to be no text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
 from hazgate.errors import InputError
@@ -41,9 +42,9 @@ class _Context(NamedTuple):
 
 
 class _Found:
-    """Strings that are read as one passage."""
+    """Strings that are read as one passage; `n_taken` of them were handed out already."""
 
-    __slots__ = ("joined", "nested", "path", "role", "strings")
+    __slots__ = ("joined", "n_taken", "nested", "path", "repeats", "role", "strings")
 
     def __init__(self, path: Path, role: Role, text: str, *, joined: bool, nested: bool) -> None:
         self.path = path
@@ -51,6 +52,22 @@ class _Found:
         self.joined = joined
         self.nested = nested
         self.strings = [text]
+        self.n_taken = 0
+        # A string that every event repeats, as a name does, is no growing text.
+        self.repeats = not (joined or nested)
+
+    def take(self) -> str:
+        """Return the text that came since the last call, and keep no more of it than needed."""
+        strings = self.strings
+        new = strings[self.n_taken :]
+        self.repeats = self.repeats and len(set(strings)) == 1
+        if self.repeats and self.n_taken:
+            new = []
+        elif self.repeats:
+            new = strings[:1]
+        self.strings = strings[:1]
+        self.n_taken = 1
+        return "".join(new)
 
 
 def read_value(value: object, side: Side) -> BodyText:
@@ -81,13 +98,55 @@ def read_events(events: Sequence[object], side: Side = "response") -> BodyText:
     return walk.result()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """What one growing text of a stream gained: the key that names it, and the new characters.
+
+    `nested` texts may be JSON inside a string.
+    """
+
+    key: Hashable
+    text: str
+    place: Path
+    role: Role
+    nested: bool
+
+
+class EventReader:
+    """A reader of a stream's events, one after another; see `read_events`."""
+
+    def __init__(self, side: Side = "response") -> None:
+        """Start before the first event."""
+        self._walk = _Walk(side=side, growing=True)
+        self._n_unread = 0
+
+    def add(self, event: object) -> None:
+        """Read the next event.
+
+        Raises:
+            InputError: as in `read_events`.
+        """
+        self._walk.visit_root(event)
+
+    def grown(self) -> list[Growth]:
+        """Return what each text gained since the last call."""
+        return self._walk.grown()
+
+    def unread(self) -> list[Unread]:
+        """Return the parts that are no text and came since the last call."""
+        parts = self._walk.unread()[self._n_unread :]
+        self._n_unread += len(parts)
+        return parts
+
+
 class _Walk:
     """One walk over a body, or over the events of a stream."""
 
     def __init__(self, *, side: Side, growing: bool) -> None:
         self._default: Role = "user" if side == "request" else "assistant"
         self._growing = growing
-        self._found: dict[object, _Found] = {}
+        self._found: dict[Hashable, _Found] = {}
+        self._touched: dict[Hashable, _Found] = {}
         self._unread: dict[Path, UnreadKind] = {}
         self._contexts: dict[tuple[int, Place, Role], _Context] = {}
         self._stream = ""
@@ -105,10 +164,18 @@ class _Walk:
                 key = (found.role, text)
                 if key not in passages and text and not text.isspace():
                     passages[key] = Passage(text=text, place=found.path, role=found.role)
-        return BodyText(
-            passages=tuple(passages.values()),
-            unread=tuple(Unread(kind=k, place=p) for p, k in self._unread.items()),
-        )
+        return BodyText(passages=tuple(passages.values()), unread=tuple(self.unread()))
+
+    def unread(self) -> list[Unread]:
+        return [Unread(kind=k, place=p) for p, k in self._unread.items()]
+
+    def grown(self) -> list[Growth]:
+        touched, self._touched = self._touched, {}
+        return [
+            Growth(key=key, text=text, place=found.path, role=found.role, nested=found.nested)
+            for key, found in touched.items()
+            if (text := found.take())
+        ]
 
     def _texts(self, found: _Found) -> Iterator[str]:
         strings = found.strings
@@ -281,7 +348,7 @@ class _Walk:
                 f"{_named(path)}: the string holds a lone surrogate, which no text has"
             )
         # A group is named by its identity: what is found in it holds on to it.
-        key: object
+        key: Hashable
         grows = True
         if self._growing:
             key = (self._stream, path, role)
@@ -293,11 +360,12 @@ class _Walk:
             key, grows = (text, role, "alone"), False
         found = self._found.get(key)
         if found is None:
-            self._found[key] = _Found(
-                group if joined else path, role, text, joined=joined, nested=nested
-            )
+            found = _Found(group if joined else path, role, text, joined=joined, nested=nested)
+            self._found[key] = found
         elif grows:
             found.strings.append(text)
+        if self._growing:
+            self._touched[key] = found
 
 
 def _named(path: Path) -> str:
