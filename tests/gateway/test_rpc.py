@@ -170,14 +170,9 @@ def test_a_processor_that_would_get_no_body_refuses(channel: grpc.Channel) -> No
     assert "NONE and NONE" in str(caught.value.details())
 
 
-def test_a_streamed_body_is_refused_and_can_only_be_observed(
-    channel: grpc.Channel,
-) -> None:
+def test_a_streamed_body_can_be_observed(channel: grpc.Channel) -> None:
     config = ProtocolConfiguration(request_body_mode=ProcessingMode.STREAMED)
     first = ProcessingRequest(request_headers=HttpHeaders(), protocol_config=config)
-    with pytest.raises(grpc.RpcError) as caught:
-        _process(channel, first)
-    assert "BUFFERED" in str(caught.value.details())
     watched = [_asked(b"good ", whole=False), _asked(b"morning")]
     for message in (first, *watched):
         message.observability_mode = True

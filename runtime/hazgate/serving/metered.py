@@ -36,4 +36,5 @@ def metered_service(
         observers=[metrics.count_request, log_request, *observers],
         on_failed_open=metrics.count_failed_open,
         on_unread=metrics.count_unread,
+        on_stream=metrics.count_stream,
     )

@@ -14,7 +14,7 @@ from hazgate.judging.decision import Action
 from hazgate.judging.speech import UnreadKind
 from hazgate.serving.queue.batcher import BatchFacts
 from hazgate.serving.queue.timed_session import RunFacts
-from hazgate.serving.service import RequestFacts
+from hazgate.serving.service import RequestFacts, StreamFacts
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -54,6 +54,18 @@ class Metrics:
             "Parts of bodies that hold no text, by kind and the policy's action on their body.",
             "kind",
             "action",
+        )
+        self._streams = self._counter(
+            "hazgate_streams", "Bodies passed piece by piece, by outcome.", "side", "outcome"
+        )
+        self._stream_bytes = self._counter(
+            "hazgate_stream_bytes",
+            "Bytes of such bodies: those that were released, and those that were not.",
+            "side",
+            "released",
+        )
+        self._stream_delay_s = self._seconds(
+            "hazgate_stream_delay_seconds", "Time that a piece was held back.", "side"
         )
         self._batch_requests = Histogram(
             "hazgate_batch_requests",
@@ -108,6 +120,14 @@ class Metrics:
     def count_unread(self, kind: UnreadKind, action: Action) -> None:
         """Count a part that nobody could read."""
         self._unread.labels(kind, action).inc()
+
+    def count_stream(self, facts: StreamFacts) -> None:
+        """Count a body that passed piece by piece."""
+        self._streams.labels(facts.side, facts.outcome).inc()
+        self._stream_bytes.labels(facts.side, "true").inc(facts.n_released)
+        self._stream_bytes.labels(facts.side, "false").inc(facts.n_bytes - facts.n_released)
+        for seconds in facts.delays_s:
+            self._stream_delay_s.labels(facts.side).observe(seconds)
 
     def count_batch(self, facts: BatchFacts) -> None:
         """Count a batch; called on the engine's thread."""

@@ -76,6 +76,21 @@ class RequestFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StreamFacts:
+    """One body that passed piece by piece and ended, for metrics; nothing of its texts.
+
+    `outcome` is "passed", "blocked", "invalid_input", the code of another failure, or "cancelled"
+    if it did not end. `delays_s` has the time that each piece was held back.
+    """
+
+    side: str
+    outcome: str
+    n_bytes: int
+    n_released: int
+    delays_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
     """An engine with the server's settings and state, and observers of its requests."""
 
@@ -84,6 +99,7 @@ class Service:
     observers: Sequence[Callable[[RequestFacts], None]] = ()
     on_failed_open: Callable[[str], None] = lambda _: None
     on_unread: Callable[[UnreadKind, Action], None] = lambda *_: None
+    on_stream: Callable[[StreamFacts], None] = lambda _: None
     health: Health = field(default_factory=Health)
 
     @property

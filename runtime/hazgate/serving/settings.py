@@ -55,6 +55,18 @@ class RequestTable:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StreamTable:
+    """Bounds of what is held back of a stream that passes piece by piece.
+
+    Its text is judged and released after `hold_tokens` new tokens, and after `hold_s` seconds,
+    however few. More of either reads fewer windows; less of either delays the stream less.
+    """
+
+    hold_tokens: int = 48
+    hold_s: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyTable:
     """Files of the policy that decides, and of the shadow policy that is only reported.
 
@@ -101,6 +113,7 @@ class ServeSettings:
     classify_contract: ClassifyContract = "label_distribution.v1"
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
+    stream: StreamTable = field(default_factory=StreamTable)
     queue: QueueLimits = field(default_factory=QueueLimits)
     policy: PolicyTable = field(default_factory=PolicyTable)
     tls: TlsTable | None = None
@@ -182,6 +195,8 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         "request.max_body_bytes": settings.request.max_body_bytes,
         "request.body_timeout_s": settings.request.body_timeout_s,
         "request.max_tokens": settings.request.max_tokens,
+        "stream.hold_tokens": settings.stream.hold_tokens,
+        "stream.hold_s": settings.stream.hold_s,
     }
     for name, value in positive.items():
         # Refuses NaN, too.

@@ -69,6 +69,11 @@ class GrowingText:
         """Characters from the beginning that were handed out."""
         return max(ruler.end for ruler in self._rulers)
 
+    @property
+    def n_new(self) -> int:
+        """Tokens that came since the last window, as far as their words have ended."""
+        return self._rulers[0].n_new
+
     def add(self, piece: str) -> None:
         """Add the next piece; it must be a well-formed string."""
         self._tail += piece

@@ -6,7 +6,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -85,6 +85,18 @@ def chat(gateway: str, prompt: str) -> httpx.Response:
     return httpx.post(f"{gateway}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
 
+def stream(gateway: str, prompt: str) -> list[tuple[float, bytes]]:
+    """Stream a chat through a gateway; return the bytes with the seconds after which they came."""
+    body = {"model": "stub", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    headers = {"authorization": f"Bearer {API_KEY}"}
+    url, start_s = f"{gateway}/v1/chat/completions", time.monotonic()
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as answer:
+        if answer.status_code != 200:
+            answer.read()
+        answer.raise_for_status()
+        return [(time.monotonic() - start_s, piece) for piece in answer.iter_raw()]
+
+
 def content(answer: httpx.Response) -> str:
     """Return the model's words from an answer that passed."""
     assert answer.status_code == 200, answer.text
@@ -110,14 +122,37 @@ class Model(ThreadingHTTPServer):
 # The word that makes the model answer with a flagged one; the tests' tokenizer does not know it.
 MISBEHAVE = "misbehave"
 GOOD_ANSWER, BAD_ANSWER = "good", "good world"
+# A streamed answer has these words before its last ones, one every `WORD_S`.
+N_STREAMED_WORDS, WORD_S = 30, 0.02
+
+
+def sse_of(words: Sequence[str]) -> list[bytes]:
+    """Return a streamed chat completion, one event per word."""
+    head = {"id": "chat-1", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
+    choices: list[dict[str, object]] = [
+        {"index": 0, "delta": {"content": word}, "finish_reason": None} for word in words
+    ]
+    choices.insert(0, {"index": 0, "delta": {"role": "assistant"}, "finish_reason": None})
+    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    events = [f"data: {json.dumps({**head, 'choices': [choice]})}\n\n" for choice in choices]
+    return [*(event.encode() for event in events), b"data: [DONE]\n\n"]
+
+
+def streamed_words(prompt: str) -> list[str]:
+    """Return the words that the model streams as an answer."""
+    last = ["wor", "ld ", "good "] if MISBEHAVE in prompt else ["good "]
+    return ["good "] * N_STREAMED_WORDS + last
 
 
 class _Chat(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, Model)
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = json.loads(self._body())
         prompt = body["messages"][-1]["content"]
         self.server.asked.append(prompt)
+        if body.get("stream"):
+            self._stream(prompt)
+            return
         said = BAD_ANSWER if MISBEHAVE in prompt else GOOD_ANSWER
         completion = {
             "id": "chat-1",
@@ -139,6 +174,31 @@ class _Chat(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _body(self) -> bytes:
+        length = self.headers["content-length"]
+        if length is not None:
+            return self.rfile.read(int(length))
+        # Gateways that stream requests on send them in chunks.
+        body = b""
+        while size := int(self.rfile.readline() or b"0", 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _stream(self, prompt: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        try:
+            for event in sse_of(streamed_words(prompt)):
+                self.wfile.write(event)
+                self.wfile.flush()
+                time.sleep(WORD_S)
+        except OSError:
+            # The gateway ended the stream.
+            return
 
     def log_message(self, *_: object) -> None:
         """Print nothing: the tests' own output is enough."""

@@ -24,6 +24,9 @@ from tests.gateway.clients.kit import (
     programs,
     running,
     set_up,
+    sse_of,
+    stream,
+    streamed_words,
 )
 from tests.support.ports import free_port
 
@@ -31,6 +34,7 @@ pytestmark = pytest.mark.slow
 
 AUTHZ = ("Envoy, ext_authz over HTTP", "Envoy, ext_authz over gRPC")
 PROC = "Envoy, ext_proc"
+STREAMED = "Envoy, ext_proc for streams"
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _OVER_A_MEBIBYTE = "good " * 250_000
 
@@ -149,3 +153,83 @@ def test_nothing_passes_without_hazgate_unless_failures_are_allowed(
         assert chat(closed, "good").status_code == status
         assert len(model.asked) == 2
         assert content(chat(opened, "good")) == GOOD_ANSWER
+
+
+# SERVING.md's own, and Envoy's older mode, in which every piece must be answered in time.
+_OLDER = {"request_body_mode": "STREAMED", "response_body_mode": "STREAMED"}
+_BOTH = {
+    "request_body_mode": "FULL_DUPLEX_STREAMED",
+    "request_trailer_mode": "SEND",
+    "response_body_mode": "FULL_DUPLEX_STREAMED",
+    "response_trailer_mode": "SEND",
+}
+
+
+@pytest.fixture(
+    scope="module",
+    # In full duplex Envoy waits for an answer as long as it takes.
+    params=[
+        {},
+        {"processing_mode": _BOTH, "message_timeout": "0.1s"},
+        {"processing_mode": _OLDER},
+    ],
+    ids=["as shown", "full duplex", "streamed"],
+)
+def streaming(
+    request: pytest.FixtureRequest,
+    server: Server,
+    grpc_port: int,
+    llm: Model,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("streaming")
+    filters = _filters(STREAMED, **request.param)
+    with _envoy(filters, server, grpc_port, llm, folder) as url:
+        yield url
+
+
+def test_a_harmless_stream_arrives_byte_for_byte_and_while_it_is_written(
+    streaming: str, model: Model
+) -> None:
+    came = stream(streaming, "good")
+    assert b"".join(piece for _, piece in came) == b"".join(sse_of(streamed_words("good")))
+    # Not all at once, at its end.
+    assert came[0][0] < came[-1][0] - 0.2
+    assert model.asked == ["good"]
+
+
+def test_nothing_unsafe_of_a_stream_reaches_the_client(streaming: str, model: Model) -> None:
+    body = b"".join(piece for _, piece in stream(streaming, MISBEHAVE))
+    assert model.asked == [MISBEHAVE]
+    events = sse_of(streamed_words(MISBEHAVE))
+    # Whole events, then the end, and none from the one on that ends the word.
+    n_passed = max(k for k in range(len(events)) if body.startswith(b"".join(events[:k])))
+    last = body[len(b"".join(events[:n_passed])) :]
+    assert b"ld " not in body
+    assert n_passed <= next(k for k, event in enumerate(events) if b"ld " in event)
+    assert n_passed > 1
+    assert b"content_filter" in last
+    assert last.count(b"data: ") == 2
+    assert last.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_flagged_request_is_refused_in_streamed_modes_too(streaming: str, model: Model) -> None:
+    answer = chat(streaming, "good morning")
+    assert answer.status_code == 403, answer.text
+    assert model.asked == []
+
+
+def test_an_answer_that_is_no_stream_is_held_until_its_end(streaming: str, model: Model) -> None:
+    assert content(chat(streaming, "good")) == GOOD_ANSWER
+    answer = chat(streaming, MISBEHAVE)
+    assert "world" not in answer.text
+    assert "Blocked by the safety gate" in answer.text
+
+
+def test_the_clients_sdk_understands_how_a_stream_was_stopped(streaming: str, model: Model) -> None:
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=f"{streaming}/v1", api_key="any", max_retries=0)
+    messages = [{"role": "user", "content": MISBEHAVE}]
+    *_, last = client.chat.completions.create(model="stub", messages=messages, stream=True)
+    assert last.choices[0].finish_reason == "content_filter"
+    assert "safety gate" in last.choices[0].delta.refusal

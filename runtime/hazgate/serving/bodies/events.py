@@ -159,7 +159,7 @@ class ArrayParser:
             InputError: the array holds anything but objects, does not end, or is not UTF-8.
         """
         self._data += piece
-        while (found := (_IN_STRING if self._in_string else _OUTSIDE).search(self._data, self._at)):
+        while found := (_IN_STRING if self._in_string else _OUTSIDE).search(self._data, self._at):
             self._at = found.end()
             mark = found[0]
             if self._in_string:

@@ -19,7 +19,7 @@ from hazgate.serving.bodies.walk import read_events, read_value
 
 # Requests of these methods have a body; where none came, the gateway was not told to send it.
 _WITH_BODY = ("POST", "PUT", "PATCH")
-_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq")
+LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq")
 _BINARY_STREAMS = ("application/vnd.amazon.eventstream", "application/grpc", "application/connect")
 _MAX_FORM_FIELDS = 1000
 _PLAIN_ENCODINGS = ("binary", "8bit", "7bit")
@@ -64,6 +64,21 @@ def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:
         InputError: the body is compressed, not UTF-8, a binary stream, not exactly one JSON value
             where it should be JSON, holds token ids, equal keys, or nothing at all.
     """
+    kind, boundary = content_type(headers)
+    if not body.strip():
+        return BodyText()
+    read = _read(kind, boundary, body, side)
+    if side == "request" and not read.passages and not read.unread:
+        raise InputError("the request holds no text and nothing else that could be judged")
+    return read
+
+
+def content_type(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return MIME type and boundary of a body; the type in lower case.
+
+    Raises:
+        InputError: the body is compressed, not UTF-8, or a binary stream.
+    """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise InputError(
@@ -75,12 +90,7 @@ def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:
         raise InputError(f"the body's charset is {_shown(charset)}; only UTF-8 can be read")
     if kind.startswith(_BINARY_STREAMS):
         raise InputError(f"{_shown(kind)} is a binary stream and cannot be read")
-    if not body.strip():
-        return BodyText()
-    read = _read(kind, boundary, body, side)
-    if side == "request" and not read.passages and not read.unread:
-        raise InputError("the request holds no text and nothing else that could be judged")
-    return read
+    return kind, boundary
 
 
 def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
@@ -91,7 +101,7 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
     if kind == "text/event-stream" or events.looks_like_events(body):
         return read_events(events.events_of(body), side)
     first = body.lstrip()[:1]
-    if kind in _LINES or (first == b"{" and events.looks_like_lines(body)):
+    if kind in LINES or (first == b"{" and events.looks_like_lines(body)):
         return read_events(events.lines_of(body), side)
     if "json" in kind or first in (b"{", b"[") or body.startswith(b"\xef\xbb\xbf"):
         return read_value(parse(body), side)

@@ -100,7 +100,7 @@ def read_events(events: Sequence[object], side: Side = "response") -> BodyText:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Growth:
-    """What one growing text of a stream gained: the key that names it, and the new characters.
+    """New characters of one growing text of a stream, and the key that names it.
 
     `nested` texts may be JSON inside a string.
     """

@@ -1,33 +1,28 @@
 """Envoy's external processing: reads the request before the model, and the response after it.
 
-Source: envoy.service.ext_proc.v3. Bodies must come whole (`BUFFERED`): the beginning of a streamed
-body would pass before its end was read. In `observability_mode`, in which Envoy does not wait for
-answers, streamed bodies are joined and their verdicts counted. Without a verdict the stream fails,
-so that Envoy's own `failure_mode_allow` decides. A text that cannot be read is always refused.
+Source: envoy.service.ext_proc.v3. A body comes whole (`BUFFERED`), or piece by piece (`STREAMED`,
+`FULL_DUPLEX_STREAMED`): then it is held back and released as far as it was judged, see
+`ext_proc_streams`. In `observability_mode`, in which Envoy does not wait for answers, streamed
+bodies are joined and their verdicts counted. Without a verdict the stream fails, so that Envoy's
+own `failure_mode_allow` decides. A text that cannot be read is always refused.
 """
 
-import json
+import asyncio
+import math
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 import grpc.aio
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3.external_processor_pb2 import (
-    BodyResponse,
-    CommonResponse,
-    HeaderMutation,
-    HeadersResponse,
     HttpBody,
-    ImmediateResponse,
     ProcessingRequest,
     ProcessingResponse,
     TrailersResponse,
 )
 from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProcessorServicer
-from envoy.type.v3.http_status_pb2 import HttpStatus
 
 from hazgate.errors import HazgateError, InputError
 from hazgate.judging.speech import Side
@@ -35,19 +30,21 @@ from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body, read_request
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
-from hazgate.serving.failures import error_body
 from hazgate.serving.rpc.callers import caller_of
+from hazgate.serving.rpc.ext_proc_answers import note, pass_body, pass_headers, refuse
+from hazgate.serving.rpc.ext_proc_streams import StreamedBody
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
 
-_METADATA = "hazgate"
-_WHOLE = (ProcessingMode.NONE, ProcessingMode.BUFFERED, ProcessingMode.BUFFERED_PARTIAL)
 _SIDES: Mapping[str, Side] = {"request_body": "request", "response_body": "response"}
 _HEADERS: Mapping[str, Side] = {"request_headers": "request", "response_headers": "response"}
+_TRAILERS: Mapping[str, Side] = {"request_trailers": "request", "response_trailers": "response"}
+_STREAMED = ("STREAMED", "FULL_DUPLEX_STREAMED")
+_KNOWN = ("NONE", "BUFFERED", "BUFFERED_PARTIAL", *_STREAMED)
 
 
 class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, untyped
-    """The ExternalProcessor service: one stream per HTTP exchange, one answer per message."""
+    """The ExternalProcessor service: one stream per HTTP exchange."""
 
     def __init__(self, service: Service) -> None:
         """Answer by the verdicts of `service`."""
@@ -58,166 +55,189 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         request_iterator: AsyncIterator[ProcessingRequest],
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[ProcessingResponse]:
-        """Answer each message of an exchange."""
-        caller = caller_of(context)
-        # Bodies that Envoy said it would send whole; they have no end marker if trailers follow.
-        buffered: set[str] = set()
-        # The parts so far of bodies in an exchange that Envoy does not hold up.
-        parts: defaultdict[str, bytearray] = defaultdict(bytearray)
-        headers: dict[Side, Mapping[str, str]] = {}
-        async for message in request_iterator:
-            try:
-                _note_headers(message, headers)
-                if message.observability_mode:
-                    await self._watch(message, parts, headers, caller)
+        """Answer the messages of an exchange."""
+        exchange = _Exchange(self._service, caller_of(context))
+        messages = aiter(request_iterator)
+        coming: asyncio.Future[ProcessingRequest | None] | None = None
+        try:
+            while True:
+                coming = coming or asyncio.ensure_future(anext(messages, None))
+                await asyncio.wait({coming}, timeout=exchange.left_s)
+                if not coming.done():
+                    answers = await exchange.tick()
                 else:
-                    buffered |= _whole_bodies(message)
-                    yield await self._answer(message, buffered, headers, caller)
-            except HazgateError as error:
-                await context.abort(*status_of(error))
+                    message, coming = coming.result(), None
+                    if message is None:
+                        return
+                    answers = await exchange.answer(message)
+                for answer in answers:
+                    yield answer
+        except HazgateError as error:
+            await context.abort(*status_of(error))
+        finally:
+            if coming is not None:
+                coming.cancel()
+            exchange.close()
 
-    async def _answer(
-        self,
-        message: ProcessingRequest,
-        buffered: AbstractSet[str],
-        headers: Mapping[Side, Mapping[str, str]],
-        caller: str,
-    ) -> ProcessingResponse:
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, service: Service, caller: str) -> None:
+        self._service = service
+        self._caller = caller
+        # How Envoy said it would send each body. One that is sent whole has no end marker if
+        # trailers follow.
+        self._modes: dict[Side, str] = {}
+        self._streams: dict[Side, StreamedBody] = {}
+        # The parts so far of bodies in an exchange that Envoy does not hold up.
+        self._parts: defaultdict[str, bytearray] = defaultdict(bytearray)
+        self._headers: dict[Side, Mapping[str, str]] = {}
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until `tick` has something to do; None if only a message can change it."""
+        due_s = min((body.due_s for body in self._streams.values()), default=math.inf)
+        return None if due_s == math.inf else max(0.0, due_s - time.monotonic())
+
+    async def tick(self) -> list[ProcessingResponse]:
+        now_s = time.monotonic()
+        answers: list[ProcessingResponse] = []
+        for body in self._streams.values():
+            if body.due_s <= now_s:
+                answers += await body.tick()
+        return answers
+
+    def close(self) -> None:
+        for body in self._streams.values():
+            body.close()
+
+    async def answer(self, message: ProcessingRequest) -> list[ProcessingResponse]:
         """Return what Envoy should do with a part of the exchange.
 
         Raises:
             HazgateError: there is no verdict, or the message is of an unknown kind.
         """
         kind = message.WhichOneof("request")
-        if kind in ("request_trailers", "response_trailers"):
-            return ProcessingResponse(**{kind: TrailersResponse()})
-        if kind not in _SIDES and kind not in _HEADERS:
+        self._note_headers(message, kind)
+        if message.observability_mode:
+            await self._watch(message, kind)
+            return []
+        if message.HasField("protocol_config"):
+            self._modes = _modes_of(message)
+        if kind in _TRAILERS:
+            stream = self._streams.get(_TRAILERS[kind])
+            if stream is not None:
+                return await stream.end(kind)
+            return [ProcessingResponse(**{kind: TrailersResponse()})]
+        if kind in _HEADERS:
+            return await self._answer_headers(message, kind)
+        if kind not in _SIDES:
             raise InputError("the message is of an unknown kind")
-        try:
-            read = _read(message, headers, is_whole=kind in buffered)
+        if self._modes.get(_SIDES[kind]) in _STREAMED:
+            # Envoy may be set to keep the headers to itself.
+            stream = self._streams.get(_SIDES[kind]) or self._begin(_SIDES[kind])
+            return await stream.feed(getattr(message, kind))
+        return [await self._answer_whole(message, kind)]
+
+    def _begin(self, side: Side) -> StreamedBody:
+        self._streams[side] = stream = StreamedBody(
+            self._service,
+            side=side,
+            headers=self._headers.get(side, {}),
+            is_duplex=self._modes[side] == "FULL_DUPLEX_STREAMED",
+            caller=self._caller,
+        )
+        return stream
+
+    async def _answer_headers(
+        self, message: ProcessingRequest, kind: str
+    ) -> list[ProcessingResponse]:
+        side = _HEADERS[kind]
+        is_streamed = (
+            self._modes.get(side) in _STREAMED and not getattr(message, kind).end_of_stream
+        )
+        if side == "request":
             # Headers have a text only where their path has a query.
-            decision = (
-                await decide_blocking(
-                    self._service,
-                    read,
-                    route="ext_proc",
-                    caller=caller,
-                    side=_SIDES.get(kind, "request"),
-                )
-                if read.passages or kind in _SIDES
-                else BlockDecision()
+            asked = self._headers["request"]
+            try:
+                read = read_request("GET", asked.get(":path", ""), asked, b"")
+                decision = await self._decide(read, side) if read.passages else BlockDecision()
+            except InputError as error:
+                return [refuse(UNREADABLE_STATUS, "invalid_input", str(error))]
+            if decision.reason is not None:
+                return [_blocked(decision)]
+        answer = pass_headers(kind, is_streamed=is_streamed)
+        if not is_streamed:
+            return [answer]
+        return self._begin(side).hold_headers(answer)
+
+    async def _answer_whole(self, message: ProcessingRequest, kind: str) -> ProcessingResponse:
+        side = _SIDES[kind]
+        body: HttpBody = getattr(message, kind)
+        if not (body.end_of_stream or self._modes.get(side) == "BUFFERED"):
+            cure = "Envoy cut the body; let it buffer more"
+            return refuse(UNREADABLE_STATUS, "invalid_input", cure)
+        try:
+            decision = await self._decide(
+                read_body(self._headers.get(side, {}), body.body, side), side
             )
         except InputError as error:
-            return _refuse(UNREADABLE_STATUS, "invalid_input", str(error))
+            return refuse(UNREADABLE_STATUS, "invalid_input", str(error))
         if decision.reason is not None:
-            answer = _refuse(BLOCKED_STATUS, "blocked", decision.reason)
-        elif kind in _HEADERS:
-            return _pass_headers(kind)
-        else:
-            common = CommonResponse(header_mutation=_set(decision.headers))
-            answer = ProcessingResponse(**{kind: BodyResponse(response=common)})
-        answer.dynamic_metadata.update({_METADATA: decision.metadata})
+            return _blocked(decision)
+        answer = pass_body(kind, decision.headers)
+        note(answer, decision.metadata)
         return answer
 
-    async def _watch(
-        self,
-        message: ProcessingRequest,
-        parts: Mapping[str, bytearray],
-        headers: Mapping[Side, Mapping[str, str]],
-        caller: str,
-    ) -> None:
+    async def _decide(self, read: BodyText, side: Side) -> BlockDecision:
+        return await decide_blocking(
+            self._service, read, route="ext_proc", caller=self._caller, side=side
+        )
+
+    async def _watch(self, message: ProcessingRequest, kind: str) -> None:
         """Read a body once it is whole, for the metrics; nobody waits for the decision."""
-        kind = message.WhichOneof("request")
         if kind not in _SIDES:
             return
         body: HttpBody = getattr(message, kind)
-        part = parts[kind]
+        part = self._parts[kind]
         part += body.body
         if len(part) > self._service.settings.request.max_body_bytes:
             raise InputError("the body is longer than max_body_bytes")
         if body.end_of_stream:
-            read = read_body(headers.get(_SIDES[kind], {}), bytes(part), _SIDES[kind])
-            await decide_blocking(
-                self._service, read, route="ext_proc", caller=caller, side=_SIDES[kind]
-            )
+            side = _SIDES[kind]
+            await self._decide(read_body(self._headers.get(side, {}), bytes(part), side), side)
+
+    def _note_headers(self, message: ProcessingRequest, kind: str) -> None:
+        """Keep the headers of an exchange, names in lower case, for the reading of its bodies."""
+        if kind in _HEADERS:
+            self._headers[_HEADERS[kind]] = {
+                header.key.lower(): header.raw_value.decode("utf-8", "replace") or header.value
+                for header in getattr(message, kind).headers.headers
+            }
 
 
-def _read(
-    message: ProcessingRequest, headers: Mapping[Side, Mapping[str, str]], *, is_whole: bool
-) -> BodyText:
-    """Read what one message says: the query of a request's path, or a body.
-
-    Raises:
-        InputError: Envoy cut the body, or it cannot be read.
-    """
-    kind = message.WhichOneof("request")
-    if kind == "request_headers":
-        asked = headers["request"]
-        return read_request("GET", asked.get(":path", ""), asked, b"")
-    if kind == "response_headers":
-        return BodyText()
-    body: HttpBody = getattr(message, kind)
-    if not (body.end_of_stream or is_whole):
-        raise InputError("Envoy cut the body; let it buffer more")
-    return read_body(headers.get(_SIDES[kind], {}), body.body, _SIDES[kind])
+def _blocked(decision: BlockDecision) -> ProcessingResponse:
+    answer = refuse(BLOCKED_STATUS, "blocked", decision.reason or "")
+    note(answer, decision.metadata)
+    return answer
 
 
-def _note_headers(message: ProcessingRequest, headers: dict[Side, Mapping[str, str]]) -> None:
-    """Keep the headers of an exchange, names in lower case, for the reading of its bodies."""
-    kind = message.WhichOneof("request")
-    if kind in _HEADERS:
-        headers[_HEADERS[kind]] = {
-            header.key.lower(): header.raw_value.decode("utf-8", "replace") or header.value
-            for header in getattr(message, kind).headers.headers
-        }
-
-
-def _whole_bodies(message: ProcessingRequest) -> set[str]:
-    """Return the bodies that Envoy will send whole, as its first message says.
+def _modes_of(message: ProcessingRequest) -> dict[Side, str]:
+    """Return how Envoy will send each body, as its first message says.
 
     Raises:
-        InputError: it will send a body piece by piece, or no body at all.
+        InputError: it will send no body at all, or in a mode that is unknown.
     """
-    if not message.HasField("protocol_config"):
-        return set()
     config = message.protocol_config
-    modes = {
-        "request_body": config.request_body_mode,
-        "response_body": config.response_body_mode,
+    name = ProcessingMode.BodySendMode.Name
+    modes: dict[Side, str] = {
+        "request": name(config.request_body_mode),
+        "response": name(config.response_body_mode),
     }
-    names = {kind: ProcessingMode.BodySendMode.Name(mode) for kind, mode in modes.items()}
-    if any(mode not in _WHOLE for mode in modes.values()) or set(names.values()) == {"NONE"}:
+    if set(modes.values()) == {"NONE"} or any(mode not in _KNOWN for mode in modes.values()):
         raise InputError(
-            f"body modes are {names['request_body']} and {names['response_body']}; set at least "
-            "one to BUFFERED and none to a streamed mode: its beginning would pass before its end "
-            "is read"
+            f"body modes are {modes['request']} and {modes['response']}; set at least one to "
+            "BUFFERED or FULL_DUPLEX_STREAMED"
         )
-    return {kind for kind, name in names.items() if name == "BUFFERED"}
-
-
-def _pass_headers(kind: str) -> ProcessingResponse:
-    common = CommonResponse()
-    if kind == "request_headers":
-        # A compressed response could not be read.
-        common.header_mutation.remove_headers.append("accept-encoding")
-    return ProcessingResponse(**{kind: HeadersResponse(response=common)})
-
-
-def _set(headers: dict[str, str]) -> HeaderMutation:
-    return HeaderMutation(
-        set_headers=[
-            HeaderValueOption(header=HeaderValue(key=name, raw_value=value.encode()))
-            for name, value in headers.items()
-        ]
-    )
-
-
-def _refuse(status: int, code: str, message: str) -> ProcessingResponse:
-    return ProcessingResponse(
-        immediate_response=ImmediateResponse(
-            status=HttpStatus(code=status),
-            headers=_set({"content-type": "application/json"}),
-            body=json.dumps(error_body(code, message)).encode(),
-            details=f"hazgate_{code}",
-        )
-    )
+    return modes
