@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hazgate import Overloaded
 from hazgate.serving.queue.backlog import Backlog, QueueLimits
+from hazgate.serving.queue.fair import FairQueue
 
 REQUESTS = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(1, 50), st.floats(0, 10)), max_size=40
@@ -103,6 +104,67 @@ def test_callers_take_turns(n_first: int, n_second: int) -> None:
     turns = ["a" if i < n_first else "b" for i in order]
     both = 2 * min(n_first, n_second)
     assert turns[:both] == ["a", "b"] * (both // 2)
+
+
+def test_turns_are_counted_in_tokens() -> None:
+    backlog = _filled([("a", 1000, 1.0)] * 3 + [("b", 10, 1.0)] * 150, max_batch_tokens=1)
+    order = _numbers(backlog.drain())
+    # While one text of a runs, all of b's hundred come to have as many tokens.
+    assert [order.index(i) for i in range(3)] == [0, 101, 152]
+
+
+@given(requests=REQUESTS.filter(bool))
+def test_no_caller_that_waits_gets_less_than_another_by_more_than_one_request(
+    requests: list[tuple[str, int, float]],
+) -> None:
+    backlog = _filled([(caller, n, math.inf) for caller, n, _ in requests], max_batch_tokens=1)
+    largest = max(n for _, n, _ in requests)
+    left = {caller: sum(1 for name, _, _ in requests if name == caller) for caller in "abc"}
+    had = dict.fromkeys("abc", 0)
+    while backlog.n_requests:
+        (number,) = _numbers(backlog.take(0.0).batch)
+        caller, n_tokens, _ = requests[number]
+        waiting = [had[name] for name in "abc" if left[name]]
+        assert had[caller] <= min(waiting) + largest
+        had[caller] += n_tokens
+        left[caller] -= 1
+
+
+def test_a_caller_that_pauses_pays_for_what_it_had() -> None:
+    backlog = _filled([("a", 100, 1.0), ("b", 1, 1.0), ("b", 1, 1.0)], max_batch_tokens=1)
+    assert _numbers(backlog.take(-1.0).batch) == [0]
+    backlog.add(_queued(3, "a", 100))
+    assert _numbers(backlog.drain()) == [1, 2, 3]
+
+
+def test_an_engine_at_rest_forgets_what_callers_had() -> None:
+    backlog = _filled([("a", 100, 1.0)], max_batch_tokens=1)
+    backlog.take(-1.0)
+    backlog.rest()
+    backlog.add(_queued(1, "a", 10))
+    backlog.add(_queued(2, "b", 10))
+    with pytest.raises(ValueError, match="2 items wait"):
+        backlog.rest()
+    assert _numbers(backlog.drain()) == [1, 2]
+
+
+def test_callers_that_come_once_leave_nothing_behind() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for i in range(20_000):
+        queue.append(f"caller {i}", i, 5.0)
+        assert queue.pop() == i
+    assert len(queue._starts) <= 1025
+    queue.append("a", 0, 5.0)
+    queue.append("a", 1, 5.0)
+    queue.append("new", 2, 5.0)
+    assert [queue.pop() for _ in range(3)] == [0, 2, 1]
+
+
+def test_one_callers_long_texts_make_room_for_anothers_short_one() -> None:
+    backlog = _empty(QueueLimits(max_queue_tokens=1000))
+    for i in range(2):
+        backlog.add(_queued(i, "a", 500))
+    assert _numbers(backlog.add(_queued(2, "b", 10))) == [1]
 
 
 def test_a_request_that_would_be_answered_too_late_is_not_run() -> None:

@@ -3,8 +3,9 @@
 import dataclasses
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, cast
@@ -272,25 +273,92 @@ def test_a_text_on_which_the_engine_fails_fails_no_neighbour(spotting: Gate) -> 
     assert morning == spotting.check("morning")
 
 
+class _Panic(BaseException):
+    """An error as a library in another language raises it: no Exception."""
+
+
+@pytest.mark.parametrize("error", [ValueError, _Panic, SystemExit])
 def test_the_thread_outlives_any_error_of_the_engine_and_no_text_is_logged(
-    spotting: Gate, caplog: pytest.LogCaptureFixture
+    spotting: Gate, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     held, session = held_gate(spotting)
     session.go.set()
     batcher = Batcher(held)
 
     def fail(_: np.ndarray) -> None:
-        raise ValueError(MARKER)
+        raise error(MARKER)
 
     session.fail = fail
     with (
         caplog.at_level(logging.DEBUG),
-        pytest.raises(InferenceError, match="ValueError") as caught,
+        pytest.raises(InferenceError, match=error.__name__) as caught,
     ):
         batcher.check("morning")
     assert MARKER not in str(caught.value) + caplog.text
     session.fail = lambda _: None
     assert batcher.check("morning").flagged
+    assert batcher.close()
+
+
+@pytest.mark.parametrize("text", ["good", "good " * 5000])
+def test_a_panic_of_the_tokenizer_is_answered_and_the_next_text_read(
+    spotting: Gate, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    batcher = Batcher(spotting)
+
+    def panic(*_: object, **__: object) -> None:
+        raise _Panic(MARKER)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Gate, "ask", panic)
+        with pytest.raises(InferenceError, match="_Panic"):
+            batcher.check(text, timeout_s=20)
+    assert batcher.check("morning", timeout_s=20).flagged
+    assert batcher.close()
+
+
+def test_callers_take_turns_before_tokenising(
+    spotting: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    go = threading.Event()
+    ask = Gate.ask
+
+    def slow(self: Gate, texts: Sequence[str], **options: Any) -> Any:  # noqa: ANN401
+        assert go.wait(20)
+        order.append(texts[0])
+        return ask(self, texts, **options)
+
+    monkeypatch.setattr(Gate, "ask", slow)
+    batcher = Batcher(spotting)
+    flood = [_submit(batcher, f"good {i}", caller="flood") for i in range(100)]
+    other = _submit(batcher, "morning", caller="other")
+    go.set()
+    assert other.result(20).flagged
+    # The first text of the flood was under way, and the second may have the same start.
+    assert order.index("morning") <= 2
+    assert not any(future.result(20).flagged for future in flood)
+    assert batcher.close()
+
+
+def test_a_run_that_does_not_end_is_given_up_and_another_gate_answers(spotting: Gate) -> None:
+    held, session = held_gate(spotting)
+    batcher = Batcher(held)
+    stuck = _submit(batcher, "good")
+    assert session.running.wait(20)
+    waiting = _submit(batcher, "morning")
+    _await_waiting(batcher, 1)
+    assert batcher.run_age_s > 0
+    batcher.rebuild(spotting)
+    for future in (stuck, waiting):
+        with pytest.raises(InferenceError, match="did not answer"):
+            future.result(20)
+    assert batcher.alive
+    assert batcher.run_age_s == 0
+    assert batcher.check("morning", timeout_s=20).flagged
+    # The given-up thread ends with its run, and leaves the new one alone.
+    session.go.set()
+    assert batcher.check("world", timeout_s=20).flagged
     assert batcher.close()
 
 

@@ -1,11 +1,11 @@
 """The queue: fair among callers, bounded, aware of deadlines. Pure: no thread, no clock."""
 
 import math
-from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from hazgate.errors import Overloaded
+from hazgate.serving.queue.fair import FairQueue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,24 +60,29 @@ class Taken(Generic[T]):
 
 
 class Backlog(Generic[T]):
-    """Requests in the order of their callers' turns. Not thread-safe.
+    """Requests in the order of their callers' turns, which count tokens. Not thread-safe.
 
-    Callers take turns, one request each, in the order in which they came to wait: a caller with a
-    thousand requests delays another's first one by one request, not by a thousand.
+    A caller with a thousand requests, or with requests of a thousand times the tokens, delays
+    another's first one by one request. See `FairQueue` for the order.
     """
 
     def __init__(self, limits: QueueLimits) -> None:
         """Start empty."""
         self._limits = limits
-        self._queues: OrderedDict[str, deque[T]] = OrderedDict()
-        self.n_requests = 0
+        self._queue: FairQueue[T] = FairQueue()
         self.n_tokens = 0
+
+    @property
+    def n_requests(self) -> int:
+        """Number of requests that wait."""
+        return len(self._queue)
 
     def add(self, request: T) -> list[T]:
         """Append a request to its caller's queue.
 
-        If the backlog is full, the newest requests of the callers with most requests are evicted,
-        but only from callers that have more than this one: a flood costs its sender, not others.
+        If the backlog is full, the newest requests of the caller that has most of what ran out
+        (requests or tokens) are evicted, but only if that caller has more than this one: a flood
+        costs its sender, not others.
 
         Returns:
             The evicted requests, so that the caller can refuse them.
@@ -87,55 +92,54 @@ class Backlog(Generic[T]):
         """
         evicted = self._to_evict(request)
         for each in evicted:
-            queue = self._queues[each.caller]
-            queue.pop()
-            self._count(each, -1)
-            if not queue:
-                del self._queues[each.caller]
-        self._queues.setdefault(request.caller, deque()).append(request)
-        self._count(request, 1)
+            self.remove(each)
+        self._queue.append(request.caller, request, request.n_tokens)
+        self.n_tokens += request.n_tokens
         return evicted
 
     def _to_evict(self, request: T) -> list[T]:
-        """Return the newest of the longest queues, until there is room; change nothing.
+        """Return the newest requests of the largest callers, until there is room.
 
         Raises:
             Overloaded: there is no room, and no caller has taken more of it.
         """
-        n_waiting = {caller: len(queue) for caller, queue in self._queues.items()}
-        n_own = n_waiting.get(request.caller, 0)
+        limits = self._limits
         n_requests, n_tokens = self.n_requests, self.n_tokens
-        evicted: list[T] = []
-        while n_requests and (
-            n_requests >= self._limits.max_queue_requests
-            or n_tokens + request.n_tokens > self._limits.max_queue_tokens
+        if (
+            n_requests < limits.max_queue_requests
+            and n_tokens + request.n_tokens <= limits.max_queue_tokens
         ):
-            longest = max(n_waiting, key=n_waiting.__getitem__)
-            if n_waiting[longest] <= n_own + 1:
+            return []
+        counts: dict[str, float] = dict(self._queue.counts())
+        costs = dict(self._queue.costs)
+        newest = {caller: self._queue.newest(caller) for caller in counts}
+        evicted: list[T] = []
+        while n_requests:
+            if n_requests >= limits.max_queue_requests:
+                taken, asked = counts, 1
+            elif n_tokens + request.n_tokens > limits.max_queue_tokens:
+                taken, asked = costs, request.n_tokens
+            else:
+                break
+            largest = max(taken, key=taken.__getitem__)
+            if taken[largest] <= taken.get(request.caller, 0) + asked:
                 raise Overloaded(
                     f"{self.n_requests} requests of {self.n_tokens} tokens are waiting and "
                     f"{request.n_tokens} tokens more came; at most "
-                    f"{self._limits.max_queue_requests} requests and "
-                    f"{self._limits.max_queue_tokens} tokens may wait; retry later"
+                    f"{limits.max_queue_requests} requests and "
+                    f"{limits.max_queue_tokens} tokens may wait; retry later"
                 )
-            n_waiting[longest] -= 1
-            newest = self._queues[longest][n_waiting[longest]]
+            unlucky = next(newest[largest])
+            counts[largest] -= 1
+            costs[largest] -= unlucky.n_tokens
             n_requests -= 1
-            n_tokens -= newest.n_tokens
-            evicted.append(newest)
+            n_tokens -= unlucky.n_tokens
+            evicted.append(unlucky)
         return evicted
 
     def tokens_ahead(self, caller: str) -> float:
-        """Estimate the tokens that run before a request that this caller would add now.
-
-        A caller's queue runs one request a turn: each other caller goes first with as many
-        requests as this one has waiting, plus one.
-        """
-        if not self.n_requests:
-            return 0.0
-        n_own = len(self._queues.get(caller, ()))
-        n_ahead = sum(min(len(queue), n_own + 1) for queue in self._queues.values())
-        return self.n_tokens * n_ahead / self.n_requests
+        """Estimate the tokens that run before a request that this caller would add now."""
+        return self._queue.cost_ahead(caller)
 
     def take(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
         """Remove the next batch: as many requests as the budget holds, and at least one.
@@ -150,45 +154,39 @@ class Backlog(Generic[T]):
         batch: list[T] = []
         expired: list[T] = []
         n_tokens = 0
-        while self._queues:
-            caller, queue = next(iter(self._queues.items()))
-            request = queue[0]
+        while (request := self._queue.first()) is not None:
             end_s = now_s + (n_tokens + request.n_tokens) * seconds_per_token
             late = request.deadline_s <= end_s
             if not late and batch and n_tokens + request.n_tokens > self._limits.max_batch_tokens:
                 break
-            queue.popleft()
-            self._count(request, -1)
+            # An expired request was no turn.
+            self._queue.pop(served=not late)
+            self.n_tokens -= request.n_tokens
             if late:
                 expired.append(request)
             else:
                 batch.append(request)
                 n_tokens += request.n_tokens
-                # The caller's turn is over; an expired request was no turn.
-                self._queues.move_to_end(caller)
-            if not queue:
-                del self._queues[caller]
         return Taken(batch=tuple(batch), expired=tuple(expired))
 
     def remove(self, request: T) -> bool:
         """Remove a request that nobody waits for any more; return False if it is not here."""
-        queue = self._queues.get(request.caller, ())
-        for i, each in enumerate(queue):
-            if each is request:
-                del self._queues[request.caller][i]
-                self._count(request, -1)
-                if not self._queues[request.caller]:
-                    del self._queues[request.caller]
-                return True
-        return False
+        if not self._queue.remove(request.caller, request):
+            return False
+        self.n_tokens -= request.n_tokens
+        return True
+
+    def rest(self) -> None:
+        """Forget the tokens that callers had; for an engine that has nothing to do.
+
+        Raises:
+            ValueError: requests wait.
+        """
+        self._queue.rest()
 
     def drain(self) -> list[T]:
         """Remove everything and return it in the order in which it would have run."""
         requests: list[T] = []
-        while self._queues:
+        while self.n_requests:
             requests += self.take(-math.inf).batch
         return requests
-
-    def _count(self, request: T, sign: int) -> None:
-        self.n_requests += sign
-        self.n_tokens += sign * request.n_tokens

@@ -5,16 +5,19 @@ import math
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import Backlog, QueueLimits
+from hazgate.serving.queue.fair_thread import FairThread
 from hazgate.serving.queue.sharing import QueuedText, SharedAnswers, key_of
 from hazgate.serving.queue.throughput import Throughput
 
@@ -75,15 +78,18 @@ class Batcher:
         self._shared = SharedAnswers(cache_entries)
         self._closing = False
         self._throughput = Throughput()
-        # Requests that are being tokenised.
-        self._n_entering = 0
+        # Texts of each caller that are being tokenised, or wait for it.
+        self._n_entering: Counter[str] = Counter()
+        # The batch that runs, and when it began; a thread of an older number is given up.
+        self._running: tuple[QueuedText, ...] = ()
+        self._running_since_s: float | None = None
+        self._thread_number = 0
         self._condition = threading.Condition()
         # Tokenising is short and prepares the next batch while the engine runs this one. Long
         # texts have a thread of their own, so that they do not delay short ones.
-        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize")
-        self._tokenizing_long = ThreadPoolExecutor(1, thread_name_prefix="hazgate-tokenize-long")
-        self._thread = threading.Thread(target=self._work, name="hazgate-engine", daemon=True)
-        self._thread.start()
+        self._tokenizing = FairThread("hazgate-tokenize")
+        self._tokenizing_long = FairThread("hazgate-tokenize-long")
+        self._thread = self._start_thread()
 
     @property
     def gate(self) -> Gate:
@@ -95,6 +101,17 @@ class Batcher:
         """Time of a token, as lately and in the running batch; 0 before the first run."""
         with self._condition:
             return self._throughput.present_seconds_per_token(time.monotonic())
+
+    @property
+    def alive(self) -> bool:
+        """True if the engine's thread can take texts."""
+        return self._thread.is_alive()
+
+    @property
+    def run_age_s(self) -> float:
+        """Seconds since the running batch began; 0 if none runs."""
+        since_s = self._running_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     @property
     def n_waiting(self) -> int:
@@ -111,6 +128,23 @@ class Batcher:
         with self._condition:
             self._gate = gate
             self._shared.clear_cache()
+
+    def rebuild(self, gate: Gate) -> None:
+        """Give up a run that does not end, and answer by another gate on a thread of its own.
+
+        Texts that run or wait get an `InferenceError`: none of them was read. The given-up thread
+        ends when its run does; its answers go nowhere.
+        """
+        with self._condition:
+            lost = [*self._running, *self._backlog.drain()]
+            self._gate = gate
+            self._shared.clear_cache()
+            self._running, self._running_since_s = (), None
+            self._throughput.end()
+            self._thread_number += 1
+            self._thread = self._start_thread()
+        for text in lost:
+            self._finish(text, InferenceError("the engine did not answer and was opened again"))
 
     def check(
         self,
@@ -164,7 +198,7 @@ class Batcher:
         """Queue a text of a request that `refusal` lets in, by index; errors as of `submit`."""
         future: Future[Verdict] = Future()
         with self._condition:
-            self._n_entering += 1
+            self._n_entering[ask.caller] += 1
         self._tokenize(future, ask, i)
         return future
 
@@ -186,8 +220,8 @@ class Batcher:
             Whether everything was answered.
         """
         until_s = time.monotonic() + timeout_s
-        self._tokenizing.shutdown(wait=True)
-        self._tokenizing_long.shutdown(wait=True)
+        self._tokenizing.close()
+        self._tokenizing_long.close()
         with self._condition:
             self._closing = True
             self._condition.notify_all()
@@ -209,7 +243,10 @@ class Batcher:
             return None if known else refusal
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
-        entering = self._n_entering * self._throughput.tokens_per_request
+        # As in the queue, others go first with as many as this caller has there, plus one.
+        most = self._n_entering[caller] + 1
+        n_entering = sum(min(n, most) for n in self._n_entering.values())
+        entering = n_entering * self._throughput.tokens_per_request
         return self._throughput.refusal(
             time.monotonic(),
             tokens_ahead=self._backlog.tokens_ahead(caller) + entering,
@@ -219,13 +256,15 @@ class Batcher:
 
     def _tokenize(self, future: Future[Verdict], ask: Ask, i: int) -> None:
         """Let a thread tokenise a text."""
-        pool = self._tokenizing_long if _is_long(ask.texts[i]) else self._tokenizing
+        # The gate refuses what is no string, like any other text that cannot be read.
+        text = ask.texts[i]
+        n_characters = len(text) if isinstance(text, str) else 0
+        thread = self._tokenizing_long if n_characters > _LONG_CHARACTERS else self._tokenizing
         try:
-            pool.submit(self._enter, future, ask, i)
+            thread.submit(ask.caller, 1 + n_characters, partial(self._enter, future, ask, i))
         except RuntimeError:
-            # The pool takes nothing after shutdown.
-            with self._condition:
-                self._n_entering -= 1
+            # The thread takes nothing after `close`.
+            self._entered(ask)
             future.set_exception(Overloaded("the engine is shutting down; ask another"))
 
     def _enter(self, future: Future[Verdict], ask: Ask, i: int) -> None:
@@ -242,13 +281,12 @@ class Batcher:
                 side=ask.side,
             )
             key = key_of(ask, i)
-        # The caller must hear of any error.
-        except Exception as error:
-            _resolve(future, error)
+        # The caller must hear of any error; a tokenizer's panic is no Exception.
+        except BaseException as error:
+            _resolve(future, _presentable(error))
             return
         finally:
-            with self._condition:
-                self._n_entering -= 1
+            self._entered(ask)
         queued = QueuedText(
             gate=gate,
             question=question,
@@ -262,6 +300,13 @@ class Batcher:
             self._join(queued)
         except Overloaded as error:
             _resolve(future, error)
+
+    def _entered(self, ask: Ask) -> None:
+        """Count one text less among those that are being tokenised."""
+        with self._condition:
+            self._n_entering[ask.caller] -= 1
+            if not self._n_entering[ask.caller]:
+                del self._n_entering[ask.caller]
 
     def _join(self, text: QueuedText) -> None:
         """Answer a new text from the cache, join it to an equal one, or queue it.
@@ -289,17 +334,28 @@ class Batcher:
         for other in evicted:
             self._finish(other, Overloaded("others came, and this caller waits with most"))
 
-    def _work(self) -> None:
+    def _start_thread(self) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._work, args=(self._thread_number,), name="hazgate-engine", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _work(self, number: int) -> None:
         """Run batch after batch until the batcher is closed and empty; the engine's thread."""
         while True:
             with self._condition:
-                while not self._backlog.n_requests and not self._closing:
+                while number == self._thread_number and not self._backlog.n_requests:
+                    if self._closing:
+                        return
+                    self._backlog.rest()
                     self._condition.wait()
-                if not self._backlog.n_requests:
+                if number != self._thread_number:
                     return
                 now_s = time.monotonic()
                 taken = self._backlog.take(now_s, self._throughput.seconds_per_token)
                 self._throughput.begin(now_s, sum(text.n_tokens for text in taken.batch))
+                self._running, self._running_since_s = taken.batch, now_s
             for text in taken.expired:
                 waited = time.monotonic() - text.added_s
                 self._finish(text, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
@@ -310,15 +366,17 @@ class Batcher:
             for texts in by_gate.values():
                 self._run(texts)
             with self._condition:
-                self._throughput.end()
+                if number == self._thread_number:
+                    self._throughput.end()
+                    self._running, self._running_since_s = (), None
 
     def _run(self, texts: Sequence[QueuedText]) -> None:
         started_s = time.monotonic()
-        answers: Sequence[Verdict | Exception]
+        answers: Sequence[Verdict | BaseException]
         try:
             answers = texts[0].gate.answer([text.question for text in texts])
-        # The engine's thread must outlive any failure of the engine.
-        except Exception as error:
+        # The engine's thread must outlive any failure of the engine, panics included.
+        except BaseException as error:
             # One text's failure must not fail its neighbours: run each once more alone.
             answers = [error] if len(texts) == 1 else [_answer_alone(text) for text in texts]
         for text, answer in zip(texts, answers, strict=True):
@@ -342,18 +400,14 @@ class Batcher:
         except Exception:
             _LOG.exception("on_batch failed")
 
-    def _finish(self, text: QueuedText, answer: Verdict | Exception) -> None:
+    def _finish(self, text: QueuedText, answer: Verdict | BaseException) -> None:
         with self._condition:
             waiters = self._shared.forget(text)
             if isinstance(answer, Verdict) and text.gate is self._gate:
                 self._shared.keep(text.key, answer)
-        if isinstance(answer, Exception) and not isinstance(answer, HazgateError):
-            # Its message may quote a text.
-            frames = "".join(traceback.format_tb(answer.__traceback__))
-            _LOG.error("the engine failed: %s\n%s", type(answer).__name__, frames)
-            answer = InferenceError(f"the engine failed: {type(answer).__name__}")
+        shown = answer if isinstance(answer, Verdict) else _presentable(answer)
         for future in waiters:
-            _resolve(future, answer)
+            _resolve(future, shown)
 
 
 def no_answer_in_time(ask: Ask) -> DeadlineExceeded:
@@ -361,22 +415,27 @@ def no_answer_in_time(ask: Ask) -> DeadlineExceeded:
     return DeadlineExceeded(f"no answer within {ask.timeout_s:g} s")
 
 
-def _is_long(text: object) -> bool:
-    # The gate refuses what is not a string, like any other text that cannot be read.
-    return isinstance(text, str) and len(text) > _LONG_CHARACTERS
-
-
-def _answer_alone(text: QueuedText) -> Verdict | Exception:
+def _answer_alone(text: QueuedText) -> Verdict | BaseException:
     try:
         return text.gate.answer([text.question])[0]
-    except Exception as error:
+    except BaseException as error:
         return error
 
 
-def _resolve(future: Future[Verdict], answer: Verdict | Exception) -> None:
+def _presentable(error: BaseException) -> HazgateError:
+    """Return an error that may be shown; another one is logged without its message."""
+    if isinstance(error, HazgateError):
+        return error
+    # Its message may quote a text.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _LOG.error("the engine failed: %s\n%s", type(error).__name__, frames)
+    return InferenceError(f"the engine failed: {type(error).__name__}")
+
+
+def _resolve(future: Future[Verdict], answer: Verdict | HazgateError) -> None:
     """Give an answer to a future that its owner may have cancelled meanwhile."""
     try:
-        if isinstance(answer, Exception):
+        if isinstance(answer, HazgateError):
             future.set_exception(answer)
         else:
             future.set_result(answer)
