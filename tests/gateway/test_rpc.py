@@ -191,8 +191,14 @@ def test_without_a_verdict_the_call_fails(spotting: Gate) -> None:
         assert caught.value.code() == grpc.StatusCode.INTERNAL
         with pytest.raises(grpc.RpcError):
             _process(channel, _asked(b"good"))
-        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        stub = health_pb2_grpc.HealthStub(channel)
+        states = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        health = stub.Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        engine.broken = False
+        assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+        states.cancel()
 
 
 def test_a_route_that_fails_open_passes_and_says_so(spotting: Gate) -> None:

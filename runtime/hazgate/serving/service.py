@@ -19,6 +19,7 @@ from hazgate.gate import Gate
 from hazgate.judging.decision import Action
 from hazgate.judging.speech import Side, UnreadKind
 from hazgate.judging.verdict import ModelIdentity, Verdict
+from hazgate.serving.health import Health
 from hazgate.serving.own_size import (
     OwnLimits,
     OwnWork,
@@ -41,24 +42,6 @@ WARM_UP_TEXTS = (
     "How do I kill a Python process?",
     "word " * (DEFAULT_MAX_BATCH_TOKENS + 100),
 )
-
-
-@dataclass(kw_only=True, slots=True)
-class Health:
-    """The state of the engine: may requests be sent to it?
-
-    `warmed` is set after the warm-up texts were answered, `failing` from a failed inference until
-    one succeeds, `draining` once the server ends.
-    """
-
-    warmed: bool = False
-    failing: bool = False
-    draining: bool = False
-
-    @property
-    def ready(self) -> bool:
-        """True if a load balancer should send requests here."""
-        return self.warmed and not self.failing and not self.draining
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +149,8 @@ class Service:
             error = first_error(outcomes)
             result = "ok" if error is None else type(error).__name__
             if any(isinstance(outcome, InferenceError) for outcome in outcomes):
-                self.health.failing = True
-            elif error is None:
-                self.health.failing = False
+                # Perhaps only this text fails: readiness is the engine's, not a text's.
+                self.health.suspect(self._run_engine)
         except HazgateError as error:
             result = type(error).__name__
             raise
@@ -244,6 +226,16 @@ class Service:
             await answer(self.engine, Ask(texts=[text], all_levels=True))
         self.health.warmed = True
 
+    @property
+    def live(self) -> bool:
+        """True if the engine's thread lives and the running batch is not overdue."""
+        return self.engine.alive and self.engine.run_age_s <= self.settings.engine.max_run_s
+
+    async def ready(self) -> bool:
+        """Return whether requests may be sent here; try a failing engine again first."""
+        await self.health.try_again(self._run_engine)
+        return self.health.ready and self.live
+
     async def prove(self) -> None:
         """Run a text through both levels, past the queue and its cache.
 
@@ -254,10 +246,13 @@ class Service:
         """
         failing = True
         try:
-            await asyncio.to_thread(self.gate.check, WARM_UP_TEXTS[0], all_levels=True)
+            await self._run_engine()
             failing = False
         finally:
             self.health.failing = failing
+
+    async def _run_engine(self) -> None:
+        await asyncio.to_thread(self.gate.check, WARM_UP_TEXTS[0], all_levels=True)
 
     def report(self, facts: RequestFacts) -> None:
         """Report a request that ended to every observer."""

@@ -1,5 +1,6 @@
 """Settings of a server: one TOML file, strictly parsed, all problems listed at once."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,9 @@ ClassifyContract = Literal["label_distribution.v1", "score.v1"]
 class EngineTable:
     """Settings of the engine: arguments of `Gate.open`, and the number of verdicts to keep.
 
-    `buckets` (as "8x512") and the folder `programs` are for providers that compile.
+    `buckets` (as "8x512") and the folder `programs` are for providers that compile. A run of the
+    engine that takes longer than `max_run_s` is given up: the bundle is opened again once, and
+    the second time the process ends.
     """
 
     variant: str | None = None
@@ -37,6 +40,7 @@ class EngineTable:
     buckets: tuple[str, ...] = ()
     programs: str | None = None
     cache_entries: int = 0
+    max_run_s: float = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,14 +100,17 @@ class ServeSettings:
     request must bring one of them as a bearer token. `grpc_port` is the port of gRPC; None turns
     gRPC off. `classify_contract` is the form of semantic-router's answers. Each of `workers`
     processes has an engine of its own, on its share of the processors, over the same mapped
-    weights. `log_requests` writes a line per request, `traces` sends spans by
-    OpenTelemetry; neither holds anything of a text.
+    weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
+    neither holds anything of a text. On SIGTERM readiness turns red at once; after
+    `drain_delay_s`, in which load balancers notice it, the server stops listening, and it ends
+    within `drain_timeout_s` more.
     """
 
     schema_version: int = SCHEMA_VERSION
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int | None = None
+    drain_delay_s: float = 0.0
     drain_timeout_s: float = 20.0
     api_keys_file: str | None = None
     workers: int = 1
@@ -197,13 +204,16 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         "request.max_tokens": settings.request.max_tokens,
         "stream.hold_tokens": settings.stream.hold_tokens,
         "stream.hold_s": settings.stream.hold_s,
+        "engine.max_run_s": settings.engine.max_run_s,
     }
     for name, value in positive.items():
         # Refuses NaN, too.
         if not value > 0:
             yield f"$.{name}: must be positive, got {value}"
-    if not settings.drain_timeout_s >= 0:
-        yield f"$.drain_timeout_s: must not be negative, got {settings.drain_timeout_s}"
+    for name in ("drain_delay_s", "drain_timeout_s"):
+        seconds = getattr(settings, name)
+        if not 0 <= seconds < math.inf:
+            yield f"$.{name}: must be a number of seconds from 0, got {seconds}"
     if settings.engine.cache_entries < 0:
         yield f"$.engine.cache_entries: must not be negative, got {settings.engine.cache_entries}"
     if settings.workers < 1:

@@ -40,6 +40,7 @@ from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.timed_session import time_sessions
 from hazgate.serving.service import WARM_UP_TEXTS, Service
 from hazgate.serving.settings import ServeSettings
+from hazgate.serving.supervision import drain_first, replace_dead_engine
 
 if TYPE_CHECKING:
     from hazgate.serving.tracing import Traces
@@ -113,19 +114,27 @@ def create_served(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.warm()
         reloading: set[asyncio.Task[None]] = set()
+        # One at a time, in the order of the signals: the newest wins.
+        turn = asyncio.Lock()
+
+        def timed() -> Gate:
+            assert reopen is not None
+            return time_sessions(reopen(), metrics.count_run)
 
         def reload_now() -> None:
-            assert reopen is not None
             # A task that nothing refers to may be collected before it ends.
-            task = asyncio.create_task(_reload(service, reopen, metrics))
+            task = asyncio.create_task(_reload(service, timed, turn))
             reloading.add(task)
             task.add_done_callback(reloading.discard)
 
         if reopen is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_now)
+        drain_first(service)
+        watch = asyncio.create_task(replace_dead_engine(service, timed if reopen else None))
         async with companion(service, key_digests):
             yield
             service.health.draining = True
+        watch.cancel()
         await asyncio.to_thread(service.engine.close, settings.drain_timeout_s)
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -160,18 +169,22 @@ def _traces() -> "Traces":
     return Traces()
 
 
-async def _reload(service: Service, reopen: Callable[[], Gate], metrics: Metrics) -> None:
+async def _reload(service: Service, reopen: Callable[[], Gate], turn: asyncio.Lock) -> None:
     """Open bundle and policies again and answer by them; if that fails, keep the old gate."""
-    try:
-        gate = await asyncio.to_thread(reopen)
-        # The first runs are slow: do them before any request waits for them.
-        await asyncio.to_thread(gate.check_many, WARM_UP_TEXTS, all_levels=True)
-    except HazgateError as error:
-        _LOG.error("reload failed, still serving the old gate: %s", error)
-        return
-    service.engine.swap(time_sessions(gate, metrics.count_run))
-    model = gate.model
-    _LOG.warning("reloaded: %s %s", model.bundle, model.digest)
+    async with turn:
+        try:
+            gate = await asyncio.to_thread(reopen)
+            # The first runs are slow: do them before any request waits for them.
+            await asyncio.to_thread(gate.check_many, WARM_UP_TEXTS, all_levels=True)
+        except HazgateError as error:
+            _LOG.error("reload failed, still serving the old gate: %s", error)
+            return
+        # Nobody awaits this task, so that an error of any kind is lost unless it is logged here.
+        except Exception as error:
+            _LOG.exception("reload failed, still serving the old gate: %s", type(error).__name__)
+            return
+        service.engine.swap(gate)
+        _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
 
 
 def _add_playground(app: FastAPI) -> None:
@@ -186,9 +199,9 @@ def _add_playground(app: FastAPI) -> None:
 
 
 def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.get("/health/live", tags=["operations"], summary="Liveness: the process answers")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
+    @app.get("/health/live", tags=["operations"], summary="Liveness: 503 once the engine is dead")
+    async def live() -> Response:
+        return JSONResponse({"live": service.live}, 200 if service.live else 503)
 
     @app.get(
         "/health/ready",
@@ -196,14 +209,14 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
         summary="Readiness: 200 if requests may be sent here, else 503",
     )
     async def ready() -> Response:
-        health = service.health
+        is_ready, health = await service.ready(), service.health
         body = {
-            "ready": health.ready,
+            "ready": is_ready,
             "warmed": health.warmed,
             "failing": health.failing,
             "draining": health.draining,
         }
-        return JSONResponse(body, 200 if health.ready else 503)
+        return JSONResponse(body, 200 if is_ready else 503)
 
     @app.get("/info", tags=["operations"], summary="Bundle, variant, provider and policy in use")
     async def info() -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The gRPC server: all services over one engine, in the event loop of the HTTP server."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from open_inference.grpc.service import add_GRPCInferenceServiceServicer_to_server
 
 from hazgate.errors import BundleError
+from hazgate.serving.health import PROBE_INTERVAL_S
 from hazgate.serving.rpc.callers import KeyCheck
 from hazgate.serving.rpc.ext_authz import Authorization
 from hazgate.serving.rpc.ext_proc import Processor
@@ -33,8 +35,23 @@ class HealthProbe(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # gener
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
         """Return the state of the whole server, for any service name."""
+        return await self._answer()
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """Yield the state of the whole server now, and whenever it changes."""
+        told = None
+        while True:
+            answer = await self._answer()
+            if answer != told:
+                yield answer
+                told = answer
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _answer(self) -> health_pb2.HealthCheckResponse:
         status = health_pb2.HealthCheckResponse
-        ready = self._service.health.ready
+        ready = await self._service.ready()
         return status(status=status.SERVING if ready else status.NOT_SERVING)
 
 

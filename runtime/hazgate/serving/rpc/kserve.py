@@ -30,21 +30,21 @@ class OpenInference(GRPCInferenceServiceServicer):
     async def ServerLive(
         self, request: protocol.ServerLiveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> protocol.ServerLiveResponse:
-        """Answer that the server is alive."""
-        return protocol.ServerLiveResponse(live=True)
+        """Answer as `/health/live`."""
+        return protocol.ServerLiveResponse(live=self._service.live)
 
     async def ServerReady(
         self, request: protocol.ServerReadyRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> protocol.ServerReadyResponse:
         """Answer as `/health/ready`."""
-        return protocol.ServerReadyResponse(ready=self._service.health.ready)
+        return protocol.ServerReadyResponse(ready=await self._service.ready())
 
     async def ModelReady(
         self, request: protocol.ModelReadyRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> protocol.ModelReadyResponse:
         """Answer as `ServerReady`, for the one model that there is."""
         await self._check_model(request.name, context)
-        return protocol.ModelReadyResponse(ready=self._service.health.ready)
+        return protocol.ModelReadyResponse(ready=await self._service.ready())
 
     async def ServerMetadata(
         self, request: protocol.ServerMetadataRequest, context: grpc.aio.ServicerContext[Any, Any]

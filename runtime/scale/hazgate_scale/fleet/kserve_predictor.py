@@ -53,10 +53,7 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
 
         A failed engine is tried again here, because no request would reach it otherwise.
         """
-        if self._service.health.failing:
-            with contextlib.suppress(HazgateError):
-                await self._service.prove()
-        return self._service.health.ready
+        return await self._service.ready()
 
     def stop(self) -> None:
         """Report not ready; accepted requests are still answered."""

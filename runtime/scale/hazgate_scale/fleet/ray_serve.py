@@ -55,8 +55,8 @@ class GateReplica:
         """
         service = self._served.service
         await service.prove()
-        if not service.health.ready:
-            raise InferenceError(f"not ready: {service.health}")
+        if not await service.ready():
+            raise InferenceError(f"not ready: {service.health}, live {service.live}")
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Report the metric of hazgate_scale.fleet.autoscaling."""

@@ -111,13 +111,13 @@ def router(service: Service) -> APIRouter:
         return {"name": oip.SERVER, "version": __version__, "extensions": ["binary_tensor_data"]}
 
     @routes.get("/health/live", summary="Liveness of the server")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
+    async def live() -> Response:
+        return JSONResponse({"live": service.live}, 200 if service.live else 503)
 
     @routes.get("/health/ready", summary="Readiness of the server")
     async def ready() -> Response:
-        is_ready = service.health.ready
-        return JSONResponse({"ready": is_ready, "live": True}, 200 if is_ready else 503)
+        is_ready = await service.ready()
+        return JSONResponse({"ready": is_ready, "live": service.live}, 200 if is_ready else 503)
 
     @routes.get("/models/{model}", summary="Names, types and shapes of the model's tensors")
     async def metadata(model: str) -> Response:
@@ -133,7 +133,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/models/{model}/ready", summary="Readiness of the model")
     async def model_ready(model: str) -> Response:
-        is_ready = service.health.ready
+        is_ready = await service.ready()
         return known(model) or JSONResponse(
             {"name": name(), "ready": is_ready}, 200 if is_ready else 503
         )
