@@ -258,7 +258,7 @@ class Batcher:
         """Let a thread tokenise a text."""
         # The gate refuses what is no string, like any other text that cannot be read.
         text = ask.texts[i]
-        n_characters = len(text) if isinstance(text, str) else 0
+        n_characters = len(str(text))
         thread = self._tokenizing_long if n_characters > _LONG_CHARACTERS else self._tokenizing
         try:
             thread.submit(ask.caller, 1 + n_characters, partial(self._enter, future, ask, i))
