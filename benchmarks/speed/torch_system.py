@@ -139,6 +139,7 @@ def adapted_model(recipe: Recipe, level: str, files: ModelFiles) -> PeftModel:
         fetched(files.adapters[level], settings.adapter_id),
         recipe.base,
         settings.labels,
+        accept_base=settings.accept_base,
     )
     return model
 

@@ -17,6 +17,7 @@ from hazgate.engine.kernels import instruction_set
 from hazgate.errors import BundleError
 from hazgate_export.bundle.assemble import (
     PARITY_FILE,
+    POLICY_FILE,
     README_FILE,
     finish,
     list_files,
@@ -29,7 +30,8 @@ from hazgate_export.bundle.tokenizer import copy_tokenizer
 from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.graphs.weights import WrittenGraph, write_graphs
 from hazgate_export.model.merge import load_adapted, merge
-from hazgate_export.model.sources import LocalSources, fetch_level
+from hazgate_export.model.settle import Settled, settle
+from hazgate_export.model.sources import Fetched, LocalSources, fetch_level
 from hazgate_export.parity import Parity
 from hazgate_export.preflight.rules import PreflightResult, preflight_table
 from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
@@ -56,7 +58,8 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
     """Build the recipe's bundle at `target`.
 
     Raises:
-        SourceError: a base or adapter is not available or must not be used.
+        SourceError: a base or adapter is not available or must not be used, or its files and the
+            recipe disagree on labels, windows or thresholds.
         RecipeError: the recipe contradicts the base, the adapters or `local`.
         ParityMissed: an answer differs by more than the recipe allows; no bundle is left. The
             error carries the measured parities.
@@ -69,24 +72,27 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         graphs, root = folder / "graphs", folder / "bundle"
         graphs.mkdir()
         root.mkdir()
+        sources = {name: fetch_level(loaded, name, local) for name in loaded.recipe.levels}
+        settled = settle(loaded, sources)
+        loaded = settled.loaded
         levels = {
-            name: _export_level(loaded, name, local, graphs, root) for name in loaded.recipe.levels
+            name: _export_level(loaded, name, *source, graphs, root)
+            for name, source in sources.items()
         }
         written = write_graphs(_graph_files(levels), root)
         shutil.rmtree(graphs)
         parities = _prove(loaded.recipe, levels, written, root)
-        bundle = _pack(loaded, levels, written, parities, root, target)
+        bundle = _pack(settled, levels, written, parities, root, target)
         return Built(bundle=bundle, parities=parities)
 
 
 def _export_level(
-    loaded: LoadedRecipe, name: str, local: LocalSources, graphs: Path, root: Path
+    loaded: LoadedRecipe, name: str, base: Fetched, adapter: Fetched, graphs: Path, root: Path
 ) -> ExportedLevel:
-    """Fetch a level's base and adapter, merge them, and make the graph of each variant."""
+    """Merge a level's base and adapter, and make the graph of each variant."""
     recipe = loaded.recipe
     level = recipe.levels[name]
     step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
-    base, adapter = fetch_level(loaded, name, local)
     adapted = load_adapted(
         base,
         adapter,
@@ -155,7 +161,7 @@ def _prove(
 
 
 def _pack(
-    loaded: LoadedRecipe,
+    settled: Settled,
     levels: Mapping[str, ExportedLevel],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
@@ -163,6 +169,7 @@ def _pack(
     target: Path,
 ) -> Bundle:
     """Describe the bundle in `root`, open it as a runtime would, and move it to `target`."""
+    loaded = settled.loaded
     document = parity_document(
         parities,
         {name: level.subject.reference for name, level in levels.items()},
@@ -177,8 +184,13 @@ def _pack(
         for name, level in levels.items()
     }
     (root / CANARIES_FILE).write_bytes(json_bytes(Canaries(levels=canaries)))
+    if settled.policy is not None:
+        (root / POLICY_FILE).write_text(settled.policy, encoding="utf-8")
+    described = manifest_of(loaded, levels, written, parities)
     draft = dataclasses.replace(
-        manifest_of(loaded, levels, written, parities), canaries=CANARIES_FILE
+        described,
+        canaries=CANARIES_FILE,
+        provenance={**described.provenance, **settled.provenance},
     )
     (root / README_FILE).write_text(bundle_readme(draft, parities), encoding="utf-8")
     return finish(root, dataclasses.replace(draft, files=list_files(root)), target)

@@ -109,6 +109,10 @@ class TokenizerRecipe(_Table):
 class LevelRecipe(_Table):
     """One adapter on the base, and the labels of its head in the order of the logits.
 
+    Where `labels` are left out, they are taken from the adapter's files; where they are given, the
+    files must agree. `operating_point` names a file beside the weights whose windows and
+    thresholds are applied.
+
     `activation` is the one that the head was trained with: "softmax" if exactly one label holds,
     "sigmoid" if each label holds independently. `accept_base` is another name of the recipe's base
     that the adapter may give, as it stands in its adapter_config.json.
@@ -117,7 +121,8 @@ class LevelRecipe(_Table):
     adapter_id: str
     adapter: Source
     accept_base: str | None = None
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(default=(), min_length=2)
+    operating_point: Literal["operating_point.json"] | None = None
     activation: Activation = "softmax"
     finetune: FinetuneSettings | None = None
 
@@ -229,7 +234,7 @@ def load_recipe(file: Path) -> LoadedRecipe:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError(_list(file, [_problem(item) for item in error.errors()])) from error
-    problems = _contradictions(recipe)
+    problems = contradictions(recipe)
     if problems:
         raise RecipeError(_list(file, problems))
     return LoadedRecipe(
@@ -287,7 +292,8 @@ def _target_problem(name: str) -> str | None:
     return None
 
 
-def _contradictions(recipe: Recipe) -> list[str]:
+def contradictions(recipe: Recipe) -> list[str]:
+    """List what is wrong although every field is well-formed; labels only where they are named."""
     problems = []
     if recipe.default_variant not in recipe.variants:
         problems.append(f"default_variant: {recipe.default_variant!r} is not in variants")
@@ -303,13 +309,15 @@ def _contradictions(recipe: Recipe) -> list[str]:
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
             problems.append(f"levels.{name}.labels: a label is given twice")
+        if level.finetune is not None and not level.labels:
+            problems.append(f"levels.{name}.labels: training needs them in the recipe")
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
     cascade = recipe.cascade
     level1 = recipe.levels.get(cascade.level1)
     if level1 is None:
         problems.append(f"cascade.level1: no level {cascade.level1!r}")
-    elif cascade.positive_label not in level1.labels:
+    elif level1.labels and cascade.positive_label not in level1.labels:
         problems.append(f"cascade.positive_label: not a label of {cascade.level1}")
     if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
         problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")

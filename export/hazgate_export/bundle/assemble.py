@@ -14,6 +14,8 @@ from hazgate.documents.folders import sync
 
 PARITY_FILE = "parity.json"
 README_FILE = "README.md"
+# Thresholds of an operating point; a gateway may serve the bundle with it.
+POLICY_FILE = "policy.toml"
 
 
 def list_files(root: Path) -> dict[str, FileSpec]:

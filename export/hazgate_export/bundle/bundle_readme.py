@@ -25,7 +25,12 @@ def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         v.precision for level in manifest.levels.values() for v in level.variants.values()
     }
     twin = _TWIN if precisions & {"fp16", "bf16"} else ""
-    tools = ", ".join(f"{tool} {version}" for tool, version in manifest.provenance.items())
+    tools = ", ".join(
+        f"{tool} {version}"
+        for tool, version in manifest.provenance.items()
+        # Keys like "level1.labels" name files, no tools.
+        if "." not in tool
+    )
     return f"""# {manifest.name}
 
 {manifest.description}

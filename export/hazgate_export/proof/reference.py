@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hazgate.cli.progress import track
 from hazgate_export.errors import ParityMissed
 from hazgate_export.model.merge import load_adapted
+from hazgate_export.model.settle import settle
 from hazgate_export.model.sources import LocalSources, fetch_level
 from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
@@ -51,14 +52,16 @@ def reference_of_level(
     """Fetch a level's model and compute its logits of `cases`, shape [len(cases), n_labels].
 
     Raises:
-        SourceError: base or adapter is not available, or must not be used.
+        SourceError: base or adapter is not available, must not be used, or disagrees with the
+            recipe.
     """
     base, adapter = fetch_level(loaded, name, local)
-    level = loaded.recipe.levels[name]
+    settled = settle(loaded, {name: (base, adapter)}).loaded.recipe
+    level = settled.levels[name]
     adapted = load_adapted(
         base,
         adapter,
-        loaded.recipe.base,
+        settled.base,
         level.labels,
         level.activation,
         accept_base=level.accept_base,

@@ -1,0 +1,197 @@
+"""A recipe, settled by the files of its levels: base names, labels, windows and thresholds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hazgate.cli.progress import step
+from hazgate.documents.problems import list_problems
+from hazgate.errors import PolicyError
+from hazgate.judging.policy import Policy
+from hazgate_export.errors import RecipeError, SourceError
+from hazgate_export.model.adapter import base_problems, read_adapter
+from hazgate_export.model.labels import LevelLabels, NamedLabels, read_labels, settle_labels
+from hazgate_export.model.operating_point import (
+    OPERATING_POINT_FILE,
+    OperatingPoint,
+    read_operating_point,
+)
+from hazgate_export.model.sources import Fetched
+from hazgate_export.recipe import (
+    CascadeRecipe,
+    LevelRecipe,
+    LoadedRecipe,
+    TokenizerRecipe,
+    contradictions,
+)
+
+# A level's base and adapter.
+Sources = tuple[Fetched, Fetched]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    """A recipe in which every level names its labels, windows and thresholds.
+
+    Attributes:
+        loaded: the recipe; its digest is still that of the file.
+        provenance: the files that named labels, and the operating points, for the manifest.
+        policy: a policy with the thresholds of Level 2's operating point, as TOML; None without.
+    """
+
+    loaded: LoadedRecipe
+    provenance: Mapping[str, str]
+    policy: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SettledLevel:
+    recipe: LevelRecipe
+    labels: LevelLabels
+    point: OperatingPoint | None
+
+
+def settle(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> Settled:
+    """Complete a recipe from the files of its levels, and compare it with them.
+
+    Args:
+        loaded: the recipe.
+        sources: the files of each level, by its name.
+
+    Raises:
+        SourceError: adapters were trained on other bases; or files and recipe, or two files,
+            disagree on labels, windows or thresholds.
+        RecipeError: the completed recipe contradicts itself.
+    """
+    _check_bases(loaded, sources)
+    levels = {
+        name: _settle_level(name, loaded.recipe.levels[name], source)
+        for name, source in sources.items()
+    }
+    points = {name: level.point for name, level in levels.items() if level.point is not None}
+    settled = {name: level.recipe for name, level in levels.items()}
+    recipe = loaded.recipe.model_copy(
+        update={
+            "levels": {**loaded.recipe.levels, **settled},
+            "tokenizer": _settle_windows(loaded.recipe.tokenizer, points),
+        }
+    )
+    problems = contradictions(recipe)
+    if problems:
+        raise RecipeError(f"{recipe.name} does not fit its files:{list_problems(problems)}")
+    point = points.get(recipe.cascade.level2)
+    return Settled(
+        loaded=loaded.model_copy(update={"recipe": recipe}),
+        provenance=_provenance(levels),
+        policy=None if point is None else policy_text(recipe.name, recipe.cascade, point),
+    )
+
+
+def _check_bases(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> None:
+    """Refuse adapters of other bases, of all levels at once, before anything is loaded."""
+    problems: list[str] = []
+    for name, (base, adapter) in sources.items():
+        accept = loaded.recipe.levels[name].accept_base
+        problems.extend(
+            f"{name}: {adapter.id}: {problem}"
+            for problem in base_problems(read_adapter(adapter), base, accept)
+        )
+    if problems:
+        raise SourceError(f"adapters and base do not belong together:{list_problems(problems)}")
+
+
+def _settle_level(name: str, level: LevelRecipe, source: Sources) -> _SettledLevel:
+    base, adapter = source
+    head = read_adapter(adapter).head
+    base_head = head is not None and not head.is_whole
+    own = list(read_labels(adapter))
+    point = _point(name, level, adapter)
+    if point is not None:
+        own.append(NamedLabels(source=OPERATING_POINT_FILE, labels=point.labels))
+    labels = settle_labels(name, level.labels, own, read_labels(base), base_head=base_head)
+    return _SettledLevel(
+        recipe=level.model_copy(update={"labels": labels.labels}), labels=labels, point=point
+    )
+
+
+def _point(name: str, level: LevelRecipe, source: Fetched) -> OperatingPoint | None:
+    if level.operating_point is not None:
+        return read_operating_point(source, level.activation)
+    if (source.directory / OPERATING_POINT_FILE).is_file():
+        step(
+            f"{name}: {source.id} has an {OPERATING_POINT_FILE}, which is not used; to use it, "
+            f'write operating_point = "{OPERATING_POINT_FILE}" into the level'
+        )
+    return None
+
+
+def _settle_windows(
+    tokenizer: TokenizerRecipe, points: Mapping[str, OperatingPoint]
+) -> TokenizerRecipe:
+    """Take the windows of operating points; those of the recipe, if any, must be the same."""
+    problems: list[str] = []
+    for name, point in points.items():
+        found = {"window_tokens": point.window_tokens, "overlap_tokens": point.overlap_tokens}
+        problems.extend(
+            f"tokenizer.{field}: the recipe, or another level, says {stated}; "
+            f"{OPERATING_POINT_FILE} of {name} says {wanted}"
+            for field, wanted in found.items()
+            if (stated := getattr(tokenizer, field)) not in (None, wanted)
+        )
+        tokenizer = tokenizer.model_copy(update=found)
+    if points and tokenizer.close_tokens is not None:
+        problems.append(
+            f"tokenizer.close_tokens: the thresholds of an {OPERATING_POINT_FILE} were chosen "
+            "without close windows; leave it out"
+        )
+    if problems:
+        raise SourceError(f"windows differ:{list_problems(problems)}")
+    return tokenizer
+
+
+def _provenance(levels: Mapping[str, _SettledLevel]) -> dict[str, str]:
+    found = {f"{name}.labels": ", ".join(level.labels.sources) for name, level in levels.items()}
+    found.update(
+        (f"{name}.operating_point", f"{OPERATING_POINT_FILE} {level.point.sha256}")
+        for name, level in levels.items()
+        if level.point is not None
+    )
+    return found
+
+
+def policy_text(name: str, cascade: CascadeRecipe, point: OperatingPoint) -> str:
+    """Write a policy with an operating point's thresholds: every label that holds blocks.
+
+    Raises:
+        RecipeError: the labels cannot be a policy's hazards.
+    """
+    lines = [
+        f"# Thresholds of {OPERATING_POINT_FILE}, SHA-256 {point.sha256},",
+        f"# chosen on texts of at most {point.max_document_tokens} tokens. An unsafe text in which",
+        "# no hazard reaches its threshold is blocked by the default.",
+        "schema_version = 1",
+        # A JSON string is a TOML basic string.
+        f"name = {json.dumps(f'{name}-operating-point')}",
+        'mode = "strict"',
+        "",
+        "[gate]",
+        f"controversial = {cascade.threshold!r}",
+        f"unsafe = {cascade.threshold!r}",
+        "",
+        "[hazards]",
+        'default = { action = "block", threshold = 1.0 }',
+        *(
+            f'{json.dumps(label)} = {{ action = "block", threshold = {threshold!r} }}'
+            for label, threshold in zip(point.labels, point.thresholds, strict=True)
+        ),
+    ]
+    text = "\n".join(lines) + "\n"
+    try:
+        _check_policy(text, point.labels)
+    except PolicyError as error:
+        raise RecipeError(f"{OPERATING_POINT_FILE} gives no policy: {error}") from error
+    return text
+
+
+def _check_policy(text: str, labels: Sequence[str]) -> None:
+    Policy.parse(text.encode()).check_labels(labels)
