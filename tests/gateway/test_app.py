@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from hazgate import Gate, InferenceError, Policy
+from hazgate.serving.http import edge
 from hazgate.serving.http.app import create_app
 from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.launch import rpc_server
@@ -588,6 +590,35 @@ def test_a_body_that_does_not_arrive_is_408(spotting: Gate) -> None:
     assert json.loads(body["body"])["error"]["code"] == "body_timeout"
 
 
+def test_a_body_that_trickles_is_given_up_although_each_part_comes_in_time(
+    spotting: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(edge, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    sent: list[Message] = []
+    n_parts = 0
+
+    async def receive() -> Message:
+        nonlocal n_parts
+        n_parts += 1
+        clock[0] += 9.0
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/check",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    asyncio.run(create_app(spotting, ServeSettings())(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert n_parts <= 3
+
+
 def test_a_clock_that_jumps_changes_nothing(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -599,11 +630,18 @@ def test_a_clock_that_jumps_changes_nothing(
 
 
 def test_without_a_known_key_only_probes_are_answered(spotting: Gate, tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("# ours\nfirst-key\nsecond-key\n", encoding="utf-8")
+    (tmp_path / "keys").write_text(
+        "# ours\n  # indented\nfirst-key\nsecond-key\n", encoding="utf-8"
+    )
     with served(spotting, key_digests=read_api_keys(tmp_path / "keys")) as client:
         body = {"text": "good"}
         assert client.post("/v1/check", json=body).status_code == 401
-        for key, status in (("first-key", 200), ("second-key", 200), ("third", 401)):
+        for key, status in (
+            ("first-key", 200),
+            ("second-key", 200),
+            ("third", 401),
+            ("# indented", 401),
+        ):
             headers = {"authorization": f"Bearer {key}"}
             assert client.post("/v1/check", json=body, headers=headers).status_code == status
         assert client.get("/health/ready").status_code == 200

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from hazgate.serving.http import bounded_http
 from hazgate.serving.http.bounded_http import MAX_HEAD_BYTES, BoundedHttp
 from tests.support.ports import free_port
 
@@ -61,7 +62,10 @@ def _request(port: int, *parts: bytes) -> list[bytes]:
 
 
 def test_it_overrides_methods_that_uvicorn_has() -> None:
-    for name in ("on_message_begin", "on_headers_complete", "data_received"):
+    for name in (
+        *("connection_made", "connection_lost", "data_received"),
+        *("on_message_begin", "on_headers_complete", "on_body", "on_message_complete"),
+    ):
         assert callable(getattr(HttpToolsProtocol, name))
     assert callable(HttpToolsProtocol.send_400_response)
 
@@ -74,6 +78,32 @@ def test_a_large_head_within_the_limit_is_answered(port: int) -> None:
 def test_a_head_over_the_limit_is_refused_before_it_ends(port: int) -> None:
     head = b"GET / HTTP/1.1\r\nHost: x\r\n" + _headers(MAX_HEAD_BYTES - 1024)
     assert _request(port, head, _headers(2048)) == [b"400"]
+
+
+def test_trailers_without_end_are_refused(port: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert _request(port, head, b"0\r\n" + _headers(MAX_HEAD_BYTES + 2000)) == [b"400"]
+
+
+def test_one_trailer_without_end_is_refused(port: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert _request(port, head, b"0\r\nX: " + b"a" * MAX_HEAD_BYTES) == [b"400"]
+
+
+def test_a_body_in_chunks_of_one_byte_and_trailers_within_the_limit_are_answered(port: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    end = b"0\r\nX-Trailer: a\r\n\r\n"
+    assert _request(port, head, b"1\r\na\r\n" * 100_000, end) == [b"200"]
+
+
+def test_a_head_that_does_not_come_closes_the_connection(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_http, "HEAD_TIMEOUT_S", 0.2)
+    assert _request(port) == []
+    assert _request(port, b"GET / HTTP/1.1\r\nX-Slow: ") == []
+    whole = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert _request(port, whole, b"GET / HTTP/1.1\r\nX-Slow: ") == [b"200"]
 
 
 def test_the_limit_is_per_request_and_does_not_count_bodies(port: int) -> None:

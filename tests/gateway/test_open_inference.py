@@ -2,6 +2,8 @@
 
 import math
 import struct
+from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,24 @@ def test_raw_contents_that_are_cut_off_are_an_error(texts: list[str], data: st.D
 def test_a_shape_that_the_elements_do_not_fill_is_an_error(shape: list[int]) -> None:
     with pytest.raises(InputError, match="does not hold 2 elements"):
         oip.texts_of_elements(["a", "b"], shape)
+
+
+@pytest.mark.parametrize("shape", [[9] * 900_000, [1] * 9, [2**62, 2**62], [2**62, 0], [1, 0]])
+def test_a_shape_of_many_axes_or_large_numbers_costs_nothing(
+    shape: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiplied: list[int] = []
+
+    def prod(numbers: Sequence[int]) -> int:
+        multiplied.extend(numbers)
+        return math.prod(numbers)
+
+    # The product of 900,000 axes took a minute.
+    monkeypatch.setattr(oip, "math", SimpleNamespace(prod=prod))
+    with pytest.raises(InputError, match="axes does not hold 1 elements"):
+        oip.texts_of_elements([b"good"], shape)
+    assert len(multiplied) <= 8
+    assert max(multiplied, default=0) <= 1
 
 
 def test_unknown_tensors_and_bytes_that_are_not_utf8_are_errors() -> None:

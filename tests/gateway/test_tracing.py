@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from hazgate import Gate
 from hazgate.serving.settings import ServeSettings
@@ -48,17 +49,29 @@ def test_a_request_is_a_span_of_the_callers_trace_and_a_probe_is_not(
             json={"text": f"morning {MARKER}"},
             headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "x-request-id": "abc-1"},
         )
-    spans = [
-        span
-        for body in collected
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
-    (span,) = spans
+    (span,) = _spans(collected)
     assert span.trace_id.hex() == TRACE
     attributes = {a.key: a.value for a in span.attributes}
     assert attributes["hazgate.request_id"].string_value == "abc-1"
     assert attributes["hazgate.outcome"].string_value == "ok"
     assert attributes["hazgate.flagged"].int_value == 1
     assert MARKER.encode() not in b"".join(collected)
+
+
+def test_a_span_has_no_query_for_it_may_hold_a_key(spotting: Gate, collected: list[bytes]) -> None:
+    with served(spotting, ServeSettings(traces=True)) as client:
+        path = f"/ext_authz/v1beta/models/m:generateContent?key={MARKER}"
+        assert client.post(path, json={"contents": "good"}).status_code in (200, 403)
+    (span,) = _spans(collected)
+    assert span.attributes
+    assert MARKER.encode() not in b"".join(collected)
+
+
+def _spans(collected: list[bytes]) -> list[Span]:
+    return [
+        span
+        for body in collected
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]

@@ -377,12 +377,11 @@ def test_an_empty_file_lacks_every_required_field() -> None:
     ]
 
 
-def test_an_unknown_tenant_is_an_input_error_that_names_the_tenants() -> None:
+def test_an_unknown_tenant_is_an_input_error_that_names_no_tenant() -> None:
     policy = _parse(POLICY + "[tenants.beta]\n")
-    with pytest.raises(InputError, match="'example' has no tenant 'gamma'; its tenants: acme, bet"):
+    with pytest.raises(InputError, match="'example' has no such tenant") as raised:
         policy.rules("gamma")
-    with pytest.raises(InputError, match="its tenants: none"):
-        _parse(MINIMAL).rules("acme")
+    assert not any(name in str(raised.value) for name in ("acme", "beta", "gamma"))
 
 
 def test_an_empty_tenant_name_is_a_name_and_not_the_absence_of_one() -> None:

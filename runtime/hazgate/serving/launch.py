@@ -114,6 +114,9 @@ def run(bundle: Path, settings: ServeSettings) -> None:
         log_config=log_config(requests=settings.log_requests),
         # Longer than proxies keep theirs: if the server closed first, a request could be lost.
         timeout_keep_alive=_KEEP_ALIVE_S,
+        # By default uvicorn believes any process of this host, which may be a proxy for anybody.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         ws_max_size=settings.request.max_body_bytes,
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
         ssl_certfile=tls.certificate_file if tls else None,

@@ -31,6 +31,10 @@ _REFUSED_PARAMETERS = frozenset(
 )
 
 
+# The model's tensors have one axis or two. A product of unbounded numbers takes quadratic time.
+_MAX_AXES = 8
+
+
 def input_tensors() -> list[dict[str, Any]]:
     """Describe the input for the model's metadata: its name, datatype and shape."""
     return [_described(INPUT, INPUT_DATATYPE)]
@@ -108,7 +112,7 @@ def texts_of_elements(elements: Sequence[bytes | str], shape: Sequence[int]) -> 
         InputError: the number of elements does not fit the shape, there is none, or an element is
             empty or not UTF-8.
     """
-    if min(shape, default=0) < 0 or math.prod(shape) != len(elements):
+    if not _holds(shape, len(elements)):
         raise InputError(f"a shape of {len(shape)} axes does not hold {len(elements)} elements")
     try:
         texts = [e.decode("utf-8") if isinstance(e, bytes) else e for e in elements]
@@ -123,6 +127,13 @@ def texts_of_elements(elements: Sequence[bytes | str], shape: Sequence[int]) -> 
             "in them; leave them out"
         )
     return texts
+
+
+def _holds(shape: Sequence[int], n_elements: int) -> bool:
+    """Return whether a tensor of `shape` has that many elements; the cost is that of few axes."""
+    if len(shape) > _MAX_AXES or any(not 0 <= n <= n_elements for n in shape):
+        return False
+    return math.prod(shape) == n_elements
 
 
 def texts_of_raw(raw: bytes, shape: Sequence[int]) -> list[str]:

@@ -98,9 +98,10 @@ class ServeSettings:
     a deadline or a failed engine; all other routes refuse. Such an answer has a header that says
     so, and is counted; no route ever invents a verdict. `api_keys_file` has one key per line; a
     request must bring one of them as a bearer token. `grpc_port` is the port of gRPC; None turns
-    gRPC off. `classify_contract` is the form of semantic-router's answers. Each of `workers`
-    processes has an engine of its own, on its share of the processors, over the same mapped
-    weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
+    gRPC off. `max_calls` limits open gRPC calls. Callers without keys take turns by address:
+    X-Forwarded-For is read only from `trusted_proxies`, addresses or networks.
+    `classify_contract` is the form of semantic-router's answers. Each of `workers` processes has
+    an engine of its own, on its share of the processors, over the same mapped weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
     neither holds anything of a text. On SIGTERM readiness turns red at once; after
     `drain_delay_s`, in which load balancers notice it, the server stops listening, and it ends
     within `drain_timeout_s` more.
@@ -110,6 +111,8 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int | None = None
+    max_calls: int = 1024
+    trusted_proxies: tuple[str, ...] = ()
     drain_delay_s: float = 0.0
     drain_timeout_s: float = 20.0
     api_keys_file: str | None = None
@@ -216,6 +219,8 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
             yield f"$.{name}: must be a number of seconds from 0, got {seconds}"
     if settings.engine.cache_entries < 0:
         yield f"$.engine.cache_entries: must not be negative, got {settings.engine.cache_entries}"
+    if settings.max_calls < 1:
+        yield f"$.max_calls: must be at least 1, got {settings.max_calls}"
     if settings.workers < 1:
         yield f"$.workers: must be at least 1, got {settings.workers}"
     yield from _problems("engine.providers", find_provider, settings.engine.providers)

@@ -4,6 +4,9 @@ One span per request, within the caller's trace, with the facts of the logs; not
 Needs `hazgate[otel]`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.resources import Resource
@@ -16,8 +19,22 @@ from hazgate.errors import BundleError
 from hazgate.serving.request_id import current_request_id
 from hazgate.serving.service import RequestFacts
 
+# Names of OpenTelemetry's attributes, old and new, that hold a URL with its query.
+_URLS = ("http.url", "http.target", "url.full", "url.path")
 # Probes and metrics are read every few seconds.
 _NOT_TRACED = "/health/.*,/v2/health/.*,/metrics"
+
+
+def _without_query(span: trace.Span, scope: Mapping[str, Any]) -> None:
+    """Take a request's query out of its span: below /ext_authz it may hold another API's key."""
+    if not span.is_recording() or not scope.get("query_string"):
+        return
+    given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    for name in _URLS:
+        if name in given:
+            span.set_attribute(name, str(given[name]).partition("?")[0])
+    if "url.query" in given:
+        span.set_attribute("url.query", "")
 
 
 class Traces:
@@ -45,6 +62,7 @@ class Traces:
             app,
             excluded_urls=_NOT_TRACED,
             tracer_provider=self._provider,
+            server_request_hook=_without_query,
             # No spans for single parts of a body.
             exclude_spans=["receive", "send"],
         )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +20,8 @@ from hazgate.serving.request_id import choose_request_id, current_request_id
 _OPEN_PREFIXES = ("/health/", "/v2/health/")
 # The page itself; its requests need a key like all others.
 _PLAYGROUND = "/"
+# A body must arrive at this rate, beyond the time that one part of it may take.
+_MIN_BODY_BYTES_PER_S = 10_000
 # RFC 6455; before the handshake, the server answers 403.
 _POLICY_VIOLATION = 1008
 
@@ -90,7 +93,8 @@ class Edge:
             await refuse(FailureAnswer(status=401, code="unauthorized", message=KEY_NEEDED))
             return
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._max_body_bytes:
+        # Python refuses to read a number of thousands of digits.
+        if not length.isdecimal() or len(length) > 15 or int(length) > self._max_body_bytes:
             await refuse(self._too_large)
             return
         body = _LimitedBody(receive, self._max_body_bytes, self._body_timeout_s)
@@ -108,7 +112,10 @@ class Edge:
         if not started and body.broken == "large":
             await refuse(self._too_large)
         elif not started and body.broken == "slow":
-            message = f"the next part of the body did not arrive within {self._body_timeout_s:g} s"
+            message = (
+                f"the body, or its next part, did not arrive within {self._body_timeout_s:g} s, or "
+                f"came slower than {_MIN_BODY_BYTES_PER_S} bytes a second"
+            )
             await refuse(FailureAnswer(status=408, code="body_timeout", message=message))
 
     def _admitted(self, path: str, digest: bytes | None) -> bool:
@@ -133,18 +140,22 @@ class _LimitedBody:
         self._receive = receive
         self._left_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
         self._whole = False
         self.broken: Literal["large", "slow"] | None = None
 
     async def receive(self) -> Message:
         # After the body comes only the end of the connection, which may take any time.
-        timeout_s = None if self._whole else self._timeout_s
+        left_s = self._deadline_s - time.monotonic()
+        timeout_s = None if self._whole else max(0.0, min(self._timeout_s, left_s))
         try:
             message = await asyncio.wait_for(self._receive(), timeout_s)
         except asyncio.TimeoutError:
             self.broken = "slow"
             raise _BrokenBody from None
-        self._left_bytes -= len(message.get("body", b""))
+        n_bytes = len(message.get("body", b""))
+        self._deadline_s += n_bytes / _MIN_BODY_BYTES_PER_S
+        self._left_bytes -= n_bytes
         if self._left_bytes < 0:
             self.broken = "large"
             raise _BrokenBody

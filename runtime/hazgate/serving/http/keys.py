@@ -23,7 +23,8 @@ def read_api_keys(file: Path) -> tuple[bytes, ...]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{file} cannot be read as API keys: {type(error).__name__}") from error
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    stripped = (line.strip() for line in lines)
+    keys = [line for line in stripped if line and not line.startswith("#")]
     if not keys:
         raise BundleError(f"{file} has no API key; leave the setting out to serve without keys")
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)

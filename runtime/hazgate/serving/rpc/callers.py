@@ -16,9 +16,15 @@ _OPEN = (
 _Next = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
 
 
-def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Return the name a caller queues under: its key's digest if it has one, else its address."""
-    digest = bearer_digest(_authorization(context.invocation_metadata()))
+def caller_of(context: grpc.aio.ServicerContext[Any, Any], *, keyed: bool) -> str:
+    """Return the name a caller queues under: its key's digest, else its address.
+
+    Args:
+        context: the call.
+        keyed: the server has keys, and lets only known ones in. Without, a token is whatever the
+            caller chose: a new one for each call would be a new caller.
+    """
+    digest = bearer_digest(_authorization(context.invocation_metadata())) if keyed else None
     # "ipv4:127.0.0.1:53124": each connection has a port of its own.
     return digest.hex() if digest is not None else context.peer().rpartition(":")[0]
 

@@ -68,13 +68,16 @@ async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Serv
     settings = service.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.grpc_port}"
+    keyed = bool(key_digests)
     server = grpc.aio.server(
+        # Of all methods together; one more is RESOURCE_EXHAUSTED at once.
+        maximum_concurrent_rpcs=settings.max_calls,
         interceptors=[KeyCheck(key_digests)] if key_digests else [],
         options=[("grpc.max_receive_message_length", settings.request.max_body_bytes)],
     )
-    add_GRPCInferenceServiceServicer_to_server(OpenInference(service), server)
-    add_AuthorizationServicer_to_server(Authorization(service), server)
-    add_ExternalProcessorServicer_to_server(Processor(service), server)
+    add_GRPCInferenceServiceServicer_to_server(OpenInference(service, keyed=keyed), server)
+    add_AuthorizationServicer_to_server(Authorization(service, keyed=keyed), server)
+    add_ExternalProcessorServicer_to_server(Processor(service, keyed=keyed), server)
     health_pb2_grpc.add_HealthServicer_to_server(HealthProbe(service), server)
     try:
         if settings.tls is None:

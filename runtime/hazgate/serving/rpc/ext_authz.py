@@ -34,9 +34,10 @@ from hazgate.serving.service import Service
 class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, untyped
     """The Authorization service; it reads the body that `with_request_body` sends."""
 
-    def __init__(self, service: Service) -> None:
-        """Answer by the verdicts of `service`."""
+    def __init__(self, service: Service, *, keyed: bool) -> None:
+        """Answer by the verdicts of `service`; `keyed` as of `caller_of`."""
         self._service = service
+        self._keyed = keyed
 
     async def Check(
         self, request: CheckRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -47,7 +48,7 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
                 self._service,
                 _read(request.attributes.request.http),
                 route="ext_authz",
-                caller=caller_of(context),
+                caller=caller_of(context, keyed=self._keyed),
                 timeout_s=timeout_of(context),
             )
         except InputError as error:

@@ -46,9 +46,10 @@ _KNOWN = ("NONE", "BUFFERED", "BUFFERED_PARTIAL", *_STREAMED)
 class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, untyped
     """The ExternalProcessor service: one stream per HTTP exchange."""
 
-    def __init__(self, service: Service) -> None:
-        """Answer by the verdicts of `service`."""
+    def __init__(self, service: Service, *, keyed: bool) -> None:
+        """Answer by the verdicts of `service`; `keyed` as of `caller_of`."""
         self._service = service
+        self._keyed = keyed
 
     async def Process(
         self,
@@ -56,7 +57,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[ProcessingResponse]:
         """Answer the messages of an exchange."""
-        exchange = _Exchange(self._service, caller_of(context))
+        exchange = _Exchange(self._service, caller_of(context, keyed=self._keyed))
         messages = aiter(request_iterator)
         coming: asyncio.Future[ProcessingRequest | None] | None = None
         try:

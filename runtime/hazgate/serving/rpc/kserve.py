@@ -23,9 +23,10 @@ from hazgate.serving.service import Service
 class OpenInference(GRPCInferenceServiceServicer):
     """The inference service, with one model that has the bundle's name."""
 
-    def __init__(self, service: Service) -> None:
-        """Answer by the verdicts of `service`."""
+    def __init__(self, service: Service, *, keyed: bool) -> None:
+        """Answer by the verdicts of `service`; `keyed` as of `caller_of`."""
         self._service = service
+        self._keyed = keyed
 
     async def ServerLive(
         self, request: protocol.ServerLiveRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -77,7 +78,7 @@ class OpenInference(GRPCInferenceServiceServicer):
                     oip.check_tensor_parameters(subject, _values(tensor.parameters))
             ask = Ask(
                 texts=_texts(request),
-                caller=caller_of(context),
+                caller=caller_of(context, keyed=self._keyed),
                 timeout_s=min(asked_s, timeout_of(context)),
             )
             wanted = oip.wanted_outputs([output.name for output in request.outputs])

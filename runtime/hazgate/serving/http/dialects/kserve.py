@@ -186,7 +186,9 @@ def _split(body: bytes, head_length: str | None) -> tuple[InferRequest, bytes]:
     """
     n_head = len(body)
     if head_length is not None:
-        if not head_length.isdecimal() or int(head_length) > len(body):
+        # Python refuses to read a number of thousands of digits.
+        digits = head_length.isascii() and head_length.isdecimal() and len(head_length) < 16
+        if not digits or int(head_length) > len(body):
             raise InputError(f"{_HEAD_LENGTH} must be a length within the body")
         n_head = int(head_length)
     try:
