@@ -101,10 +101,11 @@ class ServeSettings:
     gRPC off. `max_calls` limits open gRPC calls. Callers without keys take turns by address:
     X-Forwarded-For is read only from `trusted_proxies`, addresses or networks.
     `classify_contract` is the form of semantic-router's answers. Each of `workers` processes has
-    an engine of its own, on its share of the processors, over the same mapped weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
-    neither holds anything of a text. On SIGTERM readiness turns red at once; after
-    `drain_delay_s`, in which load balancers notice it, the server stops listening, and it ends
-    within `drain_timeout_s` more.
+    an engine of its own, on its share of the processors, over the same mapped weights.
+    `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry; neither holds
+    anything of a text. On SIGTERM readiness turns red at once; after `drain_delay_s`, in which
+    load balancers notice it, the server stops listening, and it ends within `drain_timeout_s`
+    more.
     """
 
     schema_version: int = SCHEMA_VERSION
