@@ -15,6 +15,7 @@ from hazgate.engine.telemetry import disable_telemetry
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate_export import __version__
 from hazgate_export.errors import DataError, ExportError, ParityMissed, RecipeError, SourceError
+from hazgate_export.push import push
 
 # Libraries that take seconds to load are imported by the command that needs them.
 
@@ -311,6 +312,9 @@ def standin(folder: Path) -> None:
         lora_targets=standins.MMBERT_LORA_TARGETS,
         lora_rank=standins.MMBERT_LORA_RANK,
     )
+
+
+cli.add_command(push)
 
 
 def main() -> None:

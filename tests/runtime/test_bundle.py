@@ -139,42 +139,6 @@ def test_a_foreign_file_is_named(bundle_copy: Path, name: str) -> None:
     assert _problems(bundle_copy) == [f"{name}: not listed in bundle.json"]
 
 
-def test_a_link_out_of_the_bundle_is_refused_though_its_bytes_are_right(
-    bundle_copy: Path, tmp_path: Path
-) -> None:
-    (bundle_copy / WEIGHTS).rename(tmp_path / "outside.bin")
-    (bundle_copy / WEIGHTS).symlink_to(tmp_path / "outside.bin")
-    assert _problems(bundle_copy) == [f"{WEIGHTS}: is a link out of the bundle"]
-
-
-def test_a_linked_directory_is_refused_though_its_bytes_are_right(
-    bundle_copy: Path, tmp_path: Path
-) -> None:
-    (bundle_copy / "weights").rename(tmp_path / "outside")
-    (bundle_copy / "weights").symlink_to(tmp_path / "outside")
-    problems = _problems(bundle_copy)
-    assert "weights: not listed in bundle.json" in problems
-    assert f"{WEIGHTS}: is a link out of the bundle" in problems
-
-
-def test_a_manifest_that_is_a_link_out_of_the_bundle_is_refused(
-    bundle_copy: Path, tmp_path: Path
-) -> None:
-    (bundle_copy / "bundle.json").rename(tmp_path / "outside.json")
-    (bundle_copy / "bundle.json").symlink_to(tmp_path / "outside.json")
-    with pytest.raises(BundleError, match=r"bundle\.json.* link out of the bundle"):
-        Bundle.open(bundle_copy)
-
-
-def test_a_dangling_link_and_a_link_to_itself_are_named(bundle_copy: Path) -> None:
-    (bundle_copy / WEIGHTS).unlink()
-    (bundle_copy / WEIGHTS).symlink_to(bundle_copy / "nothing")
-    (bundle_copy / GRAPH).unlink()
-    (bundle_copy / GRAPH).symlink_to(bundle_copy / GRAPH)
-    named = {problem.split(": ")[0] for problem in _problems(bundle_copy)}
-    assert named == {WEIGHTS, GRAPH}
-
-
 def test_a_directory_in_a_files_place_is_named(bundle_copy: Path) -> None:
     (bundle_copy / GRAPH).unlink()
     (bundle_copy / GRAPH).mkdir()

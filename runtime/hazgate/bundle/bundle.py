@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hazgate.bundle.hub import fetch_bundle, is_hub_reference, parse_reference
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
+from hazgate.bundle.places import foreign_files, kind_problem, locate
 from hazgate.documents.files import sha256
 from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, IntegrityError
@@ -28,13 +29,18 @@ class Bundle:
     def open(cls, path: str | os.PathLike[str]) -> "Bundle":
         """Read the manifest and verify that the directory holds exactly what it lists.
 
-        Nothing is written: a bundle can be on a read-only file system.
+        Nothing is written: a bundle can be on a read-only file system. Its files may be links, as
+        in the cache of the Hub: their bytes count, not their place. Clutter that tools leave, such
+        as .git and .DS_Store, is ignored; see `hazgate.bundle.places`.
+
+        Args:
+            path: a directory, or hub:owner/name@commit, which is downloaded to the Hub's cache.
 
         Raises:
-            BundleError: `path` is not a bundle directory.
+            BundleError: `path` is not a bundle directory, or the Hub does not give it.
             ManifestError: the manifest is wrong, or of a newer schema.
-            IntegrityError: files are missing, foreign, changed, or links out of the bundle; names
-                all of them.
+            IntegrityError: files are missing, foreign, changed, or not regular files; names all of
+                them.
         """
         return _open(path, lambda manifest: set(manifest.files))
 
@@ -55,13 +61,13 @@ class Bundle:
 
 
 def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) -> Bundle:
-    try:
-        root = Path(path).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a link to itself; a NUL
-        raise BundleError(f"{os.fspath(path)!r} is not a path of a bundle: {error}") from error
+    on_hub = is_hub_reference(path)
+    place = locate(fetch_bundle(parse_reference(os.fspath(path))) if on_hub else Path(path))
+    root = place.root
     text = _read_manifest(root, Path(path))
     manifest = Manifest.parse(text)
-    problems = list(_unlisted(root, manifest))
+    listed = {*manifest.files, MANIFEST_FILE}
+    problems = [*place.problems, *foreign_files(root, listed)]
     hashed = read(manifest)
 
     def check(item: tuple[str, FileSpec]) -> list[str]:
@@ -76,9 +82,14 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
         for found in pool.map(check, manifest.files.items()):
             problems.extend(found)
     if problems:
+        cure = (
+            f"Remove {root} and open the bundle again to download it anew"
+            if on_hub
+            else "Copy or export it again"
+        )
         raise IntegrityError(
             f"{path} is not the bundle that was exported:{list_problems(problems)}\n"
-            "Copy or export it again; do not serve it."
+            f"{cure}; do not serve it."
         )
     return Bundle(root=root, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
 
@@ -86,46 +97,34 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
 def _read_manifest(root: Path, named: Path) -> bytes:
     file = root / MANIFEST_FILE
     try:
-        if not file.resolve().is_relative_to(root):
-            raise BundleError(f"{named}: {MANIFEST_FILE} is a link out of the bundle")
-        if file.stat().st_size > _MAX_MANIFEST_BYTES:
+        status = file.stat()
+        if problem := kind_problem(file, status):
+            raise BundleError(f"{named} cannot be read as a bundle: {MANIFEST_FILE} {problem}")
+        if status.st_size > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{named}: {MANIFEST_FILE} is larger than {_MAX_MANIFEST_BYTES} B")
         return file.read_bytes()
     except FileNotFoundError as error:
         raise BundleError(
             f"{named} is not a bundle: it has no {MANIFEST_FILE}. `make export` builds one."
         ) from error
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise BundleError(f"{named} cannot be read as a bundle: {error}") from error
-
-
-def _unlisted(root: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield a problem for each file of the bundle that its manifest does not list."""
-    for folder, folders, files in os.walk(root, followlinks=False):
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        for name in sorted([*files, *links]):
-            relative = (Path(folder) / name).relative_to(root).as_posix()
-            if relative not in manifest.files and relative != MANIFEST_FILE:
-                yield f"{relative}: not listed in {MANIFEST_FILE}"
 
 
 def _check(root: Path, name: str, expected: FileSpec, *, read_through: bool) -> list[str]:
     file = root / name
     try:
-        if not file.resolve().is_relative_to(root):
-            return [f"{name}: is a link out of the bundle"]
+        # The kernel follows the links: what it reaches is what an engine will read.
         status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return [f"{name}: is not a regular file"]
+        if problem := kind_problem(file, status):
+            return [f"{name}: {problem}"]
         size_bytes = status.st_size
         if size_bytes != expected.size_bytes:
             return [f"{name}: expected {expected.size_bytes} bytes, found {size_bytes}"]
         if read_through and sha256(file) != expected.sha256:
             return [f"{name}: SHA-256 differs from the manifest's"]
     except FileNotFoundError:
-        return [f"{name}: missing"]
+        return [f"{name}: is a link to nothing" if file.is_symlink() else f"{name}: missing"]
     except OSError as error:
         return [f"{name}: cannot be read: {error.strerror}"]
-    except RuntimeError:  # pathlib before Python 3.13
-        return [f"{name}: is a link to itself"]
     return []

@@ -25,6 +25,7 @@ class _LevelGraph:
 
     name: str
     file: Path
+    data: tuple[Path, ...]
     level: LevelSpec
     variant: VariantSpec
     canaries: tuple[Canary, ...]
@@ -83,11 +84,13 @@ class Engine:
             BundleError: the graph cannot be loaded, or has another signature.
         """
         spec = bundle.manifest.levels[level]
+        chosen = spec.variants[variant]
         graph = _LevelGraph(
             name=f"{level} {variant}",
-            file=bundle.file(spec.variants[variant].graph),
+            file=bundle.file(chosen.graph),
+            data=tuple(map(bundle.file, chosen.data)),
             level=spec,
-            variant=spec.variants[variant],
+            variant=chosen,
             canaries=canaries_of(bundle, level),
         )
         if not self.placement.spec.static_shapes:
@@ -109,6 +112,7 @@ class Engine:
     ) -> OrtSession:
         return OrtSession(
             graph.file,
+            data=graph.data,
             kind=graph.variant.kind,
             n_labels=len(graph.level.labels),
             threads=self.threads,

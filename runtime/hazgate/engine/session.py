@@ -2,8 +2,9 @@
 
 import ctypes
 import importlib
+import mmap
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from hazgate.bundle.manifest import GraphKind
 from hazgate.engine.buckets import Bucket
 from hazgate.engine.kernels import kernels_library
+from hazgate.engine.linked_weights import map_linked_weights
 from hazgate.engine.ownership import INPUTS, OUTPUT, prove_ownership, says_owners
 from hazgate.engine.providers.choose import ON_CPU, Placement
 from hazgate.engine.providers.host import Host, this_host
@@ -44,6 +46,7 @@ class OrtSession:
         self,
         graph: Path,
         *,
+        data: Sequence[Path] = (),
         kind: GraphKind,
         n_labels: int,
         threads: int,
@@ -55,6 +58,7 @@ class OrtSession:
 
         Args:
             graph: the ONNX file.
+            data: its external data, which may be links then.
             kind: an authored or fused graph runs as it is written; ONNX Runtime fuses a portable
                 one first.
             n_labels: the number of columns that its logits must have.
@@ -76,6 +80,8 @@ class OrtSession:
             options.add_free_dimension_override_by_name("batch", bucket.batch)
             options.add_free_dimension_override_by_name("sequence", bucket.tokens)
         try:
+            # ONNX Runtime reads from the maps as long as the session lives.
+            self._maps = _use_linked_weights(options, graph, data)
             session = _create(ort, graph, options, placement, programs)
         except HazgateError:
             raise
@@ -181,6 +187,22 @@ def session_options(
         # open, larger, and no faster to run.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return options
+
+
+def _use_linked_weights(
+    options: "onnxruntime.SessionOptions", graph: Path, data: Sequence[Path]
+) -> Mapping[str, mmap.mmap]:
+    """Hand weights that are links to ONNX Runtime as maps, which are not copied; return them."""
+    maps = map_linked_weights(graph, data)
+    # Releases without this option, before 1.24, follow links.
+    if maps and hasattr(options, "add_external_initializers_from_files_in_memory"):
+        options.add_session_config_entry(
+            "session.use_external_initializer_file_buffers_directly", "1"
+        )
+        options.add_external_initializers_from_files_in_memory(
+            list(maps), list(maps.values()), [len(mapped) for mapped in maps.values()]
+        )
+    return maps
 
 
 def ort_host() -> Host:

@@ -53,6 +53,11 @@ def test_an_argument_that_contradicts_is_refused_by_name(args: dict[str, Any], n
         Arguments.parse({"bundle": "/bundle", **args})
 
 
+def test_a_bundle_on_the_hub_is_the_same_on_every_node() -> None:
+    reference = f"hub:team/gate@{'a' * 40}"
+    assert Arguments.parse({"bundle": reference}).bundle == reference
+
+
 def test_what_is_not_a_replicas_to_choose_is_refused_at_once(settings: Path) -> None:
     settings.write_text(
         "port = 9000\ngrpc_port = 9001\nworkers = 2\n"

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hazgate.bundle.hub import is_hub_reference
 from hazgate.cli import options
 from hazgate.cli.extras import requires
 from hazgate.cli.progress import bar
@@ -172,7 +173,8 @@ def corpus(
             progress.update(task, completed=n_done, total=n_shards, rate=rate)
 
         summary = run_corpus(
-            str(bundle.resolve()),
+            # A reference means the same on every node, and each downloads it for itself.
+            str(bundle if is_hub_reference(bundle) else bundle.absolute()),
             inputs,
             output,
             asked,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hazgate.bundle.hub import is_hub_reference
 from hazgate.documents.decode import decode
 from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError
@@ -42,9 +43,10 @@ class Autoscaling:
 class Arguments:
     """The application's `args`.
 
-    Paths are absolute and the same on every node. `settings` is a settings file of `hazgate serve`;
-    `policy` overrides its policy. `bundle_digest` is the digest that `hazgate info` shows; a node
-    with another bundle serves nothing.
+    Paths are absolute and the same on every node; `bundle` may be hub:owner/name@commit.
+    `settings` is a settings file of `hazgate serve`; `policy` overrides its policy.
+    `bundle_digest` is the digest that `hazgate info` shows; a node with another bundle serves
+    nothing.
     """
 
     bundle: str
@@ -90,6 +92,8 @@ def replica_settings(arguments: Arguments) -> ServeSettings:
 
 def _contradictions(arguments: Arguments) -> Iterator[str]:
     paths = {name: getattr(arguments, name) for name in ("bundle", "settings", "policy")}
+    if is_hub_reference(arguments.bundle):
+        del paths["bundle"]
     for name, path in paths.items():
         if path is not None and not Path(path).is_absolute():
             yield f"args.{name}: must be an absolute path, the same on every node"

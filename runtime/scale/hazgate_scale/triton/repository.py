@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import MANIFEST_FILE
 from hazgate.cli.progress import track
 from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.documents.folders import partial_folder, sync
@@ -60,10 +61,10 @@ def _write_decides(root: Path, bundle: Bundle, config: ModelConfig) -> Bundle:
     version = root / DECIDES / _VERSION
     copy = version / "bundle"
     copy.mkdir(parents=True)
-    for source in track([p for p in bundle.root.rglob("*") if p.is_file()], "bundle"):
-        target = copy / source.relative_to(bundle.root)
+    for name in track([MANIFEST_FILE, *bundle.manifest.files], "bundle"):
+        target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        shutil.copyfile(bundle.file(name), target)
     copied = Bundle.open(copy)
     if copied.digest != bundle.digest:
         raise IntegrityError(f"{bundle.root} changed while it was copied; try again")
