@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -233,6 +234,32 @@ def test_hostile_shapes_are_errors_of_attention(
 ) -> None:
     with pytest.raises(Exception, match=words):
         AttentionCase(n_heads=2).run(kernels, np.zeros(qkv, dtype=np.float32), ends)
+
+
+@pytest.mark.parametrize("window", [2**31, 2**62, 2**63 - 1])
+def test_a_window_wider_than_any_text_reaches_all_of_it(kernels: Path, window: int) -> None:
+    qkv = _some(np.random.default_rng(window % 97), 2000, 3 * 16)
+    wide, whole = AttentionCase(window=window), AttentionCase()
+    np.testing.assert_array_equal(wide.run(kernels, qkv, [2000]), whole.run(kernels, qkv, [2000]))
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (AttentionCase(window=-2), "window must be"),
+        (AttentionCase(window=-(2**63)), "window must be"),
+        (AttentionCase(n_heads=0), "num_heads must be"),
+        (AttentionCase(n_heads=-1), "num_heads must be"),
+        (AttentionCase(n_heads=2**62), "num_heads must be"),
+        (AttentionCase(scale=math.inf), "scale must be finite"),
+        (AttentionCase(scale=math.nan), "scale must be finite"),
+    ],
+)
+def test_hostile_attributes_are_errors_of_attention(
+    kernels: Path, case: AttentionCase, words: str
+) -> None:
+    with pytest.raises(Exception, match=words):
+        case.run(kernels, np.zeros((4, 96), dtype=np.float32), [4])
 
 
 def test_too_few_positions_are_an_error_of_attention(kernels: Path) -> None:

@@ -1,6 +1,7 @@
 // hazgate.Attention: softmax(Q K^T) V within each text of a batch without padding, with rotary
 // positions and a window of tokens on each side.
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 
 #include "op.h"
@@ -16,6 +17,9 @@ enum InputIndex {
 };
 // Smallest task worth handing to a thread, in multiplications and additions.
 constexpr double kOperationsPerTask = 4e5;
+
+constexpr int64_t kMostHeads = 1024;
+constexpr int64_t kWidestWindow = int64_t{1} << 31;
 
 // A range of heads for a range of queries of one text.
 struct Task {
@@ -63,7 +67,14 @@ class AttentionKernel {
         n_heads_(runtime.IntAttribute(info, "num_heads")),
         window_(runtime.IntAttribute(info, "window")),
         scale_(runtime.FloatAttribute(info, "scale")) {
-    if (n_heads_ < 1) throw OpError("Attention: num_heads must be at least 1");
+    // Bounds of what a model gives, so that no product or sum below overflows.
+    if (n_heads_ < 1 || n_heads_ > kMostHeads) {
+      throw OpError("Attention: num_heads must be from 1 to " + std::to_string(kMostHeads));
+    }
+    if (window_ < -1) throw OpError("Attention: window must be a number of tokens, or -1 for all");
+    if (!std::isfinite(scale_)) throw OpError("Attention: scale must be finite");
+    // No text has as many tokens: the window then reaches all of them.
+    window_ = std::min(window_, kWidestWindow);
   }
 
   void Compute(OrtKernelContext* context) const {

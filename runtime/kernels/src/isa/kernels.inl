@@ -64,7 +64,9 @@ inline void QuantiseRow(const float* x, int depth, uint8_t* values, int32_t* zer
     bad += x[k] * 0.f;
   }
   constexpr float kSteps = 255.f;
-  const float range = high - low, inverse = range > 0.f ? kSteps / range : 0.f;
+  // Below it the inverse overflows, and the values are all but zero.
+  constexpr float kLeastRange = 1e-30f;
+  const float range = high - low, inverse = range > kLeastRange ? kSteps / range : 0.f;
   *scale = range / kSteps + bad;
   // -low x inverse is in [0, 255].
   const int moved = bad == 0.f ? static_cast<int>(__builtin_nearbyintf(-low * inverse)) : 0;
