@@ -111,6 +111,9 @@ def test_all_messages_that_cannot_be_read_are_named_and_none_is_quoted() -> None
         ("{content} {name}", False),
         ("{content", False),
         ("{content} {}", False),
+        ("{content:1000000000}", False),
+        ("{content:{role}}", False),
+        ("{content!r}", False),
     ],
 )
 def test_a_turns_template_has_its_content_once(template: str, *, good: bool) -> None:

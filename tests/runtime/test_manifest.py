@@ -74,6 +74,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "drive": (_file("C:/secret"), "$.files.C:/secret: must be a relative path"),
     "drive without slash": (_file("C:secret"), "$.files.C:secret: must be a relative path"),
     "NUL in a path": (_file("a\0b"), "$.files.a\0b: must be a relative path"),
+    "control character in a path": (_file("a\x1b[2Jb"), "must be a relative path"),
     "empty path": (_file(""), "$.files.: must be a relative path"),
     "dot as path": (_file("."), "$.files..: must be a relative path"),
     "path not in normal form": (_file("./a"), "$.files../a: must be a relative path"),
@@ -174,6 +175,14 @@ WRONG: dict[str, tuple[Change, str]] = {
         _put("levels", "level1", "tokenizer", "close_tokens", 64),
         "$.levels.level1.tokenizer.close_tokens: must be positive and under window_tokens, got 64",
     ),
+    "negative parity": (
+        _put(*VARIANT, "parity", "max_abs_logit_diff", -1.0),
+        "fp32.parity.max_abs_logit_diff: must be a finite number from 0, got -1.0",
+    ),
+    "a width in a turn": (
+        _put("conversation", "turn", "{content:{role}}"),
+        "$.conversation.turn: expected {content} once",
+    ),
     "no execution provider": (
         _put(*VARIANT, "execution_providers", []),
         "$.levels.level2.variants.fp32.execution_providers: must name at least one",
@@ -195,6 +204,14 @@ def test_a_wrong_manifest_is_refused_by_the_name_of_the_field(way: str) -> None:
     data = manifest_data()
     change(data)
     assert named in _refusal(spell(data))
+
+
+def test_an_infinite_parity_is_refused_however_json_spells_it() -> None:
+    text = json.dumps(manifest_data()).replace(
+        '"max_abs_logit_diff": 1e-06', '"max_abs_logit_diff": 1e999'
+    )
+    assert "1e999" in text
+    assert "max_abs_logit_diff: must be a finite number" in _refusal(text.encode())
 
 
 def test_the_manifest_that_the_cases_spoil_is_valid_itself() -> None:

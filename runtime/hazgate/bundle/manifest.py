@@ -256,6 +256,14 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
         for file in (variant.graph, *variant.data):
             if file not in manifest.files:
                 yield f"{path}.variants.{name}: {file!r} is not in $.files"
+        for figure in ("max_abs_logit_diff", "max_invariance_diff"):
+            value = getattr(variant.parity, figure)
+            # An infinite one, which JSON spells 1e999, would let any logits pass as proven.
+            if not 0 <= value < math.inf:
+                yield (
+                    f"{path}.variants.{name}.parity.{figure}: must be a finite number from 0, "
+                    f"got {value}"
+                )
         if not variant.execution_providers:
             yield f"{path}.variants.{name}.execution_providers: must name at least one"
 
@@ -274,12 +282,17 @@ def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 def is_turn(template: str) -> bool:
-    """Return True if `template` can format a turn of a conversation."""
+    """Return True if `template` can format a turn of a conversation.
+
+    A width or another format is refused: `{content:{role}}` would let a caller's role choose it.
+    """
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+        parsed = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError:
         return False
-    return fields.count("content") == 1 and set(fields) <= {"content", "role"}
+    fields = [field for _, field, _, _ in parsed]
+    plain = not any(width or conversion for _, _, width, conversion in parsed)
+    return plain and fields.count("content") == 1 and set(fields) <= {"content", "role"}
 
 
 def is_inside(path: str) -> bool:
@@ -292,7 +305,7 @@ def is_inside(path: str) -> bool:
         and ".." not in parts
         and "\\" not in path
         and ":" not in path
-        and "\0" not in path
-        and not any("\ud800" <= character <= "\udfff" for character in path)
+        # Neither control characters, which reach a terminal, nor lone surrogates.
+        and path.isprintable()
         and path != MANIFEST_FILE
     )

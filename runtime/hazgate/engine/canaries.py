@@ -42,7 +42,14 @@ class Canaries:
         problems: list[str] = []
         data = parse_json(read_bytes(file, error=BundleError), source=file.name, error=BundleError)
         canaries = decode(cls, data, problems)
-        if canaries is None:
+        if canaries is not None:
+            problems = [
+                f"$.levels.{name}[{i}].logits: must be finite"
+                for name, rows in canaries.levels.items()
+                for i, row in enumerate(rows)
+                if not np.isfinite(row.logits).all()
+            ]
+        if canaries is None or problems:
             raise BundleError(f"{file.name} is not a file of canaries:{list_problems(problems)}")
         return canaries
 
