@@ -170,8 +170,8 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "unknown action": (
         _swap('"flag"', '"warn"'),
-        "$.hazards.S8_specialized_advice.action: expected one of ['allow', 'flag', 'block'], "
-        "got 'warn'",
+        "$.hazards.S8_specialized_advice.action: expected one of "
+        "['allow', 'flag', 'mask', 'block'], got 'warn'",
     ),
     "missing gate threshold": (_swap("unsafe = 0.6", ""), "$.gate.unsafe: missing"),
     "gate of another type": (_swap("[gate]", "[[gate]]"), "$.gate: expected a table"),

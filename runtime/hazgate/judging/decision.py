@@ -7,11 +7,14 @@ from typing import Literal
 from hazgate.documents.decode import spelt
 from hazgate.judging.scores import check_probabilities
 
-Action = Literal["allow", "flag", "block"]
+# `mask` replaces the offending windows where a protocol can carry that, and blocks elsewhere.
+Action = Literal["allow", "flag", "mask", "block"]
+# Nobody can mask what nobody read.
+UnreadAction = Literal["allow", "flag", "block"]
 Mode = Literal["strict", "loose"]
 Severity = Literal["safe", "controversial", "unsafe"]
 
-_STRENGTH: dict[Action, int] = {"allow": 0, "flag": 1, "block": 2}
+_STRENGTH: dict[Action, int] = {"allow": 0, "flag": 1, "mask": 2, "block": 3}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

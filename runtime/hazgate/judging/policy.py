@@ -22,6 +22,7 @@ from hazgate.judging.decision import (
     Mode,
     Rules,
     Temperature,
+    UnreadAction,
     strongest,
 )
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
@@ -67,7 +68,7 @@ class _TenantTable(_RoleTable):
     """One tenant's differences from the policy's own rules."""
 
     roles: Mapping[str, _RoleTable] | None = None
-    unread: Mapping[str, Action] | None = None
+    unread: Mapping[str, UnreadAction] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +82,7 @@ class _File:
     hazards: Mapping[str, _HazardTable]
     temperature: Temperature = field(default_factory=Temperature)
     roles: Mapping[str, _RoleTable] | None = None
-    unread: Mapping[str, Action] | None = None
+    unread: Mapping[str, UnreadAction] | None = None
     tenants: Mapping[str, _TenantTable] | None = None
 
 
@@ -222,7 +223,7 @@ def _with_unread_table(section: Any) -> Any:  # noqa: ANN401 - not yet checked
     return section
 
 
-def _unread(*tables: Mapping[str, Action] | None) -> dict[UnreadKind, Action]:
+def _unread(*tables: Mapping[str, UnreadAction] | None) -> dict[UnreadKind, Action]:
     """Return the action on each kind of unread part; later tables win."""
     actions: dict[UnreadKind, Action] = dict.fromkeys(get_args(UnreadKind), "block")
     for table in tables:

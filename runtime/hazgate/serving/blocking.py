@@ -13,7 +13,7 @@ from hazgate.errors import (
 )
 from hazgate.judging.speech import Side, UnreadKind
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.bodies.passages import BodyText, Unread, spelt
+from hazgate.serving.bodies.passages import BodyText, Passage, Unread, spelt
 from hazgate.serving.bodies.table import NAMES
 from hazgate.serving.failures import FAILED_OPEN_HEADER, UNREAD_HEADER
 from hazgate.serving.queue.ask import Ask
@@ -27,7 +27,7 @@ class BlockDecision:
     """The reason why a request is blocked, or None if it passes.
 
     `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text, and
-    `blocked` has the verdicts on the texts that are blocked.
+    `blocked` has the verdicts on the texts that are blocked, `blocked_passages` those texts.
     `flagged` is True if a text or an unread part is flagged or blocked. `unread` are the parts
     that nobody read, whatever the policy makes of them. `failed_open` is the class name of the
     error if the request passes without a verdict, else None. `headers` say so to the gateway.
@@ -36,6 +36,7 @@ class BlockDecision:
     reason: str | None = None
     unsafe: float | None = None
     blocked: tuple[Verdict, ...] = ()
+    blocked_passages: tuple[Passage, ...] = ()
     flagged: bool = False
     unread: tuple[Unread, ...] = ()
     failed_open: str | None = None
@@ -112,6 +113,11 @@ async def decide_blocking(
         return await _without_verdict(service, route, error, body.unread)
     verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
     blocked = [verdict for verdict in verdicts if _is_blocked(verdict)]
+    passages = [
+        passage
+        for passage, outcome in zip(body.passages, outcomes, strict=True)
+        if isinstance(outcome, Verdict) and _is_blocked(outcome)
+    ]
     failure = gravest([outcome for outcome in outcomes if isinstance(outcome, Exception)])
     if failure is not None and not blocked:
         return await _without_verdict(service, route, failure, body.unread)
@@ -119,6 +125,7 @@ async def decide_blocking(
         reason=_reason(blocked) if blocked else None,
         unsafe=max((verdict.unsafe for verdict in verdicts), default=None),
         blocked=tuple(blocked),
+        blocked_passages=tuple(passages),
         flagged=on_unread == "flag" or any(verdict.flagged for verdict in verdicts),
         unread=body.unread,
     )
@@ -184,7 +191,8 @@ def kinds_of(unread: Sequence[Unread]) -> list[UnreadKind]:
 def _is_blocked(verdict: Verdict) -> bool:
     """Return whether the policy blocks a text; without a policy, whether it is flagged."""
     if verdict.decision is not None:
-        return verdict.decision.action == "block"
+        # A text is masked only where a dialect asks again with the masked one.
+        return verdict.decision.action in ("block", "mask")
     return verdict.flagged
 
 

@@ -100,9 +100,11 @@ class ServeSettings:
     request must bring one of them as a bearer token. `grpc_port` is the port of gRPC; None turns
     gRPC off. `max_calls` limits open gRPC calls. Callers without keys take turns by address:
     X-Forwarded-For is read only from `trusted_proxies`, addresses or networks.
-    `classify_contract` is the form of semantic-router's answers. Each of `workers` processes has
-    an engine of its own, on its share of the processors, over the same mapped weights.
-    `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry; neither holds
+    `classify_contract` is the form of semantic-router's answers. `litellm_masks_responses` says
+    that LiteLLM puts masked answers in the place of the model's, as it does where
+    `streaming_transform_mode` is `incremental_diff`; else they are blocked. Each of `workers`
+    processes has an engine of its own, on its share of the processors, over the same mapped
+    weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry; neither holds
     anything of a text. On SIGTERM readiness turns red at once; after `drain_delay_s`, in which
     load balancers notice it, the server stops listening, and it ends within `drain_timeout_s`
     more.
@@ -122,6 +124,7 @@ class ServeSettings:
     traces: bool = False
     fail_open: tuple[FailOpenRoute, ...] = ()
     classify_contract: ClassifyContract = "label_distribution.v1"
+    litellm_masks_responses: bool = False
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
     stream: StreamTable = field(default_factory=StreamTable)

@@ -148,6 +148,19 @@ class GrowingText:
         self._tail_start = start
 
 
+def held_characters(tokenizer: Tokenizer, text: str, n_tokens: int) -> int:
+    """Return how many characters at the end of a growing text to hold back.
+
+    They hold the last `n_tokens` tokens, and the last window: what the window says may still
+    change.
+    """
+    end = text[-n_tokens * CHARACTERS_PER_TOKEN :]
+    ends = tokenizer.token_ends(end)
+    held = len(end) if len(ends) <= n_tokens else len(end) - ends[-n_tokens - 1]
+    (tokens,) = tokenizer.encode_checked([text])
+    return max(held, len(text) - max(window.start for window in tokens.windows))
+
+
 class _Ruler:
     """The progress of one windowing: the next window's start, the last one's end, new tokens."""
 

@@ -106,12 +106,14 @@ def content(answer: httpx.Response) -> str:
 class Model(ThreadingHTTPServer):
     """An LLM to guard: it answers "good", or a flagged word if the prompt asks for one.
 
-    `asked` has the prompts received so far; those that a gateway refused are missing.
+    `asked` has the prompts received so far; those that a gateway refused are missing. `streams`
+    has the words that it streams for some prompts.
     """
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 0), _Chat)
         self.asked: list[str] = []
+        self.streams: dict[str, list[str]] = {}
 
     @property
     def url(self) -> str:
@@ -188,11 +190,13 @@ class _Chat(BaseHTTPRequestHandler):
         return body
 
     def _stream(self, prompt: str) -> None:
+        assert isinstance(self.server, Model)
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
         try:
-            for event in sse_of(streamed_words(prompt)):
+            words = self.server.streams.get(prompt) or streamed_words(prompt)
+            for event in sse_of(words):
                 self.wfile.write(event)
                 self.wfile.flush()
                 time.sleep(WORD_S)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -20,11 +21,14 @@ from tests.gateway.clients.kit import (
     programs,
     running,
     set_up,
+    stream,
+    streamed_words,
 )
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
+STREAMS = "LiteLLM, generic guardrail for streams"
 GUARDRAILS = ("LiteLLM, generic guardrail", "LiteLLM, OpenAI moderation")
 # Its price list would need the network; without a key it does not start.
 _VARIABLES = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": API_KEY}
@@ -89,3 +93,50 @@ def test_nothing_passes_without_hazgate(
         answer = chat(proxy, "good")
     assert answer.status_code >= 400, answer.text
     assert model.asked == ["good"]
+
+
+@pytest.fixture(scope="module", params=[GUARDRAILS[0], STREAMS])
+def streaming(
+    request: pytest.FixtureRequest,
+    server: Server,
+    llm: Model,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    with _proxy(request.param, server.url, llm, tmp_path_factory.mktemp("streams")) as url:
+        yield url
+
+
+def _words(came: list[tuple[float, bytes]]) -> str:
+    """Return what the pieces of a streamed answer say; an error says nothing."""
+    body = b"".join(piece for _, piece in came).decode()
+    events = [line.removeprefix("data: ") for line in body.splitlines() if line[:6] == "data: "]
+    chunks = [json.loads(event) for event in events if event != "[DONE]"]
+    choices = [choice for chunk in chunks for choice in chunk.get("choices", ())]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+def test_a_harmless_stream_is_held_back_and_arrives_whole(streaming: str, model: Model) -> None:
+    came = stream(streaming, "good")
+    assert _words(came) == "".join(streamed_words("good"))
+    assert model.asked == ["good"]
+
+
+def test_nothing_unsafe_of_a_stream_reaches_the_client(streaming: str, model: Model) -> None:
+    try:
+        said = _words(stream(streaming, MISBEHAVE))
+    except httpx.HTTPStatusError as error:
+        said = error.response.text
+    assert "wor" not in said
+    assert "world" not in said
+    assert model.asked == [MISBEHAVE]
+
+
+def test_a_held_back_stream_begins_before_it_ends(
+    server: Server, model: Model, tmp_path: Path
+) -> None:
+    words = ["good "] * 200
+    model.streams["long"] = words
+    with _proxy(STREAMS, server.url, model, tmp_path) as url:
+        came = stream(url, "long")
+    assert _words(came) == "".join(words)
+    assert came[0][0] < came[-1][0] - 1

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
-from hazgate.serving.blocking import decide_blocking, kinds_of
+from hazgate.serving.blocking import BlockDecision, decide_blocking, kinds_of
 from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.masking import decide_masking, mask_strings
 from hazgate.serving.service import Service
 
 _REJECT_STATUS = 403
@@ -53,6 +54,13 @@ class Pass(BaseModel):
     reason: StrictStr
 
 
+class Mask(BaseModel):
+    """An action: let this body through instead."""
+
+    body: dict[str, Any]
+    reason: StrictStr
+
+
 class Reject(BaseModel):
     """An action: answer the client with this instead."""
 
@@ -64,7 +72,7 @@ class Reject(BaseModel):
 class Action(BaseModel):
     """The action that the gateway should take."""
 
-    action: Reject | Pass
+    action: Mask | Reject | Pass
 
 
 def router(service: Service) -> APIRouter:
@@ -72,16 +80,22 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["agentgateway"], responses=REFUSALS)
 
     async def decide(said: BaseModel, side: Side, request: Request, answer: Response) -> Action:
-        read = read_value(said.model_dump(), side)
-        if not read.passages and not read.unread:
-            raise InputError("the body holds no text and nothing else that could be judged")
-        decision = await decide_blocking(
-            service, read, route="agentgateway", caller=request.state.caller, side=side
-        )
+        async def judge(document: dict[str, Any]) -> BlockDecision:
+            read = read_value(document, side)
+            if not read.passages and not read.unread:
+                raise InputError("the body holds no text and nothing else that could be judged")
+            return await decide_blocking(
+                service, read, route="agentgateway", caller=request.state.caller, side=side
+            )
+
+        document = said.model_dump()
+        decision, masked = await decide_masking(document, judge, mask_strings)
         answer.headers.update(decision.headers)
         if decision.failed_open is not None:
             return Action(action=Pass(reason=f"no verdict: {decision.failed_open}"))
         reason = decision.reason
+        if reason is None and masked != document:
+            return Action(action=Mask(body=masked, reason="what was blocked is masked"))
         if reason is None:
             kinds = ", ".join(kinds_of(decision.unread))
             not_read = f"; not text, so not checked: {kinds}" if kinds else ""

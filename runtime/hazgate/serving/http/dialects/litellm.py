@@ -4,6 +4,8 @@
 `blocked_reason` to the end user, so it names hazards and repeats nothing of the text.
 """
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -11,10 +13,12 @@ from pydantic import BaseModel, ConfigDict
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
-from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
+from hazgate.serving.masking import decide_masking, mask_strings
 from hazgate.serving.service import Service
+from hazgate.text.growing import held_characters
 
 
 class GuardrailRequest(BaseModel):
@@ -34,10 +38,16 @@ class GuardrailRequest(BaseModel):
 
 
 class GuardrailResponse(BaseModel):
-    """LiteLLM's answer."""
+    """LiteLLM's answer.
 
-    action: Literal["BLOCKED", "NONE"]
+    `texts` take the place of those that were sent. `stream_holdback_chars` are the characters at
+    the end of each that wait for the next round, while a stream grows.
+    """
+
+    action: Literal["BLOCKED", "NONE", "GUARDRAIL_INTERVENED"]
     blocked_reason: str | None = None
+    texts: list[str] | None = None
+    stream_holdback_chars: list[int] | None = None
 
 
 def router(service: Service) -> APIRouter:
@@ -49,18 +59,59 @@ def router(service: Service) -> APIRouter:
         body: GuardrailRequest, request: Request, response: Response
     ) -> GuardrailResponse:
         side: Side = "response" if body.input_type == "response" else "request"
-        read = read_value(_said(body), side)
-        if not read.passages and not read.unread and not body.texts:
-            raise InputError("the request holds no text and nothing else that could be judged")
-        decision = await decide_blocking(
-            service, read, route="litellm", caller=request.state.caller, side=side
-        )
+        said = tuple(body.texts or ())
+
+        async def decide(texts: tuple[str, ...]) -> BlockDecision:
+            read = read_value(_said(_with_texts(body, texts)), side)
+            if not read.passages and not read.unread and not body.texts:
+                raise InputError("the request holds no text and nothing else that could be judged")
+            return await decide_blocking(
+                service, read, route="litellm", caller=request.state.caller, side=side
+            )
+
+        if side == "request" or service.settings.litellm_masks_responses:
+            decision, texts = await decide_masking(said, decide, _mask)
+        else:
+            decision, texts = await decide(said), said
         response.headers.update(decision.headers)
-        if decision.reason is None:
-            return GuardrailResponse(action="NONE")
-        return GuardrailResponse(action="BLOCKED", blocked_reason=decision.reason)
+        if decision.reason is not None:
+            return GuardrailResponse(action="BLOCKED", blocked_reason=decision.reason)
+        held = None
+        if side == "response":
+            tokenizer, n_tokens = service.gate.level1.tokenizer, service.settings.stream.hold_tokens
+            held = await asyncio.to_thread(
+                lambda: [held_characters(tokenizer, text, n_tokens) for text in texts]
+            )
+        if texts == said:
+            return GuardrailResponse(action="NONE", stream_holdback_chars=held)
+        return GuardrailResponse(
+            action="GUARDRAIL_INTERVENED", texts=list(texts), stream_holdback_chars=held
+        )
 
     return routes
+
+
+def _mask(texts: tuple[str, ...], window: str) -> tuple[str, ...]:
+    return tuple(mask_strings(text, window) for text in texts)
+
+
+def _with_texts(body: GuardrailRequest, texts: tuple[str, ...]) -> GuardrailRequest:
+    """Return a request with other texts, also where its messages repeat them."""
+    changed = {old: new for old, new in zip(body.texts or (), texts, strict=True) if old != new}
+    if not changed:
+        return body
+    messages = _replaced(body.structured_messages, changed)
+    return body.model_copy(update={"texts": list(texts), "structured_messages": messages})
+
+
+def _replaced(value: Any, changed: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return changed.get(value, value)
+    if isinstance(value, list):
+        return [_replaced(item, changed) for item in value]
+    if isinstance(value, dict):
+        return {key: _replaced(item, changed) for key, item in value.items()}
+    return value
 
 
 def _said(body: GuardrailRequest) -> dict[str, object]:
