@@ -104,10 +104,10 @@ class ServeSettings:
     that LiteLLM puts masked answers in the place of the model's, as it does where
     `streaming_transform_mode` is `incremental_diff`; else they are blocked. Each of `workers`
     processes has an engine of its own, on its share of the processors, over the same mapped
-    weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry; neither holds
-    anything of a text. On SIGTERM readiness turns red at once; after `drain_delay_s`, in which
-    load balancers notice it, the server stops listening, and it ends within `drain_timeout_s`
-    more.
+    weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
+    neither holds anything of a text. On SIGTERM readiness turns red at once; after
+    `drain_delay_s`, in which load balancers notice it, the server stops listening, and it ends
+    within `drain_timeout_s` more.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -104,8 +104,16 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
     if kind in LINES or (first == b"{" and events.looks_like_lines(body)):
         return read_events(events.lines_of(body), side)
     if "json" in kind or first in (b"{", b"[") or body.startswith(b"\xef\xbb\xbf"):
-        return read_value(parse(body), side)
+        value = parse(body)
+        # Gemini streams an array of events where nobody asked for server-sent ones.
+        if side == "response" and isinstance(value, list) and all(map(_is_candidates, value)):
+            return read_events(value, side)
+        return read_value(value, side)
     return _plain(_decoded(body), side)
+
+
+def _is_candidates(event: object) -> bool:
+    return isinstance(event, dict) and "candidates" in event
 
 
 def _plain(text: str, side: Side) -> BodyText:
