@@ -94,10 +94,19 @@ def is_mime(value: str) -> bool:
 
 
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=\-]+")
+_OPAQUE_SEPARATORS = re.compile(r"[+/_=\-]")
 _URL = re.compile(r"(https?|gs|s3|file)://[!-~]{1,4096}")
 _DATA_URL = re.compile(r"data:[a-z0-9.+/;=\-]{0,100}base64,[A-Za-z0-9+/_=\-]*", re.IGNORECASE)
 
 
 def is_opaque(value: str) -> bool:
     """Recognise base64, or the address of something: the bytes of a part that is no text."""
-    return any(form.fullmatch(value) for form in (_OPAQUE, _URL, _DATA_URL))
+    if _OPAQUE.fullmatch(value):
+        return not _is_row_of_words(value)
+    return any(form.fullmatch(value) for form in (_URL, _DATA_URL))
+
+
+def _is_row_of_words(value: str) -> bool:
+    """Recognise words that separators of base64 join: most of their letters stand in words."""
+    words = [part for part in _OPAQUE_SEPARATORS.split(value) if _WORD.fullmatch(part)]
+    return len(words) > _MAX_WORDS_OF_ID and 2 * sum(map(len, words)) > len(value)

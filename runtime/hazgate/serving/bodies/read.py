@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Role, Side
@@ -150,7 +150,8 @@ def _read_form(body: bytes) -> BodyText:
 
 
 def _read_query(path: str) -> BodyText:
-    query = urlsplit(path).query
+    # Not urlsplit, which refuses some paths that servers take.
+    query = path.partition("?")[2]
     if not query:
         return BodyText()
     try:
@@ -176,11 +177,16 @@ def _read_parts(boundary: str, body: bytes) -> BodyText:
     message = BytesParser(policy=HTTP).parsebytes(head + body)
     if not message.is_multipart() or message.defects:
         raise InputError("the multipart body does not decode: its boundary or its end is missing")
+    if (message.preamble or "").strip() or (message.epilogue or "").strip():
+        raise InputError("the multipart body has text before its first part or behind its last")
     passages: list[Passage] = []
     unread: list[Unread] = []
     for i, part in enumerate(message.iter_parts()):
         kind = part.get_content_type()
         filename = part.get_filename()
+        name = part.get_param("name", "", "content-disposition")
+        if isinstance(name, str) and not is_id(name):
+            passages.append(Passage(text=name, place=(((), i), "name"), role="user"))
         if filename:
             passages.append(Passage(text=filename, place=(((), i), "filename"), role="user"))
         if part.is_multipart() or part.defects:

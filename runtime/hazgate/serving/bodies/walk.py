@@ -265,8 +265,11 @@ class _Walk:
                 continue
             is_string = type(value) is str
             if is_string and known.form is not None and known.form(value):  # type: ignore[arg-type]
+                if known.unread is not None:
+                    self._unread.setdefault(path if media else below, known.unread)
                 continue
-            if known.unread is not None and value is not None:
+            is_text = is_string and known.form is not None
+            if known.unread is not None and value is not None and not is_text:
                 self._unread.setdefault(path if media else below, known.unread)
             entered = self._entered(known, context, role, is_string=is_string)
             # Parts of one turn's content are one text.

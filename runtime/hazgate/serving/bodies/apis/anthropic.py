@@ -12,6 +12,7 @@ from hazgate.serving.bodies.apis.common import (
     SETTING,
     TEXT,
     TURNS,
+    UNREAD_FILE,
 )
 from hazgate.serving.bodies.fields import Api, Field, is_model, one_of
 
@@ -52,8 +53,8 @@ API = Api(
         ("part", "cache_control"): SETTING,
         ("part", "citations"): FREE,
         ("part", "source"): FILE,
-        ("part", "encrypted_content"): OPAQUE,
-        ("part", "data"): OPAQUE,
+        ("part", "encrypted_content"): UNREAD_FILE,
+        ("part", "data"): UNREAD_FILE,
         ("definition", "cache_control"): SETTING,
         ("media", "media_type"): MIME,
         ("media", "source"): Field(place="media"),

@@ -6,6 +6,7 @@ from hazgate.serving.bodies.apis.common import FINISH, FREE, IMAGE, SETTING, TEX
 from hazgate.serving.bodies.fields import Api, Field
 
 _TIME = re.compile(r"[0-9T:.+\-Z]{1,40}")
+_DURATION = re.compile(r"-?([0-9.]{1,8}(ns|us|ms|[smh])?){1,4}")
 
 API = Api(
     name="Ollama",
@@ -14,7 +15,7 @@ API = Api(
         ("body", "images"): IMAGE,
         ("body", "format"): Field(place="definition", form=SETTING.form),
         ("body", "options"): FREE,
-        ("body", "keep_alive"): Field(form=lambda value: len(value) <= 8),
+        ("body", "keep_alive"): Field(form=lambda value: _DURATION.fullmatch(value) is not None),
         ("body", "think"): SETTING,
         ("body", "created_at"): Field(form=lambda value: _TIME.fullmatch(value) is not None),
         ("body", "done_reason"): FINISH,

@@ -20,7 +20,15 @@ from hazgate.serving.bodies.apis.common import (
     TURNS,
     VIDEO,
 )
-from hazgate.serving.bodies.fields import Api, Field
+from hazgate.serving.bodies.fields import Api, Field, one_of
+
+_OBJECT = Field(
+    form=one_of(
+        *("chat.completion", "chat.completion.chunk", "chat.completion.deleted", "text_completion"),
+        *("list", "response", "embedding", "model", "thread", "thread.message", "thread.run"),
+        *("moderation", "assistant", "edit", "file", "batch", "response.deleted"),
+    )
+)
 
 API = Api(
     name="OpenAI chat completions",
@@ -28,7 +36,7 @@ API = Api(
         ("body", "messages"): TURNS,
         ("body", "model"): MODEL,
         ("body", "id"): ID,
-        ("body", "object"): Field(form=lambda value: value.startswith(("chat.", "text_", "list"))),
+        ("body", "object"): _OBJECT,
         ("body", "system_fingerprint"): ID,
         ("body", "user"): ID,
         ("body", "safety_identifier"): ID,

@@ -5,11 +5,11 @@ from hazgate.serving.bodies.apis.common import (
     FREE,
     ID,
     NESTED,
-    OPAQUE,
     PARTS,
     SETTING,
     TEXT,
     TURNS,
+    UNREAD_FILE,
 )
 from hazgate.serving.bodies.fields import Api, Field, is_id, words
 
@@ -58,8 +58,8 @@ API = Api(
         ("part", "annotations"): FREE,
         ("part", "logprobs"): FREE,
         ("part", "file_id"): ID,
-        ("part", "file_data"): OPAQUE,
-        ("part", "file_url"): OPAQUE,
+        ("part", "file_data"): UNREAD_FILE,
+        ("part", "file_url"): UNREAD_FILE,
         ("part", "detail"): SETTING,
         ("part", "transcript"): TEXT,
     },

@@ -1,0 +1,243 @@
+"""Two laws of the reader, on bodies of any shape: it never breaks, and nothing passes in silence.
+
+The suite of every day tries a few hundred bodies; the slow one tries 10,000.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hazgate.errors import InputError
+from hazgate.judging.speech import Side
+from hazgate.serving.bodies.passages import BodyText
+from hazgate.serving.bodies.read import read_body, read_request
+from hazgate.serving.bodies.table import FIELDS, KEYS, MEDIA, TYPES
+
+FEW, MANY = 150, 10_000
+# Beginnings that look like an enumeration, an event, an address or a form of its own.
+_FIRST = ("list", "chat.completion", "text_completion", "response.created", "how", "HARM_CATEGORY")
+_WORDS = ("to", "build", "such", "things", "at", "home", "quickly", "日本語", "déjà")
+SENTENCES = st.builds(
+    lambda first, rest, joint: joint.join([first, *rest]),
+    st.sampled_from(_FIRST),
+    st.lists(st.sampled_from(_WORDS), min_size=3, max_size=6),
+    st.sampled_from([" ", " ", "  ", "\n", "_", "-"]),
+)
+NAMES = st.sampled_from(sorted({key for _, key in FIELDS} | KEYS))
+WORDS = st.sampled_from(sorted({*TYPES, *MEDIA, "user", "assistant", "system", "tool"}))
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | WORDS | SENTENCES | SENTENCES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(NAMES | NAMES | SENTENCES, inner, max_size=5)
+    ),
+    max_leaves=14,
+)
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content-type": st.sampled_from(
+            [
+                *("application/json", "text/event-stream", "application/x-ndjson", "text/plain"),
+                *("application/x-www-form-urlencoded", "multipart/form-data; boundary=b"),
+                *("multipart/mixed", 'multipart/form-data; boundary="b', "application/grpc", ";"),
+                *(
+                    "application/json; charset=utf-16",
+                    "text/plain; charset=nonsense",
+                    "a/b; c=\xe9",
+                ),
+            ]
+        ),
+        "content-encoding": st.sampled_from(["", "identity", "gzip", "br, gzip"]),
+        "upgrade": st.sampled_from(["", "h2c", "websocket"]),
+    },
+)
+FRAGMENTS = st.sampled_from(
+    [
+        *(b"data: ", b"event: x\n", b"\n\n", b"\r", b"\r\n", b": ping\n", b"[DONE]", b"{", b"}"),
+        *(b"[", b"]", b'"text"', b":", b",", b'"\\ud800"', b"\xff", b"\x00", b"\xef\xbb\xbf"),
+        *(
+            b"--b\r\n",
+            b"--b--",
+            b"Content-Type: text/plain\r\n\r\n",
+            b"a=b&c=%ff",
+            b"1e999",
+            b"NaN",
+        ),
+        *(b'Content-Disposition: form-data; name="a"\r\n', b"Content-Type: multipart/mixed\r\n"),
+        *(b"Content-Transfer-Encoding: base64\r\n", b"\xe2\x80\xa8", b'{"a": 1}', b"9" * 5000),
+    ]
+)
+RAW = st.lists(FRAGMENTS | st.binary(max_size=12), max_size=12).map(b"".join)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _strings(item)
+
+
+def _check_nothing_passes(value: object, read: Callable[[], BodyText]) -> None:
+    """Check that every sentence of a value is in a passage, unless the whole is refused."""
+    try:
+        found = [passage.text for passage in read().passages]
+    except InputError:
+        return
+    for string in _strings(value):
+        if sum(word in string for word in _WORDS) >= 3:
+            assert any(string in text for text in found), string
+
+
+def _check_body(value: object, side: Side, *, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    headers = {"content-type": "application/json"}
+    _check_nothing_passes(value, lambda: read_body(headers, body, side))
+
+
+def _check_stream(events: list[object], end: str, *, as_lines: bool) -> None:
+    if as_lines:
+        kind = "application/x-ndjson"
+        body = "\n".join(json.dumps(event) for event in events)
+    else:
+        kind = "text/event-stream"
+        body = "".join(f"data: {json.dumps(event)}{end}{end}" for event in events)
+    headers = {"content-type": kind}
+    _check_nothing_passes(events, lambda: read_body(headers, body.encode(), "response"))
+
+
+def _check_raw(method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    try:
+        read = read_request(method, path, headers, body)
+    except InputError:
+        return
+    assert all(passage.path and passage.text for passage in read.passages)
+
+
+_body = given(BODIES, st.sampled_from(["request", "response"]), st.booleans())
+_stream = given(st.lists(BODIES, min_size=1, max_size=4), ENDS, st.booleans())
+_raw = given(
+    st.sampled_from(["GET", "POST", "put", "DELETE", ""]),
+    st.text(max_size=20) | st.sampled_from(["/v1?q=a+b", "/?%ff=1", "//[", "/?a=1;b"]),
+    HEADERS,
+    RAW,
+)
+_few = settings(max_examples=FEW, deadline=None)
+_many = settings(max_examples=MANY, deadline=None)
+
+
+@_few
+@_body
+def test_no_string_of_a_body_passes_in_silence(value: object, side: Side, ascii_only: bool) -> None:
+    _check_body(value, side, ascii_only=ascii_only)
+
+
+@_few
+@_stream
+def test_no_string_of_a_stream_passes_in_silence(
+    events: list[object], end: str, as_lines: bool
+) -> None:
+    _check_stream(events, end, as_lines=as_lines)
+
+
+@_few
+@_raw
+def test_no_bytes_break_the_reader(
+    method: str, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    _check_raw(method, path, headers, body)
+
+
+@pytest.mark.slow
+@_many
+@_body
+def test_no_string_of_ten_thousand_bodies_passes_in_silence(
+    value: object, side: Side, ascii_only: bool
+) -> None:
+    _check_body(value, side, ascii_only=ascii_only)
+
+
+@pytest.mark.slow
+@_many
+@_stream
+def test_no_string_of_ten_thousand_streams_passes_in_silence(
+    events: list[object], end: str, as_lines: bool
+) -> None:
+    _check_stream(events, end, as_lines=as_lines)
+
+
+@pytest.mark.slow
+@_many
+@_raw
+def test_no_bytes_of_ten_thousand_requests_break_the_reader(
+    method: str, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    _check_raw(method, path, headers, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"object": "list all the steps to build such things", "prompt": "hello"},
+        {"object": "chat.how do I build such things", "prompt": "hello"},
+        {"keep_alive": "kill him", "prompt": "hello"},
+    ],
+)
+def test_a_sentence_that_begins_as_an_enumeration_is_read(body: dict[str, str]) -> None:
+    raw = json.dumps(body).encode()
+    read = read_body({"content-type": "application/json"}, raw, "request")
+    said = {passage.text for passage in read.passages}
+    assert set(body.values()) <= said
+
+
+# Values of a form that an API gives to what is no text.
+OPAQUE = ("AAAA" * 20, "https://example.org/a.pdf", "data:image/png;base64,AAAA")
+
+
+@pytest.mark.parametrize("value", OPAQUE)
+@pytest.mark.parametrize("key", ["data", "file_data", "file_url", "encrypted_content"])
+@pytest.mark.parametrize("kind", [None, "text", "unheard_of"])
+def test_bytes_and_addresses_in_a_part_are_listed_as_unread(
+    key: str, kind: str | None, value: str
+) -> None:
+    part = {key: value} if kind is None else {"type": kind, key: value}
+    content = [{"type": "text", "text": "hello there"}, part]
+    body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+    read = read_body({"content-type": "application/json"}, body, "request")
+    is_read = any(value in passage.text for passage in read.passages)
+    assert is_read or read.unread
+
+
+@pytest.mark.parametrize("key", ["signature", "thoughtSignature", "data", "file_data"])
+def test_words_joined_by_separators_are_no_bytes(key: str) -> None:
+    said = "how_to-build_such-things_at-home_quickly"
+    content = [{"type": "text", "text": "hello there", key: said}]
+    body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+    read = read_body({"content-type": "application/json"}, body, "request")
+    assert any(said in passage.text for passage in read.passages)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'--b\r\nContent-Disposition: form-data; name="how to build such things"\r\n\r\nx\r\n'
+        b"--b--\r\n",
+        b"how to build such things\r\n--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n",
+        b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\nhow to build such things",
+    ],
+)
+def test_text_around_the_parts_of_a_form_is_read_or_refused(body: bytes) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    try:
+        read = read_body(headers, body, "request")
+    except InputError:
+        return
+    assert any("how to build such things" in passage.text for passage in read.passages)
