@@ -373,3 +373,79 @@ def test_whole_events_are_counted_in_bytes_wherever_a_stream_is_cut(
             assert list(make().feed(body[: parser.n_done], end=True)) == found
     assert found == whole
     assert parser.n_done == len(body)
+
+
+def _last_event(ending: bytes) -> dict[str, Any]:
+    data = [line for line in ending.decode().split("\n") if line.startswith("data: {")]
+    parsed = json.loads(data[-1].removeprefix("data: "))
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def _ended(gate: Gate, name: str) -> tuple[bytes, bytes]:
+    kind, events = STREAMS[name](["good "] * 9 + [f"{BAD} ", "good "])
+    passed = _send(gate, kind, events)
+    assert passed.ending is not None
+    assert passed.released
+    return passed.released, passed.ending
+
+
+def test_openais_streams_end_with_a_finish_reason_and_a_refusal(spotting: Gate) -> None:
+    _, ending = _ended(spotting, "chat")
+    assert ending.endswith(b"data: [DONE]\n\n")
+    chunk = _last_event(ending)
+    (choice,) = chunk["choices"]
+    assert (chunk["id"], chunk["model"], choice["index"]) == ("c-1", "m", 0)
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["delta"] == {"refusal": REASON}
+    _, ending = _ended(spotting, "two choices")
+    assert [choice["index"] for choice in _last_event(ending)["choices"]] == [0, 1]
+
+
+def test_other_streams_of_events_end_in_the_words_of_their_api(spotting: Gate) -> None:
+    _, ending = _ended(spotting, "anthropic")
+    assert ending.startswith(b"event: error\n")
+    assert _last_event(ending)["error"] == {"type": "invalid_request_error", "message": REASON}
+    _, ending = _ended(spotting, "responses")
+    assert ending.startswith(b"event: error\n")
+    last = _last_event(ending)
+    assert (last["type"], last["code"], last["message"]) == ("error", "blocked", REASON)
+    assert type(last["sequence_number"]) is int
+    _, ending = _ended(spotting, "gemini")
+    assert _last_event(ending)["candidates"][0]["finishReason"] == "SAFETY"
+    _, ending = _ended(spotting, "cohere")
+    assert _last_event(ending)["delta"] == {"finish_reason": "ERROR", "error": REASON}
+
+
+def test_streams_without_events_end_in_their_own_form(spotting: Gate) -> None:
+    released, ending = _ended(spotting, "gemini array")
+    *_, last = json.loads(released + ending)
+    assert last["candidates"][0]["finishMessage"] == REASON
+    for name in ("ollama", "lines without type"):
+        released, ending = _ended(spotting, name)
+        assert released.endswith(b"\n")
+        assert json.loads(ending) == {"error": REASON}
+    assert _ended(spotting, "plain")[1] == b""
+
+
+def test_the_end_of_a_stream_repeats_nothing_that_was_held_back(spotting: Gate) -> None:
+    event = {
+        "id": f"{BAD} {BAD} good",
+        "model": f"the {BAD} model",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": "good"}}],
+    }
+    passed = _send(spotting, "text/event-stream", [*_sse([event]), b""])
+    assert passed.ending is not None
+    assert BAD.encode() not in passed.ending
+    assert passed.released == b""
+
+
+def test_what_a_stream_repeats_at_its_end_is_read_once(spotting: Gate) -> None:
+    words = [f"good day{i} " for i in range(60)]
+    kind, events = _responses(words)
+    passed = _send(spotting, kind, events)
+    assert passed.released == b"".join(events)
+    n_tokens = sum(len(text.split()) for text in passed.judged)
+    # Windows of six words overlap; the text itself has 120 words.
+    assert n_tokens < 5 * 120

@@ -134,9 +134,10 @@ def test_nothing_unsafe_of_a_stream_reaches_the_client(streaming: str, model: Mo
 def test_a_held_back_stream_begins_before_it_ends(
     server: Server, model: Model, tmp_path: Path
 ) -> None:
-    words = ["good "] * 200
+    # LiteLLM ends a stream that says the same word a hundred times.
+    words = ["good ", "day "] * 60
     model.streams["long"] = words
     with _proxy(STREAMS, server.url, model, tmp_path) as url:
         came = stream(url, "long")
     assert _words(came) == "".join(words)
-    assert came[0][0] < came[-1][0] - 1
+    assert came[0][0] < came[-1][0] - 0.5
