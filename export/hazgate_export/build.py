@@ -29,6 +29,7 @@ from hazgate_export.bundle.report import parity_document
 from hazgate_export.bundle.tokenizer import copy_tokenizer
 from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.graphs.weights import WrittenGraph, write_graphs
+from hazgate_export.model.config import load_config
 from hazgate_export.model.merge import load_adapted, merge
 from hazgate_export.model.settle import Settled, settle
 from hazgate_export.model.sources import Fetched, LocalSources, fetch_level
@@ -101,9 +102,10 @@ def _export_level(
         level.activation,
         accept_base=level.accept_base,
     )
-    vocab_size = adapted.config.vocab_size
-    spec, tokenizer = copy_tokenizer(recipe.tokenizer, base, adapter, adapted.config, root)
-    cases = make_cases(load_proof_texts(), tokenizer, lengths_of(recipe), vocab_size)
+    config = load_config(base.directory, base.id)
+    architecture = config.architecture
+    spec, tokenizer = copy_tokenizer(recipe.tokenizer, base, adapter, config, root)
+    cases = make_cases(load_proof_texts(), tokenizer, lengths_of(recipe), architecture.vocab_size)
     subject = Subject(
         level=name,
         cases=cases,
@@ -113,7 +115,7 @@ def _export_level(
     )
     merged = merge(adapted)
     check_merged(merged, subject)
-    forms = read_forms(recipe, name, merged, graphs)
+    forms = read_forms(recipe, name, merged, architecture, graphs)
     # A full-size model is larger than everything else that follows.
     del adapted, merged
     gc.collect()
@@ -121,7 +123,7 @@ def _export_level(
         base=base,
         adapter=adapter,
         labels=level.labels,
-        vocab_size=vocab_size,
+        architecture=architecture,
         subject=subject,
         graphs=make_graphs(loaded, subject, tokenizer, forms, graphs),
     )
@@ -176,7 +178,7 @@ def _pack(
         limits={name: variant.parity for name, variant in loaded.recipe.variants.items()},
         proof_texts_sha256=proof_texts_sha256(),
         lengths=lengths_of(loaded.recipe),
-        vocab_size=next(iter(levels.values())).vocab_size,
+        architectures={name: level.architecture for name, level in levels.items()},
     )
     write_json(root / PARITY_FILE, document)
     canaries = {

@@ -25,6 +25,7 @@ from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.graphs.half import write_half
 from hazgate_export.graphs.quantize import quantize_int8
 from hazgate_export.graphs.windows import block_windows
+from hazgate_export.model.architecture import Architecture
 from hazgate_export.proof.int8_activations import write_cheapest_int8
 from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import int8_activation_ids
@@ -59,7 +60,9 @@ class _Material:
 _Strategy = Callable[[_Material, VariantRecipe, Path], Path]
 
 
-def read_forms(recipe: Recipe, name: str, merged: PreTrainedModel, folder: Path) -> MergedForms:
+def read_forms(
+    recipe: Recipe, name: str, merged: PreTrainedModel, architecture: Architecture, folder: Path
+) -> MergedForms:
     """Read the forms of a merged model that the recipe's variants need.
 
     The model is not needed afterwards.
@@ -67,7 +70,7 @@ def read_forms(recipe: Recipe, name: str, merged: PreTrainedModel, folder: Path)
     Raises:
         UnsupportedArchitecture: no authored graph is known, and a variant allows no other.
     """
-    weights = _read_weights(recipe, name, merged)
+    weights = _read_weights(recipe, name, merged, architecture)
     if weights is not None and all(v.graph != "portable" for v in recipe.variants.values()):
         return MergedForms(weights=weights, portable=None)
     portable = folder / f"{name}-portable.onnx"
@@ -98,12 +101,14 @@ def make_graphs(
     return graphs
 
 
-def _read_weights(recipe: Recipe, name: str, merged: PreTrainedModel) -> AuthoredWeights | None:
+def _read_weights(
+    recipe: Recipe, name: str, merged: PreTrainedModel, architecture: Architecture
+) -> AuthoredWeights | None:
     choices = {variant.graph for variant in recipe.variants.values()}
     if choices == {"portable"}:
         return None
     try:
-        return read_weights(merged)
+        return read_weights(merged, architecture)
     except UnsupportedArchitecture as error:
         if not choices.isdisjoint(("authored", "fused")):
             raise

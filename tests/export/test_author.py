@@ -38,12 +38,13 @@ from hazgate_export.author.models.modernbert import ModernBert, read_modernbert
 from hazgate_export.author.observe import SiteActivations
 from hazgate_export.errors import ParityMissed, UnsupportedArchitecture
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.model.architecture import ModernBertArchitecture
 from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import ParityLimits
-from tests.support.families import AUTHORED, families
+from tests.support.families import AUTHORED, architecture_of, families
 from tests.support.subjects import EXACT, judge_graph, random_cases, subject_of
 
 OPSET = 18
@@ -93,7 +94,7 @@ class Authored:
 
 def _authored(model: PreTrainedModel) -> Authored:
     subject = subject_of(CASES, torch_logits(model, CASES, "PyTorch"))
-    return Authored(model, read_weights(model), subject)
+    return Authored(model, read_weights(model, architecture_of(model.config)), subject)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_cls_pooling_and_two_rotary_thetas_are_exact(tmp_path: Path) -> None:
     model = _model(
         families()["modernbert"].config, classifier_pooling="cls", local_rope_theta=10000
     )
-    write_fp32(read_weights(model), tmp_path / "graph.onnx", OPSET)
+    write_fp32(read_weights(model, architecture_of(model.config)), tmp_path / "graph.onnx", OPSET)
     assert _authored(model).judge(tmp_path / "graph.onnx").passed
 
 
@@ -146,8 +147,8 @@ def _mutants() -> dict[str, Callable[[ModernBert], ModernBert]]:
     return {
         "window one too narrow": whole(reach=lambda w: w.reach - 1),
         "window one too wide": whole(reach=lambda w: w.reach + 1),
-        "all layers global": layers(is_global=lambda _: True),
-        "all layers local": layers(is_global=lambda _: False),
+        "all layers global": layers(layer_type=lambda _: "full_attention"),
+        "all layers local": layers(layer_type=lambda _: "sliding_attention"),
         "cls instead of mean pooling": whole(pooling=lambda _: "cls"),
         "labels swapped": whole(classifier=lambda w: np.roll(w.classifier, 1, axis=1)),
         "GLU halves swapped": layers(
@@ -175,7 +176,9 @@ def test_a_mutated_graph_misses_the_limits(
     subjects: Mapping[str, Authored], tmp_path: Path, name: str
 ) -> None:
     model = subjects["modernbert"].model
-    mutant = _mutants()[name](read_modernbert(model, model.config))
+    architecture = architecture_of(model.config)
+    assert isinstance(architecture, ModernBertArchitecture)
+    mutant = _mutants()[name](read_modernbert(model, architecture))
     write_fp32(modernbert_weights(mutant), tmp_path / "graph.onnx", OPSET)
     assert not subjects["modernbert"].judge(tmp_path / "graph.onnx").passed
 
@@ -292,8 +295,6 @@ def test_more_tokens_than_positions_are_an_error_and_never_an_answer(
         ("modernbert", "mlp_bias", True),
         ("modernbert", "norm_bias", True),
         ("modernbert", "classifier_bias", True),
-        ("modernbert", "rope_scaling", {"rope_type": "yarn", "factor": 4.0}),
-        ("modernbert", "layer_types", ["full_attention"] * 4),
         ("bert", "hidden_act", "relu"),
         ("bert", "position_embedding_type", "relative_key"),
     ],
@@ -304,7 +305,7 @@ def test_an_unknown_configuration_is_refused_and_its_field_named(
     model = _model(families()[family].config)
     setattr(model.config, field, value)
     with pytest.raises(UnsupportedArchitecture, match=field):
-        read_weights(model)
+        read_weights(model, architecture_of(model.config))
 
 
 def test_every_unknown_field_is_named_at_once() -> None:
@@ -312,7 +313,7 @@ def test_every_unknown_field_is_named_at_once() -> None:
     model.config.hidden_activation = "relu"
     model.config.norm_bias = True
     with pytest.raises(UnsupportedArchitecture) as raised:
-        read_weights(model)
+        read_weights(model, architecture_of(model.config))
     assert len(raised.value.problems) == 2
 
 
@@ -320,7 +321,7 @@ def test_a_family_without_a_graph_is_refused() -> None:
     config = families()["roberta"].config
     assert isinstance(config, RobertaConfig)
     with pytest.raises(UnsupportedArchitecture, match="model_type"):
-        read_weights(_model(config))
+        read_weights(_model(config), architecture_of(config))
 
 
 WIDTHS = st.integers(min_value=1, max_value=40)

@@ -28,6 +28,7 @@ from hazgate_export.author.families import (
 from hazgate_export.build import build
 from hazgate_export.errors import RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
+from hazgate_export.model.config import load_config
 from hazgate_export.model.merge import load_adapted, merge
 from hazgate_export.model.sources import LocalSources, fetch
 from hazgate_export.proof.reference import torch_logits
@@ -87,7 +88,13 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Balance
             cases = random_cases(LENGTHS, seed=3, vocabulary=6000)
             texts = [case.input_ids for case in cases]
             made[name] = Balanced(
-                weights=balance_int8(read_weights(model), texts, OPSET, folder, threads=2),
+                weights=balance_int8(
+                    read_weights(model, load_config(base.directory, base.id).architecture),
+                    texts,
+                    OPSET,
+                    folder,
+                    threads=2,
+                ),
                 subject=subject_of(cases, torch_logits(model, cases, name)),
             )
         return made[name]

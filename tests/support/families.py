@@ -13,6 +13,8 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from hazgate_export.model.architecture import Architecture
+from hazgate_export.model.config import read_config
 from hazgate_export.model.standin import StandIn, write_standin
 from hazgate_export.proof.texts import load_proof_texts
 from tests.support.recipes import recipe_text
@@ -35,6 +37,11 @@ class Family:
 
 # The families that have a CPU graph of their own.
 AUTHORED = ("bert", "modernbert")
+
+
+def architecture_of(config: PretrainedConfig) -> Architecture:
+    """Read an installed configuration as the exporter reads its file."""
+    return read_config(config.to_dict(), config.model_type).architecture
 
 
 def families() -> dict[str, Family]:

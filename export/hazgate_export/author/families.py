@@ -9,8 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
-import torch
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hazgate_export.author.choose import choose, choose_bits
 from hazgate_export.author.fused import Bits
@@ -29,6 +28,11 @@ from hazgate_export.author.models.modernbert_fused import write_modernbert_fused
 from hazgate_export.author.observe import Observations, observe
 from hazgate_export.author.sites import Sites
 from hazgate_export.errors import UnsupportedArchitecture
+from hazgate_export.model.architecture import (
+    Architecture,
+    BertArchitecture,
+    ModernBertArchitecture,
+)
 
 
 class WriteGraph(Protocol):
@@ -93,13 +97,6 @@ def modernbert_weights(weights: ModernBert) -> AuthoredWeights:
     )
 
 
-# By `model_type` of the configuration.
-_READERS: Mapping[str, Callable[[torch.nn.Module, PretrainedConfig], AuthoredWeights]] = {
-    "bert": lambda model, config: bert_weights(read_bert(model, config)),
-    "modernbert": lambda model, config: modernbert_weights(read_modernbert(model, config)),
-}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BalancedWeights:
     """Weights balanced for int8, and the activations that were seen at every site."""
@@ -108,19 +105,20 @@ class BalancedWeights:
     observed: Observations
 
 
-def read_weights(model: PreTrainedModel) -> AuthoredWeights:
-    """Read the weights of a merged model.
+def read_weights(model: PreTrainedModel, architecture: Architecture) -> AuthoredWeights:
+    """Read the weights of a merged model of this architecture.
 
     Raises:
         UnsupportedArchitecture: no authored graph computes this model; names the fields that
             differ.
     """
-    config = model.config
-    if config.model_type not in _READERS:
-        raise UnsupportedArchitecture(
-            config.model_type, [f"model_type: expected one of {', '.join(_READERS)}"]
-        )
-    return _READERS[config.model_type](model, config)
+    if isinstance(architecture, ModernBertArchitecture):
+        return modernbert_weights(read_modernbert(model, architecture))
+    if isinstance(architecture, BertArchitecture) and architecture.family == "bert":
+        return bert_weights(read_bert(model, architecture))
+    raise UnsupportedArchitecture(
+        architecture.family, ["model_type: expected one of bert, modernbert"]
+    )
 
 
 def write_fp32(weights: AuthoredWeights, file: Path, opset: int) -> None:

@@ -17,6 +17,7 @@ from hazgate.bundle.manifest import (
     VariantSpec,
 )
 from hazgate_export.graphs.weights import WrittenGraph
+from hazgate_export.model.architecture import Architecture, architecture_sha256
 from hazgate_export.model.sources import Fetched
 from hazgate_export.parity import Parity
 from hazgate_export.proof.subject import Subject
@@ -53,7 +54,7 @@ class ExportedLevel:
     base: Fetched
     adapter: Fetched
     labels: tuple[str, ...]
-    vocab_size: int
+    architecture: Architecture
     subject: Subject
     graphs: Mapping[str, ExportedGraph]
 
@@ -130,6 +131,10 @@ def manifest_of(
         files={},
         provenance={
             "recipe_sha256": loaded.sha256,
+            **{
+                f"{name}.architecture_sha256": architecture_sha256(level.architecture)
+                for name, level in levels.items()
+            },
             **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
         },
     )

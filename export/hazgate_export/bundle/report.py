@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazgate_export.model.architecture import Architecture
 from hazgate_export.parity import Parity
 from hazgate_export.recipe import ParityLimits
 
@@ -40,15 +41,18 @@ def parity_document(
     limits: Mapping[str, ParityLimits],
     proof_texts_sha256: str,
     lengths: Sequence[int],
-    vocab_size: int,
+    architectures: Mapping[str, Architecture],
 ) -> dict[str, Any]:
-    """Make `parity.json`: the figures, and the reference's logits to measure against later."""
+    """Make `parity.json`: figures, architectures, and the reference's logits to measure against."""
     return {
         "reference": "base with its adapter applied by PEFT, eager attention, float32, eval, "
         "each text alone and unpadded",
         "proof_texts_sha256": proof_texts_sha256,
         "lengths": list(lengths),
-        "vocab_size": vocab_size,
+        "vocab_size": next(iter(architectures.values())).vocab_size,
+        "architectures": {
+            level: dataclasses.asdict(architecture) for level, architecture in architectures.items()
+        },
         "gates": {name: kept.model_dump() for name, kept in limits.items()},
         "results": [dataclasses.asdict(parity) for parity in parities],
         "reference_logits": {

@@ -3,12 +3,11 @@
 import shutil
 from pathlib import Path
 
-from transformers import PretrainedConfig
-
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.documents.files import sha256
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.errors import RecipeError
+from hazgate_export.model.config import ModelConfig
 from hazgate_export.model.sources import Fetched
 from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
@@ -16,7 +15,7 @@ from hazgate_export.recipe import TokenizerRecipe
 
 
 def copy_tokenizer(
-    recipe: TokenizerRecipe, base: Fetched, adapter: Fetched, config: PretrainedConfig, root: Path
+    recipe: TokenizerRecipe, base: Fetched, adapter: Fetched, config: ModelConfig, root: Path
 ) -> tuple[TokenizerSpec, Tokenizer]:
     """Copy the level's tokenizer into the bundle `root`, once if levels share it.
 
@@ -31,11 +30,12 @@ def copy_tokenizer(
             f"neither {adapter.id} nor {base.id} has a tokenizer.json; save the base's fast "
             "tokenizer next to its weights"
         )
-    if config.pad_token_id is None:
+    architecture = config.architecture
+    if architecture.pad_token_id is None:
         raise RecipeError(
             f"{base.id}: expected a pad_token_id in its config.json, got none; set it"
         )
-    positions = _positions(config)
+    positions = architecture.max_tokens
     if recipe.max_tokens > positions:
         raise RecipeError(
             f"tokenizer.max_tokens is {recipe.max_tokens}, {base.id} has {positions} positions; "
@@ -52,17 +52,9 @@ def copy_tokenizer(
         window_tokens=recipe.window,
         overlap_tokens=recipe.overlap,
         close_tokens=recipe.close_tokens,
-        pad_token_id=config.pad_token_id,
+        pad_token_id=architecture.pad_token_id,
         special_tokens_in_text=recipe.special_tokens_in_text,
     )
     tokenizer = Tokenizer(target, spec)
     check_tokenizer(tokenizer, spec, places[0], load_proof_texts())
     return spec, tokenizer
-
-
-def _positions(config: PretrainedConfig) -> int:
-    """Count the tokens of the longest input that the architecture reads."""
-    if config.model_type in ("roberta", "xlm-roberta"):
-        # Their position ids start after the padding id.
-        return int(config.max_position_embeddings - config.pad_token_id - 1)
-    return int(config.max_position_embeddings)

@@ -15,6 +15,8 @@ from transformers.utils import logging as transformers_logging
 
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.finetune_settings import LoraSettings
+from hazgate_export.model.config import load_config
+from hazgate_export.model.installed import conform, pretrained_config
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -41,19 +43,21 @@ def new_adapter(
     Draws from torch's global generator.
 
     Raises:
-        SourceError: the base cannot be loaded.
+        SourceError: the base cannot be loaded, or its configuration is not understood.
         RecipeError: the base lacks weights of modules that are not in `modules_to_save`: they
             would stay random and be lost.
     """
+    read = load_config(base_dir, base_id)
+    config = pretrained_config(read.architecture, read.dropout)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
     verbosity = transformers_logging.get_verbosity()
     # It warns of the random head, which is what is wanted; other gaps are an error below.
     transformers_logging.set_verbosity_error()
     try:
         base, loading = AutoModelForSequenceClassification.from_pretrained(
             base_dir,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
+            config=config,
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,
@@ -62,13 +66,14 @@ def new_adapter(
         raise SourceError(f"{base_id} cannot be loaded: {error}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
+    conform(base, read.architecture, base_id)
     lost = [key for key in loading["missing_keys"] if not _is_part_of(key, lora.modules_to_save)]
     if lost:
         raise RecipeError(
             f"{base_id} has no weights for {', '.join(sorted(lost))}: lora.modules_to_save must "
             "name their modules"
         )
-    config = LoraConfig(
+    lora_config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -77,7 +82,7 @@ def new_adapter(
         modules_to_save=list(lora.modules_to_save),
     )
     try:
-        return cast(PeftModel, get_peft_model(base, config))
+        return cast(PeftModel, get_peft_model(base, lora_config))
     except ValueError as error:
         raise RecipeError(f"lora does not fit {base_id}: {error}") from error
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
+from hazgate_export.model.config import load_config
+from hazgate_export.model.installed import conform, pretrained_config
 from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import BaseRecipe
 
@@ -40,28 +42,26 @@ def load_pretrained(
         activation: activation that the head was trained with; written there, too.
 
     Raises:
-        SourceError: the files cannot be loaded, or have another family or pooling.
+        SourceError: the files cannot be loaded, or have another family or pooling; or see
+            `read_config` and `conform`.
     """
-    config = AutoConfig.from_pretrained(source.directory, trust_remote_code=False)
-    if config.model_type != recipe.family:
+    architecture = load_config(source.directory, source.id).architecture
+    if architecture.family != recipe.family:
         raise SourceError(
             f"{source.id}: the recipe says family {recipe.family}, its config.json says "
-            f"{config.model_type}"
+            f"{architecture.family}"
         )
-    # Families without this setting classify from the first token.
-    pooling = getattr(config, "classifier_pooling", "cls")
-    if pooling != recipe.pooling:
+    if architecture.pooling != recipe.pooling:
         raise SourceError(
-            f"{source.id}: the recipe says {recipe.pooling} pooling, its config.json {pooling}"
+            f"{source.id}: the recipe says {recipe.pooling} pooling, its config.json "
+            f"{architecture.pooling}"
         )
+    config = pretrained_config(architecture)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
     # Another tool that opens the merged model must not take the wrong loss or activation.
     kind = "multi" if activation == "sigmoid" else "single"
     config.problem_type = f"{kind}_label_classification"
-    if config.model_type == "modernbert":
-        # torch.compile inside the model cannot be traced.
-        config.reference_compile = False
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
@@ -81,6 +81,7 @@ def load_pretrained(
         raise SourceError(f"{source.id} cannot be loaded: {error}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
+    conform(model, architecture, source.id)
     return Pretrained(
         model=model,
         missing=frozenset(loading["missing_keys"]),

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import torch
-from transformers import PretrainedConfig
 
-from hazgate_export.author.architecture import Expectation, check_config, equals, one_of
+from hazgate_export.author.architecture import Expectation, check_architecture, equals
 from hazgate_export.author.attention import AttentionHeads, Batch, attend, describe_batch
 from hazgate_export.author.choose import smoothing_factors
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
@@ -30,12 +29,11 @@ from hazgate_export.author.linear import Arithmetic
 from hazgate_export.author.observe import Observations, divide_sites
 from hazgate_export.author.sites import Array, LayerSites, Sites
 from hazgate_export.author.tensors import ModelTensors
+from hazgate_export.model.architecture import BertArchitecture
 
 _EXPECTED: Mapping[str, Expectation] = {
     "hidden_act": equals("gelu"),
-    "position_embedding_type": one_of("absolute", None),
-    "is_decoder": equals(False),
-    "add_cross_attention": equals(False),
+    "position_embedding_type": equals("absolute"),
 }
 
 
@@ -104,19 +102,20 @@ class Bert:
         return found
 
 
-def read_bert(model: torch.nn.Module, config: PretrainedConfig) -> Bert:
+def read_bert(model: torch.nn.Module, architecture: BertArchitecture) -> Bert:
     """Read the weights of a merged model and fold its constants, all exactly.
 
     The score scale goes into the queries. A key's bias adds the same to all scores of a query, so
     softmax drops it. Softmax's weights sum to one, so a value's bias goes into the output's bias.
 
     Raises:
-        UnsupportedArchitecture: the configuration asks for what this graph does not compute.
+        UnsupportedArchitecture: the architecture has what this graph does not compute.
     """
-    check_config(config, _EXPECTED)
+    check_architecture(architecture, _EXPECTED)
     tensors = ModelTensors(model)
     matrix, vector = tensors.matrix, tensors.vector
-    scale = np.float32(1 / np.sqrt(config.hidden_size // config.num_attention_heads))
+    width = architecture.hidden_size // architecture.num_attention_heads
+    scale = np.float32(1 / np.sqrt(width))
 
     def norm(name: str) -> NormWeights:
         return NormWeights(weight=vector(f"{name}.weight"), bias=vector(f"{name}.bias"))
@@ -144,12 +143,14 @@ def read_bert(model: torch.nn.Module, config: PretrainedConfig) -> Bert:
 
     first_segment = vector("bert.embeddings.token_type_embeddings.weight")[0]
     return Bert(
-        n_heads=config.num_attention_heads,
-        norm_eps=config.layer_norm_eps,
+        n_heads=architecture.num_attention_heads,
+        norm_eps=architecture.layer_norm_eps,
         words=vector("bert.embeddings.word_embeddings.weight"),
         positions=vector("bert.embeddings.position_embeddings.weight") + first_segment,
         embedding_norm=norm("bert.embeddings.LayerNorm"),
-        layers=tuple(layer(f"bert.encoder.layer.{i}") for i in range(config.num_hidden_layers)),
+        layers=tuple(
+            layer(f"bert.encoder.layer.{i}") for i in range(architecture.num_hidden_layers)
+        ),
         pooler=matrix("bert.pooler.dense"),
         pooler_bias=vector("bert.pooler.dense.bias"),
         classifier=matrix("classifier"),

@@ -11,15 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import torch
-from transformers import PretrainedConfig
 
-from hazgate_export.author.architecture import (
-    Expectation,
-    absent,
-    check_config,
-    equals,
-    one_of,
-)
+from hazgate_export.author.architecture import Expectation, check_architecture, equals
 from hazgate_export.author.attention import (
     AttentionHeads,
     Batch,
@@ -45,7 +38,8 @@ from hazgate_export.author.linear import Arithmetic
 from hazgate_export.author.observe import Observations, divide_sites
 from hazgate_export.author.sites import Array, LayerSites, Sites
 from hazgate_export.author.tensors import ModelTensors
-from hazgate_export.errors import UnsupportedArchitecture
+from hazgate_export.model.architecture import LayerType, ModernBertArchitecture
+from hazgate_export.model.rotary import rotary_tables
 
 # An input of up to this many windows to one side costs less as one dense block under a mask.
 _MAX_DENSE_REACHES = 4
@@ -57,8 +51,6 @@ _EXPECTED: Mapping[str, Expectation] = {
     "mlp_bias": equals(False),
     "norm_bias": equals(False),
     "classifier_bias": equals(False),
-    "rope_scaling": absent,
-    "classifier_pooling": one_of("mean", "cls"),
 }
 
 
@@ -69,7 +61,7 @@ class ModernBertLayer:
     `activated` and `multiplier` are the halves of the GeGLU's input projection.
     """
 
-    is_global: bool
+    layer_type: LayerType
     attention_norm: Array | None
     query: Array
     key: Array
@@ -85,7 +77,7 @@ class ModernBertLayer:
 class ModernBert:
     """A whole classifier: embeddings [vocabulary, hidden], already normalised; layers; head.
 
-    `rotary` holds cos and sin [positions, head / 2] of global and of local layers.
+    `rotary` holds cos and sin [positions, head / 2] of each kind of layer.
     """
 
     n_heads: int
@@ -93,7 +85,7 @@ class ModernBert:
     reach: int
     pooling: str
     embeddings: Array
-    rotary: Mapping[bool, tuple[Array, Array]]
+    rotary: Mapping[LayerType, tuple[Array, Array]]
     layers: tuple[ModernBertLayer, ...]
     final_norm: Array
     head_dense: Array
@@ -122,27 +114,26 @@ class ModernBert:
         return found
 
 
-def read_modernbert(model: torch.nn.Module, config: PretrainedConfig) -> ModernBert:
+def read_modernbert(model: torch.nn.Module, architecture: ModernBertArchitecture) -> ModernBert:
     """Read the weights of a merged model and fold its constants.
 
     The score scale goes into the query weights, the embeddings' norm into their table, both
     exactly.
 
     Raises:
-        UnsupportedArchitecture: the configuration asks for what this graph does not compute.
+        UnsupportedArchitecture: the architecture has what this graph does not compute.
     """
-    check_config(config, _EXPECTED)
-    kinds = _global_layers(config)
+    check_architecture(architecture, _EXPECTED)
     tensors = ModelTensors(model)
     matrix, vector = tensors.matrix, tensors.vector
-    head_width = config.hidden_size // config.num_attention_heads
+    head_width = architecture.hidden_size // architecture.num_attention_heads
 
     def layer(i: int) -> ModernBertLayer:
         prefix = f"model.layers.{i}"
         query, key, value = np.split(matrix(f"{prefix}.attn.Wqkv"), 3, axis=1)
         activated, multiplier = np.split(matrix(f"{prefix}.mlp.Wi"), 2, axis=1)
         return ModernBertLayer(
-            is_global=kinds[i],
+            layer_type=architecture.layer_types[i],
             attention_norm=vector(f"{prefix}.attn_norm.weight") if i else None,
             query=query / np.float32(np.sqrt(head_width)),
             key=key,
@@ -156,22 +147,23 @@ def read_modernbert(model: torch.nn.Module, config: PretrainedConfig) -> ModernB
 
     embeddings = torch.nn.functional.layer_norm(
         tensors.tensor("model.embeddings.tok_embeddings.weight"),
-        (config.hidden_size,),
+        (architecture.hidden_size,),
         tensors.tensor("model.embeddings.norm.weight"),
-        eps=config.norm_eps,
+        eps=architecture.norm_eps,
     )
-    thetas = {True: config.global_rope_theta, False: config.local_rope_theta}
     return ModernBert(
-        n_heads=config.num_attention_heads,
-        norm_eps=config.norm_eps,
-        reach=config.local_attention // 2,
-        pooling=config.classifier_pooling,
+        n_heads=architecture.num_attention_heads,
+        norm_eps=architecture.norm_eps,
+        reach=architecture.local_attention // 2,
+        pooling=architecture.classifier_pooling,
         embeddings=np.asarray(embeddings.numpy()),
         rotary={
-            kind: _rotary(theta or thetas[True], head_width, config.max_position_embeddings)
-            for kind, theta in thetas.items()
+            kind: rotary_tables(
+                architecture.rotary(kind), head_width, architecture.max_position_embeddings
+            )
+            for kind in sorted(set(architecture.layer_types))
         },
-        layers=tuple(layer(i) for i in range(config.num_hidden_layers)),
+        layers=tuple(layer(i) for i in range(len(architecture.layer_types))),
         final_norm=vector("model.final_norm.weight"),
         head_dense=matrix("head.dense"),
         head_norm=vector("head.norm.weight"),
@@ -296,8 +288,8 @@ class _Writer:
                 normed,
                 (("query", layer.query), ("key", layer.key), ("value", layer.value)),
             )
-            q, k = self._rotate(q, layer.is_global), self._rotate(k, layer.is_global)
-            if layer.is_global:
+            q, k = self._rotate(q, layer.layer_type), self._rotate(k, layer.layer_type)
+            if layer.layer_type == "full_attention":
                 mixed = attend(g, q, k, v, self._heads, batch)
             else:
                 mixed = attend_window(g, q, k, v, self._heads, batch, self._window)
@@ -322,8 +314,8 @@ class _Writer:
     def _norm(self, x: ir.Value, weight: Array) -> ir.Value:
         return layer_norm(self._g, x, weight, None, self._model.norm_eps)
 
-    def _rotate(self, x: ir.Value, is_global: bool) -> ir.Value:
-        cos, sin = self._rotary[is_global]
+    def _rotate(self, x: ir.Value, layer_type: LayerType) -> ir.Value:
+        cos, sin = self._rotary[layer_type]
         # One position: the first row's, from which the kernel counts.
         first = self._g.ints(0)
         return self._g.op("RotaryEmbedding", x, first, cos, sin, domain=MICROSOFT)
@@ -342,23 +334,3 @@ def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Val
     activated = g.op("Gelu", dense, domain=MICROSOFT)
     normed = layer_norm(g, activated, model.head_norm, None, model.norm_eps)
     return classify(g, normed, model.classifier, model.classifier_bias)
-
-
-def _global_layers(config: PretrainedConfig) -> list[bool]:
-    """Tell for each layer whether it sees the whole text."""
-    every = config.global_attn_every_n_layers
-    counted = [i % every == 0 for i in range(config.num_hidden_layers)]
-    stated = getattr(config, "layer_types", None)
-    if stated is not None and [t == "full_attention" for t in stated] != counted:
-        raise UnsupportedArchitecture(
-            config.model_type,
-            [f"layer_types: contradicts global_attn_every_n_layers = {every}"],
-        )
-    return counted
-
-
-def _rotary(theta: float, width: int, positions: int) -> tuple[Array, Array]:
-    """Compute cosines and sines as transformers does, each [positions, width / 2]."""
-    inverse = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.int64).float() / width))
-    angles = torch.arange(positions).float()[:, None] * inverse
-    return np.asarray(angles.cos().numpy()), np.asarray(angles.sin().numpy())

@@ -50,8 +50,8 @@ def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: i
                 qkv,
                 packed,
                 n_heads=model.n_heads,
-                window=None if layer.is_global else model.reach,
-                rotary=rotary[layer.is_global],
+                window=None if layer.layer_type == "full_attention" else model.reach,
+                rotary=rotary[layer.layer_type],
             )
             x = linear(
                 g,
