@@ -4,6 +4,7 @@ ext_authz sees requests only; ext_proc also sees the model's answers.
 """
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.gateway.clients.kit import (
     GOOD_ANSWER,
     LOOPBACK,
     MISBEHAVE,
+    ROOT,
     Model,
     chat,
     content,
@@ -233,3 +235,20 @@ def test_the_clients_sdk_understands_how_a_stream_was_stopped(streaming: str, mo
     *_, last = client.chat.completions.create(model="stub", messages=messages, stream=True)
     assert last.choices[0].finish_reason == "content_filter"
     assert "safety gate" in last.choices[0].delta.refusal
+
+
+def test_envoy_takes_the_example_of_a_deployment() -> None:
+    example = ROOT / "runtime" / "deploy" / "envoy.yaml"
+    done = subprocess.run(
+        [programs("envoy") / "envoy", "--mode", "validate", "--config-path", example],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    (shown,) = _filters(STREAMED)
+    listener = yaml.safe_load(example.read_text(encoding="utf-8"))["static_resources"]["listeners"][
+        0
+    ]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["http_filters"][0] == shown
