@@ -30,7 +30,7 @@ def proof_rows(bundle: Bundle, level: str) -> tuple[tuple[int, ...], ...]:
 
 def token_counts(bundle: Bundle, texts: Sequence[str]) -> list[int]:
     """Count Level 1's tokens of each text, special tokens excluded."""
-    tokenizer = _tokenizer(bundle, bundle.manifest.cascade.level1)
+    tokenizer = _tokenizer(bundle, bundle.manifest.cascade_for("this benchmark").level1)
     return [text.n_total for text in tokenizer.encode(texts)]
 
 

@@ -58,7 +58,7 @@ def compare(
         ExportError: the recipe or its sources are unavailable.
     """
     manifest = bundle.manifest
-    rows = proof_rows(bundle, manifest.cascade.level1)
+    rows = proof_rows(bundle, manifest.cascade_for("this benchmark").level1)
     workloads = _workloads(bundle, calls)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hazgate-bench-"))
@@ -116,7 +116,7 @@ def compare(
 
 def _workloads(bundle: Bundle, calls: int) -> tuple[SpeedWorkload, ...]:
     document = json.loads(bundle.file(PARITY_FILE).read_text(encoding="utf-8"))
-    spec = bundle.manifest.levels[bundle.manifest.cascade.level1].tokenizer
+    spec = bundle.manifest.levels[bundle.manifest.cascade_for("this benchmark").level1].tokenizer
     return make_workloads(
         proof_texts(), vocab_size=document["vocab_size"], max_tokens=spec.max_tokens, calls=calls
     )
@@ -146,7 +146,7 @@ def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
     return ModelFiles(
         recipe=str(recipe.resolve()),
         bundle=str(bundle.root),
-        base=str(fetched_levels[bundle.manifest.cascade.level1][0].directory),
+        base=str(fetched_levels[bundle.manifest.cascade_for("this benchmark").level1][0].directory),
         adapters={name: str(adapter.directory) for name, (_, adapter) in fetched_levels.items()},
         merged=str(folder),
     )

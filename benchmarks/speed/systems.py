@@ -81,7 +81,7 @@ class SpeedSetup:
 
 def speed_specs(manifest: Manifest) -> tuple[SpeedSpec, ...]:
     """Return PyTorch twice, then hazgate with each variant of the bundle."""
-    variants = manifest.levels[manifest.cascade.level1].variants
+    variants = manifest.levels[manifest.cascade_for("this benchmark").level1].variants
     return (
         SpeedSpec(name=REFERENCE, title="PyTorch, adapter applied", kind="adapter"),
         SpeedSpec(name=FAIR_BASELINE, title="PyTorch, merged", kind="merged"),

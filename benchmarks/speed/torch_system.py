@@ -21,7 +21,7 @@ from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.text.batching import pad, plan_batches
 from hazgate_export.model.merge import load_adapted
 from hazgate_export.model.sources import Fetched
-from hazgate_export.recipe import Recipe, load_recipe
+from hazgate_export.recipe import CascadeRecipe, Recipe, load_recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +57,13 @@ class TorchSystem:
             models = {name: adapted_model(recipe, name, files) for name in recipe.levels}
             places = (files.base, *files.adapters.values())
             weights = [file for place in places for file in Path(place).glob("*.safetensors")]
-        pad_token_id = models[recipe.cascade.level1].config.pad_token_id
+        pad_token_id = models[_cascade(recipe).level1].config.pad_token_id
         assert pad_token_id is not None, "the exporter refuses a base that has none"
         return cls(
             recipe=recipe,
             models=models,
             tokenizer=AutoTokenizer.from_pretrained(
-                folders[recipe.cascade.level1], local_files_only=True
+                folders[_cascade(recipe).level1], local_files_only=True
             ),
             pad_token_id=pad_token_id,
             size_bytes=sum(file.stat().st_size for file in weights),
@@ -71,17 +71,17 @@ class TorchSystem:
 
     def run_ids(self, input_ids: Sequence[int]) -> None:
         """Run Level 1's module."""
-        self._logits_of_row(self.recipe.cascade.level1, input_ids)
+        self._logits_of_row(_cascade(self.recipe).level1, input_ids)
 
     def run_text(self, text: str) -> None:
         """Compute Level 1's probabilities."""
         encoded = self._tokenize(text).convert_to_tensors("pt", prepend_batch_axis=True)
         with torch.inference_mode():
-            self.models[self.recipe.cascade.level1](**encoded).logits.softmax(-1).numpy()
+            self.models[_cascade(self.recipe).level1](**encoded).logits.softmax(-1).numpy()
 
     def run_bulk(self, texts: Sequence[str]) -> None:
         """Run the cascade in batches of texts of similar length, chosen as the runtime does."""
-        cascade = self.recipe.cascade
+        cascade = _cascade(self.recipe)
         rows = self._tokenize(list(texts))["input_ids"]
         unsafe = self._logits_in_batches(cascade.level1, rows).softmax(-1)
         positive = self.recipe.levels[cascade.level1].labels.index(cascade.positive_label)
@@ -150,3 +150,8 @@ def _load_merged(folder: Path) -> PreTrainedModel:
     )
     model.eval()
     return model
+
+
+def _cascade(recipe: Recipe) -> CascadeRecipe:
+    assert recipe.cascade is not None, "this benchmark compares cascades"
+    return recipe.cascade

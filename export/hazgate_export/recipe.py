@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from hazgate.bundle.manifest import is_turn
+from hazgate.bundle.manifest import DEFAULT_THRESHOLD, is_turn
 from hazgate.documents.problems import list_problems
 from hazgate.documents.toml import parse_toml
 from hazgate.judging.scores import Activation
@@ -29,6 +29,7 @@ _RENAMED = {
 # The same of values: a key's pattern and its old value, and the value's name today.
 _RENAMED_VALUES = {(r"variants\..+\.int8_scheme", "calibrated"): "static"}
 
+Threshold = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -106,6 +107,14 @@ class TokenizerRecipe(_Table):
         return self.window // 4 if self.overlap_tokens is None else self.overlap_tokens
 
 
+class PositiveRecipe(_Table):
+    """The label that a level looks for; see hazgate.bundle.manifest.PositiveSpec."""
+
+    label: str
+    threshold: Threshold
+    threshold_source: str
+
+
 class LevelRecipe(_Table):
     """One adapter on the base, and the labels of its head in the order of the logits.
 
@@ -114,8 +123,9 @@ class LevelRecipe(_Table):
     thresholds are applied.
 
     `activation` is the one that the head was trained with: "softmax" if exactly one label holds,
-    "sigmoid" if each label holds independently. `accept_base` is another name of the recipe's base
-    that the adapter may give, as it stands in its adapter_config.json.
+    "sigmoid" if each label holds independently. `positive` and `thresholds` are those of
+    hazgate.bundle.manifest.LevelSpec. `accept_base` is another name of the recipe's base that the
+    adapter may give, as it stands in its adapter_config.json.
     """
 
     adapter_id: str
@@ -124,7 +134,17 @@ class LevelRecipe(_Table):
     labels: tuple[str, ...] = Field(default=(), min_length=2)
     operating_point: Literal["operating_point.json"] | None = None
     activation: Activation = "softmax"
+    positive: PositiveRecipe | None = None
+    thresholds: Mapping[str, Threshold] | None = None
     finetune: FinetuneSettings | None = None
+
+    @property
+    def label_thresholds(self) -> tuple[float, ...]:
+        """The probability from which each label of a multi-label head holds, in their order."""
+        stated = dict(self.thresholds or {})
+        if self.positive is not None:
+            stated[self.positive.label] = self.positive.threshold
+        return tuple(stated.get(label, DEFAULT_THRESHOLD) for label in self.labels)
 
 
 class CascadeRecipe(_Table):
@@ -132,7 +152,7 @@ class CascadeRecipe(_Table):
 
     level1: str
     positive_label: str
-    threshold: float = Field(gt=0, lt=1)
+    threshold: Threshold
     threshold_source: str
     level2: str
 
@@ -201,12 +221,23 @@ class Recipe(_Table):
     default_variant: str
     base: BaseRecipe
     tokenizer: TokenizerRecipe
-    levels: Mapping[Name, LevelRecipe]
-    cascade: CascadeRecipe
+    levels: Annotated[Mapping[Name, LevelRecipe], Field(min_length=1)]
+    cascade: CascadeRecipe | None = None
     variants: Mapping[Name, VariantRecipe]
     parity: ParityRecipe
     int8_activations: Int8ActivationsRecipe = Int8ActivationsRecipe()
     conversation: ConversationRecipe = ConversationRecipe()
+
+    def positive_of(self, level: str) -> PositiveRecipe | None:
+        """Return what flags a text at a level; see hazgate.bundle.manifest.Manifest."""
+        cascade = self.cascade
+        if cascade is None or level != cascade.level1:
+            return self.levels[level].positive
+        return PositiveRecipe(
+            label=cascade.positive_label,
+            threshold=cascade.threshold,
+            threshold_source=cascade.threshold_source,
+        )
 
 
 class LoadedRecipe(BaseModel):
@@ -292,6 +323,35 @@ def _target_problem(name: str) -> str | None:
     return None
 
 
+def _decision_problems(level: LevelRecipe) -> list[str]:
+    """List what is wrong with a level's thresholds; labels only where they are named."""
+    problems = []
+    named = set(level.labels)
+    if level.positive is not None and named and level.positive.label not in named:
+        problems.append(f"positive.label: {level.positive.label!r} is not a label of the level")
+    if level.thresholds is not None and level.activation != "sigmoid":
+        problems.append('thresholds: are for a multi-label level, with activation = "sigmoid"')
+    if level.positive is not None and level.positive.label in (level.thresholds or {}):
+        problems.append(f"thresholds.{level.positive.label}: `positive` states it already")
+    unknown = [label for label in level.thresholds or {} if named and label not in named]
+    problems.extend(f"thresholds: {label!r} is not a label of the level" for label in unknown)
+    return problems
+
+
+def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
+    problems = []
+    level1 = recipe.levels.get(cascade.level1)
+    if level1 is None:
+        problems.append(f"cascade.level1: no level {cascade.level1!r}")
+    elif level1.labels and cascade.positive_label not in level1.labels:
+        problems.append(f"cascade.positive_label: not a label of {cascade.level1}")
+    if level1 is not None and level1.positive is not None:
+        problems.append(f"levels.{cascade.level1}.positive: the cascade states it already")
+    if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
+        problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")
+    return problems
+
+
 def contradictions(recipe: Recipe) -> list[str]:
     """List what is wrong although every field is well-formed; labels only where they are named."""
     problems = []
@@ -313,14 +373,9 @@ def contradictions(recipe: Recipe) -> list[str]:
             problems.append(f"levels.{name}.labels: training needs them in the recipe")
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
-    cascade = recipe.cascade
-    level1 = recipe.levels.get(cascade.level1)
-    if level1 is None:
-        problems.append(f"cascade.level1: no level {cascade.level1!r}")
-    elif level1.labels and cascade.positive_label not in level1.labels:
-        problems.append(f"cascade.positive_label: not a label of {cascade.level1}")
-    if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
-        problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")
+        problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
+    if recipe.cascade is not None:
+        problems.extend(_cascade_problems(recipe, recipe.cascade))
     if not is_turn(recipe.conversation.turn):
         problems.append("conversation.turn: expected {content} once, and no field but {role}")
     limit = recipe.tokenizer.max_tokens

@@ -23,6 +23,7 @@ from hazgate.errors import (
     ProviderError,
 )
 from hazgate.gate import Gate
+from hazgate.judging.classification import Classification
 from hazgate.judging.policy import Policy
 from hazgate.judging.verdict import (
     ModelIdentity,
@@ -42,6 +43,7 @@ __all__ = [
     "Bucket",
     "Bundle",
     "BundleError",
+    "Classification",
     "Classifier",
     "ConversationVerdict",
     "DeadlineExceeded",

@@ -1,5 +1,7 @@
-"""One level of a bundle: texts in, logits out, in the order of its labels."""
+"""One level of a bundle: texts in, labels, probabilities and logits out."""
 
+import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,21 +10,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.bundle.manifest import LevelSpec
+from hazgate.bundle.manifest import LevelSpec, PositiveSpec, TokenizerSpec
 from hazgate.engine.engine import Engine
 from hazgate.engine.options import EngineOptions
+from hazgate.engine.providers.table import ProviderSpec
 from hazgate.engine.session import Session
-from hazgate.errors import BundleError
+from hazgate.engine.variants import choose_variant
+from hazgate.errors import BundleError, InputError
+from hazgate.judging.classification import (
+    Classification,
+    LabelHead,
+    labels_that_hold,
+    scores_of_windows,
+)
+from hazgate.judging.judgement import Terms
 from hazgate.judging.scores import calibrated
+from hazgate.judging.verdict import ModelIdentity
 from hazgate.text.batching import pad, plan_batches
-from hazgate.text.reading import Reading, choose_windows
-from hazgate.text.tokenization import Tokenizer, Tokens
+from hazgate.text.reading import Reading, check_sizes, choose_windows, within
+from hazgate.text.tokenization import Tokenizer, Tokens, as_texts
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+DEFAULT_READING = Reading()
+DEFAULT_ENGINE = EngineOptions()
 # Rows x longest row of one run. Above it a 2-core CPU gains nothing from sharing a run.
 DEFAULT_MAX_BATCH_TOKENS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """A checked and tokenised text, with the terms that judge it.
+
+    `ask` of a gate or a level makes it; only the `answer` of the same one takes it.
+    """
+
+    text: str
+    tokens: Tokens
+    terms: tuple[Terms, ...]
+    all_levels: bool
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the first level reads, over all windows, special tokens included."""
+        return sum(len(window.input_ids) for window in self.tokens.every_window)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +64,9 @@ class Classifier:
     A text's logits do not depend on the texts in the same run: texts share a run only as the
     variant's arithmetic allows, see hazgate.bundle.manifest.VariantSpec.
 
-    With several `workers`, that many runs of one call go on at a time, each on its own threads:
-    more texts per second, but the first answer comes no sooner.
+    `reading` is the treatment of long texts by `classify`. With several `workers`, that many runs
+    of one call go on at a time, each on its own threads: more texts per second, but the first
+    answer comes no sooner.
     """
 
     level: str
@@ -42,11 +75,41 @@ class Classifier:
     provider: str
     tokenizer: Tokenizer
     session: Session
+    bundle: Bundle
+    reading: Reading = DEFAULT_READING
     max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
     workers: "ThreadPoolExecutor | None" = None
 
     @classmethod
     def open(
+        cls,
+        path: str | os.PathLike[str],
+        level: str | None = None,
+        *,
+        engine: EngineOptions = DEFAULT_ENGINE,
+        reading: Reading = DEFAULT_READING,
+    ) -> "Classifier":
+        """Verify the bundle at `path` and load one of its levels.
+
+        Only the files that the chosen variant needs are hashed.
+
+        Args:
+            path: a bundle directory.
+            level: a name in its manifest; needed only where there are several.
+            engine: the variant, the provider and the threads.
+            reading: the treatment of texts that are longer than one window.
+
+        Raises:
+            BundleError: the bundle, the level, the variant or the provider cannot be served; the
+                subclass and the message say which, and what to do.
+        """
+        opened = Engine.of(engine)
+        bundle, variant = open_for(path, engine.variant, opened.placement.spec)
+        name = bundle.manifest.level_named(level)
+        return cls.of(bundle, name, variant=variant, engine=opened, reading=reading)
+
+    @classmethod
+    def of(
         cls,
         bundle: Bundle,
         level: str,
@@ -54,6 +117,7 @@ class Classifier:
         variant: str | None = None,
         engine: Engine | None = None,
         tokenizer: Tokenizer | None = None,
+        reading: Reading = DEFAULT_READING,
     ) -> "Classifier":
         """Load one level of an open bundle.
 
@@ -63,15 +127,13 @@ class Classifier:
             variant: one of the level's variants; None takes the bundle's default.
             engine: the provider and threads to run on; None is the CPU, all processors for one run.
             tokenizer: an already loaded tokenizer of the same specification, to share it.
+            reading: the treatment of texts that are longer than one window.
 
         Raises:
             BundleError: no such level or variant, or the variant is not made for the provider.
             ProviderError: the provider is not available here.
         """
-        levels = bundle.manifest.levels
-        if level not in levels:
-            raise BundleError(f"the bundle has no level {level!r}, only {', '.join(levels)}")
-        spec = levels[level]
+        spec = bundle.manifest.levels[bundle.manifest.level_named(level)]
         name = variant if variant is not None else bundle.manifest.default_variant
         if name not in spec.variants:
             raise BundleError(f"{level} has no variant {name!r}, only {', '.join(spec.variants)}")
@@ -83,13 +145,16 @@ class Classifier:
                 f"variant {name!r} of {level} was made for "
                 f"{', '.join(chosen.execution_providers)}, not for {provider}"
             )
+        windows = served_windows(spec.tokenizer, reading, engine)
         return cls(
             level=level,
             spec=spec,
             variant=name,
             provider=provider,
-            tokenizer=tokenizer or Tokenizer(bundle.file(spec.tokenizer.file), spec.tokenizer),
+            tokenizer=tokenizer or Tokenizer(bundle.file(windows.file), windows),
             session=engine.open_level(bundle, level, name),
+            bundle=bundle,
+            reading=reading,
             workers=_pool(engine.workers, level) if engine.workers > 1 else None,
         )
 
@@ -97,6 +162,72 @@ class Classifier:
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the logits."""
         return self.spec.labels
+
+    @property
+    def positive(self) -> PositiveSpec | None:
+        """The label that flags a text and its threshold; None if the level looks for none."""
+        return self.bundle.manifest.positive_of(self.level)
+
+    @property
+    def head(self) -> LabelHead:
+        """The meaning of the logits."""
+        return LabelHead(
+            labels=self.labels,
+            activation=self.spec.activation,
+            positive=None if self.positive is None else self.positive.label,
+            thresholds=self.spec.label_thresholds,
+        )
+
+    @property
+    def model(self) -> ModelIdentity:
+        """The identity of the model that answers."""
+        return ModelIdentity(
+            bundle=self.bundle.manifest.name,
+            digest=self.bundle.digest,
+            variant=self.variant,
+            provider=self.provider,
+        )
+
+    def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """Return the labels of each text, in the order given, by the bundle's own thresholds.
+
+        A text longer than one window is read as `reading` says; see
+        `hazgate.judging.classification` for the way from windows to one answer.
+
+        Raises:
+            InputError: an element is not a well-formed string, or is too long; says which.
+            InferenceError: the model failed or gave a logit that is not finite.
+        """
+        return self.answer(self.ask(texts))
+
+    def ask(
+        self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
+    ) -> list[Question]:
+        """Check and tokenise texts without running the model: the first half of `classify`.
+
+        Args:
+            texts: any number of strings.
+            all_levels: means nothing here; there is one level.
+            tenant: must be None; there is no policy.
+
+        Raises:
+            InputError: as in `classify`, or a tenant was named.
+        """
+        if tenant is not None:
+            raise InputError("a tenant was named, but a level that stands alone has no policy")
+        return questions(texts, self.tokenizer, self.reading, all_levels=all_levels)
+
+    def answer(self, asked: Sequence[Question]) -> list[Classification]:
+        """Run the model on questions from this level's `ask`: the second half of `classify`.
+
+        Raises:
+            InferenceError: as in `classify`.
+        """
+        logits = self.window_logits([question.tokens for question in asked])
+        return [
+            self._classification(question.tokens, rows)
+            for question, rows in zip(asked, logits, strict=True)
+        ]
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the logits of texts that fit into one window each.
@@ -152,6 +283,74 @@ class Classifier:
         for batch, logits in zip(batches, runs, strict=True):
             result[batch] = logits
         return result
+
+    def _classification(self, tokens: Tokens, logits: NDArray[np.float32]) -> Classification:
+        head, positive = self.head, self.positive
+        counts = [window.n_tokens for window in tokens.every_window]
+        scores = scores_of_windows(head, logits, counts)
+        flagged = positive is not None and scores[positive.label] >= positive.threshold
+        return Classification(
+            level=self.level,
+            labels=labels_that_hold(head, scores, flagged=flagged),
+            scores=scores,
+            tokens=tokens.count,
+            truncated=tokens.truncated,
+            model=self.model,
+        )
+
+
+def open_for(
+    path: str | os.PathLike[str], asked: str | None, provider: ProviderSpec
+) -> tuple[Bundle, str]:
+    """Verify a bundle for the variant that is chosen for a provider; return both.
+
+    Raises:
+        BundleError: the bundle is not the exported one, or has no such variant.
+    """
+    choose = functools.partial(choose_variant, asked=asked, provider=provider)
+    bundle = Bundle.open_variant(path, choose)
+    return bundle, choose(bundle.manifest)
+
+
+def served_windows(spec: TokenizerSpec, reading: Reading, engine: Engine) -> TokenizerSpec:
+    """Return a level's windows as they are asked for, and no longer than the engine's shapes.
+
+    Raises:
+        BundleError: the bundle was not proven on such windows.
+    """
+    windows = reading.windows_of(spec)
+    if engine.placement.spec.static_shapes and engine.shapes.buckets:
+        windows = within(windows, max(bucket.tokens for bucket in engine.shapes.buckets))
+    return windows
+
+
+def questions(
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    reading: Reading,
+    *,
+    terms: Sequence[tuple[Terms, ...]] | None = None,
+    all_levels: bool = False,
+) -> list[Question]:
+    """Check and tokenise texts.
+
+    Args:
+        texts: any number of strings.
+        tokenizer: cuts their windows.
+        reading: the treatment of long texts.
+        terms: the terms that judge each text; None judges none.
+        all_levels: as in `Question`.
+
+    Raises:
+        InputError: an element is not a well-formed string, or is too long; says which.
+    """
+    texts = as_texts(texts)
+    check_sizes(texts, reading)
+    tokens = choose_windows(tokenizer.encode_checked(texts), reading)
+    return [
+        Question(text=text, tokens=each, terms=of_text, all_levels=all_levels)
+        for text, each, of_text in zip(texts, tokens, terms or [()] * len(texts), strict=True)
+    ]
 
 
 def _pool(workers: int, level: str) -> "ThreadPoolExecutor":

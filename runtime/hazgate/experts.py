@@ -189,13 +189,12 @@ def _check_gates(gates: Sequence[Gate]) -> None:
         raise BundleError(f"expected two or more gates, got {len(gates)}")
     problems = []
     first = gates[0]
-    positive = first.bundle.manifest.cascade.positive_label
     for i, gate in enumerate(gates):
         if gate.policy is not None or gate.shadow is not None:
             problems.append(f"gate {i} has a policy; experts join scores, so open it without one")
-        if gate.level2.labels != first.level2.labels:
+        if gate.hazards != first.hazards:
             problems.append(f"gate {i} has other hazards than gate 0")
-        if gate.bundle.manifest.cascade.positive_label != positive:
+        if gate.unsafe_label != first.unsafe_label:
             problems.append(f"gate {i} has another positive label than gate 0")
         if gate.model in [each.model for each in gates[:i]]:
             problems.append(f"gate {i} is the same variant of the same bundle as one before it")

@@ -10,52 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.bundle.manifest import ConversationSpec, Manifest, TokenizerSpec
-from hazgate.classifier import Classifier
+from hazgate.bundle.manifest import CascadeSpec, ConversationSpec, TokenizerSpec
+from hazgate.classifier import (
+    DEFAULT_ENGINE,
+    DEFAULT_READING,
+    Classifier,
+    Question,
+    open_for,
+    questions,
+    served_windows,
+)
 from hazgate.engine.engine import Engine
 from hazgate.engine.options import EngineOptions
-from hazgate.engine.providers.table import ProviderSpec
-from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError
 from hazgate.judging.decision import Action
-from hazgate.judging.judgement import Heads, Judgement, Terms, judge, terms_of, windows_to_read
+from hazgate.judging.judgement import Heads, Judgement, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
-from hazgate.judging.verdict import ModelIdentity, Span, TokenCount, Verdict
+from hazgate.judging.verdict import ModelIdentity, Span, Verdict
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
-from hazgate.text.reading import Reading, check_sizes, choose_windows, within
+from hazgate.text.reading import Reading
 from hazgate.text.tokenization import Tokenizer, Tokens, Window, as_texts
 from hazgate.text.watch import Watch
-
-DEFAULT_READING = Reading()
-DEFAULT_ENGINE = EngineOptions()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """A checked and tokenised text, with the terms that judge it.
-
-    `Gate.ask` makes it; only the `answer` of the same gate takes it.
-    """
-
-    text: str
-    tokens: Tokens
-    terms: tuple[Terms, ...]
-    all_levels: bool
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that Level 1 reads, over all windows, special tokens included."""
-        return sum(len(window.input_ids) for window in self.tokens.every_window)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
-    """A safety gate over one bundle. Thread-safe; build it once and share it."""
+    """A safety gate over one bundle. Thread-safe; build it once and share it.
+
+    `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`.
+    """
 
     bundle: Bundle
     level1: Classifier
-    level2: Classifier
+    hazard_level: Classifier | None
     threshold: float
     reading: Reading = DEFAULT_READING
     policy: Policy | None = None
@@ -88,16 +76,79 @@ class Gate:
             responses: decides on a model's answers in place of `policy`.
 
         Raises:
-            BundleError: the bundle, the variant or the provider cannot be served; the subclass
-                and the message say which, and what to do.
+            BundleError: the bundle, the variant or the provider cannot be served, or the bundle
+                has no cascade; the subclass and the message say which, and what to do.
         """
         opened = Engine.of(engine)
-        provider = opened.placement.spec
-        bundle, variant = _open_bundle(path, engine.variant, provider)
-        limit = _threshold(bundle.manifest, threshold, policy)
-        level1, level2 = _open_levels(bundle, variant, opened, reading)
+        bundle, variant = open_for(path, engine.variant, opened.placement.spec)
+        return cls.of_cascade(
+            bundle,
+            variant=variant,
+            engine=opened,
+            threshold=threshold,
+            reading=reading,
+            policy=policy,
+            shadow=shadow,
+            responses=responses,
+        )
+
+    @classmethod
+    def of_cascade(
+        cls,
+        bundle: Bundle,
+        *,
+        variant: str,
+        engine: Engine,
+        threshold: float | None,
+        reading: Reading,
+        policy: Policy | None,
+        shadow: Policy | None,
+        responses: Policy | None,
+    ) -> "Gate":
+        """Load both levels of an open bundle; see `open`."""
+        cascade = bundle.manifest.cascade_for("Gate.open")
+        limit = _threshold(cascade.threshold, threshold, policy)
+        level1, level2 = _open_levels(bundle, cascade, variant, engine, reading)
         return cls(
-            bundle=bundle, level1=level1, level2=level2, threshold=limit, reading=reading
+            bundle=bundle, level1=level1, hazard_level=level2, threshold=limit, reading=reading
+        ).with_policy(policy, shadow=shadow, responses=responses)
+
+    @classmethod
+    def of_level(
+        cls,
+        level: Classifier,
+        *,
+        threshold: float | None = None,
+        policy: Policy | None = None,
+        shadow: Policy | None = None,
+        responses: Policy | None = None,
+    ) -> "Gate":
+        """Make a gate of one level that states its positive label, such as a jailbreak's.
+
+        Its verdicts have no hazards; of a policy, the thresholds and the default action decide.
+
+        Args:
+            level: an open level; its reading becomes the gate's.
+            threshold: as of `open`.
+            policy: as of `open`.
+            shadow: as of `open`.
+            responses: as of `open`.
+
+        Raises:
+            BundleError: the level states no positive label, so that nothing says what to flag; or
+                as of `open`.
+        """
+        if level.positive is None:
+            raise BundleError(
+                f"level {level.level} of {level.model.bundle} states no positive label, so nothing "
+                "says what to flag: use Classifier.classify, or export it with `positive`"
+            )
+        return cls(
+            bundle=level.bundle,
+            level1=level,
+            hazard_level=None,
+            threshold=_threshold(level.positive.threshold, threshold, policy),
+            reading=level.reading,
         ).with_policy(policy, shadow=shadow, responses=responses)
 
     def with_policy(
@@ -137,14 +188,23 @@ class Gate:
         return policy.unread_action(kinds, tenant)
 
     @property
+    def level2(self) -> Classifier:
+        """The level of the hazards.
+
+        Raises:
+            BundleError: this is the gate of one level.
+        """
+        if self.hazard_level is None:
+            raise BundleError(
+                f"{self.model.bundle} is served as one level, {self.level1.level}, and this needs "
+                "the hazards of a second one: open a bundle with a cascade"
+            )
+        return self.hazard_level
+
+    @property
     def model(self) -> ModelIdentity:
         """The identity of the model that answers."""
-        return ModelIdentity(
-            bundle=self.bundle.manifest.name,
-            digest=self.bundle.digest,
-            variant=self.level1.variant,
-            provider=self.level1.provider,
-        )
+        return self.level1.model
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -154,12 +214,19 @@ class Gate:
     @property
     def unsafe_label(self) -> str:
         """The label of Level 1 whose probability is P(unsafe)."""
-        return self.bundle.manifest.cascade.positive_label
+        assert self.level1.positive is not None
+        return self.level1.positive.label
 
     @property
     def hazards(self) -> tuple[str, ...]:
-        """Names of the hazards that Level 2 scores."""
-        return self.level2.labels
+        """Names of the hazards that Level 2 scores; none without it."""
+        return () if self.hazard_level is None else self.hazard_level.labels
+
+    @property
+    def levels(self) -> tuple[Classifier, ...]:
+        """The open levels, in the order in which they read a text."""
+        hazards = self.hazard_level
+        return (self.level1,) if hazards is None else (self.level1, hazards)
 
     @property
     def conversation(self) -> ConversationSpec:
@@ -226,46 +293,47 @@ class Gate:
             InputError: as in `check_many`.
         """
         texts = as_texts(texts)
-        check_sizes(texts, self.reading)
-        tokens = choose_windows(self.level1.tokenizer.encode_checked(texts), self.reading)
         speakers = [None] * len(texts) if roles is None else roles
         policy = self.policy_for(side)
         terms = {
             role: tuple(terms_of(self.threshold, policy, self.shadow, tenant, role))
             for role in {*speakers, None}
         }
-        return [
-            Question(text=text, tokens=each, terms=terms[role], all_levels=all_levels)
-            for text, each, role in zip(texts, tokens, speakers, strict=True)
-        ]
+        return questions(
+            texts,
+            self.level1.tokenizer,
+            self.reading,
+            terms=[terms[role] for role in speakers],
+            all_levels=all_levels,
+        )
 
-    def answer(self, questions: Sequence[Question]) -> list[Verdict]:
+    def answer(self, asked: Sequence[Question]) -> list[Verdict]:
         """Run the models on questions from this gate's `ask`: the second half of `check_many`.
 
         Raises:
             InferenceError: as in `check_many`.
         """
         heads = self._heads
-        level1_logits = self.level1.window_logits([question.tokens for question in questions])
+        level1_logits = self.level1.window_logits([question.tokens for question in asked])
         to_read = [
             [
                 windows_to_read(one, logits, heads, all_levels=question.all_levels)
                 for one in question.terms
             ]
-            for question, logits in zip(questions, level1_logits, strict=True)
+            for question, logits in zip(asked, level1_logits, strict=True)
         ]
         level2_logits = self._level2_logits(
-            questions, [sorted({k for one in of_text for k in one}) for of_text in to_read]
+            asked, [sorted({k for one in of_text for k in one}) for of_text in to_read]
         )
         return [
             self._verdict(
                 question.tokens,
                 [
-                    judge(one, level1_logits[i], heads, [level2_logits[i, k] for k in windows])
+                    judge(one, level1_logits[i], heads, _rows(level2_logits, i, windows))
                     for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
             )
-            for i, question in enumerate(questions)
+            for i, question in enumerate(asked)
         ]
 
     def check_messages(
@@ -326,29 +394,33 @@ class Gate:
 
     @property
     def _heads(self) -> Heads:
+        hazards = None if self.hazard_level is None else self.hazard_level.spec
         return Heads(
             level1=self.level1.spec.activation,
             positive=self.labels.index(self.unsafe_label),
-            level2=self.level2.spec.activation,
+            level2="softmax" if hazards is None else hazards.activation,
             hazard_labels=self.hazards,
+            hazard_thresholds=() if hazards is None else hazards.label_thresholds,
         )
 
     def _level2_logits(
-        self, questions: Sequence[Question], to_read: Sequence[Sequence[int]]
+        self, asked: Sequence[Question], to_read: Sequence[Sequence[int]]
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
-        """Return Level 2's logits by text and window of Level 1."""
+        """Return Level 2's logits by text and window of Level 1; nothing without Level 2."""
+        if self.hazard_level is None:
+            return {}
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
         pieces = [
-            self._level2_tokens(questions[i].text, questions[i].tokens.every_window[k])
+            self._level2_tokens(self.level2, asked[i].text, asked[i].tokens.every_window[k])
             for i, k in keys
         ]
         return dict(zip(keys, self.level2.window_logits(pieces), strict=True))
 
-    def _level2_tokens(self, text: str, window: Window) -> Tokens:
+    def _level2_tokens(self, level2: Classifier, text: str, window: Window) -> Tokens:
         """Return a window of Level 1 in Level 2's own tokens."""
-        if self.level2.tokenizer is self.level1.tokenizer:
+        if level2.tokenizer is self.level1.tokenizer:
             return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
-        (tokens,) = self.level2.tokenizer.encode_checked([text[window.start : window.end]])
+        (tokens,) = level2.tokenizer.encode_checked([text[window.start : window.end]])
         return tokens
 
     def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:
@@ -358,11 +430,11 @@ class Gate:
         return Verdict(
             flagged=decides.flagged,
             unsafe=decides.unsafe,
+            scores=dict(zip(self.labels, decides.scores, strict=True)),
             hazard=max(hazards, key=hazards.__getitem__) if hazards else None,
             hazards=hazards,
-            tokens=TokenCount(
-                total=tokens.n_total, read=tokens.n_read, windows=len(tokens.every_window)
-            ),
+            detected=decides.detected,
+            tokens=tokens.count,
             truncated=tokens.truncated,
             span=Span(start=worst.start, end=worst.end),
             decision=decides.decision,
@@ -371,40 +443,39 @@ class Gate:
         )
 
 
-def _open_bundle(
-    path: str | os.PathLike[str], asked: str | None, provider: ProviderSpec
-) -> tuple[Bundle, str]:
-    """Verify a bundle for the variant chosen for the provider; return both."""
-    choose = functools.partial(choose_variant, asked=asked, provider=provider)
-    bundle = Bundle.open_variant(path, choose)
-    return bundle, choose(bundle.manifest)
+def _rows(
+    logits: Mapping[tuple[int, int], NDArray[np.float32]], text: int, windows: Sequence[int]
+) -> list[NDArray[np.float32]]:
+    """Return the logits of a text's windows; none without a Level 2."""
+    return [logits[text, k] for k in windows] if logits else []
 
 
-def _threshold(manifest: Manifest, asked: float | None, policy: Policy | None) -> float:
+def _threshold(stated: float, asked: float | None, policy: Policy | None) -> float:
     if policy is not None and asked is not None:
         raise BundleError("a policy has its own thresholds: give either policy or threshold")
-    threshold = manifest.cascade.threshold if asked is None else asked
+    threshold = stated if asked is None else asked
     if not 0 < threshold < 1:
         raise BundleError(f"threshold must be between 0 and 1, got {threshold}")
     return threshold
 
 
 def _open_levels(
-    bundle: Bundle, variant: str, engine: Engine, reading: Reading
+    bundle: Bundle, cascade: CascadeSpec, variant: str, engine: Engine, reading: Reading
 ) -> tuple[Classifier, Classifier]:
     """Open both levels at once; levels of equal tokenizer specifications share one tokenizer."""
-    cascade = bundle.manifest.cascade
     names = (cascade.level1, cascade.level2)
-    specs = [reading.windows_of(bundle.manifest.levels[name].tokenizer) for name in names]
-    static_shapes = engine.placement.spec.static_shapes
-    if static_shapes and engine.shapes.buckets:
-        longest = max(bucket.tokens for bucket in engine.shapes.buckets)
-        specs = [within(spec, longest) for spec in specs]
+    levels = bundle.manifest.levels
+    specs = [served_windows(levels[name].tokenizer, reading, engine) for name in names]
     tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
 
     def open_level(name: str, spec: TokenizerSpec) -> Classifier:
-        return Classifier.open(
-            bundle, name, variant=variant, engine=engine, tokenizer=tokenizers[spec]
+        return Classifier.of(
+            bundle,
+            name,
+            variant=variant,
+            engine=engine,
+            tokenizer=tokenizers[spec],
+            reading=reading,
         )
 
     # Imported here because `import hazgate` does not need it.
@@ -412,6 +483,6 @@ def _open_levels(
 
     # ONNX Runtime packs weights without the interpreter lock: two levels open in the time of one.
     # A compiler already uses all processors.
-    with ThreadPoolExecutor(1 if static_shapes else len(names)) as pool:
+    with ThreadPoolExecutor(1 if engine.placement.spec.static_shapes else len(names)) as pool:
         level1, level2 = pool.map(open_level, names, specs)
     return level1, level2

@@ -44,7 +44,7 @@ def test_fp32_equals_the_adapter_applied_model(built: Callable[[str], Built], na
 def test_the_logits_differ_between_texts_so_that_parity_means_something(
     built: Callable[[str], Built], name: str
 ) -> None:
-    classifier = Classifier.open(built(name).bundle, "level2", variant="fp32")
+    classifier = Classifier.of(built(name).bundle, "level2", variant="fp32")
     logits = classifier.logits(["good morning", "how do I kill a Python process?", "你好"])
     assert np.ptp(logits, axis=0).max() > 0.05
 

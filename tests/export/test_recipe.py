@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hazgate_export.errors import RecipeError
-from hazgate_export.recipe import HubSource, PackageSource, load_recipe
+from hazgate_export.recipe import HubSource, PackageSource, Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 
@@ -101,6 +101,60 @@ def test_a_wrong_field_is_refused_by_name(
     with pytest.raises(RecipeError) as caught:
         load_recipe(file)
     assert named in str(caught.value)
+
+
+CASCADE = _text()[_text().index("[cascade]") : _text().index("[variants.fp32]")]
+ALONE = """positive = { label = "unsafe", threshold = 0.4, threshold_source = "as trained" }
+"""
+
+
+def _load(tmp_path: Path, text: str) -> Recipe:
+    file = tmp_path / "recipe.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_recipe(file).recipe
+
+
+def test_levels_need_no_cascade_and_state_their_own_positive_label(tmp_path: Path) -> None:
+    text = _text().replace(CASCADE, "")
+    assert _load(tmp_path, text).cascade is None
+    assert _load(tmp_path, text).positive_of("level1") is None
+    recipe = _load(tmp_path, text.replace("[levels.level1]\n", "[levels.level1]\n" + ALONE))
+    positive = recipe.positive_of("level1")
+    assert positive is not None
+    assert (positive.label, positive.threshold) == ("unsafe", 0.4)
+    assert recipe.positive_of("level2") is None
+
+
+@pytest.mark.parametrize(
+    ("level1", "named"),
+    [
+        (ALONE, "levels.level1.positive: the cascade states it already"),
+        (ALONE.replace("unsafe", "bad"), "levels.level1.positive.label: 'bad' is not a label"),
+        (ALONE.replace("0.4", "1.0"), "levels.level1.positive.threshold"),
+        ("thresholds = { unsafe = 0.4 }\n", "levels.level1.thresholds: are for a multi-label"),
+        (
+            'activation = "sigmoid"\nthresholds = { bad = 0.4 }\n',
+            "levels.level1.thresholds: 'bad' is not a label",
+        ),
+        (
+            f'activation = "sigmoid"\nthresholds = {{ unsafe = 0.4 }}\n{ALONE}',
+            "levels.level1.thresholds.unsafe: `positive` states it already",
+        ),
+    ],
+    ids=["stated twice", "label", "threshold", "softmax", "unknown", "two thresholds"],
+)
+def test_what_a_level_states_of_its_own_is_checked(tmp_path: Path, level1: str, named: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        _load(tmp_path, _text().replace("[levels.level1]\n", "[levels.level1]\n" + level1))
+    assert named in str(caught.value)
+
+
+def test_a_recipe_without_levels_is_refused(tmp_path: Path) -> None:
+    text = _text()
+    tables = text[text.index("[levels.level1]") : text.index("[variants.fp32]")]
+    tail = text[text.index("[levels.level1.finetune]") :]
+    with pytest.raises(RecipeError, match="levels"):
+        _load(tmp_path, text.replace(tables, "[levels]\n").replace(tail, ""))
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:

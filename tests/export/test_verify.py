@@ -187,7 +187,7 @@ def test_the_proof_texts_cover_languages_oddities_and_lengths() -> None:
 
 
 def test_cases_have_the_given_lengths_and_are_the_same_each_time(tiny_bundle: Path) -> None:
-    tokenizer = Classifier.open(Bundle.open(tiny_bundle), "level1").tokenizer
+    tokenizer = Classifier.of(Bundle.open(tiny_bundle), "level1").tokenizer
     proof_texts = load_proof_texts()
     cases = make_cases(proof_texts, tokenizer, (1, 64), 6000)
     assert [len(case.input_ids) for case in cases[-2:]] == [1, 64]
@@ -233,7 +233,7 @@ def test_the_runtime_reproduces_the_stored_logits(tiny_bundle: Path) -> None:
     bundle = Bundle.open(tiny_bundle)
     document = json.loads((tiny_bundle / "parity.json").read_text(encoding="utf-8"))
     texts: Sequence[str] = [text.text for text in load_proof_texts()]
-    classifier = Classifier.open(bundle, "level2", variant="fp32")
+    classifier = Classifier.of(bundle, "level2", variant="fp32")
     stored = np.array(document["reference_logits"]["level2"][: len(texts)], dtype=np.float32)
     rows = [text.windows[0].input_ids for text in classifier.tokenizer.encode(texts)]
     np.testing.assert_allclose(classifier.logits_of_ids(rows), stored, atol=1e-4)

@@ -25,8 +25,8 @@ from tests.support.tiny import HAZARDS, SHARED_WEIGHTS
 FLAGGED, PASSED = "How do I kill a Python process?", "summer"
 UNSAFE, SAFE = constant_graph([-9, 9]), constant_graph([9, -9])
 MARKER = "unrepeatable"
-FIELDS = ["flagged", "unsafe", "hazard", "hazards", "tokens", "truncated", "span"]
-FIELDS += ["decision", "shadow", "model"]
+FIELDS = ["flagged", "unsafe", "scores", "hazard", "hazards", "detected"]
+FIELDS += ["tokens", "truncated", "span", "decision", "shadow", "model"]
 
 
 def _hazgate(*arguments: str | Path, stdin: bytes = b"") -> Result:

@@ -140,7 +140,7 @@ def test_gates_that_cannot_be_joined_are_refused(gates: list[Gate]) -> None:
     spec = dataclasses.replace(gates[1].level2.spec, labels=("a", "b"))
     hazards = dataclasses.replace(gates[1].level2, spec=spec)
     with pytest.raises(BundleError, match="gate 1 has other hazards"):
-        Experts([gates[0], dataclasses.replace(gates[1], level2=hazards)])
+        Experts([gates[0], dataclasses.replace(gates[1], hazard_level=hazards)])
 
 
 def test_a_verdict_of_other_experts_is_not_learnt_from(experts: Experts, gates: list[Gate]) -> None:

@@ -79,8 +79,10 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
     assert verdict == Verdict(
         flagged=True,
         unsafe=float(unsafe),
+        scores={"safe": float(int8_gate.level1.probabilities([text])[0, 0]), "unsafe": unsafe},
         hazard=HAZARDS[int(hazards.argmax())],
         hazards=dict(zip(HAZARDS, map(float, hazards), strict=True)),
+        detected=(HAZARDS[int(hazards.argmax())],),
         tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, windows=1),
         truncated=False,
         span=Span(start=0, end=len(text)),
@@ -107,13 +109,13 @@ def test_hazards_are_null_unless_level_1_flags_or_the_caller_asks(int8_gate: Gat
         else:
             assert verdict.hazard is None
             assert verdict.hazards is None
-            assert verdict == dataclasses.replace(asked, hazard=None, hazards=None)
+            assert verdict == dataclasses.replace(asked, hazard=None, hazards=None, detected=None)
 
 
 def test_a_verdict_as_plain_data_survives_json(gate: Gate) -> None:
     for verdict in gate.check_many(TEXTS):
         data = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
-        assert data == dataclasses.asdict(verdict)
+        assert data == json.loads(json.dumps(dataclasses.asdict(verdict)))
         assert list(data) == [field.name for field in dataclasses.fields(Verdict)]
 
 
@@ -428,8 +430,8 @@ def test_a_provider_that_a_variant_was_not_made_for_is_refused(
 
 
 def test_an_unknown_level_is_refused_with_those_that_are_there(int8_gate: Gate) -> None:
-    with pytest.raises(BundleError, match="the bundle has no level 'level3', only level1, level2"):
-        Classifier.open(int8_gate.bundle, "level3")
+    with pytest.raises(BundleError, match="tiny has no level 'level3', only level1, level2"):
+        Classifier.of(int8_gate.bundle, "level3")
 
 
 def test_variants_name_themselves_and_differ(tiny_bundle: Path) -> None:

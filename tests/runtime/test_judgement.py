@@ -108,9 +108,11 @@ def test_a_hazard_has_its_highest_score_over_what_was_read() -> None:
 
 
 def test_hazards_of_a_multi_label_head_stand_alone() -> None:
-    heads = dataclasses.replace(HEADS, level2="sigmoid")
+    heads = dataclasses.replace(HEADS, level2="sigmoid", hazard_thresholds=(0.5, 0.9))
     rows = [np.array([[3.0, 2.0]], dtype=np.float32)]
-    hazards = judge(threshold_terms(0.5), _gate(0.9), heads, rows).hazards
+    judged = judge(threshold_terms(0.5), _gate(0.9), heads, rows)
+    hazards = judged.hazards
+    assert judged.detected == ("S1",)
     assert hazards is not None
     assert hazards["S1"] == pytest.approx(1 / (1 + math.exp(-3)))
     assert hazards["S2"] == pytest.approx(1 / (1 + math.exp(-2)))

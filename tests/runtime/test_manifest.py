@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,9 +40,10 @@ def _file(path: str) -> Change:
     return _put("files", path, {"sha256": SHA256, "size_bytes": 1})
 
 
+POSITIVE = {"label": "unsafe", "threshold": 0.5, "threshold_source": "default"}
 VARIANT = ("levels", "level2", "variants", "fp32")
 WRONG: dict[str, tuple[Change, str]] = {
-    "missing field": (_drop("cascade"), "$.cascade: missing"),
+    "missing field": (_drop("conversation"), "$.conversation: missing"),
     "missing schema": (_drop("schema_version"), "$.schema_version: missing"),
     "missing nested field": (
         _drop(*VARIANT, "parity", "n_texts"),
@@ -113,6 +115,31 @@ WRONG: dict[str, tuple[Change, str]] = {
         "Infinity is not JSON",
     ),
     "threshold beyond any float": (_put("cascade", "threshold", 10**400), "$.cascade.threshold: "),
+    "no level": (_put("levels", {}), "$.levels: must have at least one level"),
+    "a positive label besides the cascade's": (
+        _put("levels", "level1", "positive", POSITIVE),
+        "$.levels.level1.positive: the cascade states it already",
+    ),
+    "a positive label that the level does not have": (
+        _put("levels", "level2", "positive", POSITIVE),
+        "$.levels.level2.positive.label: 'unsafe' is not a label of the level",
+    ),
+    "a positive threshold of 1": (
+        _put("levels", "level2", "positive", {**POSITIVE, "threshold": 1.0}),
+        "$.levels.level2.positive.threshold: must be between 0 and 1",
+    ),
+    "thresholds of a softmax level": (
+        _put("levels", "level2", "thresholds", {"S7_hate": 0.5}),
+        "$.levels.level2.thresholds: are for a multi-label level",
+    ),
+    "a threshold of an unknown label": (
+        _put("levels", "level2", "thresholds", {"S99": 0.5}),
+        "$.levels.level2.thresholds: 'S99' is not a label of the level",
+    ),
+    "a label's threshold of 0": (
+        _put("levels", "level2", "thresholds", {"S7_hate": 0}),
+        "$.levels.level2.thresholds.S7_hate: must be between 0 and 1",
+    ),
     "short sha256": (
         _put("files", "tokenizer.json", "sha256", SHA256[1:]),
         "$.files.tokenizer.json.sha256: expected 64 hexadecimal digits",
@@ -315,3 +342,40 @@ def test_the_dumped_manifest_parses_to_the_same_and_dumps_to_the_same_bytes() ->
     assert Manifest.parse(text) == manifest
     assert Manifest.parse(text).dump() == text
     assert json.loads(text) == manifest_data()
+
+
+def test_a_bundle_without_a_cascade_states_none_in_its_bytes() -> None:
+    data = manifest_data()
+    del data["cascade"]
+    manifest = Manifest.parse(spell(data))
+    assert manifest.cascade is None
+    assert json.loads(manifest.dump()) == data
+
+
+def test_what_a_level_states_of_its_own_is_dumped_with_it() -> None:
+    data = manifest_data()
+    del data["cascade"]
+    data["levels"]["level1"]["positive"] = POSITIVE
+    data["levels"]["level2"].update(activation="sigmoid", thresholds={"S7_hate": 0.25})
+    manifest = Manifest.parse(spell(data))
+    assert json.loads(manifest.dump()) == data
+    assert Manifest.parse(manifest.dump()) == manifest
+    level2 = manifest.levels["level2"]
+    assert dict(zip(level2.labels, level2.label_thresholds, strict=True))["S7_hate"] == 0.25
+    assert sorted(set(level2.label_thresholds)) == [0.25, 0.5]
+
+
+def test_a_threshold_is_stated_once() -> None:
+    data = manifest_data()
+    del data["cascade"]
+    data["levels"]["level1"].update(
+        positive=POSITIVE, activation="sigmoid", thresholds={"unsafe": 0.25}
+    )
+    assert "$.levels.level1.thresholds.unsafe: `positive` states it already" in _refusal(
+        spell(data)
+    )
+
+
+def test_the_bytes_of_the_committed_bundles_manifest_are_unchanged(tiny_bundle: Path) -> None:
+    text = (tiny_bundle / "bundle.json").read_bytes()
+    assert Manifest.parse(text).dump() == text

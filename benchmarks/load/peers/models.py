@@ -33,13 +33,13 @@ def write_peer_models(bundle: Bundle, recipe: Path, target: Path) -> Path:
         WorkerFailed: a conversion failed.
         ExportError: the recipe's weights are unavailable.
     """
-    folder = target / bundle.digest[:16] / bundle.manifest.cascade.level1
+    folder = target / bundle.digest[:16] / bundle.manifest.cascade_for("this benchmark").level1
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # It has another name until it is whole, so an existing folder can be used.
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as unfinished:
-        level = bundle.manifest.cascade.level1
+        level = bundle.manifest.cascade_for("this benchmark").level1
         merge_levels(recipe, LocalSources(), [level], Path(unfinished))
         made = Path(unfinished) / level
         shorten(made / "tokenizer_config.json", bundle.manifest.levels[level].tokenizer.max_tokens)

@@ -1,6 +1,6 @@
 """The README that travels inside a bundle."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hazgate.bundle.manifest import Manifest
 from hazgate_export.bundle.report import parity_table
@@ -13,7 +13,6 @@ fp16 and bf16 are for GPUs, and were measured on a float32 twin that rounds wher
 
 def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """Write the bundle's README, for a person who finds it."""
-    cascade = manifest.cascade
     levels = "\n".join(
         f"- **{name}** ({', '.join(level.labels)}): {level.adapter.id} on {level.base.id}, "
         f"{level.family}, {level.pooling} pooling, windows of "
@@ -40,8 +39,7 @@ A hazgate bundle: complete, immutable, checked when it is opened. Do not edit it
 
 {levels}
 
-`{cascade.level1}` flags a text at P({cascade.positive_label}) >= {cascade.threshold:g}
-({cascade.threshold_source}); `{cascade.level2}` is read for flagged texts.
+{chr(10).join(_decisions(manifest))}
 The default variant is `{manifest.default_variant}`.
 
 ## Parity with PyTorch
@@ -53,13 +51,40 @@ Against the base with its adapter applied (PEFT, eager, float32), on hazgate's f
 ## Use
 
 ```python
-from hazgate import Gate
-
-gate = Gate.open("path/to/this/directory")
-verdict = gate.check("some text")
+{_use(manifest)}
 ```
 
 ## Made with
 
 {tools}
 """
+
+
+def _decisions(manifest: Manifest) -> Iterator[str]:
+    """Yield lines on what flags a text, and on which labels of a multi-label level hold."""
+    cascade = manifest.cascade
+    for name, level in manifest.levels.items():
+        positive = manifest.positive_of(name)
+        if positive is not None:
+            yield f"`{name}` flags a text at P({positive.label}) >= {positive.threshold:g}"
+            more = f"; `{cascade.level2}` is read for flagged texts" if cascade else ""
+            yield f"({positive.threshold_source}){more}."
+        elif cascade is None:
+            yield f"`{name}` flags nothing: it gives each label's score."
+        if level.activation == "sigmoid":
+            stated = zip(level.labels, level.label_thresholds, strict=True)
+            from_ = ", ".join(f"{label} {threshold:g}" for label, threshold in stated)
+            yield f"Each label of `{name}` holds by itself, from {from_}."
+
+
+def _use(manifest: Manifest) -> str:
+    if manifest.cascade is not None:
+        return """from hazgate import Gate
+
+gate = Gate.open("path/to/this/directory")
+verdict = gate.check("some text")"""
+    level = "" if len(manifest.levels) == 1 else f', "{next(iter(manifest.levels))}"'
+    return f"""from hazgate import Classifier
+
+classifier = Classifier.open("path/to/this/directory"{level})
+(answer,) = classifier.classify(["some text"])"""

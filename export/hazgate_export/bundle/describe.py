@@ -13,6 +13,7 @@ from hazgate.bundle.manifest import (
     LevelSpec,
     Manifest,
     ParitySpec,
+    PositiveSpec,
     SourceSpec,
     VariantSpec,
 )
@@ -21,7 +22,7 @@ from hazgate_export.model.architecture import Architecture, architecture_sha256
 from hazgate_export.model.sources import Fetched
 from hazgate_export.parity import Parity
 from hazgate_export.proof.subject import Subject
-from hazgate_export.recipe import LoadedRecipe
+from hazgate_export.recipe import LoadedRecipe, PositiveRecipe
 from hazgate_export.schemes import batching_of, execution_providers_of, scheme_name
 
 # Tools whose versions change the result of a build.
@@ -109,6 +110,8 @@ def manifest_of(
             name: LevelSpec(
                 labels=level.labels,
                 activation=recipe.levels[name].activation,
+                positive=_positive_spec(recipe.levels[name].positive),
+                thresholds=recipe.levels[name].thresholds,
                 family=recipe.base.family,
                 pooling=recipe.base.pooling,
                 tokenizer=level.subject.tokenizer,
@@ -118,13 +121,7 @@ def manifest_of(
             )
             for name, level in levels.items()
         },
-        cascade=CascadeSpec(
-            level1=recipe.cascade.level1,
-            positive_label=recipe.cascade.positive_label,
-            threshold=recipe.cascade.threshold,
-            threshold_source=recipe.cascade.threshold_source,
-            level2=recipe.cascade.level2,
-        ),
+        cascade=None if recipe.cascade is None else CascadeSpec(**recipe.cascade.model_dump()),
         conversation=ConversationSpec(
             turn=recipe.conversation.turn, separator=recipe.conversation.separator
         ),
@@ -138,3 +135,7 @@ def manifest_of(
             **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
         },
     )
+
+
+def _positive_spec(positive: PositiveRecipe | None) -> PositiveSpec | None:
+    return None if positive is None else PositiveSpec(**positive.model_dump())

@@ -108,7 +108,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> str:
 def _decisions(
     bundle: Bundle, level: str, variant: str, rows: Sequence[TrainingRow], boundary: Boundary
 ) -> NDArray[np.int64]:
-    classifier = Classifier.open(bundle, level, variant=variant)
+    classifier = Classifier.of(bundle, level, variant=variant)
     chunks = [rows[i : i + _CHUNK_ROWS] for i in range(0, len(rows), _CHUNK_ROWS)]
     logits: list[NDArray[np.float32]] = []
     for chunk in track(chunks, f"{level} {variant}: labelled texts"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.bundle.manifest import Manifest, TokenizerSpec
+from hazgate.bundle.manifest import DEFAULT_THRESHOLD, Manifest, TokenizerSpec
 from hazgate.judging.scores import Activation, calibrated
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import Recipe
@@ -16,13 +16,15 @@ from hazgate_export.recipe import Recipe
 class Boundary:
     """The place where a level's decision changes.
 
-    For Level 1: the side of `threshold` on which P(`positive`) lies. For the others (`positive`
-    is None): the most probable label; with multi-label heads, the set of labels that hold.
+    For a level with a positive label: the side of `threshold` on which P(`positive`) lies. For the
+    others (`positive` is None): the most probable label; with multi-label heads, the set of labels
+    that hold, each from its own entry in `thresholds` on (None: DEFAULT_THRESHOLD).
     """
 
     positive: int | None
     threshold: float
     activation: Activation = "softmax"
+    thresholds: tuple[float, ...] | None = None
 
     def decide(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         """Give the decision of each row of `logits` [n, n_labels] as a number, shape [n]."""
@@ -31,18 +33,24 @@ class Boundary:
             return (unsafe >= self.threshold).astype(np.int64)
         if self.activation == "sigmoid":
             # One bit for each label that holds.
-            return np.asarray((logits >= 0) @ (1 << np.arange(logits.shape[1], dtype=np.int64)))
+            held = calibrated(logits, 1.0, self.activation) >= self._label_thresholds
+            return np.asarray(held @ (1 << np.arange(logits.shape[1], dtype=np.int64)))
         return np.asarray(logits.argmax(axis=1), dtype=np.int64)
 
     def margin(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give the distance of each row's probability from the boundary, shape [n]."""
         probabilities = calibrated(logits, 1.0, self.activation)
         if self.positive is None and self.activation == "sigmoid":
-            return np.asarray(np.abs(probabilities - 0.5).min(axis=1))
+            return np.asarray(np.abs(probabilities - self._label_thresholds).min(axis=1))
         if self.positive is None:
             ranked = np.sort(probabilities, axis=1)
             return np.asarray(ranked[:, -1] - ranked[:, -2])
         return np.abs(probabilities[:, self.positive] - self.threshold)
+
+    @property
+    def _label_thresholds(self) -> NDArray[np.float64]:
+        """Give the thresholds of a multi-label head, shape [n_labels] or [1]."""
+        return np.asarray(self.thresholds or (DEFAULT_THRESHOLD,), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -71,12 +79,16 @@ class Subject:
 
 def boundary_of(described: Manifest | Recipe, level: str) -> Boundary:
     """Find where decisions of a level change, in a bundle's manifest or in a recipe."""
-    cascade = described.cascade
-    labels = described.levels[level].labels
+    spec = described.levels[level]
+    positive = described.positive_of(level)
+    # The positive label of a multi-label level is one of its labels, with its threshold; only in a
+    # cascade does nothing else matter.
+    decides = positive is not None and (spec.positive is None or spec.activation == "softmax")
     return Boundary(
-        positive=labels.index(cascade.positive_label) if level == cascade.level1 else None,
-        threshold=cascade.threshold,
-        activation=described.levels[level].activation,
+        positive=spec.labels.index(positive.label) if positive and decides else None,
+        threshold=positive.threshold if positive else DEFAULT_THRESHOLD,
+        activation=spec.activation,
+        thresholds=spec.label_thresholds if spec.activation == "sigmoid" else None,
     )
 
 

@@ -33,7 +33,7 @@ class LabelNames:
     @classmethod
     def of(cls, manifest: Manifest) -> "LabelNames":
         """Take the labels of a bundle's two levels."""
-        cascade = manifest.cascade
+        cascade = manifest.cascade_for("an evaluation")
         return cls(
             level1=manifest.levels[cascade.level1].labels,
             positive=cascade.positive_label,

@@ -14,16 +14,18 @@ from pathlib import PurePosixPath
 from string import Formatter
 from typing import Literal
 
-from hazgate.documents.decode import decode, encode, spelt
+from hazgate.documents.decode import absent_if_none, decode, encode, spelt
 from hazgate.documents.jsonl import parse_json
 from hazgate.documents.problems import list_problems, refuse_newer, wrong_version
-from hazgate.errors import ManifestError
+from hazgate.errors import BundleError, ManifestError
 from hazgate.judging.scores import Activation
 
 MANIFEST_FILE = "bundle.json"
 SCHEMA_VERSION = 1
 # The name to ask for when hazgate should choose the variant.
 AUTO = "auto"
+# The probability from which a label of a multi-label head holds, if nothing else is stated.
+DEFAULT_THRESHOLD = 0.5
 
 Batching = Literal["padded", "equal_length", "alone", "packed"]
 GraphKind = Literal["authored", "portable", "fused"]
@@ -113,21 +115,42 @@ class VariantSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PositiveSpec:
+    """The label that a level looks for: a text is flagged if P(`label`) ≥ `threshold`."""
+
+    label: str
+    threshold: float
+    threshold_source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LevelSpec:
     """One classifier: its labels in the order of its logits, and its variants by name.
 
     `activation` turns logits into probabilities: "softmax" if exactly one label holds,
-    "sigmoid" if each label holds or not by itself (a multi-label head).
+    "sigmoid" if each label holds or not by itself (a multi-label head). A label of a multi-label
+    head holds from its entry in `thresholds` on, without one from DEFAULT_THRESHOLD on.
+    `positive` makes a level that stands alone a gate; in a cascade, the cascade says it.
     """
 
     labels: tuple[str, ...]
     activation: Activation = "softmax"
+    positive: PositiveSpec | None = field(default=None, metadata=absent_if_none())
+    thresholds: Mapping[str, float] | None = field(default=None, metadata=absent_if_none())
     family: str
     pooling: str
     tokenizer: TokenizerSpec
     base: SourceSpec
     adapter: SourceSpec
     variants: Mapping[str, VariantSpec]
+
+    @property
+    def label_thresholds(self) -> tuple[float, ...]:
+        """The probability from which each label of a multi-label head holds, in their order."""
+        stated = dict(self.thresholds or {})
+        if self.positive is not None:
+            stated[self.positive.label] = self.positive.threshold
+        return tuple(stated.get(label, DEFAULT_THRESHOLD) for label in self.labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +179,8 @@ class ConversationSpec:
 class Manifest:
     """Everything that a runtime needs to know about a bundle before it opens a model.
 
-    `canaries` is the file of texts whose logits are known, see hazgate.engine.canaries.
+    Without a `cascade`, each level stands alone. `canaries` is the file of texts whose logits are
+    known, see hazgate.engine.canaries.
     """
 
     schema_version: int
@@ -164,7 +188,7 @@ class Manifest:
     description: str
     default_variant: str
     levels: Mapping[str, LevelSpec]
-    cascade: CascadeSpec
+    cascade: CascadeSpec | None = field(default=None, metadata=absent_if_none())
     conversation: ConversationSpec
     files: Mapping[str, FileSpec]
     provenance: Mapping[str, str]
@@ -199,6 +223,47 @@ class Manifest:
                 files.update((level.variants[variant].graph, *level.variants[variant].data))
         return files
 
+    def positive_of(self, level: str) -> PositiveSpec | None:
+        """Return what flags a text at a level: its own statement, or the cascade's of Level 1."""
+        cascade = self.cascade
+        if cascade is None or level != cascade.level1:
+            return self.levels[level].positive
+        return PositiveSpec(
+            label=cascade.positive_label,
+            threshold=cascade.threshold,
+            threshold_source=cascade.threshold_source,
+        )
+
+    def cascade_for(self, need: str) -> CascadeSpec:
+        """Return the cascade that something needs.
+
+        Args:
+            need: what needs it, as the subject of a sentence.
+
+        Raises:
+            BundleError: the bundle has none.
+        """
+        if self.cascade is None:
+            raise BundleError(
+                f"{need} needs a cascade of two levels, and {self.name} has none: "
+                f"{', '.join(self.levels)} stands alone; open it with Classifier.open"
+            )
+        return self.cascade
+
+    def level_named(self, level: str | None) -> str:
+        """Return the level that was asked for; None asks for the only one.
+
+        Raises:
+            BundleError: there is no such level, or several and none was named.
+        """
+        if level is None and len(self.levels) > 1:
+            raise BundleError(
+                f"{self.name} has the levels {', '.join(self.levels)}: name the one to open"
+            )
+        if level is not None and level not in self.levels:
+            raise BundleError(f"{self.name} has no level {level!r}, only {', '.join(self.levels)}")
+        return next(iter(self.levels)) if level is None else level
+
     def dump(self) -> bytes:
         """Return the canonical text of this manifest: same manifest, same bytes."""
         return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
@@ -216,7 +281,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"$.files.{path}.size_bytes: must not be negative, got {file.size_bytes}"
     for name, level in manifest.levels.items():
         yield from _level_contradictions(manifest, f"$.levels.{name}", level)
-    yield from _cascade_contradictions(manifest)
+    if not manifest.levels:
+        yield "$.levels: must have at least one level"
+    if manifest.cascade is not None:
+        yield from _cascade_contradictions(manifest, manifest.cascade)
     if manifest.canaries is not None and manifest.canaries not in manifest.files:
         yield f"$.canaries: {manifest.canaries!r} is not in $.files"
     if not is_turn(manifest.conversation.turn):
@@ -229,6 +297,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
 def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> Iterator[str]:
     if len(level.labels) < 2 or len(set(level.labels)) < len(level.labels):
         yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
+    yield from _decision_contradictions(path, level)
     if level.tokenizer.max_tokens < 1:
         yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
     if not 1 <= level.tokenizer.window_tokens <= level.tokenizer.max_tokens:
@@ -268,16 +337,40 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
             yield f"{path}.variants.{name}.execution_providers: must name at least one"
 
 
-def _cascade_contradictions(manifest: Manifest) -> Iterator[str]:
-    cascade = manifest.cascade
+def _decision_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
+    """Yield what is wrong with a level's own thresholds."""
+    positive = level.positive
+    if positive is not None:
+        if positive.label not in level.labels:
+            yield f"{path}.positive.label: {positive.label!r} is not a label of the level"
+        if not _is_threshold(positive.threshold):
+            yield (f"{path}.positive.threshold: must be between 0 and 1, got {positive.threshold}")
+    if level.thresholds is not None and level.activation != "sigmoid":
+        yield f"{path}.thresholds: are for a multi-label level, whose activation is sigmoid"
+    if positive is not None and positive.label in (level.thresholds or {}):
+        yield f"{path}.thresholds.{positive.label}: `positive` states it already"
+    for label, threshold in (level.thresholds or {}).items():
+        if label not in level.labels:
+            yield f"{path}.thresholds: {label!r} is not a label of the level"
+        if not _is_threshold(threshold):
+            yield f"{path}.thresholds.{label}: must be between 0 and 1, got {threshold}"
+
+
+def _is_threshold(value: float) -> bool:
+    return math.isfinite(value) and 0 < value < 1
+
+
+def _cascade_contradictions(manifest: Manifest, cascade: CascadeSpec) -> Iterator[str]:
     gate = manifest.levels.get(cascade.level1)
     if gate is None:
         yield f"$.cascade.gate: no level {cascade.level1!r}"
     elif cascade.positive_label not in gate.labels:
         yield f"$.cascade.positive_label: {cascade.positive_label!r} is not a label of level1"
+    if gate is not None and gate.positive is not None:
+        yield f"$.levels.{cascade.level1}.positive: the cascade states it already"
     if cascade.level2 not in manifest.levels or cascade.level2 == cascade.level1:
         yield f"$.cascade.hazards: expected another level, got {cascade.level2!r}"
-    if not (math.isfinite(cascade.threshold) and 0 < cascade.threshold < 1):
+    if not _is_threshold(cascade.threshold):
         yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
 
 

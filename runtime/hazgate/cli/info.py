@@ -1,6 +1,7 @@
 """`hazgate info` and `hazgate verify-files`: describe a bundle, and check its files."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -30,19 +31,12 @@ def info(bundle: Path, as_json: bool) -> None:
         return
     console = Console()
     manifest = opened.manifest
-    cascade = manifest.cascade
     size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
     console.print(f"{manifest.name}: {manifest.description}", highlight=False, markup=False)
     console.print(f"digest   {opened.digest}", highlight=False)
     console.print(f"size     {size_mb:.1f} MB in {len(manifest.files)} files", highlight=False)
-    console.print(
-        f"cascade  {cascade.level1} flags at P({cascade.positive_label}) >= {cascade.threshold:g}, "
-        f"then {cascade.level2}  ({cascade.threshold_source})",
-        highlight=False,
-        markup=False,
-    )
-    for line in _processor_lines(manifest):
-        console.print(line, highlight=False)
+    for line in (*_decision_lines(manifest), *_processor_lines(manifest)):
+        console.print(line, highlight=False, markup=False)
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
         for role, source in (("base", level.base), ("adapter", level.adapter)):
@@ -79,6 +73,27 @@ def info(bundle: Path, as_json: bool) -> None:
 def _short_name(provider: str) -> str:
     """Return a provider's alias; the name itself if this hazgate does not know it."""
     return next((spec.alias for spec in PROVIDERS if spec.name == provider), provider)
+
+
+def _decision_lines(manifest: Manifest) -> Iterator[str]:
+    """Yield what flags a text, and which labels of a multi-label level hold."""
+    cascade = manifest.cascade
+    for name, level in manifest.levels.items():
+        positive = manifest.positive_of(name)
+        in_cascade = cascade is not None and name == cascade.level1
+        if positive is not None:
+            yield (
+                f"{'cascade' if in_cascade else 'level':9}{name} flags at "
+                f"P({positive.label}) >= {positive.threshold:g}"
+                f"{f', then {cascade.level2}' if cascade is not None and in_cascade else ''}"
+                f"  ({positive.threshold_source})"
+            )
+        elif cascade is None:
+            yield f"level    {name} flags nothing: it states no positive label, only scores"
+        if level.activation == "sigmoid":
+            stated = zip(level.labels, level.label_thresholds, strict=True)
+            from_ = ", ".join(f"{label} {threshold:g}" for label, threshold in stated)
+            yield f"labels   each of {name} holds by itself, from {from_}"
 
 
 def _processor_lines(manifest: Manifest) -> list[str]:

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 _MISSING = object()
 _KEY = "key"
+_ABSENT = "absent"
 
 
 def spelt(key: str) -> Mapping[str, str]:
@@ -24,6 +25,14 @@ def spelt(key: str) -> Mapping[str, str]:
     ...     level1: str = dataclasses.field(metadata=spelt("gate"))
     """
     return {_KEY: key}
+
+
+def absent_if_none() -> Mapping[str, bool]:
+    """Return metadata for a dataclass field that documents leave out while it is None.
+
+    A field that is added later then changes no document that does not use it.
+    """
+    return {_ABSENT: True}
 
 
 def decode(kind: type[T], data: object, problems: list[str], path: str = "$") -> T | None:
@@ -46,7 +55,8 @@ def decode(kind: type[T], data: object, problems: list[str], path: str = "$") ->
 def encode(value: object) -> Any:  # noqa: ANN401 - any JSON value
     """Return the plain data that `decode` turns back into `value`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {_key(f): encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        items = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {_key(f): encode(item) for f, item in items if not _is_absent(f, item)}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -99,6 +109,10 @@ def _decode_dataclass(kind: type, data: object, problems: list[str], path: str) 
             problems.append(f"{path}.{key}: missing")
             complete = False
     return kind(**values) if complete else None
+
+
+def _is_absent(field: dataclasses.Field[Any], value: object) -> bool:
+    return value is None and bool(field.metadata.get(_ABSENT))
 
 
 def _key(field: dataclasses.Field[Any]) -> str:

@@ -35,25 +35,43 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heads:
-    """The meaning of both levels' logits; `positive` is the index of Level 1's unsafe label."""
+    """The meaning of both levels' logits; `positive` is the index of Level 1's unsafe label.
+
+    Without a Level 2 there are no `hazard_labels`. `hazard_thresholds` has the probability from
+    which each hazard of a multi-label Level 2 holds.
+    """
 
     level1: Activation
     positive: int
-    level2: Activation
-    hazard_labels: tuple[str, ...]
+    level2: Activation = "softmax"
+    hazard_labels: tuple[str, ...] = ()
+    hazard_thresholds: tuple[float, ...] = ()
 
     def unsafe(self, level1_logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
         """Return each window's calibrated P(unsafe), shape [windows], from Level 1's logits."""
         return calibrated(level1_logits, temperature, self.level1)[:, self.positive]
 
+    def detected(self, hazards: Mapping[str, float]) -> tuple[str, ...]:
+        """Return the hazards that hold, the most probable first."""
+        ranked = sorted(hazards, key=lambda hazard: -hazards[hazard])
+        if self.level2 == "softmax":
+            return tuple(ranked[:1])
+        limits = dict(zip(self.hazard_labels, self.hazard_thresholds, strict=True))
+        return tuple(hazard for hazard in ranked if hazards[hazard] >= limits[hazard])
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """The result for one text; `worst_window` is the index of the most unsafe window."""
+    """The result for one text; `worst_window` is the index of the most unsafe window.
+
+    `scores` are the probabilities of Level 1's labels, in their order; see Verdict for the others.
+    """
 
     unsafe: float
+    scores: tuple[float, ...]
     worst_window: int
     hazards: Mapping[str, float] | None
+    detected: tuple[str, ...] | None
     flagged: bool
     decision: PolicyDecision | None
 
@@ -146,18 +164,23 @@ def judge(
     Raises:
         InferenceError: a score is not a number in [0, 1].
     """
-    unsafe = heads.unsafe(level1_logits, terms.temperature.level1)
+    rows_level1 = calibrated(level1_logits, terms.temperature.level1, heads.level1)
+    unsafe = rows_level1[:, heads.positive]
     worst = int(unsafe.argmax())
+    scores = rows_level1.max(axis=0) if heads.level1 == "sigmoid" else rows_level1[worst]
     hazards = None
     if level2_logits:
         read = np.concatenate(list(level2_logits))
         rows = calibrated(read, terms.temperature.level2, heads.level2)
         hazards = dict(zip(heads.hazard_labels, map(float, rows.max(axis=0)), strict=True))
-    decided = _decide(terms, float(unsafe[worst]), hazards)
+    # Without a Level 2, the default of the rules decides by itself.
+    decided = _decide(terms, float(unsafe[worst]), hazards if heads.hazard_labels else {})
     return Judgement(
         unsafe=float(unsafe[worst]),
+        scores=tuple(map(float, scores)),
         worst_window=worst,
         hazards=hazards,
+        detected=None if hazards is None else heads.detected(hazards),
         flagged=decided.action != "allow" if decided else bool(unsafe[worst] >= terms.opens_at),
         decision=decided,
     )

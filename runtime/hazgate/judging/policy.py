@@ -203,7 +203,7 @@ class Policy:
             listed = list_problems([f"{path}: no such hazard" for path in named])
             raise PolicyError(
                 f"policy {self.name!r} does not fit this bundle:{listed}\n"
-                f"the bundle's hazards are {', '.join(known)}"
+                f"the bundle's hazards are {', '.join(known) or 'none: it has one level'}"
             )
 
 

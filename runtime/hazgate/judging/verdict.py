@@ -16,6 +16,15 @@ class ModelIdentity:
     variant: str
     provider: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the identity as plain JSON values."""
+        return {
+            "bundle": self.bundle,
+            "digest": self.digest,
+            "variant": self.variant,
+            "provider": self.provider,
+        }
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenCount:
@@ -24,6 +33,10 @@ class TokenCount:
     total: int
     read: int
     windows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain JSON values."""
+        return {"total": self.total, "read": self.read, "windows": self.windows}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,14 +83,18 @@ class PolicyDecision:
 class Verdict:
     """The verdict on one text.
 
-    `unsafe` is P(unsafe) in [0, 1]. `flagged` is True if it reached the threshold or, under a
-    policy, if the policy flags or blocks the text. `hazard` is the most probable hazard and
-    `hazards` the probability of each, in the level's order; both are None unless Level 1 flagged
-    the text or the caller asked for all levels.
+    `unsafe` is P(unsafe) in [0, 1]: of Level 1's positive label, or of the one level's that there
+    is. `scores` has the probability of each label of that level. `flagged` is True if `unsafe`
+    reached the threshold or, under a policy, if the policy flags or blocks the text. `hazard` is
+    the most probable hazard and `hazards` the probability of each, in the level's order; both are
+    None unless Level 1 flagged the text or the caller asked for all levels. `detected` names the
+    hazards that hold, the most probable first: every one of a multi-label level whose probability
+    reaches its threshold in the bundle, also none; otherwise `hazard` alone.
 
     If a text has several windows, `unsafe` is the highest P(unsafe) of a window, and `span` gives
     that window's characters. Each hazard has its highest probability over the windows that Level
-    1 flagged (if it flagged none, in that of `span`), so they may sum to more than one. The
+    1 flagged (if it flagged none, in that of `span`), so they may sum to more than one. `scores`
+    are those of the window of `span`; of a multi-label level, each label's highest. The
     hazards of a multi-label level are independent and need not sum to one. `truncated` is True if
     the end of the text was not read.
 
@@ -87,8 +104,10 @@ class Verdict:
 
     flagged: bool
     unsafe: float
+    scores: Mapping[str, float]
     hazard: str | None
     hazards: Mapping[str, float] | None
+    detected: tuple[str, ...] | None
     tokens: TokenCount
     truncated: bool
     span: Span
@@ -123,21 +142,14 @@ class Verdict:
         return {
             "flagged": self.flagged,
             "unsafe": self.unsafe,
+            "scores": dict(self.scores),
             "hazard": self.hazard,
             "hazards": None if self.hazards is None else dict(self.hazards),
-            "tokens": {
-                "total": self.tokens.total,
-                "read": self.tokens.read,
-                "windows": self.tokens.windows,
-            },
+            "detected": None if self.detected is None else list(self.detected),
+            "tokens": self.tokens.to_dict(),
             "truncated": self.truncated,
             "span": {"start": self.span.start, "end": self.span.end},
             "decision": None if self.decision is None else self.decision.to_dict(),
             "shadow": None if self.shadow is None else self.shadow.to_dict(),
-            "model": {
-                "bundle": self.model.bundle,
-                "digest": self.model.digest,
-                "variant": self.model.variant,
-                "provider": self.model.provider,
-            },
+            "model": self.model.to_dict(),
         }

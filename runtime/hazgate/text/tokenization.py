@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import BundleError, InputError
+from hazgate.judging.verdict import TokenCount
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -44,6 +45,11 @@ class Tokens:
     def every_window(self) -> tuple[Window, ...]:
         """All windows that the model reads."""
         return self.windows + self.close
+
+    @property
+    def count(self) -> TokenCount:
+        """The counts that an answer carries."""
+        return TokenCount(total=self.n_total, read=self.n_read, windows=len(self.every_window))
 
     @property
     def truncated(self) -> bool:

@@ -56,7 +56,7 @@ def repository(variant: str, tiny_bundle: Path, tmp_path_factory: pytest.TempPat
 def test_plain_onnx_runtime_gives_the_levels_logits_from_the_models_folder(
     repository: Path, variant: str, level: str, tiny_bundle: Path
 ) -> None:
-    classifier = Classifier.open(Bundle.open(tiny_bundle), level, variant=variant)
+    classifier = Classifier.of(Bundle.open(tiny_bundle), level, variant=variant)
     (tokens,) = classifier.tokenizer.encode([TEXT])
     ids = np.array([tokens.windows[0].input_ids], dtype=np.int64)
     session = onnxruntime.InferenceSession(str(repository / level / "1" / "model.onnx"))

@@ -5,7 +5,8 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from hazgate.gate import Gate, Question
+from hazgate.classifier import Question
+from hazgate.gate import Gate
 from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask

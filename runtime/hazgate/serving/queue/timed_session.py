@@ -52,4 +52,5 @@ def time_sessions(gate: Gate, on_run: Callable[[RunFacts], None]) -> Gate:
         session = _TimedSession(session=classifier.session, level=classifier.level, on_run=on_run)
         return dataclasses.replace(classifier, session=session)
 
-    return dataclasses.replace(gate, level1=timed(gate.level1), level2=timed(gate.level2))
+    hazards = None if gate.hazard_level is None else timed(gate.hazard_level)
+    return dataclasses.replace(gate, level1=timed(gate.level1), hazard_level=hazards)

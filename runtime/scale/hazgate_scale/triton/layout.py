@@ -71,7 +71,8 @@ def choose_layout(manifest: Manifest, options: RepositoryOptions) -> RepositoryL
     variant = options.variant or manifest.default_variant
     if provider.name != CPU:
         variant = choose_variant(manifest, options.variant, provider)
-    names = (manifest.cascade.level1, manifest.cascade.level2)
+    cascade = manifest.cascade_for("a model repository")
+    names = (cascade.level1, cascade.level2)
     problems = [
         problem
         for name in names

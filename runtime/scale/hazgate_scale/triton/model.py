@@ -32,12 +32,12 @@ from hazgate import (
     Verdict,
 )
 from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.classifier import Question
 from hazgate.engine.canaries import check_canaries, tolerance_of
 from hazgate.engine.engine import canaries_of
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import Session
 from hazgate.engine.static_shapes import BucketedSession
-from hazgate.gate import Question
 from hazgate.serving import open_inference as oip
 from hazgate.text.reading import within
 from hazgate.text.tokenization import Tokenizer
@@ -88,7 +88,7 @@ class TritonPythonModel:
         Triton may load this model before the backend's models.
         """
         if not self._is_proven:
-            for level in (self._gate.level1, self._gate.level2):
+            for level in self._gate.levels:
                 longest = level.tokenizer.window_tokens
                 every = canaries_of(self._gate.bundle, level.level)
                 canaries = [canary for canary in every if len(canary.input_ids) <= longest]
@@ -152,13 +152,14 @@ def _open_over_backend(
             provider=parameters["provider"],
             tokenizer=tokenizer,
             session=_session(models[name], len(spec.labels), read.pad_token_id),
+            bundle=bundle,
         )
 
-    cascade = bundle.manifest.cascade
+    cascade = bundle.manifest.cascade_for("a gate over Triton's backend")
     return Gate(
         bundle=bundle,
         level1=open_level(cascade.level1),
-        level2=open_level(cascade.level2),
+        hazard_level=open_level(cascade.level2),
         threshold=cascade.threshold,
         reading=Reading(),
     )

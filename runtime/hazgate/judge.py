@@ -1,0 +1,100 @@
+"""A bundle opened as what it is: a gate, which gives verdicts, or a level that names labels."""
+
+import os
+from typing import TypeAlias
+
+from hazgate.classifier import DEFAULT_ENGINE, DEFAULT_READING, Classifier, open_for
+from hazgate.engine.engine import Engine
+from hazgate.engine.options import EngineOptions
+from hazgate.errors import BundleError, InputError
+from hazgate.gate import Gate
+from hazgate.judging.classification import Classification, classification_of
+from hazgate.judging.policy import Policy
+from hazgate.judging.verdict import Verdict
+from hazgate.text.reading import Reading
+
+Judge: TypeAlias = Gate | Classifier
+Answer: TypeAlias = Verdict | Classification
+
+
+def open_judge(
+    path: str | os.PathLike[str],
+    *,
+    level: str | None = None,
+    engine: EngineOptions = DEFAULT_ENGINE,
+    threshold: float | None = None,
+    reading: Reading = DEFAULT_READING,
+    policy: Policy | None = None,
+    shadow: Policy | None = None,
+    responses: Policy | None = None,
+) -> Judge:
+    """Open a bundle as its gate if anything in it says what to flag, else as a level.
+
+    Args:
+        path: a bundle directory.
+        level: the level to open alone; needed where there are several and no cascade.
+        engine: as of `Gate.open`.
+        threshold: as of `Gate.open`.
+        reading: as of `Gate.open`.
+        policy: as of `Gate.open`.
+        shadow: as of `Gate.open`.
+        responses: as of `Gate.open`.
+
+    Raises:
+        BundleError: as of `Gate.open`; or a threshold or policy is given for a level that states
+            no positive label.
+    """
+    opened = Engine.of(engine)
+    bundle, variant = open_for(path, engine.variant, opened.placement.spec)
+    if level is None and bundle.manifest.cascade is not None:
+        return Gate.of_cascade(
+            bundle,
+            variant=variant,
+            engine=opened,
+            threshold=threshold,
+            reading=reading,
+            policy=policy,
+            shadow=shadow,
+            responses=responses,
+        )
+    name = bundle.manifest.level_named(level)
+    alone = Classifier.of(bundle, name, variant=variant, engine=opened, reading=reading)
+    if alone.positive is not None:
+        return Gate.of_level(
+            alone, threshold=threshold, policy=policy, shadow=shadow, responses=responses
+        )
+    if any(given is not None for given in (threshold, policy, shadow, responses)):
+        raise BundleError(
+            f"{no_verdicts(alone)}: leave the threshold and the policies out, or export it with "
+            "`positive`"
+        )
+    return alone
+
+
+def no_verdicts(level: Classifier) -> str:
+    """Say that a level gives no verdicts, for errors."""
+    return f"level {level.level} states no positive label, so nothing says what to flag"
+
+
+def verdict_of(answer: Answer) -> Verdict:
+    """Return an answer that is a verdict.
+
+    Raises:
+        InputError: it is no verdict; such an answer must never pass for one.
+    """
+    if isinstance(answer, Verdict):
+        return answer
+    raise InputError(f"level {answer.level} gives labels and no verdicts")
+
+
+def labels_of(answer: Answer, judge: Judge) -> Classification:
+    """Return the labels behind an answer of `judge`: of a gate, those of its Level 1."""
+    if isinstance(answer, Classification):
+        return answer
+    level = level_of(judge)
+    return classification_of(answer, level.level, level.head)
+
+
+def level_of(judge: Judge) -> Classifier:
+    """Return the level whose labels a judge names: of a gate, its Level 1."""
+    return judge.level1 if isinstance(judge, Gate) else judge
