@@ -25,6 +25,7 @@ from hazgate.judging.classification import (
 )
 from hazgate.judging.judgement import Terms
 from hazgate.judging.scores import calibrated
+from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
 from hazgate.text.batching import pad, plan_batches
 from hazgate.text.reading import Reading, check_sizes, choose_windows, within
@@ -201,7 +202,13 @@ class Classifier:
         return self.answer(self.ask(texts))
 
     def ask(
-        self, texts: Sequence[str], *, all_levels: bool = False, tenant: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        all_levels: bool = False,
+        tenant: str | None = None,
+        roles: Sequence[Role | None] | None = None,
+        side: Side = "request",
     ) -> list[Question]:
         """Check and tokenise texts without running the model: the first half of `classify`.
 
@@ -209,12 +216,15 @@ class Classifier:
             texts: any number of strings.
             all_levels: means nothing here; there is one level.
             tenant: must be None; there is no policy.
+            roles: mean nothing without a policy.
+            side: means nothing without a policy.
 
         Raises:
             InputError: as in `classify`, or a tenant was named.
         """
         if tenant is not None:
             raise InputError("a tenant was named, but a level that stands alone has no policy")
+        del roles, side
         return questions(texts, self.tokenizer, self.reading, all_levels=all_levels)
 
     def answer(self, asked: Sequence[Question]) -> list[Classification]:

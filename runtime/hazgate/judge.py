@@ -76,6 +76,31 @@ def no_verdicts(level: Classifier) -> str:
     return f"level {level.level} states no positive label, so nothing says what to flag"
 
 
+def gate_of(judge: Judge) -> Gate:
+    """Return a judge that is a gate.
+
+    Raises:
+        InputError: it is a level that gives labels only. Nothing that needs a verdict has an answer
+            then, and none of it ever lets a text pass.
+    """
+    if isinstance(judge, Gate):
+        return judge
+    raise InputError(f"{no_verdicts(judge)}; ask /classify, /predict or /v2 for its labels")
+
+
+def gate_with_hazards(judge: Judge) -> Gate:
+    """Return a judge that is the gate of a cascade.
+
+    Raises:
+        BundleError: it has one level, and so no hazards.
+    """
+    if not isinstance(judge, Gate):
+        raise BundleError(f"{no_verdicts(judge)}, and this needs a cascade of two levels")
+    # Raises if there is none.
+    _ = judge.level2
+    return judge
+
+
 def verdict_of(answer: Answer) -> Verdict:
     """Return an answer that is a verdict.
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overloaded, Verdict
+from hazgate.judge import verdict_of
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.queue.batcher import Batcher, BatchFacts
@@ -24,7 +25,7 @@ MARKER = "unrepeatable"
 
 def _submit(batcher: Batcher, text: str, **options: Any) -> "Future[Verdict]":  # noqa: ANN401
     (future,) = batcher.submit(Ask(texts=[text], **options))
-    return future
+    return cast("Future[Verdict]", future)
 
 
 @contextmanager
@@ -166,7 +167,7 @@ def test_texts_of_one_request_do_not_count_as_work_ahead_of_each_other(spotting:
         session.go.set()
         _until(lambda: not batcher.n_waiting)
         admitted = batcher.submit(Ask(texts=texts, timeout_s=20))
-        assert [one.result(20).flagged for one in admitted] == [True] * 4
+        assert [verdict_of(one.result(20)).flagged for one in admitted] == [True] * 4
 
 
 def test_a_cached_or_queued_text_is_never_refused_for_lateness(spotting: Gate) -> None:

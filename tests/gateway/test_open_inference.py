@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate import InputError
+from hazgate import Gate, InputError
 from hazgate.serving import open_inference as oip
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -66,11 +66,11 @@ def test_a_shape_of_many_axes_or_large_numbers_costs_nothing(
     assert max(multiplied, default=0) <= 1
 
 
-def test_unknown_tensors_and_bytes_that_are_not_utf8_are_errors() -> None:
+def test_unknown_tensors_and_bytes_that_are_not_utf8_are_errors(spotting: Gate) -> None:
     with pytest.raises(InputError, match="expected one input, text of datatype BYTES"):
         oip.check_input([("text", "INT64")])
     with pytest.raises(InputError, match="1 unknown outputs; there are unsafe, flagged"):
-        oip.wanted_outputs(["unsafe", "label"])
+        oip.wanted_outputs(["unsafe", "label"], spotting)
     with pytest.raises(InputError, match="not UTF-8"):
         oip.texts_of_elements([b"\xff"], [1])
     assert oip.texts_of_elements([b"a", b"b"], [1, 2]) == ["a", "b"]

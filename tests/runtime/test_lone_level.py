@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
 from hazgate import (
     BundleError,
@@ -17,6 +18,7 @@ from hazgate import (
     PolicyError,
     Reading,
 )
+from hazgate.cli.group import cli
 from hazgate.engine.options import EngineOptions
 from hazgate.judging.classification import LabelHead, labels_that_hold, scores_of_windows
 from tests.support.damage import edit_manifest
@@ -260,3 +262,52 @@ def test_a_positive_label_below_its_threshold_does_not_hold_however_probable() -
     assert labels_that_hold(head, scores, flagged=True) == ("jailbreak",)
     multi = dataclasses.replace(head, activation="sigmoid", thresholds=(0.3, 0.8))
     assert labels_that_hold(multi, scores, flagged=True) == ("benign",)
+
+
+# hazgate classify
+
+
+def _classify(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["classify", "--threads", "1", *map(str, arguments)])
+
+
+def test_the_command_prints_verdicts_of_a_gate_and_labels_of_any_other_level(
+    jailbreak: Path, intent: Path, vela: Path
+) -> None:
+    verdicts = _classify(jailbreak, "good", "good morning")
+    assert verdicts.exit_code == 0, verdicts.output
+    calm, attack = map(json.loads, verdicts.stdout.splitlines())
+    assert (calm["flagged"], attack["flagged"]) == (False, True)
+    assert list(attack["scores"]) == list(JAILBREAK)
+    labels = _classify(intent, "good", "good morning")
+    assert [json.loads(line)["labels"] for line in labels.stdout.splitlines()] == [
+        ["chat"],
+        ["code"],
+    ]
+    assert "flagged" not in labels.stdout
+    table = _classify(vela, "morning", "good", "--table").stdout
+    assert "H3 0.731" in table
+    assert "none" in table
+
+
+def test_an_option_that_needs_a_verdict_or_hazards_is_refused_by_name(
+    jailbreak: Path, intent: Path
+) -> None:
+    for bundle, options, named in (
+        (intent, ["--fail-on-flagged"], "leave --fail-on-flagged out"),
+        (intent, ["--threshold", "0.5"], "leave the threshold and the policies out"),
+        (intent, ["--taxonomy", "openai"], "needs a cascade of two levels"),
+        (jailbreak, ["--taxonomy", "openai"], "is served as one level, jailbreak"),
+    ):
+        done = _classify(bundle, "good", *options)
+        assert done.exit_code == 3, done.output
+        assert named in done.stderr
+        assert not done.stdout
+    assert _classify(jailbreak, "morning", "--fail-on-flagged").exit_code == 1
+
+
+def test_a_level_of_several_is_classified_by_name(tiny_bundle: Path) -> None:
+    (line,) = _classify(tiny_bundle, "hello", "--level", "level2").stdout.splitlines()
+    assert list(json.loads(line)["scores"]) == list(HAZARDS)
+    (line,) = _classify(tiny_bundle, "hello", "--level", "level1").stdout.splitlines()
+    assert json.loads(line)["hazards"] is None

@@ -79,11 +79,12 @@ def settle(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> Settled:
     problems = contradictions(recipe)
     if problems:
         raise RecipeError(f"{recipe.name} does not fit its files:{list_problems(problems)}")
-    point = points.get(recipe.cascade.level2)
+    cascade = recipe.cascade
+    point = points.get(cascade.level2) if cascade is not None else None
     return Settled(
         loaded=loaded.model_copy(update={"recipe": recipe}),
         provenance=_provenance(levels),
-        policy=None if point is None else policy_text(recipe.name, recipe.cascade, point),
+        policy=None if not (cascade and point) else policy_text(recipe.name, cascade, point),
     )
 
 
@@ -110,8 +111,25 @@ def _settle_level(name: str, level: LevelRecipe, source: Sources) -> _SettledLev
         own.append(NamedLabels(source=OPERATING_POINT_FILE, labels=point.labels))
     labels = settle_labels(name, level.labels, own, read_labels(base), base_head=base_head)
     return _SettledLevel(
-        recipe=level.model_copy(update={"labels": labels.labels}), labels=labels, point=point
+        recipe=level.model_copy(
+            update={"labels": labels.labels, "thresholds": _thresholds(name, level, point)}
+        ),
+        labels=labels,
+        point=point,
     )
+
+
+def _thresholds(
+    name: str, level: LevelRecipe, point: OperatingPoint | None
+) -> Mapping[str, float] | None:
+    """Take the thresholds of an operating point; the recipe must then state none itself."""
+    if point is None:
+        return level.thresholds
+    if level.thresholds is not None:
+        raise SourceError(
+            f"levels.{name}.thresholds: {OPERATING_POINT_FILE} states them, too; leave one out"
+        )
+    return dict(zip(point.labels, point.thresholds, strict=True))
 
 
 def _point(name: str, level: LevelRecipe, source: Fetched) -> OperatingPoint | None:

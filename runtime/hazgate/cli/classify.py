@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,17 @@ from hazgate.cli import options
 from hazgate.cli.progress import counted
 from hazgate.cli.rows import Row, check_file, read_rows
 from hazgate.engine.options import EngineOptions
+from hazgate.errors import BundleError
 from hazgate.gate import Gate
+from hazgate.judge import (
+    Answer,
+    Judge,
+    gate_with_hazards,
+    no_verdicts,
+    open_judge,
+    verdict_of,
+)
+from hazgate.judging.classification import Classification
 from hazgate.judging.policy import Policy
 from hazgate.judging.taxonomy import load_taxonomy
 from hazgate.judging.verdict import Verdict
@@ -43,6 +53,7 @@ Examples:
     "--file", type=click.Path(path_type=Path), help='A file of JSON Lines: {"text": ...}.'
 )
 @click.option("--plain", is_flag=True, help="Take each line as a text by itself, not as JSON.")
+@options.level
 @options.variant
 @click.option("--provider", default="cpu", show_default=True, help="Execution provider to run on.")
 @click.option(
@@ -80,6 +91,7 @@ def classify(
     texts: tuple[str, ...],
     file: Path | None,
     plain: bool,
+    level: str | None,
     variant: str | None,
     provider: str,
     threads: int | None,
@@ -98,7 +110,7 @@ def classify(
     """Print a verdict for each TEXT, each line of --file, or each line of standard input (-).
 
     One JSON object per line, in input order; `hazard` and `hazards` are null if Level 1 did not
-    flag the text.
+    flag the text. A level that states no positive label gives labels and scores, and no verdict.
     """
     if (file is not None) == bool(texts):
         raise click.UsageError("give exactly one of TEXT..., --file, or - for standard input")
@@ -115,33 +127,53 @@ def classify(
     if plain and texts != ("-",) and file is None:
         raise click.UsageError("--plain is for the lines of --file or of standard input (-)")
     n_rows = check_file(file, plain=plain) if file else None
-    gate = Gate.open(
+    judge = open_judge(
         bundle,
+        level=level,
         engine=EngineOptions(variant=variant, providers=provider, threads=threads, workers=workers),
         threshold=threshold,
         policy=Policy.load(policy) if policy else None,
         shadow=Policy.load(shadow) if shadow else None,
         reading=Reading(long_texts=long_texts),
     )
+    _check_verdicts(judge, fail_on_flagged=fail_on_flagged, taxonomy=taxonomy, tenant=tenant)
     flagged = False
-    shown: list[tuple[Row, Verdict]] = []
+    shown: list[tuple[Row, Answer]] = []
     with counted(n_rows, "classify") if n_rows else nullcontext() as advance:
         for chunk in _chunks(_rows(texts, file, plain=plain)):
-            verdicts = gate.check_many(
-                [row.text for row in chunk], all_levels=all_levels, tenant=tenant
-            )
-            flagged = flagged or any(verdict.flagged for verdict in verdicts)
-            for row, verdict in zip(chunk, verdicts, strict=True):
+            asked = judge.ask([row.text for row in chunk], all_levels=all_levels, tenant=tenant)
+            answers: Sequence[Answer] = judge.answer(asked)
+            for row, answer in zip(chunk, answers, strict=True):
+                flagged = flagged or (isinstance(answer, Verdict) and answer.flagged)
                 if table:
-                    shown.append((row, verdict))
+                    shown.append((row, answer))
                 else:
-                    click.echo(_line(row, verdict, pass_through, taxonomy))
+                    click.echo(_line(row, answer, pass_through, taxonomy))
             if advance is not None:
                 advance(len(chunk))
     if table:
-        Console().print(_table(shown))
+        verdicts = [(row, each) for row, each in shown if isinstance(each, Verdict)]
+        Console().print(_table(verdicts) if isinstance(judge, Gate) else _label_table(shown))
     if flagged and fail_on_flagged:
         sys.exit(_EXIT_FLAGGED)
+
+
+def _check_verdicts(
+    judge: Judge, *, fail_on_flagged: bool, taxonomy: str | None, tenant: str | None
+) -> None:
+    """Refuse options that have no meaning for what was opened.
+
+    Raises:
+        BundleError: an option needs verdicts, or hazards.
+    """
+    if taxonomy is not None:
+        # A gate of one level names no hazards; this error says so.
+        _ = gate_with_hazards(judge)
+    if isinstance(judge, Gate):
+        return
+    if fail_on_flagged or tenant is not None:
+        option = "--fail-on-flagged" if fail_on_flagged else "--tenant"
+        raise BundleError(f"{no_verdicts(judge)}: leave {option} out")
 
 
 def _rows(texts: tuple[str, ...], file: Path | None, *, plain: bool) -> Iterator[Row]:
@@ -160,14 +192,26 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _line(row: Row, verdict: Verdict, pass_through: bool, taxonomy: str | None) -> str:
-    data: dict[str, Any] = verdict.to_dict()
+def _line(row: Row, answer: Answer, pass_through: bool, taxonomy: str | None) -> str:
+    data: dict[str, Any] = answer.to_dict()
     if taxonomy is not None:
-        data["categories"] = verdict.to(taxonomy)
+        data["categories"] = verdict_of(answer).to(taxonomy)
     if pass_through:
         data["input"] = dict(row.rest)
     # ASCII: any terminal can print it, and a field with a lone surrogate survives.
     return json.dumps(data)
+
+
+def _label_table(shown: list[tuple[Row, Answer]]) -> Table:
+    """Return a table of the labels that hold, with their scores."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("text", overflow="fold")
+    table.add_column("labels, scores", overflow="fold")
+    for row, answer in shown:
+        if isinstance(answer, Classification):
+            held = ", ".join(f"{label} {answer.scores[label]:.3f}" for label in answer.labels)
+            table.add_row(Text(" ".join(row.text.split())[:60]), Text(held or "none"))
+    return table
 
 
 def _table(shown: list[tuple[Row, Verdict]]) -> Table:

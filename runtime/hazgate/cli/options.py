@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+level = click.option(
+    "--level", help="The level to open alone.  [default: the cascade, or the only level]"
+)
 variant = click.option(
     "--variant", help="A variant of the bundle, or auto.  [default: the bundle's]"
 )

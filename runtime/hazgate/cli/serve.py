@@ -30,6 +30,9 @@ Examples:
 @click.option("--port", type=_PORT, help="HTTP port.  [default: 8080]")
 @click.option("--grpc-port", type=_PORT, help="gRPC port.  [default: none]")
 @click.option("--workers", type=click.IntRange(min=1), help="Number of processes.  [default: 1]")
+@click.option(
+    "--level", help="The level to serve alone.  [default: the cascade, or the only level]"
+)
 @click.option("--policy", type=_PATH, help="A policy file that decides.")
 def serve(
     bundle: Path,
@@ -38,6 +41,7 @@ def serve(
     port: int | None,
     grpc_port: int | None,
     workers: int | None,
+    level: str | None,
     policy: Path | None,
 ) -> None:
     """Serve BUNDLE over HTTP and gRPC; /docs describes the API.
@@ -56,6 +60,9 @@ def serve(
             port=settings.port if port is None else port,
             grpc_port=settings.grpc_port if grpc_port is None else grpc_port,
             workers=settings.workers if workers is None else workers,
+            engine=settings.engine
+            if level is None
+            else dataclasses.replace(settings.engine, level=level),
             policy=settings.policy
             if policy is None
             else dataclasses.replace(settings.policy, file=str(policy)),
@@ -65,7 +72,7 @@ def serve(
         if settings.traces:
             import hazgate.serving.tracing  # noqa: F401 - fails before anything is opened
     # Errors appear here, once, whatever the number of workers.
-    model = launch.open_gate(bundle, settings).model
+    model = launch.open_served(bundle, settings).model
     click.echo(
         f"{model.bundle} {model.variant} on http://{settings.host}:{settings.port}, its API at "
         "/docs",

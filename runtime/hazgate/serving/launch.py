@@ -17,6 +17,7 @@ from hazgate.engine.options import EngineOptions, Shapes
 from hazgate.engine.processor import threads_per_run
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
+from hazgate.judge import Judge, no_verdicts, open_judge
 from hazgate.judging.policy import Policy
 from hazgate.serving.http.app import create_app
 from hazgate.serving.http.keys import read_api_keys
@@ -31,15 +32,17 @@ _BOUNDED_HTTP = "hazgate.serving.http.bounded_http:BoundedHttp"
 _KEEP_ALIVE_S = 75
 
 
-def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
-    """Open the gate of the settings, with this worker's share of the processors.
+def open_served(bundle: Path, settings: ServeSettings) -> Judge:
+    """Open the bundle of the settings, with this worker's share of the processors.
 
     Raises:
-        BundleError: the bundle, or a policy, cannot be served.
+        BundleError: the bundle, or a policy, cannot be served; or a route fails open although the
+            bundle gives no verdicts.
     """
     engine, policy = settings.engine, settings.policy
-    return Gate.open(
+    judge = open_judge(
         bundle,
+        level=engine.level,
         engine=EngineOptions(
             variant=engine.variant,
             providers=engine.providers,
@@ -59,6 +62,12 @@ def open_gate(bundle: Path, settings: ServeSettings) -> Gate:
         shadow=Policy.load(policy.shadow) if policy.shadow else None,
         responses=Policy.load(policy.responses) if policy.responses else None,
     )
+    if settings.fail_open and not isinstance(judge, Gate):
+        raise BundleError(
+            f"{no_verdicts(judge)}, and {', '.join(settings.fail_open)} would let every text pass: "
+            "leave fail_open out"
+        )
+    return judge
 
 
 def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
@@ -68,7 +77,7 @@ def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
         BundleError: the bundle, a policy or the keys cannot be served.
     """
     keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
-    reopen = partial(open_gate, bundle, settings)
+    reopen = partial(open_served, bundle, settings)
     return create_app(reopen(), settings, keys, reopen, rpc_server)
 
 

@@ -45,7 +45,8 @@ def log_request(facts: RequestFacts) -> None:
             "texts": facts.n_texts,
             "flagged": sum(verdict.flagged for verdict in facts.verdicts),
             "hazards": dict(hazards),
-            "tokens": sum(verdict.tokens.read for verdict in facts.verdicts),
-            "truncated": sum(verdict.truncated for verdict in facts.verdicts),
+            "labels": dict(Counter(label for each in facts.labels for label in each.labels)),
+            "tokens": sum(answer.tokens.read for answer in facts.answers),
+            "truncated": sum(answer.truncated for answer in facts.answers),
         },
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from hazgate.gate import Gate
+from hazgate.judge import Judge
 from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.batcher import Batcher
@@ -12,7 +12,7 @@ from hazgate.serving.settings import ServeSettings
 
 
 def metered_service(
-    gate: Gate,
+    gate: Judge,
     settings: ServeSettings,
     metrics: Metrics,
     observers: Sequence[Callable[[RequestFacts], None]] = (),
@@ -20,7 +20,7 @@ def metered_service(
     """Return a service over `gate`; the engine's thread starts now.
 
     Args:
-        gate: an open gate.
+        gate: an open gate, or a level that gives labels only.
         settings: limits of requests and of the queue.
         metrics: count every request, batch and run.
         observers: called for every request, in addition to the metrics and the log.

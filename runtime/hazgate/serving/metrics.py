@@ -39,6 +39,9 @@ class Metrics:
             "flagged",
             "hazard",
         )
+        self._labels = self._counter(
+            "hazgate_labels", "Labels that hold, of a level that gives no verdicts.", "label"
+        )
         self._shadow = self._counter(
             "hazgate_shadow_decisions",
             "Texts by the policy's action and the action of the shadow policy.",
@@ -108,10 +111,13 @@ class Metrics:
         for verdict in facts.verdicts:
             hazard = verdict.hazard if verdict.flagged and verdict.hazard else "none"
             self._verdicts.labels(str(verdict.flagged).lower(), hazard).inc()
-            if verdict.truncated:
-                self._truncated.inc()
             if verdict.decision is not None and verdict.shadow is not None:
                 self._shadow.labels(verdict.decision.action, verdict.shadow.action).inc()
+
+        self._truncated.inc(sum(answer.truncated for answer in facts.answers))
+        for classified in facts.labels:
+            for label in classified.labels:
+                self._labels.labels(label).inc()
 
     def count_failed_open(self, route: str) -> None:
         """Count a request that a route let pass without a verdict."""

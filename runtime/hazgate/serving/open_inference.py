@@ -1,23 +1,29 @@
 """Tensors of KServe's Open Inference Protocol, version 2, as HTTP and gRPC share them. Pure.
 
 There is one model. Its input is `text`, BYTES [n]; its outputs are `unsafe`, P(unsafe) of each
-text, FP32 [n], and `flagged`, BOOL [n]. Raw contents have the form of Triton's binary extension.
+text, FP32 [n], and `flagged`, BOOL [n]. A level that is served alone has `labels`, their names,
+BYTES [k], `scores`, the probability of each, FP32 [n, k], and `holds`, BOOL [n, k]; and `unsafe`
+and `flagged` only if it states its positive label. Raw contents have the form of Triton's binary
+extension.
 """
 
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hazgate.errors import InputError
-from hazgate.judging.verdict import Verdict
+from hazgate.gate import Gate
+from hazgate.judge import Answer, Judge, labels_of, level_of, verdict_of
 
 SERVER = "hazgate"
 PLATFORM = "onnx_onnxv1"
 INPUT, INPUT_DATATYPE = "text", "BYTES"
 OUTPUTS: Mapping[str, str] = {"unsafe": "FP32", "flagged": "BOOL"}
+LABEL_OUTPUTS: Mapping[str, str] = {"labels": "BYTES", "scores": "FP32", "holds": "BOOL"}
 _RAW_TYPES: Mapping[str, type[np.generic]] = {"FP32": np.float32, "BOOL": np.bool_}
 _LENGTH = struct.Struct("<I")
 _TENSOR_PARAMETERS = frozenset(("binary_data", "binary_data_size"))
@@ -35,14 +41,37 @@ _REFUSED_PARAMETERS = frozenset(
 _MAX_AXES = 8
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputTensor:
+    """An output with its values, row by row."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    values: list[Any]
+
+    @property
+    def raw(self) -> bytes:
+        """The values as raw contents, little-endian; each text has its length before it."""
+        if self.datatype == "BYTES":
+            texts = [text.encode() for text in self.values]
+            return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+        values = np.asarray(self.values, dtype=_RAW_TYPES[self.datatype])
+        return values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+
 def input_tensors() -> list[dict[str, Any]]:
     """Describe the input for the model's metadata: its name, datatype and shape."""
-    return [_described(INPUT, INPUT_DATATYPE)]
+    return [{"name": INPUT, "datatype": INPUT_DATATYPE, "shape": [-1]}]
 
 
-def output_tensors() -> list[dict[str, Any]]:
+def output_tensors(judge: Judge) -> list[dict[str, Any]]:
     """Describe the outputs for the model's metadata: their names, datatypes and shapes."""
-    return [_described(name, datatype) for name, datatype in OUTPUTS.items()]
+    labels = level_of(judge).labels
+    return [
+        {"name": name, "datatype": datatype, "shape": _shape(name, labels)}
+        for name, datatype in _datatypes(judge).items()
+    ]
 
 
 def unknown_model(served: str) -> str:
@@ -145,31 +174,61 @@ def texts_of_raw(raw: bytes, shape: Sequence[int]) -> list[str]:
     return texts_of_elements(list(_elements(raw)), shape)
 
 
-def raw_of_output(name: str, verdicts: Sequence[Verdict]) -> bytes:
-    """Return an output's values as raw contents, little-endian."""
-    values = np.asarray(values_of_output(name, verdicts), dtype=_RAW_TYPES[OUTPUTS[name]])
-    return values.astype(values.dtype.newbyteorder("<")).tobytes()
-
-
-def values_of_output(name: str, verdicts: Sequence[Verdict]) -> list[float | bool]:
-    """Return an output's values, one for each text."""
-    return [getattr(verdict, name) for verdict in verdicts]
-
-
-def wanted_outputs(names: Sequence[str]) -> list[str]:
+def wanted_outputs(names: Sequence[str], judge: Judge) -> list[str]:
     """Return the outputs to send: those named, or all if none is named.
 
     Raises:
         InputError: a name is unknown.
     """
-    n_unknown = sum(name not in OUTPUTS for name in names)
+    known = _datatypes(judge)
+    n_unknown = sum(name not in known for name in names)
     if n_unknown:
-        raise InputError(f"{n_unknown} unknown outputs; there are {', '.join(OUTPUTS)}")
-    return list(names) or list(OUTPUTS)
+        raise InputError(f"{n_unknown} unknown outputs; there are {', '.join(known)}")
+    return list(names) or list(known)
 
 
-def _described(name: str, datatype: str) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1]}
+def outputs_of(
+    wanted: Sequence[str], answers: Sequence[Answer], judge: Judge
+) -> list[OutputTensor]:
+    """Return the outputs wanted, filled from the answers of `judge` on n texts."""
+    labels = level_of(judge).labels
+    datatypes = _datatypes(judge)
+    return [
+        OutputTensor(
+            name=name,
+            datatype=datatypes[name],
+            shape=[len(answers) if n < 0 else n for n in _shape(name, labels)],
+            values=_values(name, answers, judge),
+        )
+        for name in wanted
+    ]
+
+
+def _datatypes(judge: Judge) -> Mapping[str, str]:
+    """Return the datatype of each output: verdicts of a gate, labels of a level alone."""
+    if not isinstance(judge, Gate):
+        return LABEL_OUTPUTS
+    return OUTPUTS if judge.hazard_level is not None else {**OUTPUTS, **LABEL_OUTPUTS}
+
+
+def _shape(name: str, labels: Sequence[str]) -> list[int]:
+    """Return the shape of an output; -1 is the number of texts."""
+    if name == "labels":
+        return [len(labels)]
+    return [-1] if name in OUTPUTS else [-1, len(labels)]
+
+
+def _values(name: str, answers: Sequence[Answer], judge: Judge) -> list[Any]:
+    """Return the values of an output, row by row."""
+    if name in OUTPUTS:
+        return [getattr(verdict_of(answer), name) for answer in answers]
+    labels = level_of(judge).labels
+    if name == "labels":
+        return list(labels)
+    rows = [labels_of(answer, judge) for answer in answers]
+    if name == "scores":
+        return [row.scores[label] for row in rows for label in labels]
+    return [label in row.labels for row in rows for label in labels]
 
 
 def _elements(raw: bytes) -> Iterator[bytes]:

@@ -16,6 +16,8 @@ from hazgate.errors import (
     Overloaded,
 )
 from hazgate.gate import Gate
+from hazgate.judge import Answer, Judge, labels_of, level_of, verdict_of
+from hazgate.judging.classification import Classification
 from hazgate.judging.decision import Action
 from hazgate.judging.speech import Side, UnreadKind
 from hazgate.judging.verdict import ModelIdentity, Verdict
@@ -48,7 +50,8 @@ WARM_UP_TEXTS = (
 class RequestFacts:
     """One request that ended, for metrics, logs and traces; nothing of its texts.
 
-    `outcome` is "ok", "cancelled", or the class name of the error; only "ok" comes with verdicts.
+    `outcome` is "ok", "cancelled", or the class name of the error; only "ok" comes with verdicts,
+    or with `labels` of a level that gives no verdicts.
     """
 
     route: str
@@ -56,6 +59,12 @@ class RequestFacts:
     seconds: float
     n_texts: int
     verdicts: tuple[Verdict, ...]
+    labels: tuple[Classification, ...] = ()
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Every answer."""
+        return (*self.verdicts, *self.labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,14 +95,24 @@ class Service:
     health: Health = field(default_factory=Health)
 
     @property
+    def judge(self) -> Judge:
+        """The gate or the level that answers new requests."""
+        return self.engine.judge
+
+    @property
     def gate(self) -> Gate:
-        """The gate that answers new requests."""
+        """The gate that answers new requests.
+
+        Raises:
+            InputError: the server has a level that gives labels only. No route that needs a
+                verdict has an answer then, and none ever lets a text pass.
+        """
         return self.engine.gate
 
     @property
     def model(self) -> ModelIdentity:
         """The identity of the model that answers new requests."""
-        return self.gate.model
+        return self.judge.model
 
     async def check(self, ask: Ask, *, route: str) -> list[Verdict]:
         """Return the verdict on each text of a request, within the server's own timeout.
@@ -103,16 +122,55 @@ class Service:
             route: the dialect that asks, for metrics and logs.
 
         Raises:
-            InputError: a text cannot be read, or the request fails by its own size.
+            InputError: a text cannot be read, the request fails by its own size, or the server
+                gives no verdicts.
             HazgateError: there is no verdict; its class decides what the dialect answers.
         """
-        outcomes = await self.settle(ask, route=route, enough=_is_error)
+        self.require_verdicts()
+        return [verdict_of(answer) for answer in await self.answer(ask, route=route)]
+
+    async def classify(self, ask: Ask, *, route: str) -> list[Classification]:
+        """Return the labels of each text of a request; of a gate, those of its Level 1.
+
+        Raises:
+            HazgateError: as of `check`, but any server has labels.
+        """
+        judge = self.judge
+        return [labels_of(answer, judge) for answer in await self.answer(ask, route=route)]
+
+    async def answer(self, ask: Ask, *, route: str) -> list[Answer]:
+        """Return the answer on each text: a verdict if the server has a gate, else its labels.
+
+        Raises:
+            HazgateError: as of `check`.
+        """
+        outcomes = await self._settle(ask, route=route, enough=_is_error)
         error = first_error(outcomes)
         if error is not None:
             raise error
-        return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+        return [outcome for outcome in outcomes if isinstance(outcome, (Verdict, Classification))]
+
+    def require_verdicts(self) -> None:
+        """Refuse what needs a verdict if this server gives none.
+
+        Raises:
+            InputError: it gives none, see `gate`.
+        """
+        _ = self.gate
 
     async def settle(
+        self, ask: Ask, *, route: str, enough: Callable[[Outcome], bool]
+    ) -> list[Outcome | None]:
+        """Return the outcome of each text, a verdict or an error; see `_settle`.
+
+        Raises:
+            InputError: as of `_settle`, or the server gives no verdicts.
+            Overloaded: as of `_settle`.
+        """
+        self.require_verdicts()
+        return await self._settle(ask, route=route, enough=enough)
+
+    async def _settle(
         self, ask: Ask, *, route: str, enough: Callable[[Outcome], bool]
     ) -> list[Outcome | None]:
         """Return the outcome of each text of a request; None for what was not waited for.
@@ -155,14 +213,15 @@ class Service:
             result = type(error).__name__
             raise
         finally:
-            verdicts = (outcome for outcome in outcomes if isinstance(outcome, Verdict))
+            answered = outcomes if result == "ok" else []
             self.report(
                 RequestFacts(
                     route=route,
                     outcome=result,
                     seconds=time.monotonic() - start_s,
                     n_texts=len(ask.texts),
-                    verdicts=tuple(verdicts) if result == "ok" else (),
+                    verdicts=tuple(each for each in answered if isinstance(each, Verdict)),
+                    labels=tuple(each for each in answered if isinstance(each, Classification)),
                 )
             )
         return outcomes
@@ -176,7 +235,7 @@ class Service:
         most = self.settings.request.max_tokens
         if size_bytes(ask.texts) + len(ask.texts) <= most:
             return
-        tokenizer = self.gate.level1.tokenizer
+        tokenizer = level_of(self.judge).tokenizer
         await asyncio.to_thread(check_tokens, ask.texts, tokenizer.count_all, most)
 
     async def _excess(self, ask: Ask) -> InputError | None:
@@ -192,7 +251,7 @@ class Service:
             return None
         # Tokenised again, and only now: a small request costs nothing under load.
         try:
-            questions = await asyncio.to_thread(self.gate.ask, ask.texts)
+            questions = await asyncio.to_thread(self.judge.ask, ask.texts)
         except InputError as error:
             return error
         work = OwnWork(
@@ -237,7 +296,7 @@ class Service:
         return self.health.ready and self.live
 
     async def prove(self) -> None:
-        """Run a text through both levels, past the queue and its cache.
+        """Run a text through every level, past the queue and its cache.
 
         Afterwards `health.failing` is up to date even without traffic.
 
@@ -252,7 +311,7 @@ class Service:
             self.health.failing = failing
 
     async def _run_engine(self) -> None:
-        await asyncio.to_thread(self.gate.check, WARM_UP_TEXTS[0], all_levels=True)
+        await asyncio.to_thread(run_through, self.judge, WARM_UP_TEXTS[:1])
 
     def report(self, facts: RequestFacts) -> None:
         """Report a request that ended to every observer."""
@@ -283,6 +342,15 @@ class Service:
         except Exception:
             return False
         return True
+
+
+def run_through(judge: Judge, texts: Sequence[str]) -> None:
+    """Run texts through every level of a judge, on the calling thread.
+
+    Raises:
+        InferenceError: a model failed.
+    """
+    judge.answer(judge.ask(texts, all_levels=True))
 
 
 def _is_error(outcome: Outcome) -> bool:

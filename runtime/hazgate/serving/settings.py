@@ -27,11 +27,17 @@ ClassifyContract = Literal["label_distribution.v1", "score.v1"]
 class EngineTable:
     """Settings of the engine: arguments of `Gate.open`, and the number of verdicts to keep.
 
+    <<<<<<< HEAD
     `buckets` (as "8x512") and the folder `programs` are for providers that compile. A run of the
     engine that takes longer than `max_run_s` is given up: the bundle is opened again once, and
     the second time the process ends.
+    =======
+    `level` is the level to serve alone; needed only where there are several and no cascade.
+    `buckets` (as "8x512") and the folder `programs` are for providers that compile.
+    >>>>>>> 4298d53d (Serve and classify one level alone; no route takes labels for a verdict)
     """
 
+    level: str | None = None
     variant: str | None = None
     providers: tuple[str, ...] = ("cpu",)
     device_id: int = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from hazgate.errors import HazgateError
-from hazgate.gate import Gate
+from hazgate.judge import Judge
 from hazgate.serving.service import Service
 
 _LOG = logging.getLogger("hazgate.serving")
@@ -44,7 +44,7 @@ def drain_first(service: Service) -> None:
     signal.signal(signal.SIGTERM, drain)
 
 
-async def replace_dead_engine(service: Service, reopen: Callable[[], Gate] | None) -> None:
+async def replace_dead_engine(service: Service, reopen: Callable[[], Judge] | None) -> None:
     """Open the gate again once if the engine is dead; the second time, end the process.
 
     An engine is dead if its thread is, or if a run takes longer than `engine.max_run_s`.

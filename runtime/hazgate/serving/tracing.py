@@ -79,7 +79,7 @@ class Traces:
                 "hazgate.hazards": sorted(
                     {v.hazard for v in facts.verdicts if v.flagged and v.hazard is not None}
                 ),
-                "hazgate.tokens": sum(verdict.tokens.read for verdict in facts.verdicts),
+                "hazgate.tokens": sum(answer.tokens.read for answer in facts.answers),
             }
         )
 

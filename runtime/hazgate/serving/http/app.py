@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
+from hazgate.judge import Judge, level_of
 from hazgate.judging.policy import Policy
 from hazgate.serving.failures import FailureAnswer, failure_of
 from hazgate.serving.http.dialects import (
@@ -38,7 +39,7 @@ from hazgate.serving.http.error_forms import answer_in_form
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.timed_session import time_sessions
-from hazgate.serving.service import WARM_UP_TEXTS, Service
+from hazgate.serving.service import WARM_UP_TEXTS, Service, run_through
 from hazgate.serving.settings import ServeSettings
 from hazgate.serving.supervision import drain_first, replace_dead_engine
 
@@ -80,10 +81,10 @@ class Served:
 
 
 def create_app(
-    gate: Gate,
+    gate: Judge,
     settings: ServeSettings,
     key_digests: Sequence[bytes] = (),
-    reopen: Callable[[], Gate] | None = None,
+    reopen: Callable[[], Judge] | None = None,
     companion: Companion = _nothing,
 ) -> ASGIApp:
     """Create the application alone; see `create_served`."""
@@ -91,16 +92,16 @@ def create_app(
 
 
 def create_served(
-    gate: Gate,
+    gate: Judge,
     settings: ServeSettings,
     key_digests: Sequence[bytes] = (),
-    reopen: Callable[[], Gate] | None = None,
+    reopen: Callable[[], Judge] | None = None,
     companion: Companion = _nothing,
 ) -> Served:
     """Create an application that answers by `gate`; its lifespan warms and drains the engine.
 
     Args:
-        gate: an open gate.
+        gate: an open gate, or a level that gives labels only.
         settings: limits and routes.
         key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
         reopen: opens bundle and policies again, on SIGHUP; None leaves SIGHUP alone.
@@ -117,7 +118,7 @@ def create_served(
         # One at a time, in the order of the signals: the newest wins.
         turn = asyncio.Lock()
 
-        def timed() -> Gate:
+        def timed() -> Judge:
             assert reopen is not None
             return time_sessions(reopen(), metrics.count_run)
 
@@ -169,19 +170,22 @@ def _traces() -> "Traces":
     return Traces()
 
 
-async def _reload(service: Service, reopen: Callable[[], Gate], turn: asyncio.Lock) -> None:
+async def _reload(service: Service, reopen: Callable[[], Judge], turn: asyncio.Lock) -> None:
     """Open bundle and policies again and answer by them; if that fails, keep the old gate."""
     async with turn:
         try:
             gate = await asyncio.to_thread(reopen)
             # The first runs are slow: do them before any request waits for them.
-            await asyncio.to_thread(gate.check_many, WARM_UP_TEXTS, all_levels=True)
+            await asyncio.to_thread(run_through, gate, WARM_UP_TEXTS)
         except HazgateError as error:
             _LOG.error("reload failed, still serving the old gate: %s", error)
             return
         # Nobody awaits this task, so that an error of any kind is lost unless it is logged here.
         except Exception as error:
             _LOG.exception("reload failed, still serving the old gate: %s", type(error).__name__)
+            return
+        if isinstance(gate, Gate) != isinstance(service.judge, Gate):
+            _LOG.error("reload failed: only one of both bundles gives verdicts; start a new server")
             return
         service.engine.swap(gate)
         _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
@@ -220,18 +224,21 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/info", tags=["operations"], summary="Bundle, variant, provider and policy in use")
     async def info() -> dict[str, object]:
-        gate = service.gate
-        model = gate.model
+        judge = service.judge
+        model, level = judge.model, level_of(judge)
+        gate = judge if isinstance(judge, Gate) else None
         return {
             "version": __version__,
             "bundle": model.bundle,
             "digest": model.digest,
             "variant": model.variant,
             "provider": model.provider,
-            "threshold": gate.threshold,
-            "policy": _identity(gate.policy),
-            "responses": _identity(gate.policy_for("response")),
-            "hazards": list(gate.hazards),
+            "level": level.level,
+            "labels": list(level.labels),
+            "threshold": gate.threshold if gate else None,
+            "policy": _identity(gate.policy) if gate else None,
+            "responses": _identity(gate.policy_for("response")) if gate else None,
+            "hazards": list(gate.hazards) if gate else [],
             "fail_open": list(service.settings.fail_open),
         }
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 
 from hazgate.gate import Gate
+from hazgate.judge import Answer, verdict_of
+from hazgate.judging.classification import Classification
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
@@ -13,8 +15,8 @@ from hazgate.serving.queue.batcher import Batcher, BatchFacts
 from hazgate.serving.queue.settle import first_error, settle
 
 
-async def answer(batcher: Batcher, ask: Ask) -> list[Verdict]:
-    """Return the verdict on each text, in the order given; the first error fails the request.
+async def answer(batcher: Batcher, ask: Ask) -> list[Answer]:
+    """Return the answer on each text, in the order given; the first error fails the request.
 
     Cancelling the task drops the work if nobody else wants it.
 
@@ -28,7 +30,7 @@ async def answer(batcher: Batcher, ask: Ask) -> list[Verdict]:
     error = first_error(outcomes)
     if error is not None:
         raise error
-    return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+    return [outcome for outcome in outcomes if isinstance(outcome, (Verdict, Classification))]
 
 
 class AsyncGate:
@@ -72,7 +74,7 @@ class AsyncGate:
 
     async def answer(self, ask: Ask) -> list[Verdict]:
         """Return the verdicts on the texts of one request; see `answer` of this module."""
-        return await answer(self.batcher, ask)
+        return [verdict_of(each) for each in await answer(self.batcher, ask)]
 
     async def close(self, timeout_s: float = math.inf) -> bool:
         """Answer what is waiting and end the engine's thread, see `Batcher.close`."""

@@ -11,9 +11,11 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate
+from hazgate.judge import Answer, Judge, gate_of, verdict_of
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import Backlog, QueueLimits
@@ -57,7 +59,7 @@ class Batcher:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: Judge,
         *,
         limits: QueueLimits | None = None,
         cache_entries: int = 0,
@@ -92,9 +94,18 @@ class Batcher:
         self._thread = self._start_thread()
 
     @property
-    def gate(self) -> Gate:
-        """The gate that answers new requests."""
+    def judge(self) -> Judge:
+        """The gate or the level that answers new requests."""
         return self._gate
+
+    @property
+    def gate(self) -> Gate:
+        """The gate that answers new requests.
+
+        Raises:
+            InputError: a level that gives labels only answers them.
+        """
+        return gate_of(self._gate)
 
     @property
     def seconds_per_token(self) -> float:
@@ -123,7 +134,7 @@ class Batcher:
         """Tokens of the requests that wait or run: the engine's outstanding work."""
         return self._backlog.n_tokens + self._throughput.n_running_tokens
 
-    def swap(self, gate: Gate) -> None:
+    def swap(self, gate: Judge) -> None:
         """Answer new requests with another gate; the old gate answers what was asked before."""
         with self._condition:
             self._gate = gate
@@ -168,7 +179,7 @@ class Batcher:
         )
         (future,) = self.submit(ask)
         try:
-            return future.result(ask.left_s)
+            return verdict_of(future.result(ask.left_s))
         # A deadline that the engine noticed is a TimeoutError too, and has its own message.
         except HazgateError:
             raise
@@ -176,7 +187,7 @@ class Batcher:
             self.abandon(future)
             raise no_answer_in_time(ask) from None
 
-    def submit(self, ask: Ask) -> list[Future[Verdict]]:
+    def submit(self, ask: Ask) -> list[Future[Answer]]:
         """Queue the texts of one request and return at once; other threads tokenise them.
 
         The work before the first text decides whether the request is refused: all of its texts
@@ -189,20 +200,20 @@ class Batcher:
         refusal = self.refusal(ask)
         if refusal is None:
             return [self.enter(ask, i) for i in range(len(ask.texts))]
-        futures: list[Future[Verdict]] = [Future() for _ in ask.texts]
+        futures: list[Future[Answer]] = [Future() for _ in ask.texts]
         for future in futures:
             future.set_exception(refusal)
         return futures
 
-    def enter(self, ask: Ask, i: int) -> Future[Verdict]:
+    def enter(self, ask: Ask, i: int) -> Future[Answer]:
         """Queue a text of a request that `refusal` lets in, by index; errors as of `submit`."""
-        future: Future[Verdict] = Future()
+        future: Future[Answer] = Future()
         with self._condition:
             self._n_entering[ask.caller] += 1
         self._tokenize(future, ask, i)
         return future
 
-    def abandon(self, future: Future[Verdict]) -> None:
+    def abandon(self, future: Future[Any]) -> None:
         """Stop waiting for an answer; its work is dropped if nobody else wants it."""
         future.cancel()
         with self._condition:
@@ -254,7 +265,7 @@ class Batcher:
             timeout_s=timeout_s,
         )
 
-    def _tokenize(self, future: Future[Verdict], ask: Ask, i: int) -> None:
+    def _tokenize(self, future: Future[Answer], ask: Ask, i: int) -> None:
         """Let a thread tokenise a text."""
         # The gate refuses what is no string, like any other text that cannot be read.
         text = ask.texts[i]
@@ -267,7 +278,7 @@ class Batcher:
             self._entered(ask)
             future.set_exception(Overloaded("the engine is shutting down; ask another"))
 
-    def _enter(self, future: Future[Verdict], ask: Ask, i: int) -> None:
+    def _enter(self, future: Future[Answer], ask: Ask, i: int) -> None:
         """Tokenise a text and put it into the backlog; on a tokenising thread."""
         gate = self._gate
         try:
@@ -372,7 +383,7 @@ class Batcher:
 
     def _run(self, texts: Sequence[QueuedText]) -> None:
         started_s = time.monotonic()
-        answers: Sequence[Verdict | BaseException]
+        answers: Sequence[Answer | BaseException]
         try:
             answers = texts[0].gate.answer([text.question for text in texts])
         # The engine's thread must outlive any failure of the engine, panics included.
@@ -400,12 +411,12 @@ class Batcher:
         except Exception:
             _LOG.exception("on_batch failed")
 
-    def _finish(self, text: QueuedText, answer: Verdict | BaseException) -> None:
+    def _finish(self, text: QueuedText, answer: Answer | BaseException) -> None:
         with self._condition:
             waiters = self._shared.forget(text)
-            if isinstance(answer, Verdict) and text.gate is self._gate:
+            if not isinstance(answer, BaseException) and text.gate is self._gate:
                 self._shared.keep(text.key, answer)
-        shown = answer if isinstance(answer, Verdict) else _presentable(answer)
+        shown = _presentable(answer) if isinstance(answer, BaseException) else answer
         for future in waiters:
             _resolve(future, shown)
 
@@ -415,7 +426,7 @@ def no_answer_in_time(ask: Ask) -> DeadlineExceeded:
     return DeadlineExceeded(f"no answer within {ask.timeout_s:g} s")
 
 
-def _answer_alone(text: QueuedText) -> Verdict | BaseException:
+def _answer_alone(text: QueuedText) -> Answer | BaseException:
     try:
         return text.gate.answer([text.question])[0]
     except BaseException as error:
@@ -432,7 +443,7 @@ def _presentable(error: BaseException) -> HazgateError:
     return InferenceError(f"the engine failed: {type(error).__name__}")
 
 
-def _resolve(future: Future[Verdict], answer: Verdict | HazgateError) -> None:
+def _resolve(future: Future[Answer], answer: Answer | HazgateError) -> None:
     """Give an answer to a future that its owner may have cancelled meanwhile."""
     try:
         if isinstance(answer, HazgateError):

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import TypeAlias
 
-from hazgate.judging.verdict import Verdict
+from hazgate.judge import Answer
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.queue.batcher import Batcher, no_answer_in_time
 
-# A verdict, or the reason why there is none.
-Outcome = Verdict | Exception
+# An answer, or the reason why there is none.
+Outcome: TypeAlias = Answer | Exception
 
 # Texts and characters of one request that wait at a time: enough to fill the engine's batches.
 _TEXTS_AHEAD = 64
@@ -46,7 +47,7 @@ async def settle(
     loop = asyncio.get_running_loop()
     settled: asyncio.Queue[int] = asyncio.Queue()
     room = _Room(batcher.limits)
-    waiting: dict[int, Future[Verdict]] = {}
+    waiting: dict[int, Future[Answer]] = {}
     following = 0
     timer = None if ask.left_s is None else loop.call_later(ask.left_s, settled.put_nowait, _LATE)
 
@@ -83,7 +84,7 @@ def first_error(outcomes: Sequence[Outcome | None]) -> Exception | None:
     return next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
 
 
-def _outcome(future: Future[Verdict]) -> Outcome:
+def _outcome(future: Future[Answer]) -> Outcome:
     error = future.exception()
     if error is None:
         return future.result()

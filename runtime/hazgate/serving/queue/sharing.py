@@ -4,11 +4,11 @@ import hashlib
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from hazgate.classifier import Question
-from hazgate.gate import Gate
+from hazgate.judge import Answer, Judge
 from hazgate.judging.speech import Role, Side
-from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 
 Key = tuple[bytes, bool, str | None, Role | None, Side]
@@ -28,13 +28,13 @@ class QueuedText:
     `ask` is the request that brought it; times are of the clock of `time.monotonic`.
     """
 
-    gate: Gate
+    gate: Judge
     question: Question
     key: Key
     ask: Ask
     n_tokens: int
     added_s: float
-    waiters: list[Future[Verdict]] = field(default_factory=list)
+    waiters: list[Future[Answer]] = field(default_factory=list)
 
     @property
     def caller(self) -> str:
@@ -53,10 +53,10 @@ class SharedAnswers:
     def __init__(self, cache_entries: int) -> None:
         """Start empty; keep at most `cache_entries` verdicts, the most recently used ones."""
         self._cache_entries = cache_entries
-        self._cache: OrderedDict[Key, Verdict] = OrderedDict()
+        self._cache: OrderedDict[Key, Answer] = OrderedDict()
         # The newest queued text of each key, and the text that each future waits for.
         self._queued: dict[Key, QueuedText] = {}
-        self._text_of: dict[Future[Verdict], QueuedText] = {}
+        self._text_of: dict[Future[Answer], QueuedText] = {}
 
     def __contains__(self, key: Key) -> bool:
         return key in self._cache or key in self._queued
@@ -65,13 +65,13 @@ class SharedAnswers:
         """Drop the verdicts kept; those of another gate would be wrong."""
         self._cache.clear()
 
-    def cached(self, key: Key) -> Verdict | None:
+    def cached(self, key: Key) -> Answer | None:
         """Return a verdict that was kept, or None."""
         if key in self._cache:
             self._cache.move_to_end(key)
         return self._cache.get(key)
 
-    def keep(self, key: Key, verdict: Verdict) -> None:
+    def keep(self, key: Key, verdict: Answer) -> None:
         """Keep a verdict, and drop the least recently used ones above the limit."""
         if not self._cache_entries:
             return
@@ -97,7 +97,7 @@ class SharedAnswers:
         self._queued[text.key] = text
         self._text_of.update(dict.fromkeys(text.waiters, text))
 
-    def leave(self, future: Future[Verdict]) -> QueuedText | None:
+    def leave(self, future: Future[Any]) -> QueuedText | None:
         """Stop waiting; return the text if nobody waits for it any more."""
         text = self._text_of.pop(future, None)
         if text is None:
@@ -105,7 +105,7 @@ class SharedAnswers:
         text.waiters.remove(future)
         return None if text.waiters else text
 
-    def forget(self, text: QueuedText) -> list[Future[Verdict]]:
+    def forget(self, text: QueuedText) -> list[Future[Answer]]:
         """Drop a text that has left the queue and return who still waits for it."""
         if self._queued.get(text.key) is text:
             del self._queued[text.key]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hazgate.classifier import Classifier
 from hazgate.engine.session import Session
-from hazgate.gate import Gate
+from hazgate.judge import Judge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +45,14 @@ class _TimedSession:
         return logits
 
 
-def time_sessions(gate: Gate, on_run: Callable[[RunFacts], None]) -> Gate:
-    """Return `gate`, with `on_run` called after every run that succeeds, on the run's thread."""
+def time_sessions(judge: Judge, on_run: Callable[[RunFacts], None]) -> Judge:
+    """Return `judge`, with `on_run` called after every run that succeeds, on the run's thread."""
 
     def timed(classifier: Classifier) -> Classifier:
         session = _TimedSession(session=classifier.session, level=classifier.level, on_run=on_run)
         return dataclasses.replace(classifier, session=session)
 
-    hazards = None if gate.hazard_level is None else timed(gate.hazard_level)
-    return dataclasses.replace(gate, level1=timed(gate.level1), hazard_level=hazards)
+    if isinstance(judge, Classifier):
+        return timed(judge)
+    hazards = None if judge.hazard_level is None else timed(judge.hazard_level)
+    return dataclasses.replace(judge, level1=timed(judge.level1), hazard_level=hazards)

@@ -124,6 +124,11 @@ class _Exchange:
         if message.observability_mode:
             await self._watch(message, kind)
             return []
+        try:
+            # Before anything passes unread: headers have no text of their own.
+            self._service.require_verdicts()
+        except InputError as error:
+            return [refuse(UNREADABLE_STATUS, "invalid_input", str(error))]
         if message.HasField("protocol_config"):
             self._modes = _modes_of(message)
         if kind in _TRAILERS:

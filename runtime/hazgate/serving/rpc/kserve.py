@@ -3,7 +3,7 @@
 Source: https://github.com/kserve/open-inference-protocol, `inference.GRPCInferenceService`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc.aio
@@ -12,7 +12,6 @@ from open_inference.grpc.service import GRPCInferenceServiceServicer
 
 from hazgate import __version__
 from hazgate.errors import HazgateError, InputError
-from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.callers import caller_of, timeout_of
@@ -63,7 +62,7 @@ class OpenInference(GRPCInferenceServiceServicer):
             name=self._name,
             platform=oip.PLATFORM,
             inputs=[tensor(**described) for described in oip.input_tensors()],
-            outputs=[tensor(**described) for described in oip.output_tensors()],
+            outputs=[tensor(**described) for described in oip.output_tensors(self._service.judge)],
         )
 
     async def ModelInfer(
@@ -81,11 +80,12 @@ class OpenInference(GRPCInferenceServiceServicer):
                 caller=caller_of(context, keyed=self._keyed),
                 timeout_s=min(asked_s, timeout_of(context)),
             )
-            wanted = oip.wanted_outputs([output.name for output in request.outputs])
-            verdicts = await self._service.check(ask, route="kserve-grpc")
+            judge = self._service.judge
+            wanted = oip.wanted_outputs([output.name for output in request.outputs], judge)
+            answers = await self._service.answer(ask, route="kserve-grpc")
         except HazgateError as error:
             await context.abort(*status_of(error))
-        return _answer(self._name, request.id, wanted, verdicts)
+        return _answer(self._name, request.id, oip.outputs_of(wanted, answers, judge))
 
     @property
     def _name(self) -> str:
@@ -114,14 +114,15 @@ def _texts(request: protocol.ModelInferRequest) -> list[str]:
 
 
 def _answer(
-    model: str, request_id: str, wanted: list[str], verdicts: list[Verdict]
+    model: str, request_id: str, outputs: Sequence[oip.OutputTensor]
 ) -> protocol.ModelInferResponse:
     tensor = protocol.ModelInferResponse.InferOutputTensor
     return protocol.ModelInferResponse(
         model_name=model,
         id=request_id,
         outputs=[
-            tensor(name=name, datatype=oip.OUTPUTS[name], shape=[len(verdicts)]) for name in wanted
+            tensor(name=output.name, datatype=output.datatype, shape=output.shape)
+            for output in outputs
         ],
-        raw_output_contents=[oip.raw_of_output(name, verdicts) for name in wanted],
+        raw_output_contents=[output.raw for output in outputs],
     )

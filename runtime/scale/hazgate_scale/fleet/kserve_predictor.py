@@ -66,7 +66,7 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Describe the outputs for the model's metadata."""
-        return oip.output_tensors()
+        return oip.output_tensors(self._service.judge)
 
     async def predict(
         self, payload: object, headers: Mapping[str, str] | None = None
@@ -81,9 +81,11 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
             raise InputError(f"this model speaks v2: POST /v2/models/{self.name}/infer")
         try:
             ask = Ask(texts=_texts(payload), caller=_caller(headers or {}))
-            wanted = oip.wanted_outputs([each.name for each in payload.request_outputs or ()])
+            judge = self._service.judge
+            named = [each.name for each in payload.request_outputs or ()]
+            wanted = oip.wanted_outputs(named, judge)
             route = "kserve-grpc" if payload.from_grpc else "kserve"
-            verdicts = await self._service.check(ask, route=route)
+            answers = await self._service.answer(ask, route=route)
         except HazgateError as error:
             if not payload.from_grpc:
                 raise
@@ -95,12 +97,12 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
             model_name=self.name,
             infer_outputs=[
                 InferOutput(
-                    name=name,
-                    shape=[len(verdicts)],
-                    datatype=oip.OUTPUTS[name],
-                    data=oip.values_of_output(name, verdicts),
+                    name=output.name,
+                    shape=output.shape,
+                    datatype=output.datatype,
+                    data=output.values,
                 )
-                for name in wanted
+                for output in oip.outputs_of(wanted, answers, judge)
             ],
             use_binary_outputs=payload.use_binary_outputs,
             requested_outputs=payload.request_outputs,

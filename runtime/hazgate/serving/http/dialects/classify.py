@@ -1,7 +1,8 @@
 """`POST /classify` of two dialects; the key in the body tells them apart.
 
 `{"inputs": text}` is semantic-router's `http_classify`: a bare array. Its contract
-`label_distribution.v1` has every label once, with scores that sum to one; `score.v1` has one entry,
+`label_distribution.v1` has every label once, with scores that sum to one (not those of a
+multi-label level); `score.v1` has one entry,
 whose score is P(unsafe). semantic-router keeps the contract and the deadline in its own settings
 and sends neither, so the server's settings choose the contract of requests that name none.
 `{"input": text | texts}` is vLLM's: probabilities in the labels' order.
@@ -18,8 +19,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hazgate.gate import Gate
-from hazgate.judging.verdict import Verdict
+from hazgate.judging.classification import Classification
 from hazgate.serving.http.dialects.inputs import PROBABILITIES, WHOLE, check_texts, only
 from hazgate.serving.http.dialects.openai import OPENAI_REFUSALS
 from hazgate.serving.queue.ask import Ask
@@ -117,46 +117,38 @@ def router(service: Service) -> APIRouter:
         body: ClassifyRequest, request: Request
     ) -> list[LabelScore] | ClassifyResponse:
         caller = request.state.caller
-        gate = service.gate
         if body.inputs is not None:
             check_texts([body.inputs], "inputs")
             timeout_s = math.inf if body.deadline_ms is None else body.deadline_ms / 1000
             ask = Ask(texts=[body.inputs], caller=caller, timeout_s=timeout_s)
-            (verdict,) = await service.check(ask, route="http_classify")
             if (body.contract or service.settings.classify_contract) == "score.v1":
-                return [LabelScore(label=gate.unsafe_label, score=verdict.unsafe)]
-            return label_scores(verdict, gate)
+                positive = service.gate.unsafe_label
+                (verdict,) = await service.check(ask, route="http_classify")
+                return [LabelScore(label=positive, score=verdict.unsafe)]
+            (answer,) = await service.classify(ask, route="http_classify")
+            return label_scores(answer)
         texts = [body.input] if isinstance(body.input, str) else (body.input or [])
         check_texts(texts, "input")
-        verdicts = await service.check(Ask(texts=texts, caller=caller), route="classify")
-        n_tokens = sum(verdict.tokens.read for verdict in verdicts)
+        answers = await service.classify(Ask(texts=texts, caller=caller), route="classify")
+        n_tokens = sum(answer.tokens.read for answer in answers)
         return ClassifyResponse(
             id=f"classify-{uuid.uuid4().hex}",
             created=int(time.time()),
-            model=gate.model.bundle,
-            data=[
-                _classified(i, label_scores(verdict, gate)) for i, verdict in enumerate(verdicts)
-            ],
+            model=service.model.bundle,
+            data=[_classified(i, label_scores(answer)) for i, answer in enumerate(answers)],
             usage=Usage(prompt_tokens=n_tokens, total_tokens=n_tokens),
         )
 
     return routes
 
 
-def label_scores(verdict: Verdict, gate: Gate) -> list[LabelScore]:
-    """Return the scores of Level 1's labels in their order; they sum to one.
+def label_scores(answer: Classification) -> list[LabelScore]:
+    """Return the scores of the labels in their order; of a gate, Level 1's.
 
-    A verdict has only P(unsafe) of Level 1; with two labels that is everything, with more the rest
-    is divided equally. A score is a probability, never the confidence of the likelier label.
+    A score is a probability, never the confidence of the likelier label. They sum to one, unless
+    the level is multi-label.
     """
-    others = len(gate.labels) - 1
-    return [
-        LabelScore(
-            label=label,
-            score=verdict.unsafe if label == gate.unsafe_label else (1 - verdict.unsafe) / others,
-        )
-        for label in gate.labels
-    ]
+    return [LabelScore(label=label, score=score) for label, score in answer.scores.items()]
 
 
 def _classified(index: int, scores: list[LabelScore]) -> Classified:

@@ -5,7 +5,7 @@ and expect binary tensors: they follow the JSON, and a header has the JSON's len
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hazgate import __version__
 from hazgate.errors import InputError
-from hazgate.judging.verdict import Verdict
 from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import FailureAnswer
 from hazgate.serving.http.dialects.refusals import described
@@ -127,7 +126,7 @@ def router(service: Service) -> APIRouter:
                 "versions": [],
                 "platform": oip.PLATFORM,
                 "inputs": oip.input_tensors(),
-                "outputs": oip.output_tensors(),
+                "outputs": oip.output_tensors(service.judge),
             }
         )
 
@@ -155,9 +154,10 @@ def router(service: Service) -> APIRouter:
             oip.check_tensor_parameters("an output", _sent(output.parameters))
         texts = _texts(asked, binary)
         ask = Ask(texts=texts, caller=request.state.caller, timeout_s=timeout_s)
-        wanted = oip.wanted_outputs([output.name for output in asked.outputs])
-        verdicts = await service.check(ask, route="kserve")
-        return _answer(name(), asked, wanted, verdicts)
+        judge = service.judge
+        wanted = oip.wanted_outputs([output.name for output in asked.outputs], judge)
+        answers = await service.answer(ask, route="kserve")
+        return _answer(name(), asked, oip.outputs_of(wanted, answers, judge))
 
     return routes
 
@@ -228,21 +228,19 @@ def _texts(asked: InferRequest, binary: bytes) -> list[str]:
     return oip.texts_of_raw(binary, given.shape)
 
 
-def _answer(
-    model: str, asked: InferRequest, wanted: list[str], verdicts: list[Verdict]
-) -> Response:
+def _answer(model: str, asked: InferRequest, outputs: Sequence[oip.OutputTensor]) -> Response:
     in_binary = {output.name: output.parameters.binary_data for output in asked.outputs}
     tensors: list[Mapping[str, Any]] = []
     raw = b""
-    for name in wanted:
-        tensor = {"name": name, "shape": [len(verdicts)], "datatype": oip.OUTPUTS[name]}
-        chosen = in_binary.get(name)
+    for output in outputs:
+        tensor = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
+        chosen = in_binary.get(output.name)
         if asked.parameters.binary_data_output if chosen is None else chosen:
-            own = oip.raw_of_output(name, verdicts)
+            own = output.raw
             tensors.append({**tensor, "parameters": {"binary_data_size": len(own)}})
             raw += own
         else:
-            tensors.append({**tensor, "data": oip.values_of_output(name, verdicts)})
+            tensors.append({**tensor, "data": output.values})
     answer: dict[str, Any] = {"model_name": model, "outputs": tensors}
     if asked.id is not None:
         answer["id"] = asked.id

@@ -80,11 +80,10 @@ def router(service: Service) -> APIRouter:
         texts, is_single = _texts(body)
         check_texts(texts, "inputs")
         ask = Ask(texts=texts, caller=request.state.caller)
-        verdicts = await service.check(ask, route="predict")
-        gate = service.gate
+        classified = await service.classify(ask, route="predict")
         top_k = body.parameters.top_k if body.parameters else None
         answers = [
-            sorted(label_scores(v, gate), key=lambda item: -item.score)[:top_k] for v in verdicts
+            sorted(label_scores(c), key=lambda item: -item.score)[:top_k] for c in classified
         ]
         return answers[0] if is_single else answers
 

@@ -46,10 +46,11 @@ def router(service: Service) -> APIRouter:
     @routes.websocket("/v1/watch")
     async def watch(socket: WebSocket, tenant: str | None = None) -> None:
         start_s = time.monotonic()
-        growing = service.watch(caller=socket.state.caller, tenant=tenant)
+        growing: Watch | None = None
         await socket.accept()
         outcome = "cancelled"
         try:
+            growing = service.watch(caller=socket.state.caller, tenant=tenant)
             await _converse(socket, growing, threads)
             outcome = "ok"
         except WebSocketDisconnect:
@@ -66,7 +67,9 @@ def router(service: Service) -> APIRouter:
                     outcome=outcome,
                     seconds=time.monotonic() - start_s,
                     n_texts=1,
-                    verdicts=(growing.verdict,) if growing.verdict and outcome == "ok" else (),
+                    verdicts=(growing.verdict,)
+                    if growing and growing.verdict and outcome == "ok"
+                    else (),
                 )
             )
 
