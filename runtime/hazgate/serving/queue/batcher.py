@@ -140,7 +140,7 @@ class Batcher:
             self._gate = gate
             self._shared.clear_cache()
 
-    def rebuild(self, gate: Gate) -> None:
+    def rebuild(self, gate: Judge) -> None:
         """Give up a run that does not end, and answer by another gate on a thread of its own.
 
         Texts that run or wait get an `InferenceError`: none of them was read. The given-up thread
