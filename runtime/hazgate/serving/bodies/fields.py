@@ -64,17 +64,13 @@ def one_of(*values: str) -> Form:
 
 
 _ID = re.compile(r"[A-Za-z0-9_.:|\-]{1,128}")
-_WORD = re.compile(r"[A-Za-z]{3,}")
-_SEPARATORS = re.compile(r"[_.:|\-]")
+_WORD_OF_ID = re.compile(r"(?:^|[_.:|\-])[A-Za-z]{3,}(?=[_.:|\-]|$)")
 _MAX_WORDS_OF_ID = 2
 
 
 def is_id(value: str) -> bool:
     """Recognise an identifier: short, without spaces, and no row of words."""
-    if not _ID.fullmatch(value):
-        return False
-    words = sum(1 for part in _SEPARATORS.split(value) if _WORD.fullmatch(part))
-    return words <= _MAX_WORDS_OF_ID
+    return _ID.fullmatch(value) is not None and len(_WORD_OF_ID.findall(value)) <= _MAX_WORDS_OF_ID
 
 
 _NAME = re.compile(r"[A-Za-z0-9_./:@+\-]{1,128}")

@@ -14,7 +14,7 @@ from hazgate.serving.bodies.apis import (
     openai_responses,
     plain,
 )
-from hazgate.serving.bodies.fields import Api, Field, Place, words
+from hazgate.serving.bodies.fields import Api, Field, Form, Place, words
 
 APIS: tuple[Api, ...] = (
     openai_chat.API,
@@ -77,13 +77,9 @@ def _merged() -> dict[tuple[Place, str], Field]:
 
 def _both(first: Field, second: Field) -> Field:
     """Describe a field that two APIs know: what either calls no text is none."""
-    forms = [form for form in (first.form, second.form) if form is not None]
-    form = None
-    if forms:
-
-        def form(value: str) -> bool:
-            return any(each(value) for each in forms)
-
+    form = first.form or second.form
+    if first.form is not None and second.form is not None and first.form is not second.form:
+        form = _either(first.form, second.form)
     return Field(
         place=first.place or second.place,
         role=first.role or second.role,
@@ -94,6 +90,10 @@ def _both(first: Field, second: Field) -> Field:
         nested=first.nested or second.nested,
         ids=first.ids or second.ids,
     )
+
+
+def _either(first: Form, second: Form) -> Form:
+    return lambda value: first(value) or second(value)
 
 
 FIELDS: Mapping[tuple[Place, str], Field] = _merged()

@@ -148,7 +148,9 @@ class _Walk:
         self._found: dict[Hashable, _Found] = {}
         self._touched: dict[Hashable, _Found] = {}
         self._unread: dict[Path, UnreadKind] = {}
-        self._contexts: dict[tuple[int, Place, Role], _Context] = {}
+        self._contexts: dict[tuple[int, Place, Role, bool], _Context] = {}
+        self._inside: dict[tuple[Place, Role, Form | None], _Context] = {}
+        self._checked_keys: set[tuple[str, ...]] = set()
         self._stream = ""
 
     def visit_root(self, value: object) -> None:
@@ -237,17 +239,13 @@ class _Walk:
         depth: int,
     ) -> None:
         _check_depth(depth)
-        place = context.place
-        if place != "free" and len({key.casefold() for key in data}) != len(data):
-            raise InputError(
-                f"{_named(path)}: two keys are equal but for case; parsers differ in which they "
-                "take"
-            )
+        place, role = context.place, context.role
+        if place != "free":
+            self._check_keys(data, path)
         if depth == 1 and self._growing:
             self._stream = "|".join(str(data[name]) for name in _IDENTITY if name in data)
         kind = data.get("type")
         named = type(kind) is str
-        role = context.role
         media = False
         if place in ("turn", "part"):
             role = self._speaker(data.get("role"), kind, context)
@@ -256,25 +254,43 @@ class _Walk:
                 self._unread.setdefault(path, MEDIA[kind])  # type: ignore[index]
         fields = _FIELDS[place]
         for key, value in data.items():
-            known = fields.get(key)
-            below = (path, key)
             if key == "type" and named and _is_type(kind, place):  # type: ignore[arg-type]
                 continue
+            known = fields.get(key)
             if known is None:
-                self._visit_unknown(key, value, context, role, group, below, depth)
+                self._visit_unknown(key, value, context, role, group, path, depth)
                 continue
-            is_string = type(value) is str
-            if is_string and known.form is not None and known.form(value):  # type: ignore[arg-type]
+            of = type(value)
+            below = (path, key)
+            is_text = of is str and known.form is not None
+            if is_text and known.form(value):  # type: ignore[misc,arg-type] # checked above
                 if known.unread is not None:
                     self._unread.setdefault(path if media else below, known.unread)
                 continue
-            is_text = is_string and known.form is not None
+            if of is not str and of is not dict and of is not list and known.unread is None:
+                continue
             if known.unread is not None and value is not None and not is_text:
                 self._unread.setdefault(path if media else below, known.unread)
-            entered = self._entered(known, context, role, is_string=is_string)
+            entered = self._entered(known, context, role, is_string=of is str)
             # Parts of one turn's content are one text.
             keeps = place == "part" and context.joined and known.joined and not known.apart
-            self._visit(value, entered, group if keeps else below, below, depth)
+            inside = group if keeps else below
+            if of is str:
+                self._read(value, entered, inside, below)  # type: ignore[arg-type]
+            else:
+                self._visit(value, entered, inside, below, depth)
+
+    def _check_keys(self, data: dict[str, object], path: Path) -> None:
+        """Refuse keys that are equal but for case; objects of one body share few sets of keys."""
+        keys = tuple(data)
+        if keys in self._checked_keys:
+            return
+        if len({key.casefold() for key in keys}) != len(keys):
+            raise InputError(
+                f"{_named(path)}: two keys are equal but for case; parsers differ in which they "
+                "take"
+            )
+        self._checked_keys.add(keys)
 
     def _visit_unknown(
         self,
@@ -287,34 +303,43 @@ class _Walk:
         depth: int,
     ) -> None:
         place = context.place
+        below = (path, key)
         if place in ("body", "turn", "event"):
-            group = path
+            group = below
             if place == "body" and role == "unknown" and type(value) is str:
                 role = self._default
         if place == "free" or key not in KEYS:
-            self._add(key, role, group, (path, "*"))
-        if value is None or type(value) in (int, float, bool):
+            self._add(key, role, group, (below, "*"))
+        of = type(value)
+        if of is not str and of is not dict and of is not list:
             return
-        below: Place = place if place in ("free", "definition", "media") else "free"
-        form = context.form
-        if form is None and place == "definition":
-            form = SCHEMA_WORDS.__contains__
-        self._visit(value, _Context(place=below, role=role, form=form), group, path, depth)
+        named = (place, role, context.form)
+        inside = self._inside.get(named)
+        if inside is None:
+            at: Place = place if place in ("free", "definition", "media") else "free"
+            form = context.form
+            if form is None and place == "definition":
+                form = SCHEMA_WORDS.__contains__
+            inside = self._inside[named] = _Context(place=at, role=role, form=form)
+        if of is str:
+            self._read(value, inside, group, below)  # type: ignore[arg-type]
+        else:
+            self._visit(value, inside, group, below, depth)
 
     def _entered(self, known: Field, context: _Context, role: Role, *, is_string: bool) -> _Context:
         """Return the context below a known key; made once per field, place and speaker."""
-        key = (id(known), context.place, role)
+        key = (id(known), context.place, role, is_string)
         made = self._contexts.get(key)
         if made is None:
             place = known.place or ("definition" if context.place == "definition" else "free")
             speaker = known.role or role
             if speaker == "unknown":
                 speaker = self._default
+            if place == "definition" and not is_string:
+                speaker = "definition"
             made = self._contexts[key] = _Context(
                 place, speaker, known.form, known.joined, known.nested, known.ids
             )
-        if made.place == "definition" and not is_string:
-            return made._replace(role="definition")
         return made
 
     def _speaker(self, named: object, kind: object, context: _Context) -> Role:
