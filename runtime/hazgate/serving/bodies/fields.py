@@ -64,6 +64,7 @@ def one_of(*values: str) -> Form:
 
 
 _ID = re.compile(r"[A-Za-z0-9_.:|\-]{1,128}")
+_WORD = re.compile(r"[A-Za-z]{3,}")
 _WORD_OF_ID = re.compile(r"(?:^|[_.:|\-])[A-Za-z]{3,}(?=[_.:|\-]|$)")
 _MAX_WORDS_OF_ID = 2
 
