@@ -10,11 +10,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.tiny import unpack_tiny_bundle, write_tiny_recipe
 
 ROOT = Path(__file__).parents[1]
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("hazgate", deadline=None)
+hypothesis.settings.load_profile("hazgate")
 
 
 def pytest_configure(config: pytest.Config) -> None:

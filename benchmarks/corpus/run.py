@@ -260,7 +260,7 @@ def _run(
         if process.returncode:
             log.seek(0)
             raise WorkerFailed(f"hazgate corpus: {log.read().strip()[-500:]}")
-    summary = json.loads((output / "summary.json").read_text())
+    summary = json.loads((output / "_summary.json").read_text())
     parts = sorted((output / "parts").iterdir())
     commits = [(part.stat().st_mtime, pq.read_metadata(part).num_rows) for part in parts]
     run = CorpusRun(

@@ -69,7 +69,7 @@ def parts_of(output: Path) -> list[dict[str, Any]]:
 
 def dead_letters_of(output: Path) -> list[dict[str, Any]]:
     """Return every dead letter."""
-    files = sorted((output / "dead_letters").glob("*.jsonl"))
+    files = sorted((output / "_dead_letters").glob("*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 

@@ -1,6 +1,7 @@
 """A shard is judged and committed whole: each row in its part or among its dead letters."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from hazgate import Gate, InferenceError, InputError, OutputError, Policy, Reading
 from hazgate.documents.decode import encode
+from hazgate_scale.corpus import readers, work
+from hazgate_scale.corpus.inputs import open_input
 from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.output import Output
 from hazgate_scale.corpus.tally import Tally, total
@@ -40,7 +43,7 @@ def _run(
     options: CorpusOptions,
     shard_bytes: int = 1 << 20,
 ) -> Tally:
-    """Does all shards of one file, as workers would."""
+    """Do all shards of one file, as workers would."""
     found, shards, passed = planned(file, options, shard_bytes)
     job, target = job_of(gate, options, passed), Output.at(str(output))
     return total(do_shard(gate, job, target, found, shard) for shard in shards)
@@ -174,11 +177,53 @@ def test_a_shard_that_is_done_is_not_done_again(tiny_gate: Gate, tmp_path: Path)
 def test_what_an_earlier_try_left_beside_its_part_does_not_stay(
     tiny_gate: Gate, tmp_path: Path
 ) -> None:
-    stale = tmp_path / "out" / "dead_letters" / "000000.jsonl"
+    stale = tmp_path / "out" / "_dead_letters" / "000000.jsonl"
     stale.parent.mkdir(parents=True)
     stale.write_text('{"position": 1}\n')
     _run(tiny_gate, _write(tmp_path, TEXTS), tmp_path / "out", CorpusOptions())
     assert dead_letters_of(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("skip_bad_files", [False, True])
+@pytest.mark.parametrize("error", [OSError(errno.ETIMEDOUT, "timed out"), TimeoutError("late")])
+def test_a_file_system_that_fails_is_no_bad_file(
+    tiny_gate: Gate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    *,
+    skip_bad_files: bool,
+) -> None:
+    file = _write(tmp_path, TEXTS)
+    n_failures = 2
+
+    def open_twice_in_vain(*args: Any, **options: Any) -> Any:  # noqa: ANN401
+        nonlocal n_failures
+        n_failures -= 1
+        if n_failures >= 0:
+            raise error
+        return open_input(*args, **options)
+
+    monkeypatch.setattr(readers, "open_input", open_twice_in_vain)
+    monkeypatch.setattr(work, "_READ_WAITS_S", (0.0, 0.0))
+    options = CorpusOptions(skip_bad_files=skip_bad_files)
+    _run(tiny_gate, file, tmp_path / "out", options)
+    assert [row["text"] for row in parts_of(tmp_path / "out")] == TEXTS
+    assert dead_letters_of(tmp_path / "out") == []
+    n_failures = 99
+    with pytest.raises(InputError, match="3 tries"):
+        _run(tiny_gate, file, tmp_path / "again", options)
+    assert list((tmp_path / "again" / "parts").iterdir()) == []
+
+
+def test_a_number_that_json_cannot_hold_is_a_dead_letter(tiny_gate: Gate, tmp_path: Path) -> None:
+    lines: list[Any] = [b'{"text": "good", "score": 1e999}', {"text": "good", "score": 1.5}]
+    file = write_jsonl(tmp_path / "a.jsonl", lines)
+    _run(tiny_gate, file, tmp_path / "out", CorpusOptions(columns="all"))
+    (row,) = parts_of(tmp_path / "out")
+    assert json.loads(row["fields"], parse_constant=pytest.fail) == {"score": 1.5}
+    (letter,) = dead_letters_of(tmp_path / "out")
+    assert letter["error"] == "not_json"
 
 
 def test_a_part_of_another_run_or_a_damaged_one_is_refused(tiny_gate: Gate, tmp_path: Path) -> None:

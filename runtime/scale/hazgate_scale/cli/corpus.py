@@ -75,7 +75,7 @@ Run the same command again to continue an interrupted run."""
 )
 @click.option("--skip-bad-files", is_flag=True, help="Skip unreadable files instead of failing.")
 @click.option(
-    "--sample", type=click.IntRange(min=0), default=0, help="Rows to put in review.jsonl."
+    "--sample", type=click.IntRange(min=0), default=0, help="Rows to put in _review.jsonl."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample.")
 @click.option(
@@ -129,7 +129,7 @@ def corpus(
     """Judge every row of a corpus with BUNDLE and write it to Parquet exactly once.
 
     Parts are complete or absent; _SUCCESS means that all exist. Unreadable rows go to
-    dead_letters, by position and never with their text. On a cluster, BUNDLE must be the same
+    _dead_letters, by position and never with their text. On a cluster, BUNDLE must be the same
     path on every node, and every node must reach inputs and output.
     """
     if threshold is not None and not 0 < threshold < 1:

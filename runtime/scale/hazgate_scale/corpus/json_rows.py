@@ -47,4 +47,9 @@ def parse_row(
         id_ = json.dumps(id_)
     if id_ is not None and not is_unicode(id_):
         return Rejected(error="not_utf8", message=f"{id_column} holds a lone surrogate")
-    return JsonRow(text=text, id=id_, fields=json.dumps(data) if with_fields else None)
+    try:
+        # 1e999 is a number in JSON, and becomes infinity, which is none.
+        fields = json.dumps(data, allow_nan=False) if with_fields else None
+    except ValueError:
+        return Rejected(error="not_json", message="a number is too large for a double")
+    return JsonRow(text=text, id=id_, fields=fields)

@@ -1,15 +1,16 @@
 """The folder of a run: every file in it is complete or absent.
 
-    manifest.json       the run's options, inputs and shards
     parts/N.parquet     finished shard N; its footer holds the shard's tally
-    dead_letters/N.jsonl, files.jsonl    rows of shard N, or whole files, that were not judged
-    review/N.jsonl      shard N's candidates for the sample
-    review.jsonl, summary.json           written once every part exists
+    _manifest.json      the run's options, inputs and shards
+    _dead_letters/N.jsonl, files.jsonl   rows of shard N, or whole files, that were not judged
+    _review/N.jsonl     shard N's candidates for the sample
+    _review.jsonl, _summary.json         written once every part exists
     _SUCCESS            written last: the output is complete
     _temporary/         files being written; ignore them
 
-A file is written below `_temporary` and then moved to its name: a rename, or a copy of the whole
-object on object stores.
+Readers of data sets skip names that begin with `_`, so they read the folder as it stands. A file
+is written below `_temporary` and then moved to its name: a rename, or a copy of the whole object
+on object stores.
 """
 
 import errno
@@ -28,11 +29,11 @@ from fsspec.core import url_to_fs
 
 from hazgate.errors import OutputError
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
-SUMMARY = "summary.json"
-REVIEW = "review.jsonl"
-BAD_FILES = "dead_letters/files.jsonl"
+SUMMARY = "_summary.json"
+REVIEW = "_review.jsonl"
+BAD_FILES = "_dead_letters/files.jsonl"
 _PARTS = "parts"
 TEMPORARY = "_temporary"
 _FOOTER_KEY = b"hazgate"
@@ -106,6 +107,8 @@ class Output:
                     if "file" in _protocols(self.fs):
                         os.fsync(stream.fileno())
                 self.fs.mv(temporary, target)
+                if "file" in _protocols(self.fs):
+                    _sync_folder(target.rpartition("/")[0])
             except BaseException:
                 if self.fs.exists(temporary):
                     self.fs.rm_file(temporary)
@@ -244,12 +247,21 @@ def part_name(index: int) -> str:
 
 def dead_letters_name(index: int) -> str:
     """Name a shard's file of dead letters."""
-    return f"dead_letters/{index:06}.jsonl"
+    return f"_dead_letters/{index:06}.jsonl"
 
 
 def review_name(index: int) -> str:
     """Name a shard's file of candidates for review."""
-    return f"review/{index:06}.jsonl"
+    return f"_review/{index:06}.jsonl"
+
+
+def _sync_folder(path: str) -> None:
+    """Bring a folder's new names to the disk; otherwise `_SUCCESS` could outlive a part."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:

@@ -26,11 +26,16 @@ class BadFileError(Exception):
     """A file that proved damaged while it was read."""
 
 
+class UnreadableNowError(Exception):
+    """A file that could not be read now, e.g. for a timeout; it may be whole."""
+
+
 def read_shard(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
     """Yield the rows of a shard in order, some at a time.
 
     Raises:
         BadFileError: the file is damaged, or has changed since it was cut.
+        UnreadableNowError: the file system failed.
     """
     rows = _read_parquet if file.format == "parquet" else _read_lines
     try:
@@ -38,7 +43,18 @@ def read_shard(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterato
     except (OSError, EOFError, pa.ArrowException) as error:
         # The first line: what follows is Arrow's own stack.
         reason = str(error).partition("\n")[0]
-        raise BadFileError(f"{file.uri} cannot be read: {reason}") from error
+        kind = UnreadableNowError if _is_passing(error) else BadFileError
+        raise kind(f"{file.uri} cannot be read: {reason}") from error
+
+
+def _is_passing(error: Exception) -> bool:
+    """Return True for an error of the file system, False for one of the file's own bytes.
+
+    gzip and Arrow raise OSError for damaged bytes, too, but without the system's error number.
+    """
+    return isinstance(error, (TimeoutError, ConnectionError)) or (
+        isinstance(error, OSError) and error.errno is not None
+    )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,13 +16,16 @@ from hazgate_scale.corpus.inputs import InputFile
 from hazgate_scale.corpus.manifest import Judge
 from hazgate_scale.corpus.options import CorpusOptions, Mode
 from hazgate_scale.corpus.output import Output, dead_letters_name, part_name, review_name
-from hazgate_scale.corpus.readers import BadFileError, read_shard
+from hazgate_scale.corpus.readers import BadFileError, UnreadableNowError, read_shard
 from hazgate_scale.corpus.review import candidates, sample
 from hazgate_scale.corpus.rows import DeadLetter, Rows
 from hazgate_scale.corpus.schemas import verdict_columns
 from hazgate_scale.corpus.scoring import score
 from hazgate_scale.corpus.shards import Shard
 from hazgate_scale.corpus.tally import Tally, tally_of
+
+# Waits between the tries of a shard whose file cannot be read.
+_READ_WAITS_S = (0.5, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,16 +42,32 @@ class Job:
 
 
 def do_shard(gate: Gate, job: Job, output: Output, file: InputFile, shard: Shard) -> Tally:
-    """Read, judge and commit a shard, unless it is committed already.
+    """Read, judge and commit a shard, unless it is committed already; try again if reading fails.
 
     The shard's other files are written before its part, so a part proves that they exist. Doing a
     shard twice, even at the same time, writes the same files twice.
 
     Raises:
-        InputError: the file has changed, or is damaged and must not be skipped.
+        InputError: the file has changed, is damaged and must not be skipped, or cannot be read now.
         OutputError: the output cannot be written.
         InferenceError: the model does not answer.
     """
+    n_tries = 0
+    while True:
+        n_tries += 1
+        try:
+            return _do_shard(gate, job, output, file, shard)
+        except UnreadableNowError as error:
+            if n_tries > len(_READ_WAITS_S):
+                # Not a bad file: nothing is known of its bytes, so it is never skipped.
+                raise InputError(
+                    f"{error}; {n_tries} tries. Finished shards are kept: run the same command "
+                    "again"
+                ) from error
+            time.sleep(_READ_WAITS_S[n_tries - 1])
+
+
+def _do_shard(gate: Gate, job: Job, output: Output, file: InputFile, shard: Shard) -> Tally:
     if output.fs.exists(output.path(part_name(shard.index))):
         return read_tally(output, job.run, shard.index)
     _check_unchanged(file)
