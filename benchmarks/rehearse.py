@@ -5,6 +5,7 @@ weights of the same shape take the same way through the exporter and cost the sa
 time; only their answers mean nothing.
 """
 
+import json
 import os
 import platform
 import re
@@ -30,6 +31,7 @@ from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.stopwatch import seconds_of
 from benchmarks.harness.store import RESULTS, ResultHeader, header, parity_of
 from benchmarks.harness.texts import proof_texts
+from benchmarks.vocabulary import fetch_vocabulary
 from hazgate.cli.progress import step
 from hazgate.documents.folders import partial_folder
 from hazgate.engine.processor import n_processors
@@ -112,12 +114,16 @@ EXPECTED = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandinShape:
-    """The shape of a stand-in; `make_config` is importable, to be called in a child."""
+    """The shape of a stand-in; `make_config` is importable, to be called in a child.
+
+    `with_vocabulary` gives it Gemma's tokenizer of 256,000 tokens, where npm can fetch it.
+    """
 
     make_config: "Callable[[], PretrainedConfig]"
     lora_targets: Sequence[str]
     lora_rank: int
     expected: Mapping[str, ParameterCount]
+    with_vocabulary: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +144,7 @@ def full_size() -> StandinShape:
         lora_targets=MMBERT_LORA_TARGETS,
         lora_rank=_LORA_RANK,
         expected=EXPECTED,
+        with_vocabulary=True,
     )
 
 
@@ -159,7 +166,10 @@ def rehearse(
     """
     loaded = load_recipe(recipe).recipe
     standin, bundle = folder / "standin", folder / "bundle"
-    standin_s = None if standin.is_dir() else _write_standin(standin, loaded, shape)
+    vocabulary = fetch_vocabulary(folder / "vocabulary") if shape.with_vocabulary else None
+    standin_s = None if standin.is_dir() else _write_standin(standin, loaded, shape, vocabulary)
+    if standin_s is None:
+        _refuse_other_vocabulary(standin, vocabulary)
     parameters = count_parameters(standin, loaded)
     if parameters != shape.expected:
         raise RehearsalFailed(
@@ -188,6 +198,21 @@ def rehearse(
         steps=built.steps,
         parity=parity_of(gate.bundle),
     )
+
+
+def _refuse_other_vocabulary(standin: Path, vocabulary: Path | None) -> None:
+    """Refuse a stand-in that an earlier run wrote with another tokenizer."""
+    if vocabulary is None:
+        return
+    ids = [
+        len(json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"])
+        for file in (standin / "base" / "tokenizer.json", vocabulary)
+    ]
+    if ids[0] != ids[1]:
+        raise RehearsalFailed(
+            f"{standin} has a tokenizer of {ids[0]:,} tokens, expected {ids[1]:,}; remove it: it "
+            "is an older one"
+        )
 
 
 def for_random_weights(recipe: Path) -> str:
@@ -254,7 +279,9 @@ def _counts(parameters: Mapping[str, ParameterCount]) -> str:
     )
 
 
-def _write_standin(standin: Path, recipe: Recipe, shape: StandinShape) -> float:
+def _write_standin(
+    standin: Path, recipe: Recipe, shape: StandinShape, vocabulary: Path | None
+) -> float:
     """Write the stand-in, or nothing, in a child that gives its memory back; return seconds."""
     step("write the stand-in")
     start = time.perf_counter()
@@ -263,12 +290,14 @@ def _write_standin(standin: Path, recipe: Recipe, shape: StandinShape) -> float:
         ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool,
     ):
         written = folder / "whole"
-        pool.submit(_write_in_child, written, recipe, shape).result()
+        pool.submit(_write_in_child, written, recipe, shape, vocabulary).result()
         written.rename(standin)
     return time.perf_counter() - start
 
 
-def _write_in_child(folder: Path, recipe: Recipe, shape: StandinShape) -> None:
+def _write_in_child(
+    folder: Path, recipe: Recipe, shape: StandinShape, vocabulary: Path | None
+) -> None:
     from hazgate_export.model.standin import write_standin
 
     write_standin(
@@ -279,6 +308,7 @@ def _write_in_child(folder: Path, recipe: Recipe, shape: StandinShape) -> None:
         levels={name: level.labels for name, level in recipe.levels.items()},
         lora_targets=shape.lora_targets,
         lora_rank=shape.lora_rank,
+        tokenizer_file=vocabulary,
     )
 
 

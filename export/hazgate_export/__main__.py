@@ -296,7 +296,8 @@ def preflight(
 
 @cli.command(epilog="Example: hazgate-export standin build/standin")
 @click.argument("folder", type=_PATH)
-def standin(folder: Path) -> None:
+@click.option("--tokenizer", type=_PATH, help="A tokenizer.json of Gemma's 256,000 tokens to use.")
+def standin(folder: Path, tokenizer: Path | None) -> None:
     """Write a full-size stand-in for the production models: their shape, random weights."""
     from hazgate_export.proof.texts import load_proof_texts
 
@@ -311,6 +312,7 @@ def standin(folder: Path) -> None:
         levels=standins.production_levels(),
         lora_targets=standins.MMBERT_LORA_TARGETS,
         lora_rank=standins.MMBERT_LORA_RANK,
+        tokenizer_file=tokenizer,
     )
 
 

@@ -32,7 +32,7 @@ from hazgate.text.reading import Reading, check_sizes, choose_windows, within
 from hazgate.text.tokenization import Tokenizer, Tokens, as_texts
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 DEFAULT_READING = Reading()
 DEFAULT_ENGINE = EngineOptions()
@@ -117,7 +117,7 @@ class Classifier:
         *,
         variant: str | None = None,
         engine: Engine | None = None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: "Tokenizer | Future[Tokenizer] | None" = None,
         reading: Reading = DEFAULT_READING,
     ) -> "Classifier":
         """Load one level of an open bundle.
@@ -127,7 +127,8 @@ class Classifier:
             level: a name in its manifest.
             variant: one of the level's variants; None takes the bundle's default.
             engine: the provider and threads to run on; None is the CPU, all processors for one run.
-            tokenizer: an already loaded tokenizer of the same specification, to share it.
+            tokenizer: an already loaded tokenizer of the same specification, to share it, or one
+                that another thread loads meanwhile.
             reading: the treatment of texts that are longer than one window.
 
         Raises:
@@ -146,14 +147,18 @@ class Classifier:
                 f"variant {name!r} of {level} was made for "
                 f"{', '.join(chosen.execution_providers)}, not for {provider}"
             )
-        windows = served_windows(spec.tokenizer, reading, engine)
+        # The session first: the tokenizer may be loading at the same time.
+        session = engine.open_level(bundle, level, name)
+        if tokenizer is None:
+            windows = served_windows(spec.tokenizer, reading, engine)
+            tokenizer = Tokenizer(bundle.file(windows.file), windows)
         return cls(
             level=level,
             spec=spec,
             variant=name,
             provider=provider,
-            tokenizer=tokenizer or Tokenizer(bundle.file(windows.file), windows),
-            session=engine.open_level(bundle, level, name),
+            tokenizer=tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer.result(),
+            session=session,
             bundle=bundle,
             reading=reading,
             workers=_pool(engine.workers, level) if engine.workers > 1 else None,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,11 @@ from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Span, Verdict
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.reading import Reading
-from hazgate.text.tokenization import Tokenizer, Tokens, Window, as_texts
+from hazgate.text.tokenization import Tokenizer, Tokens, Window, as_texts, load_tokenizers
 from hazgate.text.watch import Watch
+
+# Time for the levels' threads to enter ONNX Runtime.
+_HEAD_START_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -462,11 +466,14 @@ def _threshold(stated: float, asked: float | None, policy: Policy | None) -> flo
 def _open_levels(
     bundle: Bundle, cascade: CascadeSpec, variant: str, engine: Engine, reading: Reading
 ) -> tuple[Classifier, Classifier]:
-    """Open both levels at once; levels of equal tokenizer specifications share one tokenizer."""
+    """Open both levels and their tokenizer at once; a tokenizer file is in memory once."""
     names = (cascade.level1, cascade.level2)
     levels = bundle.manifest.levels
     specs = [served_windows(levels[name].tokenizer, reading, engine) for name in names]
-    tokenizers = {spec: Tokenizer(bundle.file(spec.file), spec) for spec in specs}
+    # Imported here because `import hazgate` does not need it.
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    loading: dict[TokenizerSpec, Future[Tokenizer]] = {spec: Future() for spec in specs}
 
     def open_level(name: str, spec: TokenizerSpec) -> Classifier:
         return Classifier.of(
@@ -474,15 +481,22 @@ def _open_levels(
             name,
             variant=variant,
             engine=engine,
-            tokenizer=tokenizers[spec],
+            tokenizer=loading[spec],
             reading=reading,
         )
-
-    # Imported here because `import hazgate` does not need it.
-    from concurrent.futures import ThreadPoolExecutor
 
     # ONNX Runtime packs weights without the interpreter lock: two levels open in the time of one.
     # A compiler already uses all processors.
     with ThreadPoolExecutor(1 if engine.placement.spec.static_shapes else len(names)) as pool:
-        level1, level2 = pool.map(open_level, names, specs)
+        opening = [pool.submit(open_level, *level) for level in zip(names, specs, strict=True)]
+        # The tokenizers library keeps the interpreter lock while it loads: ONNX Runtime, which
+        # does without it, is started first.
+        time.sleep(_HEAD_START_S)
+        try:
+            for spec, tokenizer in load_tokenizers(bundle.file, loading).items():
+                loading[spec].set_result(tokenizer)
+        except BaseException as error:
+            for future in loading.values():
+                future.set_exception(error)
+        level1, level2 = (level.result() for level in opening)
     return level1, level2

@@ -2,6 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hazgate import BundleError, InputError
+from hazgate import Bundle, BundleError, InputError
 from hazgate.bundle.manifest import TokenizerSpec
+from hazgate.text import tokenization
 from hazgate.text.tokenization import Tokenizer, Tokens, Window
 from tests.support.tokenizers import CLS, GOOD, MORNING, SEP, UNK, WORLD, write_word_tokenizer
 
@@ -234,3 +236,40 @@ def test_threads_share_a_tokenizer(tiny_bundle: Path) -> None:
     expected = [_encode(tokenizer, text) for text in texts]
     with ThreadPoolExecutor(max_workers=8) as pool:
         assert list(pool.map(lambda text: _encode(tokenizer, text), texts)) == expected
+
+
+def test_specifications_that_differ_in_windows_share_what_is_loaded(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    spec = bundle.manifest.levels["level1"].tokenizer
+    narrow = replace(spec, window_tokens=spec.window_tokens - 8)
+    as_tokens = replace(spec, special_tokens_in_text="token")
+    opened = []
+    load = tokenization._load
+
+    def counted(file: Path, spec: TokenizerSpec) -> object:
+        opened.append(spec)
+        return load(file, spec)
+
+    monkeypatch.setattr(tokenization, "_load", counted)
+    found = tokenization.load_tokenizers(bundle.file, (spec, narrow, as_tokens))
+    assert opened == [spec, as_tokens]
+    assert found[narrow].window_tokens == found[spec].window_tokens - 8
+    text = "[SEP] summer <eos>"
+    expected = Tokenizer(bundle.file(spec.file), as_tokens).encode([text])
+    assert found[as_tokens].encode([text]) == expected
+
+
+def test_large_files_give_the_memory_of_their_parsing_back(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    spec = bundle.manifest.levels["level1"].tokenizer
+    released = []
+    monkeypatch.setattr(tokenization, "_release_freed_memory", lambda: released.append(True))
+    Tokenizer(bundle.file(spec.file), spec)
+    assert released == []
+    monkeypatch.setattr(tokenization, "_LARGE_BYTES", 0)
+    Tokenizer(bundle.file(spec.file), spec)
+    assert released == [True]

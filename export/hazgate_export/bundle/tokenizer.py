@@ -1,11 +1,12 @@
 """The tokenizer of a level, copied into the bundle and checked against Hugging Face's."""
 
-import shutil
+import hashlib
 from pathlib import Path
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.documents.files import sha256
 from hazgate.text.tokenization import Tokenizer
+from hazgate_export.bundle.compact_tokenizer import compact_file
 from hazgate_export.errors import RecipeError
 from hazgate_export.model.config import ModelConfig
 from hazgate_export.model.sources import Fetched
@@ -41,11 +42,12 @@ def copy_tokenizer(
             f"tokenizer.max_tokens is {recipe.max_tokens}, {base.id} has {positions} positions; "
             "lower max_tokens"
         )
-    source = places[0] / "tokenizer.json"
+    data = compact_file((places[0] / "tokenizer.json").read_bytes())
+    digest = hashlib.sha256(data).hexdigest()
     target = root / "tokenizer.json"
-    if target.exists() and sha256(target) != sha256(source):
-        target = root / f"tokenizer-{sha256(source)[:8]}.json"
-    shutil.copyfile(source, target)
+    if target.exists() and sha256(target) != digest:
+        target = root / f"tokenizer-{digest[:8]}.json"
+    target.write_bytes(data)
     spec = TokenizerSpec(
         file=target.name,
         max_tokens=recipe.max_tokens,

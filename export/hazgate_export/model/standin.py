@@ -86,6 +86,7 @@ def write_standin(
     lora_targets: Sequence[str],
     lora_rank: int,
     tokenizer_vocabulary: int = _TOKENIZER_VOCABULARY,
+    tokenizer_file: Path | None = None,
     seed: int = 0,
 ) -> StandIn:
     """Write a random base with its tokenizer, and one random LoRA adapter per level.
@@ -99,6 +100,7 @@ def write_standin(
         lora_targets: the linear layers that carry the adapter.
         lora_rank: rank; alpha is twice that, as in the published adapters.
         tokenizer_vocabulary: ids of the tokenizer, at most; `config.vocab_size` may be larger.
+        tokenizer_file: a tokenizer.json of Gemma's vocabulary to use instead of learning one.
         seed: seed of all random numbers.
     """
     base = folder / "base"
@@ -111,7 +113,12 @@ def write_standin(
     body = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier.")}
     model.save_pretrained(base, state_dict=body, safe_serialization=True)
     del model, body
-    _write_tokenizer(base, texts, tokenizer_vocabulary)
+    tokenizer = (
+        learn_tokenizer(texts, tokenizer_vocabulary)
+        if tokenizer_file is None
+        else Tokenizer.from_file(str(tokenizer_file))
+    )
+    write_tokenizer(base, tokenizer)
     adapters = {}
     for name, labels in levels.items():
         adapters[name] = folder / name
@@ -183,8 +190,8 @@ def _outliers(width: int) -> torch.Tensor:
     return torch.randperm(width)[: max(1, width // _CHANNELS_PER_OUTLIER)]
 
 
-def _write_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> None:
-    """Write a small byte-fallback BPE like mmBERT's, learned from `texts`."""
+def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Learn a small byte-fallback BPE like mmBERT's from `texts`."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))  # noqa: S106
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
@@ -195,6 +202,11 @@ def _write_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> Non
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback()])
+    return tokenizer
+
+
+def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    """Write `tokenizer` with mmBERT's template and special tokens, as transformers saves it."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
     )
