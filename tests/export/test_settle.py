@@ -137,6 +137,7 @@ def test_an_operating_point_gives_windows_thresholds_and_a_policy(folder: Path) 
     settled = _settle(folder, insert={"levels.level2": POINT})
     recipe = settled.loaded.recipe
     assert (recipe.tokenizer.window, recipe.tokenizer.overlap) == (18, 7)
+    assert recipe.levels["level2"].label_thresholds == (0.25, 0.07)
     assert "operating_point.json" in settled.provenance["level2.labels"]
     assert settled.provenance["level2.operating_point"].startswith("operating_point.json ")
     assert settled.policy is not None
@@ -157,6 +158,7 @@ def test_an_operating_point_that_is_not_named_is_not_applied_but_said(
     _multi_label(folder, thresholds=(0.25, 0.07))
     settled = _settle(folder, insert={"levels.level2": 'activation = "sigmoid"'})
     assert settled.policy is None
+    assert settled.loaded.recipe.levels["level2"].thresholds is None
     assert "operating_point.json, which is not used" in " ".join(capsys.readouterr().err.split())
 
 
@@ -166,6 +168,10 @@ def test_an_operating_point_that_is_not_named_is_not_applied_but_said(
         ({"tokenizer": "window_tokens = 20"}, "tokenizer.window_tokens: .*20.*18"),
         ({"tokenizer": "overlap_tokens = 3"}, "tokenizer.overlap_tokens: .*3.*7"),
         ({"tokenizer": "close_tokens = 9"}, "without close windows"),
+        (
+            {"levels.level2": POINT + "\nthresholds = { weapons = 0.5 }"},
+            r"levels\.level2\.thresholds: operating_point\.json states them, too",
+        ),
     ],
 )
 def test_a_recipe_that_says_otherwise_is_refused(
