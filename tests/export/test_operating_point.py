@@ -9,7 +9,7 @@ import pytest
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
-from hazgate_export.model.operating_point import OperatingPoint, read_operating_point
+from hazgate_export.model.operating_point import HeadOperatingPoint, read_operating_point
 from tests.support.adapters import fetched
 from tests.support.operating_points import operating_point, write_operating_point
 from tests.support.tiny_tokenizers import write_tokenizer
@@ -31,7 +31,7 @@ def _document(folder: Path) -> dict[str, Any]:
     )
 
 
-def _read(folder: Path, activation: Activation = "sigmoid") -> OperatingPoint:
+def _read(folder: Path, activation: Activation = "sigmoid") -> HeadOperatingPoint:
     return read_operating_point(fetched(folder, "vllm-sr/hazard"), activation)
 
 

@@ -39,7 +39,7 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OperatingPoint:
+class HeadOperatingPoint:
     """Windows and thresholds of a multi-label head.
 
     Attributes:
@@ -120,7 +120,7 @@ class _File:
     executions: tuple[_Execution, ...]
 
 
-def read_operating_point(source: Fetched, activation: Activation) -> OperatingPoint:
+def read_operating_point(source: Fetched, activation: Activation) -> HeadOperatingPoint:
     """Read the operating point beside a whole checkpoint, and check that it belongs to it.
 
     Args:
@@ -146,7 +146,7 @@ def read_operating_point(source: Fetched, activation: Activation) -> OperatingPo
         problems.extend(_identity_problems(file, source))
     if file is None or problems:
         raise SourceError(f"{subject} cannot be applied:{list_problems(problems)}")
-    return OperatingPoint(
+    return HeadOperatingPoint(
         labels=file.labels,
         thresholds=file.thresholds,
         window_tokens=file.input_policy.window_tokens_including_special_tokens,

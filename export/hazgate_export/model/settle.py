@@ -13,7 +13,7 @@ from hazgate_export.model.adapter import base_problems, read_adapter
 from hazgate_export.model.labels import LevelLabels, NamedLabels, read_labels, settle_labels
 from hazgate_export.model.operating_point import (
     OPERATING_POINT_FILE,
-    OperatingPoint,
+    HeadOperatingPoint,
     read_operating_point,
 )
 from hazgate_export.model.sources import Fetched
@@ -48,7 +48,7 @@ class Settled:
 class _SettledLevel:
     recipe: LevelRecipe
     labels: LevelLabels
-    point: OperatingPoint | None
+    point: HeadOperatingPoint | None
 
 
 def settle(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> Settled:
@@ -120,7 +120,7 @@ def _settle_level(name: str, level: LevelRecipe, source: Sources) -> _SettledLev
 
 
 def _thresholds(
-    name: str, level: LevelRecipe, point: OperatingPoint | None
+    name: str, level: LevelRecipe, point: HeadOperatingPoint | None
 ) -> Mapping[str, float] | None:
     """Take the thresholds of an operating point; the recipe must then state none itself."""
     if point is None:
@@ -132,7 +132,7 @@ def _thresholds(
     return dict(zip(point.labels, point.thresholds, strict=True))
 
 
-def _point(name: str, level: LevelRecipe, source: Fetched) -> OperatingPoint | None:
+def _point(name: str, level: LevelRecipe, source: Fetched) -> HeadOperatingPoint | None:
     if level.operating_point is not None:
         return read_operating_point(source, level.activation)
     if (source.directory / OPERATING_POINT_FILE).is_file():
@@ -144,7 +144,7 @@ def _point(name: str, level: LevelRecipe, source: Fetched) -> OperatingPoint | N
 
 
 def _settle_windows(
-    tokenizer: TokenizerRecipe, points: Mapping[str, OperatingPoint]
+    tokenizer: TokenizerRecipe, points: Mapping[str, HeadOperatingPoint]
 ) -> TokenizerRecipe:
     """Take the windows of operating points; those of the recipe, if any, must be the same."""
     problems: list[str] = []
@@ -177,7 +177,7 @@ def _provenance(levels: Mapping[str, _SettledLevel]) -> dict[str, str]:
     return found
 
 
-def policy_text(name: str, cascade: CascadeRecipe, point: OperatingPoint) -> str:
+def policy_text(name: str, cascade: CascadeRecipe, point: HeadOperatingPoint) -> str:
     """Write a policy with an operating point's thresholds: every label that holds blocks.
 
     Raises:
