@@ -614,7 +614,11 @@ def test_a_body_that_trickles_is_given_up_although_each_part_comes_in_time(
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
     }
-    asyncio.run(create_app(spotting, ServeSettings())(scope, receive, send))
+
+    async def exchange() -> None:
+        await create_app(spotting, ServeSettings())(scope, receive, send)
+
+    asyncio.run(exchange())
     assert sent[0]["status"] == 408
     assert n_parts <= 3
 

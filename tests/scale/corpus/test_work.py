@@ -284,7 +284,7 @@ def test_a_sample_is_of_all_rows_and_does_not_depend_on_the_shards(
 
     def sampled(name: str, options: CorpusOptions, shard_bytes: int) -> list[dict[str, Any]]:
         _run(tiny_gate, file, tmp_path / name, options, shard_bytes)
-        files = sorted((tmp_path / name / "review").iterdir())
+        files = sorted((tmp_path / name / "_review").iterdir())
         rows = [json.loads(line) for each in files for line in each.read_text().splitlines()]
         return sorted(rows, key=lambda row: str(row["rank"]))[:7]
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from hazgate.errors import InputError
 from hazgate.judging.scores import calibrated
 from hazgate_evaluation.calibration.levels import Level
-from hazgate_evaluation.calibration.report import HazardPoint, LevelCalibration, OperatingPoint
+from hazgate_evaluation.calibration.report import HazardPoint, LevelCalibration, MeasuredThreshold
 from hazgate_evaluation.calibration.thresholds import (
     Candidates,
     ThresholdTarget,
@@ -21,7 +21,7 @@ MIN_ROWS = 30
 
 def choose_pair(
     level1: Level, probabilities: NDArray[np.float64], target: ThresholdTarget
-) -> tuple[OperatingPoint, OperatingPoint]:
+) -> tuple[MeasuredThreshold, MeasuredThreshold]:
     """Choose the policy's thresholds `unsafe` and `controversial`.
 
     Args:
@@ -81,7 +81,7 @@ def point_or_problem(
     probabilities: NDArray[np.float64],
     positive: NDArray[np.bool_],
     target: ThresholdTarget,
-) -> OperatingPoint:
+) -> MeasuredThreshold:
     """Find the point that keeps a target, or the reason why there is none.
 
     Args:
@@ -105,13 +105,13 @@ def _measure(
     positive: NDArray[np.bool_],
     target: ThresholdTarget,
     threshold: float,
-) -> OperatingPoint:
+) -> MeasuredThreshold:
     """Measure a threshold on the rows that were not fitted on."""
     test = ~level.fit
     figures = flag_figures(
         positive[test], probabilities[test] >= threshold, level.test_resampling()
     )
-    return OperatingPoint(
+    return MeasuredThreshold(
         target=target,
         threshold=threshold,
         false_positive_rate=figures.false_positive_rate,
@@ -121,8 +121,8 @@ def _measure(
     )
 
 
-def _no_point(target: ThresholdTarget, problem: str) -> OperatingPoint:
-    return OperatingPoint(
+def _no_point(target: ThresholdTarget, problem: str) -> MeasuredThreshold:
+    return MeasuredThreshold(
         target=target,
         threshold=None,
         false_positive_rate=None,

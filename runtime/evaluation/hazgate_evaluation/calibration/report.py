@@ -30,7 +30,7 @@ class LevelCalibration:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OperatingPoint:
+class MeasuredThreshold:
     """A threshold on calibrated probabilities, chosen on the first half for a target.
 
     The figures are measured on the other half. `problem` is the reason if there is no threshold.
@@ -51,7 +51,7 @@ class HazardPoint:
     hazard: str
     n_fit: int
     n_test: int
-    point: OperatingPoint
+    point: MeasuredThreshold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +71,9 @@ class CalibrationReport:
     data: DataFacts
     level1: LevelCalibration = field(metadata=spelt("gate"))
     level2: LevelCalibration | None = field(metadata=spelt("hazard_level"))
-    unsafe: OperatingPoint
-    controversial: OperatingPoint
-    table: tuple[OperatingPoint, ...]
+    unsafe: MeasuredThreshold
+    controversial: MeasuredThreshold
+    table: tuple[MeasuredThreshold, ...]
     hazards: tuple[HazardPoint, ...]
 
 
@@ -111,7 +111,7 @@ def _level_line(name: str, level: LevelCalibration) -> str:
     )
 
 
-def _points(title: str, points: Sequence[tuple[str, OperatingPoint]]) -> list[str]:
+def _points(title: str, points: Sequence[tuple[str, MeasuredThreshold]]) -> list[str]:
     lines = [
         f"| {title} | threshold | false-positive rate | recall | precision |",
         "|---|---|---|---|---|",
