@@ -207,6 +207,11 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     """Write `tokenizer` with mmBERT's template and special tokens, as transformers saves it."""
+    document = json.loads(tokenizer.to_str())
+    for token in document["added_tokens"]:
+        # transformers declares them special when it loads them; the file has to agree.
+        token["special"] = token["special"] or token["content"] in _SPECIAL_TOKENS
+    tokenizer = Tokenizer.from_str(json.dumps(document))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
     )
