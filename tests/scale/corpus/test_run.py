@@ -243,8 +243,9 @@ def test_a_run_on_this_machine_judges_every_row_once_and_goes_on_where_it_ended(
     assert pq.read_table(out).column("hazgate_flagged").to_pylist().count(True) == flagged
     assert pd.read_parquet(out)["hazgate_flagged"].sum() == flagged
     assert pl.read_parquet(f"{out}/**/*.parquet")["hazgate_flagged"].sum() == flagged
-    counted = duckdb.sql(f"select count(*) from '{out}/**/*.parquet' where hazgate_flagged")
-    assert counted.fetchall() == [(flagged,)]
+    with duckdb.connect() as database:
+        query = f"select count(*) from '{out}/**/*.parquet' where hazgate_flagged"
+        assert database.execute(query).fetchall() == [(flagged,)]
 
     part = out / "parts" / "000001.parquet"
     kept = (out / "parts" / "000000.parquet").stat().st_mtime_ns
