@@ -6,7 +6,8 @@ its authored graphs and its portable graph are compared with them, not with one 
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,17 @@ from hazgate_export.model.sources import Fetched
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import BaseRecipe, DirectorySource
-from tests.support.transformers5 import GOLDENS, LABELS, inputs, values
+from tests.support import transformers5
+from tests.support.environments import environment
+from tests.support.transformers5 import (
+    GOLDENS,
+    LABELS,
+    LENGTHS,
+    LONG_LENGTHS,
+    REQUIREMENTS,
+    inputs,
+    values,
+)
 
 CASES = sorted(folder.name for folder in GOLDENS.iterdir())
 AUTHORED = [case for case in CASES if case.startswith(("modernbert", "bert"))]
@@ -39,10 +50,10 @@ AUTHORED.remove("modernbert-biased")
 MOST = 1e-4
 
 
-def write_checkpoint(case: str, folder: Path) -> Path:
+def write_checkpoint(case: str, folder: Path, goldens: Path = GOLDENS) -> Path:
     """Write the configuration and the weights that `values` makes."""
-    golden = json.loads((GOLDENS / case / "golden.json").read_text("utf-8"))
-    shutil.copy(GOLDENS / case / "config.json", folder)
+    golden = json.loads((goldens / case / "golden.json").read_text("utf-8"))
+    shutil.copy(goldens / case / "config.json", folder)
     tensors = {name: values(name, shape) for name, shape in golden["tensors"].items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
@@ -91,10 +102,13 @@ def cases() -> list[Case]:
     return [Case(id=str(len(ids)), is_text=True, input_ids=tuple(ids)) for ids in inputs()]
 
 
-def run(file: Path, kind: GraphKind) -> NDArray[np.float32]:
+def run(file: Path, kind: GraphKind, lengths: Sequence[int] = LENGTHS) -> NDArray[np.float32]:
     session = OrtSession(file, kind=kind, n_labels=len(LABELS), threads=1)
     return np.concatenate(
-        [session.run(np.array([ids]), np.ones((1, len(ids)), dtype=np.int64)) for ids in inputs()]
+        [
+            session.run(np.array([ids]), np.ones((1, len(ids)), dtype=np.int64))
+            for ids in inputs(lengths)
+        ]
     )
 
 
@@ -198,3 +212,46 @@ def test_other_frequencies_of_the_library_stop_the_build(
     monkeypatch.setattr("hazgate_export.model.installed.inverse_frequencies", wrong)
     with pytest.raises(SourceError, match=r"layer 0: other frequencies of rotary positions"):
         conform(model, architecture, "test/model")
+
+
+def ask_transformers_5(what: str, folder: Path) -> None:
+    """Run tests.support.transformers5 in an environment with transformers 5."""
+    python = environment(*REQUIREMENTS) / "python"
+    done = subprocess.run(
+        # Isolated: files beside the script have the names of libraries.
+        [python, "-I", transformers5.__file__, what, folder],
+        capture_output=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.slow
+def test_the_goldens_are_what_transformers_5_saves_and_computes(tmp_path: Path) -> None:
+    ask_transformers_5("goldens", tmp_path)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == CASES
+    for case in CASES:
+        saved = json.loads((tmp_path / case / "config.json").read_text("utf-8"))
+        assert saved == json.loads((GOLDENS / case / "config.json").read_text("utf-8"))
+        golden = json.loads((tmp_path / case / "golden.json").read_text("utf-8"))
+        assert np.abs(np.array(golden["logits"]) - expected(case)).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_yarn_is_exact_on_long_texts_in_every_kind_of_graph(tmp_path: Path) -> None:
+    ask_transformers_5("long", tmp_path / "goldens")
+    golden = json.loads((tmp_path / "goldens" / "long" / "golden.json").read_text("utf-8"))
+    wanted = np.array(golden["logits"], dtype=np.float32)
+    model, architecture = load(write_checkpoint("long", tmp_path, tmp_path / "goldens"))
+    weights = read_weights(model, architecture)
+    write_fp32(weights, tmp_path / "authored.onnx", 18)
+    assert np.abs(run(tmp_path / "authored.onnx", "authored", LONG_LENGTHS) - wanted).max() <= MOST
+    export_onnx(model, tmp_path / "portable.onnx", 18)
+    block_windows(tmp_path / "portable.onnx")
+    assert np.abs(run(tmp_path / "portable.onnx", "portable", LONG_LENGTHS) - wanted).max() <= MOST
+    if instruction_set() is not None:
+        balanced = balance_int8(weights, [tuple(i) for i in inputs()], 18, tmp_path, threads=1)
+        write_fused(balanced, tmp_path / "fused.onnx", 18, error=0.0)
+        got = run(tmp_path / "fused.onnx", "fused", LONG_LENGTHS)
+        assert np.abs(got - wanted).max() < 0.12

@@ -76,10 +76,11 @@ def families() -> dict[str, Family]:
         ),
         "bert": Family(config=BertConfig(**size), lora_targets=bert_targets),
         "roberta": Family(
-            config=RobertaConfig(**size, type_vocab_size=1), lora_targets=("query", "key", "value")
+            config=RobertaConfig(**size, type_vocab_size=1, bos_token_id=2, eos_token_id=1),
+            lora_targets=("query", "key", "value"),
         ),
         "xlm-roberta": Family(
-            config=XLMRobertaConfig(**size, type_vocab_size=1),
+            config=XLMRobertaConfig(**size, type_vocab_size=1, bos_token_id=2, eos_token_id=1),
             lora_targets=("query", "key", "value"),
         ),
         "deberta-v2": Family(

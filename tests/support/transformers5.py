@@ -1,10 +1,10 @@
 """Small classifiers as transformers 5 saves them, with the logits that it gives.
 
 Runs in an environment of its own, see tests.support.environments, and imports nothing of this
-project. `python tests/support/transformers5.py goldens FOLDER` writes the files in
+project. `python -I tests/support/transformers5.py goldens FOLDER` writes the files in
 tests/data/transformers5: configurations, names and shapes of tensors, and logits. Weights are not
-stored: `values` makes them again from a tensor's name. `... checkpoints FOLDER` writes whole
-checkpoints with tokenizers, adapters and logits.
+stored: `values` makes them again from a tensor's name. `... long FOLDER` writes the same of a
+ModernBERT with YaRN, for long inputs.
 """
 
 import json
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-REQUIREMENTS = ("torch==2.13.0", "transformers==5.24.0", "peft==0.21.2")
+REQUIREMENTS = ("torch==2.13.0", "transformers==5.24.0")
 GOLDENS = Path(__file__).parents[1] / "data" / "transformers5"
 LABELS = ("safe", "unsafe")
 VOCABULARY = 96
 N_POSITIONS = 128
 LENGTHS = (1, 5, 33, 90)
+LONG_LENGTHS = (512, 8192)
 _YARN = {"rope_type": "yarn", "rope_theta": 160000.0, "factor": 4.0}
 
 
@@ -41,10 +42,10 @@ def values(name: str, shape: Sequence[int]) -> NDArray[np.float32]:
     return drawn.astype(np.float32)
 
 
-def inputs() -> list[list[int]]:
+def inputs(lengths: Sequence[int] = LENGTHS) -> list[list[int]]:
     """Draw the ids of one input per length."""
     random = np.random.default_rng(5)
-    return [random.integers(5, VOCABULARY, size=length).tolist() for length in LENGTHS]
+    return [random.integers(5, VOCABULARY, size=length).tolist() for length in lengths]
 
 
 def configurations() -> "Mapping[str, PretrainedConfig]":
@@ -165,10 +166,24 @@ def logits_of(model: "PreTrainedModel", texts: Sequence[Sequence[int]]) -> list[
 
 def write_goldens(folder: Path) -> None:
     """Write a configuration and a golden per case."""
+    _write(folder, configurations(), LENGTHS)
+
+
+def write_long(folder: Path) -> None:
+    """Write a ModernBERT with YaRN, and its logits of long inputs."""
+    config = configurations()["modernbert-yarn"]
+    config.max_position_embeddings = max(LONG_LENGTHS)
+    for rope in config.rope_parameters.values():
+        if rope["rope_type"] == "yarn":
+            rope["original_max_position_embeddings"] = max(LONG_LENGTHS) // 4
+    _write(folder, {"long": config}, LONG_LENGTHS)
+
+
+def _write(folder: Path, configs: "Mapping[str, PretrainedConfig]", lengths: Sequence[int]) -> None:
     import torch
     import transformers
 
-    for name, config in configurations().items():
+    for name, config in configs.items():
         model = classifier(config)
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
@@ -177,11 +192,11 @@ def write_goldens(folder: Path) -> None:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "tensors": {name: list(value.shape) for name, value in model.state_dict().items()},
-            "logits": logits_of(model, inputs()),
+            "logits": logits_of(model, inputs(lengths)),
         }
         text = json.dumps(golden, separators=(",", ":"))
         (target / "golden.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    {"goldens": write_goldens}[sys.argv[1]](Path(sys.argv[2]))
+    {"goldens": write_goldens, "long": write_long}[sys.argv[1]](Path(sys.argv[2]))

@@ -10,6 +10,7 @@ from hazgate_export.bundle.compact_tokenizer import compact_file
 from hazgate_export.errors import RecipeError
 from hazgate_export.model.config import ModelConfig
 from hazgate_export.model.sources import Fetched
+from hazgate_export.model.tokenizer_files import check_tokenizer_files, read_tokenizer_files
 from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
 from hazgate_export.recipe import TokenizerRecipe
@@ -23,10 +24,13 @@ def copy_tokenizer(
     Raises:
         RecipeError: there is no tokenizer, no padding id, or the recipe asks for more tokens than
             the model has positions.
+        SourceError: the tokenizer is malformed, or its ids are not those that the model was
+            trained with, by its configuration and by the base's tokenizer.
         ParityMissed: the runtime reads the proof texts otherwise than transformers.
     """
-    places = [d for d in (adapter.directory, base.directory) if (d / "tokenizer.json").is_file()]
-    if not places:
+    of_base = read_tokenizer_files(base.directory, base.id)
+    chosen = read_tokenizer_files(adapter.directory, adapter.id) or of_base
+    if chosen is None:
         raise RecipeError(
             f"neither {adapter.id} nor {base.id} has a tokenizer.json; save the base's fast "
             "tokenizer next to its weights"
@@ -42,7 +46,8 @@ def copy_tokenizer(
             f"tokenizer.max_tokens is {recipe.max_tokens}, {base.id} has {positions} positions; "
             "lower max_tokens"
         )
-    data = compact_file((places[0] / "tokenizer.json").read_bytes())
+    check_tokenizer_files(chosen, of_base, config)
+    data = compact_file((chosen.directory / "tokenizer.json").read_bytes())
     digest = hashlib.sha256(data).hexdigest()
     target = root / "tokenizer.json"
     if target.exists() and sha256(target) != digest:
@@ -58,5 +63,5 @@ def copy_tokenizer(
         special_tokens_in_text=recipe.special_tokens_in_text,
     )
     tokenizer = Tokenizer(target, spec)
-    check_tokenizer(tokenizer, spec, places[0], load_proof_texts())
+    check_tokenizer(tokenizer, spec, chosen.directory, load_proof_texts())
     return spec, tokenizer

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.errors import ParityMissed
+from hazgate_export.model.tokenizer_files import reference_tokenizer
 from hazgate_export.proof.texts import ProofText
 
 
@@ -25,11 +26,10 @@ def check_tokenizer(
             and each special or added token of the tokenizer is typed as a user would.
 
     Raises:
+        SourceError: transformers cannot load it.
         ParityMissed: names the texts whose ids or characters differ.
     """
-    reference = AutoTokenizer.from_pretrained(
-        directory, use_fast=True, local_files_only=True, trust_remote_code=False
-    )
+    reference = reference_tokenizer(directory, spec.file)
     probes = {text.id: text.text for text in texts}
     for text in texts[:20]:
         n_copies = spec.window_tokens // (len(text.text) + 1) + 1
