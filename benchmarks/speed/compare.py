@@ -12,7 +12,7 @@ from benchmarks.harness.statistics import percentiles
 from benchmarks.harness.store import header, parity_of
 from benchmarks.harness.texts import proof_rows, proof_texts
 from benchmarks.harness.turns import Turn
-from benchmarks.speed.merge import write_merged
+from benchmarks.speed.merge import adapter_folders, write_merged
 from benchmarks.speed.quality import compare_answers
 from benchmarks.speed.results import (
     RoundFigures,
@@ -31,7 +31,7 @@ from benchmarks.speed.workloads import SEED, SpeedWorkload, make_workloads
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate_export.bundle.assemble import PARITY_FILE
-from hazgate_export.model.sources import LocalSources, fetch_level
+from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.recipe import load_recipe
 
 # Untimed calls of each workload before the first round, and at the start of each turn, when the
@@ -131,12 +131,15 @@ def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
             f"{recipe} has the levels {sorted(loaded.recipe.levels)}, the bundle has "
             f"{sorted(levels)}"
         )
-    fetched_levels = {name: fetch_level(loaded, name, LocalSources()) for name in levels}
+    fetched_levels = fetch_levels(loaded, levels, LocalSources(), folder / "sources")
     foreign = [
         f"{fetched.id} (for {name})"
         for name, level in levels.items()
-        for fetched, stated in zip(fetched_levels[name], (level.base, level.adapter), strict=True)
-        if fetched.sha256 != stated.sha256
+        for fetched, stated in (
+            (fetched_levels[name].base, level.base),
+            (fetched_levels[name].adapter, level.adapter),
+        )
+        if fetched is not None and (stated is None or fetched.sha256 != stated.sha256)
     ]
     if foreign:
         raise BenchmarkError(
@@ -146,8 +149,10 @@ def _model_files(recipe: Path, bundle: Bundle, folder: Path) -> ModelFiles:
     return ModelFiles(
         recipe=str(recipe.resolve()),
         bundle=str(bundle.root),
-        base=str(fetched_levels[bundle.manifest.cascade_for("this benchmark").level1][0].directory),
-        adapters={name: str(adapter.directory) for name, (_, adapter) in fetched_levels.items()},
+        base=str(
+            fetched_levels[bundle.manifest.cascade_for("this benchmark").level1].base.directory
+        ),
+        adapters=adapter_folders(fetched_levels),
         merged=str(folder),
     )
 

@@ -1,14 +1,16 @@
 """Merges adapters for PyTorch and the peers, in a child that gives its memory back."""
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.harness.errors import BenchmarkError
 from benchmarks.harness.process import run_module
 from benchmarks.speed.systems import ModelFiles
 from hazgate.cli.progress import step
 from hazgate.documents.decode import encode
-from hazgate_export.model.sources import LocalSources, fetch_level
+from hazgate_export.model.sources import LevelSources, LocalSources, fetch_levels
 from hazgate_export.recipe import load_recipe
 
 
@@ -20,17 +22,29 @@ def merge_levels(recipe: Path, local: LocalSources, levels: Sequence[str], targe
         ExportError: the recipe's weights are unavailable.
     """
     loaded = load_recipe(recipe)
-    fetched = {level: fetch_level(loaded, level, local) for level in levels}
-    bases = {str(base.directory) for base, _ in fetched.values()}
-    write_merged(
-        ModelFiles(
-            recipe=str(recipe),
-            bundle="",
-            base=min(bases),
-            adapters={level: str(adapter.directory) for level, (_, adapter) in fetched.items()},
-            merged=str(target),
+    with tempfile.TemporaryDirectory(prefix="hazgate-sources-") as folder:
+        fetched = fetch_levels(loaded, levels, local, Path(folder))
+        write_merged(
+            ModelFiles(
+                recipe=str(recipe),
+                bundle="",
+                base=str(fetched[levels[0]].base.directory),
+                adapters=adapter_folders(fetched),
+                merged=str(target),
+            )
         )
-    )
+
+
+def adapter_folders(levels: Mapping[str, LevelSources]) -> dict[str, str]:
+    """Return the folder of each level's adapter.
+
+    Raises:
+        BenchmarkError: a level is a whole checkpoint, which has none.
+    """
+    folders = {name: s.adapter.directory for name, s in levels.items() if s.adapter is not None}
+    if whole := sorted(levels.keys() - folders):
+        raise BenchmarkError(f"{', '.join(whole)}: only adapters are compared, not checkpoints")
+    return {name: str(folder) for name, folder in folders.items()}
 
 
 def write_merged(files: ModelFiles) -> None:

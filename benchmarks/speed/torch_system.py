@@ -136,7 +136,7 @@ def adapted_model(recipe: Recipe, level: str, files: ModelFiles) -> PeftModel:
     settings = recipe.levels[level]
     model: PeftModel = load_adapted(
         fetched(files.base, recipe.base.id),
-        fetched(files.adapters[level], settings.adapter_id),
+        fetched(files.adapters[level], settings.id),
         recipe.base,
         settings.labels,
         accept_base=settings.accept_base,

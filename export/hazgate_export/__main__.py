@@ -66,7 +66,7 @@ class ExportGroup(ExitCodeGroup):
         super().show(error)
 
 
-def _adapter_option(
+def _level_option(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Path]:
     pairs = [value.partition("=") for value in values]
@@ -92,9 +92,17 @@ _ADAPTERS = click.option(
     "--adapter",
     "adapters",
     multiple=True,
-    callback=_adapter_option,
+    callback=_level_option,
     metavar="LEVEL=DIRECTORY",
     help="A local directory instead of the recipe's adapter; once per level.",
+)
+_CHECKPOINTS = click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    callback=_level_option,
+    metavar="LEVEL=DIRECTORY",
+    help="A local directory instead of the recipe's checkpoint; once per level.",
 )
 
 
@@ -114,7 +122,14 @@ def cli() -> None:
 @click.option("--out", type=_PATH, help="The bundle directory.  [default: build/NAME]")
 @_BASE
 @_ADAPTERS
-def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str, Path]) -> None:
+@_CHECKPOINTS
+def build(
+    recipe: Path,
+    out: Path | None,
+    base: Path | None,
+    adapters: dict[str, Path],
+    checkpoints: dict[str, Path],
+) -> None:
     """Build the bundle of RECIPE and print its parity table.
 
     A bundle that misses a limit is not written.
@@ -128,9 +143,15 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
 
     loaded = load_recipe(recipe)
     target = out or Path("build") / loaded.recipe.name
-    built = run(loaded, target, LocalSources(base=base, adapters=adapters))
+    local = LocalSources(base=base, adapters=adapters, checkpoints=checkpoints)
+    built = run(loaded, target, local)
     click.echo(parity_table(built.parities))
     click.echo(f"\n{target}  digest {built.bundle.digest}")
+    if built.pins:
+        click.echo(
+            "\nTo pin the digest of every file that was read, put these tables in the place of "
+            f"the sources in {recipe}:\n\n{built.pins}"
+        )
 
 
 @cli.command(epilog="Example: hazgate-export verify build/mini --recipe export/recipes/mini.toml")
@@ -146,6 +167,7 @@ def build(recipe: Path, out: Path | None, base: Path | None, adapters: dict[str,
 @click.option("--texts", default=4000, show_default=True, help="Labelled texts per level, at most.")
 @_BASE
 @_ADAPTERS
+@_CHECKPOINTS
 def verify(
     bundle: Path,
     recipe: Path | None,
@@ -153,6 +175,7 @@ def verify(
     texts: int,
     base: Path | None,
     adapters: dict[str, Path],
+    checkpoints: dict[str, Path],
 ) -> None:
     """Compare BUNDLE with its stored reference logits again, or with --recipe's model."""
     from hazgate.bundle.bundle import Bundle
@@ -163,11 +186,12 @@ def verify(
     with requires("verify", _BUILD):
         from hazgate_export.verify_bundle import verify_bundle
 
-    if recipe is None and (base or adapters or data_files):
-        raise click.UsageError("--base, --adapter and --data need --recipe")
+    if recipe is None and (base or adapters or checkpoints or data_files):
+        raise click.UsageError("--base, --adapter, --checkpoint and --data need --recipe")
     loaded = load_recipe(recipe) if recipe else None
     opened = Bundle.open(bundle)
-    parities = verify_bundle(opened, loaded, LocalSources(base=base, adapters=adapters))
+    local = LocalSources(base=base, adapters=adapters, checkpoints=checkpoints)
+    parities = verify_bundle(opened, loaded, local)
     problems = [problem for parity in parities for problem in parity.problems]
     if problems:
         raise ParityMissed("\n".join(problems), parities)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from peft import PeftModel
+
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import MANIFEST_FILE
 from hazgate.cli.progress import step
@@ -30,9 +32,11 @@ from hazgate_export.bundle.tokenizer import copy_tokenizer
 from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.graphs.weights import WrittenGraph, write_graphs
 from hazgate_export.model.config import load_config
-from hazgate_export.model.merge import load_adapted, merge
+from hazgate_export.model.load import load_level, offline
+from hazgate_export.model.merge import merge
+from hazgate_export.model.pins import pins_to_paste
 from hazgate_export.model.settle import Settled, settle
-from hazgate_export.model.sources import Fetched, LocalSources, fetch_level
+from hazgate_export.model.sources import LevelSources, LocalSources, fetch_levels
 from hazgate_export.parity import Parity
 from hazgate_export.preflight.rules import PreflightResult, preflight_table
 from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
@@ -49,10 +53,14 @@ from hazgate_export.strategies import make_graphs, read_forms
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """A finished bundle and its measured parities."""
+    """A finished bundle and its measured parities.
+
+    `pins` are the sources of the recipe that pin no digests, as tables that do.
+    """
 
     bundle: Bundle
     parities: tuple[Parity, ...]
+    pins: str
 
 
 def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
@@ -73,38 +81,34 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         graphs, root = folder / "graphs", folder / "bundle"
         graphs.mkdir()
         root.mkdir()
-        sources = {name: fetch_level(loaded, name, local) for name in loaded.recipe.levels}
+        sources = fetch_levels(loaded, loaded.recipe.levels, local, folder / "sources")
         settled = settle(loaded, sources)
         loaded = settled.loaded
         levels = {
-            name: _export_level(loaded, name, *source, graphs, root)
+            name: _export_level(loaded, name, source, graphs, root)
             for name, source in sources.items()
         }
         written = write_graphs(_graph_files(levels), root)
         shutil.rmtree(graphs)
         parities = _prove(loaded.recipe, levels, written, root)
         bundle = _pack(settled, levels, written, parities, root, target)
-        return Built(bundle=bundle, parities=parities)
+        pins = pins_to_paste(loaded.recipe, sources)
+        return Built(bundle=bundle, parities=parities, pins=pins)
 
 
 def _export_level(
-    loaded: LoadedRecipe, name: str, base: Fetched, adapter: Fetched, graphs: Path, root: Path
+    loaded: LoadedRecipe, name: str, sources: LevelSources, graphs: Path, root: Path
 ) -> ExportedLevel:
-    """Merge a level's base and adapter, and make the graph of each variant."""
+    """Load a level's model, merge its adapter, and make the graph of each variant."""
     recipe = loaded.recipe
     level = recipe.levels[name]
-    step(f"{name}: load {recipe.base.id} with {level.adapter_id}")
-    adapted = load_adapted(
-        base,
-        adapter,
-        recipe.base,
-        level.labels,
-        level.activation,
-        accept_base=level.accept_base,
-    )
-    config = load_config(base.directory, base.id)
+    adapter = sources.adapter
+    step(f"{name}: load {sources.base.id}" + (f" with {adapter.id}" if adapter else ""))
+    adapted = load_level(sources, recipe, name)
+    config = load_config(sources.base.directory, sources.base.id)
     architecture = config.architecture
-    spec, tokenizer = copy_tokenizer(recipe.tokenizer, base, adapter, config, root)
+    with offline():
+        spec, tokenizer = copy_tokenizer(recipe.tokenizer, sources, config, root)
     cases = make_cases(load_proof_texts(), tokenizer, lengths_of(recipe), architecture.vocab_size)
     subject = Subject(
         level=name,
@@ -113,15 +117,17 @@ def _export_level(
         tokenizer=spec,
         boundary=boundary_of(recipe, name),
     )
-    merged = merge(adapted)
-    check_merged(merged, subject)
+    if isinstance(adapted, PeftModel):
+        merged = merge(adapted)
+        check_merged(merged, subject)
+    else:
+        merged = adapted
     forms = read_forms(recipe, name, merged, architecture, graphs)
     # A full-size model is larger than everything else that follows.
     del adapted, merged
     gc.collect()
     return ExportedLevel(
-        base=base,
-        adapter=adapter,
+        sources=sources,
         labels=level.labels,
         architecture=architecture,
         subject=subject,
@@ -237,11 +243,17 @@ def _refuse_foreign(target: Path) -> None:
 
 
 def _refuse_unknown_levels(recipe: Recipe, local: LocalSources) -> None:
-    unknown = set(local.adapters) - set(recipe.levels)
-    if unknown:
-        raise RecipeError(
-            f"--adapter: no level {sorted(unknown)}; the recipe has {sorted(recipe.levels)}"
-        )
+    adapters = {name for name, level in recipe.levels.items() if level.adapter is not None}
+    given = {
+        "adapter": (set(local.adapters), adapters),
+        "checkpoint": (set(local.checkpoints), recipe.levels.keys() - adapters),
+    }
+    for kind, (names, known) in given.items():
+        if names - known:
+            raise RecipeError(
+                f"--{kind}: no level {sorted(names - known)} with {kind}; the recipe has "
+                f"{sorted(known)}"
+            )
 
 
 def _preflight(recipe: Recipe, graph: TestedGraph) -> tuple[PreflightResult, ...]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,20 +37,26 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PackageSource(_Table):
+class _Pinned(_Table):
+    """A source; `files` pins the SHA-256 of every file that a build takes from it."""
+
+    files: Mapping[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
+
+
+class PackageSource(_Pinned):
     """Files inside an installed Python package, which is found without importing it."""
 
     package: str
     folder: str = "."
 
 
-class DirectorySource(_Table):
+class DirectorySource(_Pinned):
     """A local directory; relative paths start at the recipe's own folder."""
 
     directory: Path
 
 
-class HubSource(_Table):
+class HubSource(_Pinned):
     """A repository of the Hugging Face Hub.
 
     A `revision` of 7 to 40 hexadecimal digits is a pinned commit; anything else is a branch or
@@ -75,10 +81,13 @@ Source = Annotated[
 
 
 class BaseRecipe(_Table):
-    """The base model: its published name, its files, and the family and pooling it must have."""
+    """The base model: its published name, its files, and the family and pooling it must have.
+
+    Where every level is a whole checkpoint, no base is read and `source` is left out.
+    """
 
     id: str
-    source: Source
+    source: Source | None = None
     family: Literal["modernbert", "bert", "roberta", "xlm-roberta", "deberta-v2"]
     pooling: Literal["cls", "mean"]
 
@@ -116,7 +125,7 @@ class PositiveRecipe(_Table):
 
 
 class LevelRecipe(_Table):
-    """One adapter on the base, and the labels of its head in the order of the logits.
+    """One adapter on the base, or one whole checkpoint, and its labels in the logits' order.
 
     Where `labels` are left out, they are taken from the adapter's files; where they are given, the
     files must agree. `operating_point` names a file beside the weights whose windows and
@@ -128,8 +137,10 @@ class LevelRecipe(_Table):
     adapter may give, as it stands in its adapter_config.json.
     """
 
-    adapter_id: str
-    adapter: Source
+    adapter_id: str | None = None
+    adapter: Source | None = None
+    checkpoint_id: str | None = None
+    checkpoint: Source | None = None
     accept_base: str | None = None
     labels: tuple[str, ...] = Field(default=(), min_length=2)
     operating_point: Literal["operating_point.json"] | None = None
@@ -137,6 +148,18 @@ class LevelRecipe(_Table):
     positive: PositiveRecipe | None = None
     thresholds: Mapping[str, Threshold] | None = None
     finetune: FinetuneSettings | None = None
+
+    @property
+    def id(self) -> str:
+        """Published name of the adapter or the checkpoint."""
+        return self.adapter_id or self.checkpoint_id or ""
+
+    @property
+    def source(self) -> Source:
+        """Place of the adapter or the checkpoint."""
+        source = self.checkpoint if self.adapter is None else self.adapter
+        assert source is not None, "load_recipe checks this"
+        return source
 
     @property
     def label_thresholds(self) -> tuple[float, ...]:
@@ -352,6 +375,25 @@ def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
     return problems
 
 
+def _source_problems(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the levels' adapters and checkpoints, and with the base."""
+    adapters = [name for name, level in recipe.levels.items() if level.adapter is not None]
+    for name, level in recipe.levels.items():
+        if (level.adapter is None) == (level.checkpoint is None):
+            yield f"levels.{name}: expected either adapter or checkpoint"
+        for part in ("adapter", "checkpoint"):
+            if (getattr(level, part) is None) != (getattr(level, f"{part}_id") is None):
+                yield f"levels.{name}: {part} and {part}_id go together"
+        if level.adapter is None and level.accept_base is not None:
+            yield f"levels.{name}.accept_base: a checkpoint has no other base; leave it out"
+        if level.adapter is None and level.finetune is not None:
+            yield f"levels.{name}.finetune: trains adapters, this level is a checkpoint"
+    if adapters and recipe.base.source is None:
+        yield f"base.source: required, because {', '.join(adapters)} adapt it"
+    if not adapters and recipe.base.source is not None:
+        yield "base.source: every level is a whole checkpoint, no base is read; leave it out"
+
+
 def contradictions(recipe: Recipe) -> list[str]:
     """List what is wrong although every field is well-formed; labels only where they are named."""
     problems = []
@@ -366,6 +408,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         problems.extend(
             f"variants.{name}.{problem}" for problem in _graph_problems(variant, recipe.opset)
         )
+    problems.extend(_source_problems(recipe))
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
             problems.append(f"levels.{name}.labels: a label is given twice")

@@ -29,8 +29,9 @@ from hazgate_export.build import build
 from hazgate_export.errors import RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.model.config import load_config
-from hazgate_export.model.merge import load_adapted, merge
-from hazgate_export.model.sources import LocalSources, fetch
+from hazgate_export.model.load import load_with_adapter
+from hazgate_export.model.merge import merge
+from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import ParityLimits, load_recipe
@@ -76,15 +77,10 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Balance
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             _, recipe = write_family(folder, name)
-            loaded = load_recipe(recipe).recipe
-            base = fetch(loaded.base.source, id=f"test/{name}", folder=folder, weights="model")
-            adapter = fetch(
-                loaded.levels["level2"].adapter,
-                id="adapter",
-                folder=folder,
-                weights="adapter_model",
-            )
-            model = merge(load_adapted(base, adapter, loaded.base, LEVELS["level2"]))
+            loaded = load_recipe(recipe)
+            fetched = fetch_levels(loaded, ["level2"], LocalSources(), folder / "sources")
+            base = fetched["level2"].base
+            model = merge(load_with_adapter(fetched["level2"], loaded.recipe, "level2"))
             cases = random_cases(LENGTHS, seed=3, vocabulary=6000)
             texts = [case.input_ids for case in cases]
             made[name] = Balanced(

@@ -11,8 +11,9 @@ from onnx import TensorProto, helper
 from transformers import PreTrainedModel
 
 from hazgate_export.graphs.convert import export_onnx
+from hazgate_export.model.load import load_with_adapter
 from hazgate_export.model.merge import load_adapted, merge
-from hazgate_export.model.sources import Fetched, fetch
+from hazgate_export.model.sources import Fetched, LocalSources, fetch_levels
 from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
@@ -43,19 +44,14 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("mutations")
     _, recipe = write_family(folder, "modernbert")
     loaded = load_recipe(recipe)
-    base = fetch(loaded.recipe.base.source, id="test/modernbert", folder=folder, weights="model")
-    adapter = fetch(
-        loaded.recipe.levels["level2"].adapter,
-        id="adapter",
-        folder=folder,
-        weights="adapter_model",
-    )
+    sources = fetch_levels(loaded, ["level2"], LocalSources(), folder / "sources")["level2"]
     lengths = (1, 2, 8, 9, 10, 17, 18, 33, 64, 129)
     cases = random_cases(lengths, seed=7, vocabulary=6000, each=3)
-    adapted = load_adapted(base, adapter, loaded.recipe.base, LABELS)
+    adapted = load_with_adapter(sources, loaded.recipe, "level2")
+    assert sources.adapter is not None
     return Exported(
-        base=base,
-        adapter=adapter,
+        base=sources.base,
+        adapter=sources.adapter,
         recipe=recipe,
         subject=subject_of(cases, torch_logits(adapted, cases, "reference")),
     )

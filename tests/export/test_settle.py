@@ -10,6 +10,7 @@ import pytest
 from hazgate.judging.policy import Policy
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.model.settle import Settled, settle
+from hazgate_export.model.sources import LevelSources
 from hazgate_export.recipe import load_recipe
 from tests.support.adapters import BASE_ID, edit_json, fetched, train_adapter, write_bert
 from tests.support.operating_points import operating_point, write_operating_point
@@ -64,7 +65,10 @@ def _settle(
     base = fetched(folder / "base", BASE_ID)
     return settle(
         load_recipe(recipe),
-        {level: (base, fetched(folder / level, f"test/{level}")) for level in LABELS},
+        {
+            level: LevelSources(base=base, adapter=fetched(folder / level, f"test/{level}"))
+            for level in LABELS
+        },
     )
 
 

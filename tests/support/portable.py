@@ -5,13 +5,14 @@ from pathlib import Path
 
 from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.graphs.windows import block_windows
-from hazgate_export.model.merge import load_adapted, merge
-from hazgate_export.model.sources import fetch
+from hazgate_export.model.load import load_with_adapter
+from hazgate_export.model.merge import merge
+from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import ParityLimits, load_recipe
-from tests.support.families import LEVELS, write_family
+from tests.support.families import write_family
 from tests.support.subjects import judge_graph, random_cases, subject_of
 
 _LEVEL = "level2"
@@ -41,13 +42,10 @@ def export_dense(folder: Path, name: str) -> Portable:
     """Export as `export_family`; a local window, if any, is a mask over the whole text."""
     _, recipe = write_family(folder, name)
     loaded = load_recipe(recipe)
-    base = fetch(loaded.recipe.base.source, id=f"test/{name}", folder=folder, weights="model")
-    adapter = fetch(
-        loaded.recipe.levels[_LEVEL].adapter, id="adapter", folder=folder, weights="adapter_model"
-    )
+    sources = fetch_levels(loaded, [_LEVEL], LocalSources(), folder / "sources")[_LEVEL]
     lengths = (1, 2, 8, 9, 17, 33, 64, 129)
     cases = random_cases(lengths, seed=7, vocabulary=6000, each=3)
-    adapted = load_adapted(base, adapter, loaded.recipe.base, LEVELS[_LEVEL])
+    adapted = load_with_adapter(sources, loaded.recipe, _LEVEL)
     reference = torch_logits(adapted, cases, "reference")
     graph = folder / "portable.onnx"
     export_onnx(merge(adapted), graph, 18)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from hazgate.bundle.manifest import Manifest
+from hazgate.bundle.manifest import LevelSpec, Manifest
 from hazgate_export.bundle.report import parity_table
 from hazgate_export.parity import Parity
 
@@ -14,7 +14,7 @@ fp16 and bf16 are for GPUs, and were measured on a float32 twin that rounds wher
 def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """Write the bundle's README, for a person who finds it."""
     levels = "\n".join(
-        f"- **{name}** ({', '.join(level.labels)}): {level.adapter.id} on {level.base.id}, "
+        f"- **{name}** ({', '.join(level.labels)}): {_models(level)}, "
         f"{level.family}, {level.pooling} pooling, windows of "
         f"{level.tokenizer.window_tokens} tokens; special tokens in a text "
         f"are read as {level.tokenizer.special_tokens_in_text}."
@@ -88,3 +88,9 @@ verdict = gate.check("some text")"""
 
 classifier = Classifier.open("path/to/this/directory"{level})
 (answer,) = classifier.classify(["some text"])"""
+
+
+def _models(level: LevelSpec) -> str:
+    if level.adapter is None:
+        return level.base.id
+    return f"{level.adapter.id} on {level.base.id}"

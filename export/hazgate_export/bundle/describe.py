@@ -19,7 +19,7 @@ from hazgate.bundle.manifest import (
 )
 from hazgate_export.graphs.weights import WrittenGraph
 from hazgate_export.model.architecture import Architecture, architecture_sha256
-from hazgate_export.model.sources import Fetched
+from hazgate_export.model.sources import Fetched, LevelSources
 from hazgate_export.parity import Parity
 from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import LoadedRecipe, PositiveRecipe
@@ -52,8 +52,7 @@ class ExportedGraph:
 class ExportedLevel:
     """One level, exported but not yet measured."""
 
-    base: Fetched
-    adapter: Fetched
+    sources: LevelSources
     labels: tuple[str, ...]
     architecture: Architecture
     subject: Subject
@@ -98,9 +97,6 @@ def manifest_of(
             ),
         )
 
-    def source_spec(source: Fetched) -> SourceSpec:
-        return SourceSpec(id=source.id, revision=source.revision, sha256=source.sha256)
-
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=recipe.name,
@@ -115,8 +111,10 @@ def manifest_of(
                 family=recipe.base.family,
                 pooling=recipe.base.pooling,
                 tokenizer=level.subject.tokenizer,
-                base=source_spec(level.base),
-                adapter=source_spec(level.adapter),
+                base=_source_spec(level.sources.base),
+                adapter=(
+                    None if level.sources.adapter is None else _source_spec(level.sources.adapter)
+                ),
                 variants={variant: variant_spec(name, variant) for variant in recipe.variants},
             )
             for name, level in levels.items()
@@ -139,3 +137,13 @@ def manifest_of(
 
 def _positive_spec(positive: PositiveRecipe | None) -> PositiveSpec | None:
     return None if positive is None else PositiveSpec(**positive.model_dump())
+
+
+def _source_spec(source: Fetched) -> SourceSpec:
+    return SourceSpec(
+        id=source.id,
+        revision=source.revision,
+        sha256=source.sha256,
+        files=source.files,
+        converted=source.converted,
+    )

@@ -9,7 +9,7 @@ from hazgate.text.tokenization import Tokenizer
 from hazgate_export.bundle.compact_tokenizer import compact_file
 from hazgate_export.errors import RecipeError
 from hazgate_export.model.config import ModelConfig
-from hazgate_export.model.sources import Fetched
+from hazgate_export.model.sources import LevelSources
 from hazgate_export.model.tokenizer_files import check_tokenizer_files, read_tokenizer_files
 from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
@@ -17,7 +17,7 @@ from hazgate_export.recipe import TokenizerRecipe
 
 
 def copy_tokenizer(
-    recipe: TokenizerRecipe, base: Fetched, adapter: Fetched, config: ModelConfig, root: Path
+    recipe: TokenizerRecipe, sources: LevelSources, config: ModelConfig, root: Path
 ) -> tuple[TokenizerSpec, Tokenizer]:
     """Copy the level's tokenizer into the bundle `root`, once if levels share it.
 
@@ -28,12 +28,16 @@ def copy_tokenizer(
             trained with, by its configuration and by the base's tokenizer.
         ParityMissed: the runtime reads the proof texts otherwise than transformers.
     """
-    of_base = read_tokenizer_files(base.directory, base.id)
-    chosen = read_tokenizer_files(adapter.directory, adapter.id) or of_base
+    base = sources.base
+    # An adapter's tokenizer is the one that it was trained with.
+    parts = [part for part in (sources.adapter, base) if part is not None]
+    found = [read_tokenizer_files(part.directory, part.id) for part in parts]
+    of_base = found[-1]
+    chosen = found[0] or of_base
     if chosen is None:
         raise RecipeError(
-            f"neither {adapter.id} nor {base.id} has a tokenizer.json; save the base's fast "
-            "tokenizer next to its weights"
+            f"no tokenizer.json in {' and '.join(part.id for part in parts)}; save the fast "
+            "tokenizer next to the weights"
         )
     architecture = config.architecture
     if architecture.pad_token_id is None:

@@ -1,11 +1,12 @@
 """Fine-tuning of the levels that a recipe describes."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.run import FinetuneResult, finetune_level
-from hazgate_export.model.sources import fetch
+from hazgate_export.model.sources import fetch_base
 from hazgate_export.recipe import DirectorySource, LoadedRecipe
 
 
@@ -49,26 +50,22 @@ def finetune_recipe(
     ]
     if problems:
         raise RecipeError("\n".join(problems))
-    base = fetch(
-        DirectorySource(directory=local_base.resolve()) if local_base else recipe.base.source,
-        id=recipe.base.id,
-        folder=loaded.folder,
-        weights="model",
-    )
-    for name in names:
-        level = recipe.levels[name]
-        if level.finetune is None:
-            continue
-        yield finetune_level(
-            level.finetune,
-            level=name,
-            labels=level.labels,
-            base_id=recipe.base.id,
-            base_dir=base.directory,
-            data_files=data_files,
-            output_dir=_target(loaded, name, out),
-            work_dir=work,
-        )
+    with tempfile.TemporaryDirectory(prefix="hazgate-sources-") as folder:
+        base = fetch_base(loaded, local_base, Path(folder))
+        for name in names:
+            level = recipe.levels[name]
+            if level.finetune is None:
+                continue
+            yield finetune_level(
+                level.finetune,
+                level=name,
+                labels=level.labels,
+                base_id=recipe.base.id,
+                base_dir=base.directory,
+                data_files=data_files,
+                output_dir=_target(loaded, name, out),
+                work_dir=work,
+            )
 
 
 def _target(loaded: LoadedRecipe, name: str, out: Path | None) -> Path:

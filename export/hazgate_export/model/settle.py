@@ -16,7 +16,7 @@ from hazgate_export.model.operating_point import (
     HeadOperatingPoint,
     read_operating_point,
 )
-from hazgate_export.model.sources import Fetched
+from hazgate_export.model.sources import Fetched, LevelSources
 from hazgate_export.recipe import (
     CascadeRecipe,
     LevelRecipe,
@@ -24,9 +24,6 @@ from hazgate_export.recipe import (
     TokenizerRecipe,
     contradictions,
 )
-
-# A level's base and adapter.
-Sources = tuple[Fetched, Fetched]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +48,7 @@ class _SettledLevel:
     point: HeadOperatingPoint | None
 
 
-def settle(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> Settled:
+def settle(loaded: LoadedRecipe, sources: Mapping[str, LevelSources]) -> Settled:
     """Complete a recipe from the files of its levels, and compare it with them.
 
     Args:
@@ -88,28 +85,36 @@ def settle(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> Settled:
     )
 
 
-def _check_bases(loaded: LoadedRecipe, sources: Mapping[str, Sources]) -> None:
+def _check_bases(loaded: LoadedRecipe, sources: Mapping[str, LevelSources]) -> None:
     """Refuse adapters of other bases, of all levels at once, before anything is loaded."""
     problems: list[str] = []
-    for name, (base, adapter) in sources.items():
+    for name, source in sources.items():
+        adapter = source.adapter
+        if adapter is None:
+            continue
         accept = loaded.recipe.levels[name].accept_base
         problems.extend(
             f"{name}: {adapter.id}: {problem}"
-            for problem in base_problems(read_adapter(adapter), base, accept)
+            for problem in base_problems(read_adapter(adapter), source.base, accept)
         )
     if problems:
         raise SourceError(f"adapters and base do not belong together:{list_problems(problems)}")
 
 
-def _settle_level(name: str, level: LevelRecipe, source: Sources) -> _SettledLevel:
-    base, adapter = source
-    head = read_adapter(adapter).head
-    base_head = head is not None and not head.is_whole
-    own = list(read_labels(adapter))
-    point = _point(name, level, adapter)
+def _settle_level(name: str, level: LevelRecipe, source: LevelSources) -> _SettledLevel:
+    # A checkpoint names its labels itself, and has no base.
+    weights = source.adapter or source.base
+    own = list(read_labels(weights))
+    of_base: Sequence[NamedLabels] = ()
+    base_head = False
+    if source.adapter is not None:
+        head = read_adapter(source.adapter).head
+        base_head = head is not None and not head.is_whole
+        of_base = read_labels(source.base)
+    point = _point(name, level, weights)
     if point is not None:
         own.append(NamedLabels(source=OPERATING_POINT_FILE, labels=point.labels))
-    labels = settle_labels(name, level.labels, own, read_labels(base), base_head=base_head)
+    labels = settle_labels(name, level.labels, own, of_base, base_head=base_head)
     return _SettledLevel(
         recipe=level.model_copy(
             update={"labels": labels.labels, "thresholds": _thresholds(name, level, point)}

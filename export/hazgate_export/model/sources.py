@@ -1,49 +1,48 @@
-"""Sources of bases and adapters: a Python package, a directory or the Hugging Face Hub.
+"""Sources of bases, adapters and checkpoints: a Python package, a directory or the Hub.
 
-The result is always a local directory with safetensors weights and no code.
+The result is always a private directory with safetensors weights and no code.
 """
 
 import hashlib
 import importlib.util
-import json
-import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hazgate.documents.files import sha256
 from hazgate_export.errors import SourceError
+from hazgate_export.model.listing import Weights
+from hazgate_export.model.staging import LocalFolder, SourceFiles, stage
 from hazgate_export.recipe import (
     DirectorySource,
     HubSource,
+    LevelRecipe,
     LoadedRecipe,
     PackageSource,
     Source,
 )
 
-# Weights, configuration and tokenizer; never code, pickles, or copies for other frameworks.
-_HUB_FILES = (
-    "config.json",
-    "adapter_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-)
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_COMMIT = re.compile(r"[0-9a-f]{7,40}")
-_FULL_COMMIT = re.compile(r"[0-9a-f]{40}")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """A model directory on this machine, with the model's name, revision and digest."""
+    """A private folder with the files of one source, its revision and digests.
+
+    Attributes:
+        directory: holds the listed files and nothing else.
+        id: the published name.
+        revision: the commit, or None where there is none.
+        sha256: digest of the weights as published; of several files, of their digests in order.
+        files: SHA-256 of every file that was read, by its published name.
+        converted: SHA-256 of the safetensors that stand for pickled weights, by the pickled
+            file's name.
+    """
 
     directory: Path
     id: str
     revision: str | None
     sha256: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    converted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,72 +51,109 @@ class LocalSources:
 
     base: Path | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
 
 
-def fetch_level(loaded: LoadedRecipe, name: str, local: LocalSources) -> tuple[Fetched, Fetched]:
-    """Bring a level's base and adapter to this machine.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelSources:
+    """The files that a level's model is loaded from.
+
+    Without an adapter, `base` is the checkpoint of the whole classifier.
+    """
+
+    base: Fetched
+    adapter: Fetched | None
+
+
+def fetch_levels(
+    loaded: LoadedRecipe, names: Iterable[str], local: LocalSources, into: Path
+) -> dict[str, LevelSources]:
+    """Bring base and adapter, or the checkpoint, of each level into new folders of `into`.
 
     Raises:
         SourceError: one is not available, or must not be used.
     """
-    level = loaded.recipe.levels[name]
-    base = fetch_base(loaded, local.base)
-    adapter = fetch(
-        _local_or(local.adapters.get(name), level.adapter),
-        id=level.adapter_id,
+    base: Fetched | None = None
+    fetched = {}
+    for name in names:
+        level = loaded.recipe.levels[name]
+        if level.adapter is None:
+            checkpoint = _fetch_part(loaded, level, local.checkpoints.get(name), into)
+            fetched[name] = LevelSources(base=checkpoint, adapter=None)
+            continue
+        base = base or fetch_base(loaded, local.base, into)
+        adapter = _fetch_part(loaded, level, local.adapters.get(name), into)
+        fetched[name] = LevelSources(base=base, adapter=adapter)
+    return fetched
+
+
+def _fetch_part(
+    loaded: LoadedRecipe, level: LevelRecipe, local: Path | None, into: Path
+) -> Fetched:
+    return fetch(
+        _local_or(local, level.source),
+        id=level.id,
         folder=loaded.folder,
-        weights="adapter_model",
+        weights="model" if level.adapter is None else "adapter_model",
+        into=into,
     )
-    return base, adapter
 
 
-def fetch_base(loaded: LoadedRecipe, local: Path | None) -> Fetched:
-    """Bring the recipe's base to this machine, or take the directory `local` instead.
+def fetch_base(loaded: LoadedRecipe, local: Path | None, into: Path) -> Fetched:
+    """Bring the recipe's base, or the directory `local` instead, into a new folder of `into`.
 
     Raises:
         SourceError: it is not available, or must not be used.
     """
     base = loaded.recipe.base
-    source = _local_or(local, base.source)
-    return fetch(source, id=base.id, folder=loaded.folder, weights="model")
+    if base.source is None:
+        raise SourceError(f"{base.id}: the recipe names no base.source; add it")
+    return fetch(
+        _local_or(local, base.source), id=base.id, folder=loaded.folder, weights="model", into=into
+    )
 
 
 def _local_or(directory: Path | None, stated: Source) -> Source:
-    return DirectorySource(directory=directory.resolve()) if directory else stated
+    """Return the directory that stands in for a source; the source's pins hold for it, too."""
+    if directory is None:
+        return stated
+    return DirectorySource(directory=directory.resolve(), files=stated.files)
 
 
-def fetch(source: Source, *, id: str, folder: Path, weights: str) -> Fetched:  # noqa: A002
-    """Bring `source` to this machine and inspect it before anything loads it.
+def fetch(
+    source: Source,
+    *,
+    id: str,  # noqa: A002
+    folder: Path,
+    weights: Weights,
+    into: Path,
+) -> Fetched:
+    """Bring the files of `source` that a build takes into a new folder of `into`.
 
     Args:
-        source: place of the files.
+        source: place of the files, with the digests that they must have.
         id: the published name, for messages and the manifest.
         folder: start of relative directories.
-        weights: the weights' file name without its ending: "model" or "adapter_model".
+        weights: "model" for a base or a whole checkpoint, "adapter_model" for an adapter.
+        into: receives the new folder; whoever made it removes it.
 
     Raises:
-        SourceError: it is not available; or its weights are pickles, or it asks for code of its
-            own.
+        SourceError: a file is not available, damaged or another than pinned; or must not be used.
     """
-    directory, revision = _locate(source, id, folder)
-    files = sorted(directory.glob(f"{weights}*.safetensors"))
-    if not files:
-        pickles = [file.name for pattern in _PICKLES for file in directory.glob(pattern)]
-        found = f"only pickles ({', '.join(pickles)})" if pickles else "none"
-        raise SourceError(
-            f"{id}: expected {weights}.safetensors, found {found} in {_name(source)}. Pickled "
-            "weights can run code when they are read, so they are never loaded here; save the "
-            "model once with safe_serialization=True and point the recipe at that directory."
-        )
-    _refuse_code(directory, id)
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(bytes.fromhex(sha256(file)))
+    into.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=into))
+    place, revision = _locate(source, id, folder)
+    staged = stage(place, weights, directory, subject=f"{id}, {_name(source)}")
+    _check_pins(source.files, staged.files, id)
+    digests = [staged.files[name] for name in staged.weights]
+    combined = hashlib.sha256(bytes.fromhex("".join(digests))).hexdigest()
     return Fetched(
         directory=directory,
         id=id,
         revision=revision,
-        sha256=sha256(files[0]) if len(files) == 1 else digest.hexdigest(),
+        sha256=digests[0] if len(digests) == 1 else combined,
+        files=staged.files,
+        converted=staged.converted,
     )
 
 
@@ -129,9 +165,12 @@ def _name(source: Source) -> str:
     return f"directory {source.directory}"
 
 
-def _locate(source: Source, id: str, folder: Path) -> tuple[Path, str | None]:  # noqa: A002
+def _locate(source: Source, id: str, folder: Path) -> tuple[SourceFiles, str | None]:  # noqa: A002
     if isinstance(source, HubSource):
-        return _download(source, id)
+        from hazgate_export.model.hub import open_repository
+
+        repository = open_repository(source, id)
+        return repository, repository.commit
     if isinstance(source, PackageSource):
         spec = importlib.util.find_spec(source.package)
         if spec is None or not spec.submodule_search_locations:
@@ -144,53 +183,28 @@ def _locate(source: Source, id: str, folder: Path) -> tuple[Path, str | None]:  
         directory = folder / source.directory
     if not directory.is_dir():
         raise SourceError(f"{id}: no directory {directory}; correct its source in the recipe")
-    return directory, None
+    return LocalFolder(directory=directory), None
 
 
-def _download(source: HubSource, id: str) -> tuple[Path, str]:  # noqa: A002
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        commit = _commit(source)
-        directory = snapshot_download(source.hub, revision=commit, allow_patterns=list(_HUB_FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+def _check_pins(pins: Mapping[str, str], files: Mapping[str, str], id: str) -> None:  # noqa: A002
+    """Compare the files with the digests that the recipe pins; without pins anything goes."""
+    if not pins:
+        return
+    problems = [
+        f"{name}: pinned {pins[name]}, got {files[name]}"
+        for name in sorted(pins.keys() & files.keys())
+        if pins[name] != files[name]
+    ]
+    problems += [
+        f"{name}: pinned, but a build does not read it" for name in sorted(pins.keys() - files)
+    ]
+    problems += [
+        f"{name}: read, but not pinned; got {files[name]}"
+        for name in sorted(files.keys() - pins.keys())
+    ]
+    if problems:
         raise SourceError(
-            f"{id}: {_name(source)} is not available from the Hub ({type(error).__name__}). Check "
-            "the network, HF_ENDPOINT and HF_TOKEN; or download it elsewhere and build with "
-            "--base DIRECTORY and --adapter LEVEL=DIRECTORY."
-        ) from error
-    return Path(directory), commit
-
-
-def _commit(source: HubSource) -> str:
-    """Look up the full commit of a revision."""
-    from huggingface_hub import HfApi
-
-    if _FULL_COMMIT.fullmatch(source.revision):
-        return source.revision
-    api = HfApi()
-    if _COMMIT.fullmatch(source.revision):
-        commits = [c.commit_id for c in api.list_repo_commits(source.hub)]
-        matches = [commit for commit in commits if commit.startswith(source.revision)]
-        if len(matches) != 1:
-            raise SourceError(
-                f"{source.hub}: {len(matches)} commits start with {source.revision}, expected one; "
-                "give more digits of the commit"
-            )
-        return matches[0]
-    commit = api.model_info(source.hub, revision=source.revision).sha
-    if commit is None:
-        raise SourceError(
-            f"{source.hub}: the Hub names no commit for {source.revision}; pin one in the recipe"
-        )
-    return commit
-
-
-def _refuse_code(directory: Path, id: str) -> None:  # noqa: A002
-    config = directory / "config.json"
-    if config.is_file() and "auto_map" in json.loads(config.read_text(encoding="utf-8")):
-        raise SourceError(
-            f"{id}: its config.json asks for code of its own (auto_map, trust_remote_code); "
-            "hazgate runs no code that comes with a model, choose another base"
+            f"{id}: its files are not those that the recipe pins:\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+            + "\nFind out who changed them; only then correct the pins."
         )

@@ -1,6 +1,8 @@
 """The reference that exports are compared with: PyTorch, one text at a time, no padding."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,9 +10,9 @@ from numpy.typing import NDArray
 
 from hazgate.cli.progress import track
 from hazgate_export.errors import ParityMissed
-from hazgate_export.model.merge import load_adapted
+from hazgate_export.model.load import load_level
 from hazgate_export.model.settle import settle
-from hazgate_export.model.sources import LocalSources, fetch_level
+from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import LoadedRecipe
@@ -55,18 +57,10 @@ def reference_of_level(
         SourceError: base or adapter is not available, must not be used, or disagrees with the
             recipe.
     """
-    base, adapter = fetch_level(loaded, name, local)
-    settled = settle(loaded, {name: (base, adapter)}).loaded.recipe
-    level = settled.levels[name]
-    adapted = load_adapted(
-        base,
-        adapter,
-        settled.base,
-        level.labels,
-        level.activation,
-        accept_base=level.accept_base,
-    )
-    return reference_logits(adapted, name, cases)
+    with tempfile.TemporaryDirectory(prefix="hazgate-sources-") as folder:
+        sources = fetch_levels(loaded, [name], local, Path(folder))
+        adapted = load_level(sources[name], settle(loaded, sources).loaded.recipe, name)
+        return reference_logits(adapted, name, cases)
 
 
 def check_merged(merged: torch.nn.Module, subject: Subject) -> None:

@@ -65,11 +65,22 @@ class TokenizerSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceSpec:
-    """Origin of weights: a name, the pinned revision, and the digest of what was read."""
+    """Origin of weights: a name, the pinned revision, and the digests of what was read.
+
+    Attributes:
+        id: the published name.
+        revision: the commit, or None where there is none.
+        sha256: digest of the weights as published.
+        files: SHA-256 of every file that the build read, by its published name.
+        converted: SHA-256 of the safetensors that pickled weights were turned into before they
+            were read, by the pickled file's name.
+    """
 
     id: str
     revision: str | None
     sha256: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    converted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +142,8 @@ class LevelSpec:
     "sigmoid" if each label holds or not by itself (a multi-label head). A label of a multi-label
     head holds from its entry in `thresholds` on, without one from DEFAULT_THRESHOLD on.
     `positive` makes a level that stands alone a gate; in a cascade, the cascade says it.
+
+    Without an `adapter`, `base` is the checkpoint of the whole classifier.
     """
 
     labels: tuple[str, ...]
@@ -141,7 +154,7 @@ class LevelSpec:
     pooling: str
     tokenizer: TokenizerSpec
     base: SourceSpec
-    adapter: SourceSpec
+    adapter: SourceSpec | None
     variants: Mapping[str, VariantSpec]
 
     @property

@@ -40,6 +40,8 @@ def info(bundle: Path, as_json: bool) -> None:
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
         for role, source in (("base", level.base), ("adapter", level.adapter)):
+            if source is None:
+                continue
             revision = f"  revision {source.revision}" if source.revision else ""
             console.print(
                 f"  {role:8}{source.id}{revision}  sha256 {source.sha256[:12]}",
