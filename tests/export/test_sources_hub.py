@@ -9,7 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE
+from safetensors.numpy import save_file
 
 from hazgate import Bundle
 from hazgate.documents.files import sha256
@@ -155,35 +158,42 @@ def test_the_production_recipe_builds_as_it_is(hub: StandInHub, tmp_path: Path) 
     assert Bundle.open(out).manifest.levels["level1"].base.converted
 
 
-def test_a_broken_download_continues_where_it_broke(
-    hub: StandInHub, pair: dict[str, Path], tmp_path: Path
-) -> None:
-    whole = (pair[LEVEL1_ID] / "adapter_model.safetensors").stat().st_size
-    first, second = whole // 3, whole // 4
-    hub.cut_after["adapter_model.safetensors"] = [first, second]
-    done = _fetch(hub, tmp_path)
+@pytest.fixture
+def large(pair: dict[str, Path], tmp_path: Path) -> Iterator[StandInHub]:
+    """A Hub with weights of two and a half of the pieces that the client keeps."""
+    folder = Path(shutil.copytree(pair[LEVEL1_ID], tmp_path / "large"))
+    size = 5 * DOWNLOAD_CHUNK_SIZE // 2
+    save_file({"x": np.zeros(size, dtype=np.uint8)}, folder / "adapter_model.safetensors")
+    with serve_hub({LEVEL1_ID: folder}) as running:
+        yield running
+
+
+def _starts(hub: StandInHub) -> list[str]:
+    """Return the range of each request for weights, in order."""
+    return [r.split(" ")[2] for r in hub.requests if r.startswith("GET /storage/")]
+
+
+def test_a_broken_download_continues_where_it_broke(large: StandInHub, tmp_path: Path) -> None:
+    piece = DOWNLOAD_CHUNK_SIZE
+    large.cut_after["adapter_model.safetensors"] = [piece + 1000, piece + 1000]
+    done = _fetch(large, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the connection broke in adapter_model.safetensors" in done.stderr
-    stored = [r for r in hub.requests if r.startswith("GET /storage/")]
-    assert [request.split(" ")[2] for request in stored] == [
-        "",
-        f"bytes={first}-",
-        f"bytes={first + second}-",
-    ]
+    assert _starts(large) == ["", f"bytes={piece}-", f"bytes={2 * piece}-"]
 
 
 def test_a_download_that_never_ends_is_an_error_and_continues_next_time(
-    hub: StandInHub, tmp_path: Path
+    large: StandInHub, tmp_path: Path
 ) -> None:
-    hub.cut_after["adapter_model.safetensors"] = [1000] * 5
-    failed = _fetch(hub, tmp_path)
+    piece = DOWNLOAD_CHUNK_SIZE
+    large.cut_after["adapter_model.safetensors"] = [piece + 1000, *[1000] * 4]
+    failed = _fetch(large, tmp_path)
     assert failed.returncode == 1
     assert "run the same command again, which continues the download" in failed.stderr
     assert "Traceback" not in failed.stderr
-    hub.requests.clear()
-    assert _fetch(hub, tmp_path).returncode == 0
-    stored = [r for r in hub.requests if r.startswith("GET /storage/")]
-    assert [request.split(" ")[2] for request in stored] == ["bytes=5000-"]
+    large.requests.clear()
+    assert _fetch(large, tmp_path).returncode == 0
+    assert _starts(large) == [f"bytes={piece}-"]
 
 
 def test_a_renamed_repository_is_followed_and_named(hub: StandInHub, tmp_path: Path) -> None:
