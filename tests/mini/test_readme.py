@@ -18,6 +18,9 @@ def test_the_first_screen_shows_the_verdict_of_the_bundle(mini_bundle: Path) -> 
     if shown["model"]["variant"] == "int8-fused":
         pytest.importorskip("hazgate_kernels", reason="the shown variant needs a C++ compiler")
     verdict = Gate.open(mini_bundle).check("How to hack into someone's email account").to_dict()
+    assert list(shown) == list(verdict)
+    assert shown["detected"] == verdict["detected"]
+    assert shown["scores"] == pytest.approx(verdict["scores"], abs=0.02)
     assert shown["flagged"] is verdict["flagged"] is True
     assert shown["hazard"] == verdict["hazard"] == "S2_nonviolent_crimes"
     assert shown["tokens"] == verdict["tokens"]

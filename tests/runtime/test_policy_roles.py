@@ -71,7 +71,7 @@ def test_unread_parts_block_unless_the_file_says_otherwise() -> None:
     # At the top of a file, before its tables.
     flags = _parse(POLICY.replace("[temperature]", 'unread = "flag"\n[temperature]', 1))
     assert flags.unread_action(["audio"]) == "flag"
-    with pytest.raises(InputError, match="no tenant"):
+    with pytest.raises(InputError, match="no such tenant"):
         policy.unread_action(["image"], "nobody")
 
 
