@@ -1,6 +1,7 @@
 """Operating points are applied as their team wrote them, or refused by field."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ def test_windows_and_thresholds_are_read(folder: Path) -> None:
     assert point.thresholds == (0.31, 0.5, 0.07)
     assert (point.window_tokens, point.overlap_tokens) == (2048, 1023)
     assert point.max_document_tokens == 32768
+
+
+def test_weights_that_were_converted_here_are_not_those_that_it_was_chosen_for(
+    folder: Path,
+) -> None:
+    """The digests are of published files: one that a conversion left in the folder is none."""
+    write_operating_point(folder, _document(folder))
+    source = fetched(folder, "vllm-sr/hazard")
+    files = {name: digest for name, digest in source.files.items() if "safetensors" not in name}
+    published = dataclasses.replace(source, files={**files, "pytorch_model.bin": "1" * 64})
+    with pytest.raises(SourceError, match=r"model_weights_sha256: is for another model\.safet"):
+        read_operating_point(published, "sigmoid")
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,35 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnxruntime as ort
 import pytest
+from tokenizers import Tokenizer
 
-from hazgate import Classifier
+from hazgate import Classifier, Gate, Policy
 from hazgate.engine.options import EngineOptions
 from hazgate_export.build import build
 from hazgate_export.errors import SourceError
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe import HubSource, load_recipe
 from tests.support.rehearsals import BASE_32K, LEVELS_32K, RECIPES, rehearsed, write_32k
+from tests.support.vela import (
+    CONTENT_TOKENS,
+    OVERLAP,
+    THRESHOLDS,
+    VELA,
+    shard_in_bfloat16,
+    vela_id,
+    write_vela,
+)
 
 REPOSITORIES = {
     "jailbreak-32k": ("jailbreak", "llm-semantic-router/mmbert32k-jailbreak-detector-lora"),
     "intent-32k": ("intent", "llm-semantic-router/mmbert32k-intent-classifier-lora"),
     "fact-check-32k": ("fact_check", "llm-semantic-router/mmbert32k-factcheck-classifier-lora"),
 }
+ENGINE = EngineOptions(variant="fp32", threads=1)
+THRESHOLDS_OF = dict(zip(VELA["Hazard"], THRESHOLDS, strict=True))
 # A local path that the trainer saved; the recipe's own line says that it is the same base.
 ACCEPTED = {"intent-32k": 'accept_base = "/data/mmbert-32k-yarn"'}
 
@@ -73,6 +87,114 @@ def test_labels_numbered_otherwise_than_the_recipe_says_stop_the_build(
     recipe = _recipe("fact-check-32k", tmp_path)
     with pytest.raises(SourceError, match="0       NO_FACT_CHECK_NEEDED  FACT_CHECK_NEEDED"):
         build(load_recipe(recipe), tmp_path / "none", LocalSources())
+
+
+@pytest.fixture(scope="module")
+def vela(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vela")
+    write_vela(folder)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["one float32 file", "bfloat16 shards"])
+def test_vela_guard_builds_from_its_files(form: str, vela: Path, tmp_path: Path) -> None:
+    shutil.copytree(vela / "Guard", tmp_path / "Guard")
+    if form == "bfloat16 shards":
+        shard_in_bfloat16(tmp_path / "Guard")
+    recipe = rehearsed("vela-guard", tmp_path, {vela_id("Guard"): "Guard"})
+    bundle = build(load_recipe(recipe), tmp_path / "bundle", LocalSources()).bundle
+    level = bundle.manifest.levels["guard"]
+    assert level.labels == ("benign", "jailbreak")
+    assert level.adapter is None
+    assert "jailbreak_type_mapping.json" in level.base.files
+    # config.json has two maps, label_mapping.json four, its twin two.
+    places = bundle.manifest.provenance["guard.labels"]
+    assert [places.count(f"{name}.json") for name in ("config", "label_mapping")] == [2, 4]
+    assert places.count("jailbreak_type_mapping.json") == 2
+    gate = Gate.of_level(Classifier.open(bundle.root, engine=ENGINE))
+    assert set(gate.check("How do plants make sugar?").scores) == set(VELA["Guard"])
+
+
+def test_vela_guard_stops_where_the_twin_of_its_map_disagrees(vela: Path, tmp_path: Path) -> None:
+    shutil.copytree(vela / "Guard", tmp_path / "Guard")
+    twin = {"label_to_idx": {"jailbreak": 0, "benign": 1}}
+    (tmp_path / "Guard/jailbreak_type_mapping.json").write_text(json.dumps(twin))
+    recipe = rehearsed("vela-guard", tmp_path, {vela_id("Guard"): "Guard"})
+    with pytest.raises(SourceError, match="guard: the labels differ in names or order"):
+        build(load_recipe(recipe), tmp_path / "none", LocalSources())
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture(scope="module")
+def hazard_bundle(vela: Path) -> Path:
+    sources = {vela_id(name): name for name in ("Safety", "Hazard")}
+    recipe = rehearsed("vela-safety-hazard", vela, sources)
+    return build(load_recipe(recipe), vela / "bundle", LocalSources()).bundle.root
+
+
+def test_vela_hazard_has_the_windows_thresholds_and_policy_of_its_operating_point(
+    hazard_bundle: Path,
+) -> None:
+    policy = Policy.load(hazard_bundle / "policy.toml")
+    gate = Gate.open(hazard_bundle, engine=ENGINE, policy=policy)
+    hazards = policy.rules().hazards
+    assert {label: rule.threshold for label, rule in hazards.items()} == THRESHOLDS_OF
+    manifest = gate.bundle.manifest
+    level2 = manifest.levels["level2"]
+    assert level2.labels == tuple(VELA["Hazard"])
+    assert level2.activation == "sigmoid"
+    for level in manifest.levels.values():
+        assert level.tokenizer.window_tokens == CONTENT_TOKENS + 2
+        assert level.tokenizer.overlap_tokens == OVERLAP
+    assert level2.thresholds == THRESHOLDS_OF
+    assert "operating_point.json" in manifest.provenance["level2.operating_point"]
+    assert "operating_point.json" in level2.base.files
+    proof = json.loads((hazard_bundle / "parity.json").read_text(encoding="utf-8"))
+    for architecture in proof["architectures"].values():
+        assert architecture["full_attention"]["yarn"]["factor"] == 4.0
+
+
+def test_vela_hazard_scores_a_long_text_as_its_operating_point_describes(
+    hazard_bundle: Path,
+) -> None:
+    """The rule in the file's words, computed from the graph and the tokenizer alone."""
+    text = "How do plants make sugar from light, and who found out about it first? " * 4
+    tokenizer = Tokenizer.from_file(str(hazard_bundle / "tokenizer.json"))
+    tokenizer.no_truncation()
+    content = tokenizer.encode(text, add_special_tokens=False).ids
+    stride = CONTENT_TOKENS - OVERLAP
+    starts = range(0, len(content) - OVERLAP, stride)
+    assert len(starts) > 3
+    session = ort.InferenceSession(hazard_bundle / "level2-fp32.onnx")
+    logits = [
+        session.run(None, _inputs(session, [2, *content[start : start + CONTENT_TOKENS], 1]))[0][0]
+        for start in starts
+    ]
+    greatest = (1 / (1 + np.exp(-np.array(logits, np.float64)))).max(axis=0)
+    classifier = Classifier.open(hazard_bundle, "level2", engine=ENGINE)
+    (answer,) = classifier.classify([text])
+    expected = dict(zip(VELA["Hazard"], greatest, strict=True))
+    assert answer.scores == pytest.approx(expected, abs=1e-4)
+    holding = {label for label, score in expected.items() if score >= THRESHOLDS_OF[label]}
+    assert set(answer.labels) == holding
+    assert 0 < len(holding) < len(VELA["Hazard"])
+
+
+def _inputs(session: ort.InferenceSession, ids: list[int]) -> dict[str, np.ndarray]:
+    known = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+    return {one.name: np.array([known[one.name]], np.int64) for one in session.get_inputs()}
+
+
+def test_an_operating_point_of_other_weights_stops_the_build(vela: Path, tmp_path: Path) -> None:
+    for name in ("Safety", "Hazard"):
+        shutil.copytree(vela / name, tmp_path / name)
+    shard_in_bfloat16(tmp_path / "Hazard")
+    recipe = rehearsed(
+        "vela-safety-hazard", tmp_path, {vela_id(name): name for name in ("Safety", "Hazard")}
+    )
+    with pytest.raises(SourceError, match=r"model_weights_sha256: is for another model\.safet"):
+        build(load_recipe(recipe), tmp_path / "none", LocalSources())
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)

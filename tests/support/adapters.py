@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, BertConfig
 
+from hazgate.documents.files import sha256
 from hazgate_export.model.sources import Fetched
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.texts import Case
@@ -114,7 +115,8 @@ def train_adapter(base: Path, folder: Path, **options: Any) -> TrainedAdapter:  
 
 def fetched(folder: Path, id: str, revision: str | None = None) -> Fetched:  # noqa: A002
     """Return a folder as if it had been fetched."""
-    return Fetched(directory=folder, id=id, revision=revision, sha256="0" * 64)
+    files = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    return Fetched(directory=folder, id=id, revision=revision, sha256="0" * 64, files=files)
 
 
 def edit_json(file: Path, **values: object) -> None:

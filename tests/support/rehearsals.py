@@ -97,7 +97,8 @@ def rehearsed(name: str, folder: Path, sources: Mapping[str, str], *, insert: st
         text = _changed(rf'\{{ hub = "{hub}".*?\}}', f'{{ directory = "{local}" }}', text)
     text = _changed(r"(?ms)^\[variants\.int8.*?(?=^\[(?!variants\.int8))", "", text)
     text = _changed(r"(?m)^max_tokens = .*$", "max_tokens = 48", text)
-    text = _changed(r"(?m)^overlap_tokens = .*$", "overlap_tokens = 8", text)
+    if "overlap_tokens = " in text:
+        text = _changed(r"(?m)^overlap_tokens = .*$", "overlap_tokens = 8", text)
     text = _changed(r"(?m)^lengths = .*$", "lengths = [1, 2, 17]", text)
     if insert:
         text = _changed(r"(?m)^(\[levels\.\w+\])$", rf"\1\n{insert}", text, count=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from hazgate.documents.decode import decode
-from hazgate.documents.files import read_bytes, sha256
+from hazgate.documents.files import read_bytes
 from hazgate.documents.jsonl import parse_json
 from hazgate.documents.problems import list_problems
 from hazgate.judging.scores import Activation
@@ -152,7 +152,7 @@ def read_operating_point(source: Fetched, activation: Activation) -> HeadOperati
         window_tokens=file.input_policy.window_tokens_including_special_tokens,
         overlap_tokens=file.input_policy.overlap_content_tokens,
         max_document_tokens=file.input_policy.max_document_tokens_including_special_tokens,
-        sha256=sha256(source.directory / OPERATING_POINT_FILE),
+        sha256=source.files[OPERATING_POINT_FILE],
     )
 
 
@@ -216,7 +216,7 @@ def _identity_problems(file: _File, source: Fetched) -> list[str]:
             ("model_config_sha256", "config.json", file.model_config_sha256),
             ("tokenizer_sha256", "tokenizer.json", file.tokenizer_sha256),
         )
-        if (found := _digest(source, name)) != stated
+        if (found := source.files.get(name, "none")) != stated
     ]
     config = source.directory / "config.json"
     if config.is_file():
@@ -246,8 +246,3 @@ def _special_token_problems(policy: _InputPolicy, source: Fetched) -> list[str]:
         f"$.input_policy.special_prefix_ids, special_suffix_ids: 'a' would be {wanted}, the "
         f"tokenizer reads {whole}"
     ]
-
-
-def _digest(source: Fetched, name: str) -> str:
-    file = source.directory / name
-    return sha256(file) if file.is_file() else "none"
