@@ -135,11 +135,11 @@ def build(
     A bundle that misses a limit is not written.
     """
     from hazgate_export.bundle.report import parity_table
-    from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
 
     with requires("build", _BUILD):
         from hazgate_export.build import build as run
+        from hazgate_export.model.sources import LocalSources
 
     loaded = load_recipe(recipe)
     target = out or Path("build") / loaded.recipe.name
@@ -180,10 +180,10 @@ def verify(
     """Compare BUNDLE with its stored reference logits again, or with --recipe's model."""
     from hazgate.bundle.bundle import Bundle
     from hazgate_export.bundle.report import parity_table
-    from hazgate_export.model.sources import LocalSources
     from hazgate_export.recipe import load_recipe
 
     with requires("verify", _BUILD):
+        from hazgate_export.model.sources import LocalSources
         from hazgate_export.verify_bundle import verify_bundle
 
     if recipe is None and (base or adapters or checkpoints or data_files):

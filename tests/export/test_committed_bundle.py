@@ -24,7 +24,9 @@ def _described(root: Path) -> object:
     for level in data["levels"].values():
         for variant in level["variants"].values():
             del variant["parity"]
-        del level["base"]["sha256"], level["adapter"]["sha256"]
+        for source in (level["base"], level["adapter"]):
+            del source["sha256"]
+            source["files"] = sorted(source["files"])
     return data
 
 

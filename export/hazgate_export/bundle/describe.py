@@ -144,6 +144,6 @@ def _source_spec(source: Fetched) -> SourceSpec:
         id=source.id,
         revision=source.revision,
         sha256=source.sha256,
-        files=source.files,
-        converted=source.converted,
+        files=source.files or None,
+        converted=source.converted or None,
     )

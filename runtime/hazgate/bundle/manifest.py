@@ -71,7 +71,8 @@ class SourceSpec:
         id: the published name.
         revision: the commit, or None where there is none.
         sha256: digest of the weights as published.
-        files: SHA-256 of every file that the build read, by its published name.
+        files: SHA-256 of every file that the build read, by its published name; None in bundles
+            of earlier releases.
         converted: SHA-256 of the safetensors that pickled weights were turned into before they
             were read, by the pickled file's name.
     """
@@ -79,8 +80,8 @@ class SourceSpec:
     id: str
     revision: str | None
     sha256: str
-    files: Mapping[str, str] = field(default_factory=dict)
-    converted: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] | None = field(default=None, metadata=absent_if_none())
+    converted: Mapping[str, str] | None = field(default=None, metadata=absent_if_none())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
