@@ -106,7 +106,7 @@ def test_vela_guard_builds_from_its_files(form: str, vela: Path, tmp_path: Path)
     level = bundle.manifest.levels["guard"]
     assert level.labels == ("benign", "jailbreak")
     assert level.adapter is None
-    assert "jailbreak_type_mapping.json" in level.base.files
+    assert "jailbreak_type_mapping.json" in (level.base.files or {})
     # config.json has two maps, label_mapping.json four, its twin two.
     places = bundle.manifest.provenance["guard.labels"]
     assert [places.count(f"{name}.json") for name in ("config", "label_mapping")] == [2, 4]
@@ -148,7 +148,7 @@ def test_vela_hazard_has_the_windows_thresholds_and_policy_of_its_operating_poin
         assert level.tokenizer.overlap_tokens == OVERLAP
     assert level2.thresholds == THRESHOLDS_OF
     assert "operating_point.json" in manifest.provenance["level2.operating_point"]
-    assert "operating_point.json" in level2.base.files
+    assert "operating_point.json" in (level2.base.files or {})
     proof = json.loads((hazard_bundle / "parity.json").read_text(encoding="utf-8"))
     for architecture in proof["architectures"].values():
         assert architecture["full_attention"]["yarn"]["factor"] == 4.0
