@@ -1,7 +1,6 @@
 """The health of an engine: may requests be sent to it, and must it be replaced?"""
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -52,6 +51,8 @@ class Health:
         task = self._try(prove)
         if task is not None:
             await asyncio.wait([task], timeout=_PROBE_TIMEOUT_S)
+            if not task.done():
+                self.failing = True
 
     def suspect(self, prove: Callable[[], Awaitable[None]]) -> None:
         """Run `prove` in the background: a text failed, and perhaps the engine with it.
@@ -75,11 +76,14 @@ class Health:
 
     async def _run(self, prove: Callable[[], Awaitable[None]]) -> None:
         failed = True
-        # Whoever asked for readiness must get an answer, whatever the engine raises.
-        with contextlib.suppress(Exception):
+        try:
             await prove()
             failed = False
-        if failed != self.failing:
-            _LOG.warning("the engine %s", "fails: not ready" if failed else "answers again")
-        self.failing = failed
-        self._suspected = False
+        # Whoever asked for readiness must get an answer, whatever the engine raises.
+        except Exception as error:
+            _LOG.debug("the engine was tried: %s", type(error).__name__)
+        # A panic is no Exception, and is a failure all the same.
+        finally:
+            if failed != self.failing:
+                _LOG.warning("the engine %s", "fails: not ready" if failed else "answers again")
+            self.failing, self._suspected = failed, False
