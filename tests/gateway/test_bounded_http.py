@@ -90,6 +90,23 @@ def test_one_trailer_without_end_is_refused(port: int) -> None:
     assert _request(port, head, b"0\r\nX: " + b"a" * MAX_HEAD_BYTES) == [b"400"]
 
 
+def test_a_client_that_sends_on_still_reads_why_it_was_refused(port: int) -> None:
+    # Bytes unread at a close reset the connection, and the answer with it.
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + _headers(2 * MAX_HEAD_BYTES)
+    assert _request(port, head, *[_headers(MAX_HEAD_BYTES)] * 20) == [b"400"]
+
+
+def test_a_refused_client_that_stays_is_closed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "LINGER_S", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"no request\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+        with pytest.raises(OSError):
+            for _ in range(200):
+                connection.sendall(b"a" * 1000)
+                time.sleep(0.02)
+
+
 def test_a_body_in_chunks_of_one_byte_and_trailers_within_the_limit_are_answered(port: int) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     end = b"0\r\nX-Trailer: a\r\n\r\n"

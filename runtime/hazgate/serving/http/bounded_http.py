@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 30.0
+# A client that still sends has this long to read why it was refused (RFC 9112, section 9.6).
+LINGER_S = 2.0
 # A chunk of one byte takes six bytes.
 _FRAMING_PER_BODY_BYTE = 8
 
@@ -26,6 +28,7 @@ class BoundedHttp(HttpToolsProtocol):
     _is_in_head = False
     _is_in_body = False
     _head_deadline: asyncio.TimerHandle | None = None
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own type
         """Expect a first head within the time limit."""
@@ -63,22 +66,41 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse new data, and refuse the request if something of it is over the limit."""
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
         before = self._body_bytes
         super().data_received(data)
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse("The request's headers are too large.")
+                self.send_400_response("The request's headers are too large.")
         elif self._is_in_body:
             self._outside_bytes += len(data) - max(0, self._body_bytes - before)
             if self._outside_bytes > MAX_HEAD_BYTES + _FRAMING_PER_BODY_BYTE * self._body_bytes:
-                self._refuse("The request's trailers are too large.")
+                self.send_400_response("The request's trailers are too large.")
 
-    def _refuse(self, message: str) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Answer 400, and close once the client closes or LINGER_S have passed.
+
+        A close while bytes of the client stand unread resets the connection, and the client may
+        lose the answer.
+        """
         self._is_in_head = self._is_in_body = False
-        self.send_400_response(message)
+        self._is_refused = True
+        self._stop_expecting()
+        body = msg.encode("ascii")
+        headers = b"".join(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\n%b"
+            b"content-type: text/plain; charset=utf-8\r\n"
+            b"content-length: %d\r\n"
+            b"connection: close\r\n\r\n%b" % (headers, len(body), body)
+        )
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
 
     def _expect_head(self) -> None:
         self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
