@@ -61,6 +61,13 @@ def _request(port: int, *parts: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1.1 (\d{3})", received)
 
 
+def _send_on(connection: socket.socket) -> None:
+    """Send for 4 s, or until the other side has closed."""
+    for _ in range(200):
+        connection.sendall(b"a" * 1000)
+        time.sleep(0.02)
+
+
 def test_it_overrides_methods_that_uvicorn_has() -> None:
     for name in (
         *("connection_made", "connection_lost", "data_received"),
@@ -101,10 +108,8 @@ def test_a_refused_client_that_stays_is_closed(port: int, monkeypatch: pytest.Mo
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(b"no request\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
-        with pytest.raises(OSError):
-            for _ in range(200):
-                connection.sendall(b"a" * 1000)
-                time.sleep(0.02)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            _send_on(connection)
 
 
 def test_a_body_in_chunks_of_one_byte_and_trailers_within_the_limit_are_answered(port: int) -> None:
