@@ -12,19 +12,11 @@ import onnx_ir as ir
 import torch
 
 from hazgate_export.author.architecture import Expectation, check_architecture, equals
-from hazgate_export.author.attention import AttentionHeads, Batch, attend, describe_batch
+from hazgate_export.author.attention import attend
 from hazgate_export.author.choose import smoothing_factors
+from hazgate_export.author.encoder import EncoderGraph, encoder_sites
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
-from hazgate_export.author.layers import (
-    Products,
-    TablePrecision,
-    classifier_outputs,
-    classify,
-    embed,
-    first_token,
-    layer_norm,
-    token_inputs,
-)
+from hazgate_export.author.layers import TablePrecision, classify, embed, first_token, layer_norm
 from hazgate_export.author.linear import Arithmetic
 from hazgate_export.author.observe import Observations, divide_sites
 from hazgate_export.author.sites import Array, LayerSites, Sites
@@ -68,6 +60,11 @@ class BertLayer:
     mlp_out_bias: Array
     mlp_norm: NormWeights
 
+    @property
+    def mlp_inputs(self) -> tuple[Array]:
+        """Matrices that the MLP's input meets."""
+        return (self.mlp_in,)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bert:
@@ -92,14 +89,7 @@ class Bert:
     @property
     def sites(self) -> Sites:
         """Every activation that is multiplied by weights in the layers, with those weights."""
-        found: dict[str, tuple[Array, ...]] = {}
-        for i, layer in enumerate(self.layers):
-            names = LayerSites.of(i)
-            found[names.attention_in] = (layer.query, layer.key, layer.value)
-            found[names.attention_out] = (layer.attention_out,)
-            found[names.mlp_in] = (layer.mlp_in,)
-            found[names.mlp_out] = (layer.mlp_out,)
-        return found
+        return encoder_sites(self.layers)
 
 
 def read_bert(model: torch.nn.Module, architecture: BertArchitecture) -> Bert:
@@ -210,75 +200,57 @@ def write_bert(
         opset: of the ONNX domain.
         expose: also output every site's activation, under the site's name.
     """
-    g = GraphWriter()
-    input_ids, attention_mask = token_inputs()
-    heads = AttentionHeads(n_heads=model.n_heads, hidden=model.hidden)
-    batch = describe_batch(g, input_ids, attention_mask)
-    products = Products(g, arithmetic)
-    writer = _Writer(g, model, heads, batch, products)
-    x = writer.embeddings(input_ids, table)
+    graph = EncoderGraph.begin(n_heads=model.n_heads, hidden=model.hidden, arithmetic=arithmetic)
+    g = graph.g
+    writer = _Writer(graph, model)
+    x = writer.embeddings(table)
     for i, layer in enumerate(model.layers):
         with g.scope(f"layer.{i}"):
             x = writer.attention(x, layer, LayerSites.of(i))
             x = writer.mlp(x, layer, LayerSites.of(i))
     with g.scope("head"):
         logits = _head(g, x, model)
-    outputs = classifier_outputs(logits, model.classifier.shape[1], products, expose=expose)
-    return g.model((input_ids, attention_mask), outputs, opset)
+    return graph.end(logits, model.classifier.shape[1], opset, expose=expose)
 
 
 class _Writer:
     """Parts of the encoder, on a residual stream [batch, sequence, hidden]."""
 
-    def __init__(
-        self,
-        g: GraphWriter,
-        model: Bert,
-        heads: AttentionHeads,
-        batch: Batch,
-        products: Products,
-    ) -> None:
-        self._g = g
+    def __init__(self, graph: EncoderGraph, model: Bert) -> None:
+        self._graph = graph
+        self._g = graph.g
         self._model = model
-        self._heads = heads
-        self._batch = batch
-        self._products = products
 
-    def embeddings(self, input_ids: ir.Value, table: TablePrecision) -> ir.Value:
-        g, model = self._g, self._model
+    def embeddings(self, table: TablePrecision) -> ir.Value:
+        g, model, graph = self._g, self._model, self._graph
         with g.scope("embeddings"):
-            words = embed(g, model.words, input_ids, table)
+            words = embed(g, model.words, graph.input_ids, table)
             rows = g.constant(model.positions, "positions")
-            positions = g.op("Slice", rows, g.ints(0), self._batch.n_tokens, g.ints(0))
+            positions = g.op("Slice", rows, g.ints(0), graph.batch.n_tokens, g.ints(0))
             return self._norm(g.op("Add", words, positions), model.embedding_norm)
 
     def attention(self, x: ir.Value, layer: BertLayer, sites: LayerSites) -> ir.Value:
-        g = self._g
+        g, graph = self._g, self._graph
         with g.scope("attention"):
-            q, k, v = self._products.write(
-                sites.attention_in,
-                self._balanced(x, layer.attention_balance),
-                (("query", layer.query), ("key", layer.key), ("value", layer.value)),
-            )
+            balanced = self._balanced(x, layer.attention_balance)
+            q, k, v = graph.queries_keys_values(balanced, layer, sites)
             none = np.zeros_like(layer.query_bias)
             bias = g.constant(np.concatenate([layer.query_bias, none, none]), "bias")
-            mixed = attend(g, q, k, v, self._heads, self._batch, bias)
-            (out,) = self._products.write(
-                sites.attention_out, mixed, (("out", layer.attention_out),)
-            )
+            mixed = attend(g, q, k, v, graph.heads, graph.batch, bias)
+            out = graph.attention_out(mixed, layer, sites)
             return self._add_norm(x, out, layer.attention_out_bias, layer.attention_norm)
 
     def mlp(self, x: ir.Value, layer: BertLayer, sites: LayerSites) -> ir.Value:
-        g = self._g
+        g, products = self._g, self._graph.products
         with g.scope("mlp"):
-            (inner,) = self._products.write(
+            (inner,) = products.write(
                 sites.mlp_in,
                 self._balanced(x, layer.mlp_balance),
                 (("in", layer.mlp_in),),
             )
             bias = g.constant(layer.mlp_in_bias, "in.bias")
             activated = g.op("BiasGelu", inner, bias, domain=MICROSOFT)
-            (out,) = self._products.write(sites.mlp_out, activated, (("out", layer.mlp_out),))
+            (out,) = products.write(sites.mlp_out, activated, (("out", layer.mlp_out),))
             return self._add_norm(x, out, layer.mlp_out_bias, layer.mlp_norm)
 
     def _balanced(self, x: ir.Value, balance: Array | None) -> ir.Value:

@@ -13,27 +13,11 @@ import onnx_ir as ir
 import torch
 
 from hazgate_export.author.architecture import Expectation, check_architecture, equals
-from hazgate_export.author.attention import (
-    AttentionHeads,
-    Batch,
-    LocalWindow,
-    attend,
-    attend_window,
-    describe_batch,
-    describe_window,
-)
+from hazgate_export.author.attention import LocalWindow, attend, attend_window, describe_window
 from hazgate_export.author.choose import smoothing_factors
+from hazgate_export.author.encoder import EncoderGraph, encoder_sites
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
-from hazgate_export.author.layers import (
-    Products,
-    TablePrecision,
-    classifier_outputs,
-    classify,
-    embed,
-    first_token,
-    layer_norm,
-    token_inputs,
-)
+from hazgate_export.author.layers import TablePrecision, classify, embed, first_token, layer_norm
 from hazgate_export.author.linear import Arithmetic
 from hazgate_export.author.observe import Observations, divide_sites
 from hazgate_export.author.sites import Array, LayerSites, Sites
@@ -72,6 +56,11 @@ class ModernBertLayer:
     multiplier: Array
     mlp_out: Array
 
+    @property
+    def mlp_inputs(self) -> tuple[Array, Array]:
+        """Matrices that the MLP's input meets."""
+        return (self.activated, self.multiplier)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModernBert:
@@ -101,17 +90,7 @@ class ModernBert:
     @property
     def sites(self) -> Sites:
         """Every activation that is multiplied by weights in the layers, with those weights."""
-        found: dict[str, tuple[Array, ...]] = {}
-        for i, layer in enumerate(self.layers):
-            names = LayerSites.of(i)
-            found[names.attention_in] = (layer.query, layer.key, layer.value)
-            found[names.attention_out] = (layer.attention_out,)
-            found[names.mlp_in] = (
-                layer.activated,
-                layer.multiplier,
-            )
-            found[names.mlp_out] = (layer.mlp_out,)
-        return found
+        return encoder_sites(self.layers)
 
 
 def read_modernbert(model: torch.nn.Module, architecture: ModernBertArchitecture) -> ModernBert:
@@ -232,83 +211,62 @@ def write_modernbert(
         opset: of the ONNX domain, 18 or 19.
         expose: also output every site's activation, under the site's name.
     """
-    g = GraphWriter()
-    input_ids, attention_mask = token_inputs()
-    heads = AttentionHeads(n_heads=model.n_heads, hidden=model.hidden)
-    batch = describe_batch(g, input_ids, attention_mask)
+    graph = EncoderGraph.begin(n_heads=model.n_heads, hidden=model.hidden, arithmetic=arithmetic)
+    g = graph.g
     window = describe_window(
         g,
-        batch,
+        graph.batch,
         reach=model.reach,
         max_dense_tokens=_MAX_DENSE_REACHES * model.reach,
         hidden=model.hidden,
     )
-    products = Products(g, arithmetic)
-    writer = _Writer(g, model, heads, batch, window, products)
-    x = embed(g, model.embeddings, input_ids, table)
+    writer = _Writer(graph, model, window)
+    x = embed(g, model.embeddings, graph.input_ids, table)
     for i, layer in enumerate(model.layers):
         with g.scope(f"layer.{i}"):
             x = writer.attention(x, layer, LayerSites.of(i))
             x = writer.mlp(x, layer, LayerSites.of(i))
     with g.scope("head"):
-        logits = _head(g, x, model, attention_mask)
-    outputs = classifier_outputs(logits, model.classifier.shape[1], products, expose=expose)
-    return g.model((input_ids, attention_mask), outputs, opset)
+        logits = _head(g, x, model, graph.attention_mask)
+    return graph.end(logits, model.classifier.shape[1], opset, expose=expose)
 
 
 class _Writer:
     """Halves of a layer, on a residual stream [batch, sequence, hidden]."""
 
-    def __init__(
-        self,
-        g: GraphWriter,
-        model: ModernBert,
-        heads: AttentionHeads,
-        batch: Batch,
-        window: LocalWindow,
-        products: Products,
-    ) -> None:
-        self._g = g
+    def __init__(self, graph: EncoderGraph, model: ModernBert, window: LocalWindow) -> None:
+        self._graph = graph
+        self._g = graph.g
         self._model = model
-        self._heads = heads
-        self._batch = batch
         self._window = window
-        self._products = products
         self._rotary = {
-            kind: tuple(g.constant(table, "rotary") for table in tables)
+            kind: tuple(graph.g.constant(table, "rotary") for table in tables)
             for kind, tables in model.rotary.items()
         }
 
     def attention(self, x: ir.Value, layer: ModernBertLayer, sites: LayerSites) -> ir.Value:
-        g, batch = self._g, self._batch
+        g, graph = self._g, self._graph
         with g.scope("attention"):
             normed = x if layer.attention_norm is None else self._norm(x, layer.attention_norm)
-            q, k, v = self._products.write(
-                sites.attention_in,
-                normed,
-                (("query", layer.query), ("key", layer.key), ("value", layer.value)),
-            )
+            q, k, v = graph.queries_keys_values(normed, layer, sites)
             q, k = self._rotate(q, layer.layer_type), self._rotate(k, layer.layer_type)
             if layer.layer_type == "full_attention":
-                mixed = attend(g, q, k, v, self._heads, batch)
+                mixed = attend(g, q, k, v, graph.heads, graph.batch)
             else:
-                mixed = attend_window(g, q, k, v, self._heads, batch, self._window)
-            (out,) = self._products.write(
-                sites.attention_out, mixed, (("out", layer.attention_out),)
-            )
-            return g.op("Add", x, out)
+                mixed = attend_window(g, q, k, v, graph.heads, graph.batch, self._window)
+            return g.op("Add", x, graph.attention_out(mixed, layer, sites))
 
     def mlp(self, x: ir.Value, layer: ModernBertLayer, sites: LayerSites) -> ir.Value:
-        g = self._g
+        g, products = self._g, self._graph.products
         with g.scope("mlp"):
-            activated, multiplier = self._products.write(
+            activated, multiplier = products.write(
                 sites.mlp_in,
                 self._norm(x, layer.mlp_norm),
                 # Graphs keep the name "gate", so that bundles stay the same.
                 (("activated", layer.activated), ("gate", layer.multiplier)),
             )
             gated = g.op("Mul", g.op("Gelu", activated, domain=MICROSOFT), multiplier)
-            (out,) = self._products.write(sites.mlp_out, gated, (("out", layer.mlp_out),))
+            (out,) = products.write(sites.mlp_out, gated, (("out", layer.mlp_out),))
             return g.op("Add", x, out)
 
     def _norm(self, x: ir.Value, weight: Array) -> ir.Value:
