@@ -234,8 +234,9 @@ def test_its_metrics_count_labels_and_never_a_safe_verdict(servers: dict[str, Se
     [
         (dataclasses.replace(SETTINGS, fail_open=("litellm",)), "leave fail_open out"),
         (dataclasses.replace(SETTINGS, policy=PolicyTable(file="policy.toml")), "the policies"),
+        (dataclasses.replace(SETTINGS, policy=PolicyTable(pair=True)), r"policy\.pair: .*leave"),
     ],
-    ids=["fails open", "policy"],
+    ids=["fails open", "policy", "pair"],
 )
 def test_settings_that_need_a_verdict_are_refused_before_anything_is_served(
     tiny_bundle: Path, tmp_path: Path, settings: ServeSettings, named: str

@@ -92,7 +92,7 @@ def test_each_role_is_judged_by_its_own_rules(spotting: Gate) -> None:
         for role, flagged in (("definition", False), ("user", True), (None, True)):
             checked = client.post("/v1/check", json={"text": "morning", "role": role}).json()
             assert checked["flagged"] is flagged
-            assert checked["read"] == [{"path": "$.text", "role": role}]
+            assert checked["read"] == [{"path": "$.text", "role": role, "pair": False}]
     with _served(spotting) as client:
         assert client.post("/ext_authz/x", json=body).status_code == 403
 
@@ -140,3 +140,56 @@ def test_a_conversation_is_read_whole_tool_calls_and_unknown_fields_too(spotting
         assert (whole["flagged"], whole["decisive"], len(whole["verdicts"])) == (True, None, 1)
         hidden = {"messages": [{"role": "user", "content": "good", "content_blocks": ["morning"]}]}
         assert client.post("/v1/check", json=hidden).json()["flagged"] is True
+
+
+# What LiteLLM 1.108 sends with every call, beside the texts.
+FACTS = {
+    "input_type": "request",
+    "litellm_call_id": "5f0f1a2e-7c1d-4b43-9a55-8d6f7c3f0d11",
+    "litellm_trace_id": None,
+    "litellm_version": "1.108.6",
+    "model": "azure/gpt-4o-mini",
+    "request_data": {"user_api_key_alias": "world team", "user_api_key_user_id": None},
+    "request_headers": {"user-agent": "world/1.0", "authorization": "[present]"},
+    "additional_provider_specific_params": {},
+    "structured_messages": None,
+    "images": None,
+    "tools": None,
+    "tool_calls": None,
+}
+
+
+def test_facts_about_a_call_to_litellm_are_no_text(spotting: Gate) -> None:
+    with _served(spotting) as client:
+        assert client.post(LITELLM, json={**FACTS, "texts": ["good"]}).json()["action"] == "NONE"
+        # And nothing that could be judged.
+        assert client.post(LITELLM, json=FACTS).status_code == 400
+
+
+UNKNOWN: tuple[dict[str, object], ...] = (
+    {"documents": ["good morning"]},
+    {"morning": 1},
+    {"tomorrow": {"a": [{"b": "good morning"}]}},
+    {"litellm_call_id": "good morning"},
+    {"model": "good morning"},
+    {"additional_provider_specific_params": {"prompt": "good morning"}},
+    {"metadata": {"note": "good morning"}},
+    {"messages": [{"role": "user", "content": "morning"}], "input": "good"},
+)
+
+
+def test_a_field_of_litellm_that_is_not_known_is_read(spotting: Gate) -> None:
+    with _served(spotting) as client:
+        for side in ("request", "response"):
+            for more in UNKNOWN:
+                body = {**FACTS, "texts": ["good"], "input_type": side, **more}
+                assert client.post(LITELLM, json=body).json()["action"] == "BLOCKED", more
+
+
+@pytest.mark.parametrize("field", ["request_data", "request_headers"])
+def test_a_known_field_of_litellm_in_another_form_is_refused(spotting: Gate, field: str) -> None:
+    with _served(spotting) as client:
+        answer = client.post(LITELLM, json={**FACTS, "texts": ["good"], field: "good morning"})
+        assert answer.status_code == 422
+        assert field in answer.text
+        assert "morning" not in answer.text

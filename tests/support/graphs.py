@@ -86,6 +86,26 @@ def spotting_graph(table: Sequence[Sequence[float]]) -> bytes:
     return _serialise(nodes, constants, [output], INPUTS)
 
 
+def conjunction_graph(n_ids: int, both: tuple[int, int]) -> bytes:
+    """A graph whose second logit is the greater only where a text has both of two ids."""
+    table = np.zeros((n_ids, 2), dtype=np.float32)
+    table[both[0], 0] = table[both[1], 1] = 1.0
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
+        helper.make_node("ReduceMax", ["rows", "sequence"], ["found"], keepdims=0),
+        helper.make_node("MatMul", ["found", "weights"], ["sums"]),
+        helper.make_node("Add", ["sums", "bias"], ["logits"]),
+    ]
+    constants = [
+        _constant("table", table),
+        _constant("sequence", np.array([1], dtype=np.int64)),
+        _constant("weights", np.array([[0, 8], [0, 8]], dtype=np.float32)),
+        _constant("bias", np.array([12, 0], dtype=np.float32)),
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", 2))
+    return _serialise(nodes, constants, [output], INPUTS)
+
+
 def _constant(name: str, value: np.ndarray) -> onnx.TensorProto:
     return numpy_helper.from_array(value, name)
 

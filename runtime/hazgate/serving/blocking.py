@@ -74,6 +74,7 @@ async def decide_blocking(
     route: FailOpenRoute,
     caller: str,
     side: Side = "request",
+    questions: Sequence[str] = (),
     timeout_s: float = math.inf,
 ) -> BlockDecision:
     """Decide whether a request or a response is blocked.
@@ -87,6 +88,8 @@ async def decide_blocking(
         route: the dialect that asks.
         caller: the name under which the request queues.
         side: the side whose policy decides.
+        questions: the last user turns of the request that a response answers, beside which it
+            is judged, too, if the settings say so.
         timeout_s: seconds for which an answer is of use.
 
     Raises:
@@ -97,6 +100,7 @@ async def decide_blocking(
     on_unread = service.judge_unread([part.kind for part in body.unread], side)
     if on_unread == "block":
         return BlockDecision(reason=_unread_reason(body.unread), flagged=True, unread=body.unread)
+    body = await service.with_pairs(body, questions)
     ask = Ask(
         texts=[passage.text for passage in body.passages],
         roles=[passage.role for passage in body.passages],

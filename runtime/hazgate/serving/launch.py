@@ -19,6 +19,7 @@ from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate.judge import Judge, no_verdicts, open_judge
 from hazgate.judging.policy import Policy
+from hazgate.serving.bodies.pairs import check_pairs
 from hazgate.serving.http.app import create_app
 from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.logs import log_config
@@ -37,7 +38,7 @@ def open_served(bundle: Path, settings: ServeSettings) -> Judge:
 
     Raises:
         BundleError: the bundle, or a policy, cannot be served; or a route fails open although the
-            bundle gives no verdicts.
+            bundle gives no verdicts; or answers are to be paired and the bundle cannot say so.
     """
     engine, policy = settings.engine, settings.policy
     judge = open_judge(
@@ -62,6 +63,10 @@ def open_served(bundle: Path, settings: ServeSettings) -> Judge:
         shadow=Policy.load(policy.shadow) if policy.shadow else None,
         responses=Policy.load(policy.responses) if policy.responses else None,
     )
+    if settings.policy.pair:
+        if not isinstance(judge, Gate):
+            raise BundleError(f"policy.pair: {no_verdicts(judge)}: leave pair out")
+        check_pairs(judge.conversation, judge.model.bundle)
     if settings.fail_open and not isinstance(judge, Gate):
         raise BundleError(
             f"{no_verdicts(judge)}, and {', '.join(settings.fail_open)} would let every text pass: "

@@ -65,6 +65,11 @@ def mask_strings(value: Any, window: str) -> Any:  # noqa: ANN401 - any JSON val
     return value
 
 
+def mask_texts(texts: tuple[str, ...], window: str) -> tuple[str, ...]:
+    """Replace a window in each of some texts."""
+    return tuple(text.replace(window, MARKER) for text in texts)
+
+
 def _may_mask(decision: BlockDecision) -> bool:
     """Return whether every text that is blocked is so by the action "mask"."""
     return bool(decision.blocked) and all(

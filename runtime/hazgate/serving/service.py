@@ -21,6 +21,8 @@ from hazgate.judging.classification import Classification
 from hazgate.judging.decision import Action
 from hazgate.judging.speech import Side, UnreadKind
 from hazgate.judging.verdict import ModelIdentity, Verdict
+from hazgate.serving.bodies.pairs import paired
+from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.health import Health
 from hazgate.serving.own_size import (
     OwnLimits,
@@ -157,6 +159,18 @@ class Service:
             InputError: it gives none, see `gate`.
         """
         _ = self.gate
+
+    async def with_pairs(self, body: BodyText, questions: Sequence[str]) -> BodyText:
+        """Return a response with its pairs, if the settings have `policy.pair`; else as it is.
+
+        Raises:
+            InputError: the server gives no verdicts.
+        """
+        if not (self.settings.policy.pair and questions):
+            return body
+        gate = self.gate
+        tokenizer = gate.level1.tokenizer
+        return await asyncio.to_thread(paired, body, questions, gate.conversation, tokenizer)
 
     async def settle(
         self, ask: Ask, *, route: str, enough: Callable[[Outcome], bool]

@@ -27,14 +27,10 @@ ClassifyContract = Literal["label_distribution.v1", "score.v1"]
 class EngineTable:
     """Settings of the engine: arguments of `Gate.open`, and the number of verdicts to keep.
 
-    <<<<<<< HEAD
+    `level` is the level to serve alone; needed only where there are several and no cascade.
     `buckets` (as "8x512") and the folder `programs` are for providers that compile. A run of the
     engine that takes longer than `max_run_s` is given up: the bundle is opened again once, and
     the second time the process ends.
-    =======
-    `level` is the level to serve alone; needed only where there are several and no cascade.
-    `buckets` (as "8x512") and the folder `programs` are for providers that compile.
-    >>>>>>> 4298d53d (Serve and classify one level alone; no route takes labels for a verdict)
     """
 
     level: str | None = None
@@ -81,11 +77,14 @@ class PolicyTable:
     """Files of the policy that decides, and of the shadow policy that is only reported.
 
     `responses` is the file of the policy that decides on a model's answers in place of `file`.
+    With `pair` each answer is also judged beside the last user turn, in the bundle's conversation
+    format, where a protocol brings both.
     """
 
     file: str | None = None
     shadow: str | None = None
     responses: str | None = None
+    pair: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,9 @@ from botocore.exceptions import ClientError
 from hazgate import Gate, Policy
 from hazgate.serving.http.app import create_app
 from hazgate.serving.http.keys import bearer_digest
+from hazgate.serving.masking import MARKER
 from hazgate.serving.settings import ServeSettings
+from tests.gateway.test_masking import LONG, MASKS
 from tests.support.listening import listening
 from tests.support.sessions import breakable_gate
 from tests.support.spotter import MORNING_HAZARD
@@ -105,6 +107,56 @@ def test_a_policy_that_only_flags_does_not_intervene(spotting: Gate) -> None:
     gate = spotting.with_policy(Policy.parse(ONLY_FLAG))
     with listening(create_app(gate, ServeSettings())) as url:
         assert _applied(_client(url), _text("morning"))["action"] == "NONE"
+
+
+@pytest.fixture(scope="module")
+def masking(spotting: Gate) -> Iterator[Client]:
+    # "morning" is masked, "world" is blocked; images pass unread.
+    policy = MASKS.replace("[gate]", 'unread = "allow"\n[gate]')
+    gate = spotting.with_policy(Policy.parse(policy.encode()))
+    with listening(create_app(gate, ServeSettings())) as url:
+        yield _client(url)
+
+
+@pytest.mark.parametrize("source", ["INPUT", "OUTPUT"])
+def test_a_masked_text_comes_back_among_all_texts(
+    source: str, masking: Client, spotting: Gate
+) -> None:
+    answer = _applied(masking, _text("good"), IMAGE, _text(LONG), source=source)
+    assert answer["action"] == "GUARDRAIL_INTERVENED"
+    assert answer["actionReason"] == "Guardrail masked."
+    same, masked = (output["text"] for output in answer["outputs"])
+    assert same == "good"
+    assert "morning" not in masked
+    assert MARKER in masked
+    assert masked.startswith("good good")
+    assert not spotting.check(masked).flagged
+    (assessment,) = answer["assessments"]
+    (found,) = assessment["contentPolicy"]["filters"]
+    assert found == {"type": "SEXUAL", "confidence": "HIGH", "action": "NONE", "detected": True}
+    assert answer["guardrailCoverage"]["images"] == {"guarded": 0, "total": 1}
+
+
+def test_what_is_blocked_beside_what_is_masked_has_one_output(masking: Client) -> None:
+    answer = _applied(masking, _text("morning"), _text("world"))
+    (output,) = answer["outputs"]
+    assert output["text"].startswith("Blocked by the safety gate")
+    filters = answer["assessments"][0]["contentPolicy"]["filters"]
+    assert {entry["action"] for entry in filters} == {"BLOCKED"}
+
+
+def test_an_image_that_nobody_read_is_blocked_and_nothing_is_masked(spotting: Gate) -> None:
+    gate = spotting.with_policy(Policy.parse(MASKS.encode()))
+    with listening(create_app(gate, ServeSettings())) as url:
+        answer = _applied(_client(url), _text("morning"), IMAGE)
+    (output,) = answer["outputs"]
+    assert "image" in output["text"]
+    assert MARKER not in output["text"]
+
+
+def test_texts_that_are_harmless_come_back_as_none_though_the_policy_masks(masking: Client) -> None:
+    answer = _applied(masking, _text("good"))
+    assert (answer["action"], answer["outputs"], answer["assessments"]) == ("NONE", [], [])
 
 
 @pytest.mark.parametrize("content", [[], [{"text": {"text": " "}}]])

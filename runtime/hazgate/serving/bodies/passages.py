@@ -15,11 +15,15 @@ Path = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
-    """One text that is judged by itself, its first string's place, and who speaks."""
+    """One text that is judged by itself, its first string's place, and who speaks.
+
+    A `pair` is an answer that is judged once more, beside its question.
+    """
 
     text: str
     place: Path
     role: Role
+    pair: bool = False
 
     @property
     def path(self) -> str:

@@ -68,6 +68,15 @@ def in_scope(turns: Sequence[ReadTurn], scope: Scope, spec: ConversationSpec) ->
     return [ReadTurn(index=0, speaker="", body=BodyText(passages=(whole,)))]
 
 
+def question_before(turns: Sequence[ReadTurn], index: int) -> tuple[str, ...]:
+    """Return the last user turn before a turn; none if no user said anything before it."""
+    for turn in reversed(turns[:index]):
+        said = [passage.text for passage in turn.body.passages if passage.role == "user"]
+        if any(said):
+            return ("\n".join(said),)
+    return ()
+
+
 def _turn(index: int, message: Mapping[str, Any]) -> ReadTurn:
     body = read_value({"messages": [message]}, "request")
     speaker = message["role"]

@@ -164,7 +164,9 @@ class _Walk:
         for found in self._found.values():
             for text in self._texts(found):
                 key = (found.role, text)
-                if key not in passages and text and not text.isspace():
+                if text and not text.isspace():
+                    # What is said again stands where it was said last: it may be the newest turn.
+                    passages.pop(key, None)
                     passages[key] = Passage(text=text, place=found.path, role=found.role)
         return BodyText(passages=tuple(passages.values()), unread=tuple(self.unread()))
 

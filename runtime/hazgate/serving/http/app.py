@@ -238,6 +238,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             "threshold": gate.threshold if gate else None,
             "policy": _identity(gate.policy) if gate else None,
             "responses": _identity(gate.policy_for("response")) if gate else None,
+            "pair": service.settings.policy.pair,
             "hazards": list(gate.hazards) if gate else [],
             "fail_open": list(service.settings.fail_open),
         }

@@ -27,6 +27,7 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProces
 from hazgate.errors import HazgateError, InputError
 from hazgate.judging.speech import Side
 from hazgate.serving.blocking import BlockDecision, decide_blocking
+from hazgate.serving.bodies.pairs import questions_of
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body, read_request
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
@@ -94,6 +95,8 @@ class _Exchange:
         # The parts so far of bodies in an exchange that Envoy does not hold up.
         self._parts: defaultdict[str, bytearray] = defaultdict(bytearray)
         self._headers: dict[Side, Mapping[str, str]] = {}
+        # The last user turns of the request, once it was read.
+        self._questions: tuple[str, ...] = ()
 
     @property
     def left_s(self) -> float | None:
@@ -130,7 +133,7 @@ class _Exchange:
         except InputError as error:
             return [refuse(UNREADABLE_STATUS, "invalid_input", str(error))]
         if message.HasField("protocol_config"):
-            self._modes = _modes_of(message)
+            self._modes = _modes_of(message, pair=self._service.settings.policy.pair)
         if kind in _TRAILERS:
             stream = self._streams.get(_TRAILERS[kind])
             if stream is not None:
@@ -152,7 +155,7 @@ class _Exchange:
             side=side,
             headers=self._headers.get(side, {}),
             is_duplex=self._modes[side] == "FULL_DUPLEX_STREAMED",
-            caller=self._caller,
+            decide=self._decide,
         )
         return stream
 
@@ -197,8 +200,16 @@ class _Exchange:
         return answer
 
     async def _decide(self, read: BodyText, side: Side) -> BlockDecision:
+        """Decide on a body, or on a part of a streamed one; a request's question is kept."""
+        if side == "request":
+            self._questions = questions_of(read) or self._questions
         return await decide_blocking(
-            self._service, read, route="ext_proc", caller=self._caller, side=side
+            self._service,
+            read,
+            route="ext_proc",
+            caller=self._caller,
+            side=side,
+            questions=self._questions if side == "response" else (),
         )
 
     async def _watch(self, message: ProcessingRequest, kind: str) -> None:
@@ -229,11 +240,12 @@ def _blocked(decision: BlockDecision) -> ProcessingResponse:
     return answer
 
 
-def _modes_of(message: ProcessingRequest) -> dict[Side, str]:
+def _modes_of(message: ProcessingRequest, *, pair: bool) -> dict[Side, str]:
     """Return how Envoy will send each body, as its first message says.
 
     Raises:
-        InputError: it will send no body at all, or in a mode that is unknown.
+        InputError: it will send no body at all, or in a mode that is unknown; or it keeps the
+            request, beside which the response is to be judged.
     """
     config = message.protocol_config
     name = ProcessingMode.BodySendMode.Name
@@ -245,5 +257,10 @@ def _modes_of(message: ProcessingRequest) -> dict[Side, str]:
         raise InputError(
             f"body modes are {modes['request']} and {modes['response']}; set at least one to "
             "BUFFERED or FULL_DUPLEX_STREAMED"
+        )
+    if pair and modes["request"] == "NONE":
+        raise InputError(
+            "request_body_mode is NONE, and policy.pair judges responses beside their requests; "
+            "set it to BUFFERED or FULL_DUPLEX_STREAMED"
         )
     return modes

@@ -7,7 +7,7 @@ something to release, and the headers wait for the first of them, so that a refu
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from envoy.service.ext_proc.v3.external_processor_pb2 import (
     HttpBody,
@@ -17,7 +17,8 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 
 from hazgate.errors import HazgateError, InputError
 from hazgate.judging.speech import Side
-from hazgate.serving.blocking import BlockDecision, decide_blocking
+from hazgate.serving.blocking import BlockDecision
+from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
 from hazgate.serving.failures import failure_of
 from hazgate.serving.holdback import HoldBack, HoldLimits
@@ -37,7 +38,7 @@ class StreamedBody:
         side: Side,
         headers: Mapping[str, str],
         is_duplex: bool,
-        caller: str,
+        decide: Callable[[BodyText, Side], Awaitable[BlockDecision]],
     ) -> None:
         """Start before the first piece.
 
@@ -46,13 +47,13 @@ class StreamedBody:
             side: "request" or "response".
             headers: of the message, names in lower case.
             is_duplex: the mode is FULL_DUPLEX_STREAMED, not STREAMED.
-            caller: the name under which the checks queue.
+            decide: decides on a part of the body.
         """
         self._service = service
         self._side = side
         self._kind = f"{side}_body"
         self._is_duplex = is_duplex
-        self._caller = caller
+        self._judge = decide
         settings = service.settings
         self._hold_s = settings.stream.hold_s
         self._hold = HoldBack(
@@ -178,9 +179,7 @@ class StreamedBody:
         body = self._hold.take()
         if not body.passages and not body.unread:
             return BlockDecision()
-        return await decide_blocking(
-            self._service, body, route="ext_proc", caller=self._caller, side=self._side
-        )
+        return await self._judge(body, self._side)
 
     def _note(self, decision: BlockDecision) -> None:
         flagged = self._facts.get("flagged", False) or decision.flagged

@@ -1,15 +1,17 @@
 """Amazon Bedrock's `ApplyGuardrail`: `POST /guardrail/{id}/version/{version}/apply`.
 
-Every block of the content is judged by itself. `GUARDRAIL_INTERVENED` comes with one output, the
-sentence to show instead, and with the filters that found something. A hazard that Bedrock's filters
-do not have, such as privacy, comes as MISCONDUCT. An image cannot be read: it is not passed as
+Every block of the content is judged by itself. `GUARDRAIL_INTERVENED` comes with the filters that
+found something, and with one output, the sentence to show instead. Where the policy masks, there is
+an output for every text block instead, in their order, and the filters' action is `NONE`: they
+found something and blocked nothing. A hazard that Bedrock's filters do not have, such as privacy,
+comes as MISCONDUCT. An image cannot be read: it is not passed as
 `NONE` unless the policy allows parts that nobody read. The server has one policy, whatever id and
 version the caller names.
 
 Source: the service model of bedrock-runtime 2023-09-30, as botocore 1.44 reads it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -25,11 +27,15 @@ from hazgate.serving.failures import FailureAnswer
 from hazgate.serving.http.dialects.categories import named_categories
 from hazgate.serving.http.dialects.refusals import described
 from hazgate.serving.http.error_forms import ErrorAnswer, ErrorForm
+from hazgate.serving.masking import decide_masking, mask_texts
 from hazgate.serving.service import Service
 
 FilterType = Literal["INSULTS", "HATE", "SEXUAL", "VIOLENCE", "MISCONDUCT", "PROMPT_ATTACK"]
 Confidence = Literal["NONE", "LOW", "MEDIUM", "HIGH"]
+FilterAction = Literal["BLOCKED", "NONE"]
 Qualifier = Literal["grounding_source", "query", "guard_content"]
+# A block with neither qualifier is said by the side that `source` names.
+_SPEAKERS: Mapping[str, str] = {"grounding_source": "tool", "query": "user"}
 _ANY = "Any: the server has one policy."
 _FALLBACK: FilterType = "MISCONDUCT"
 # Lowest P(unsafe) of a confidence; what is flagged below is LOW.
@@ -66,7 +72,7 @@ class ImageBlock(_Shape):
 
 
 class TextBlock(_Shape):
-    """A text; a grounding source is judged as what a tool returned."""
+    """A text; a grounding source is judged as what a tool returned, a query as the user's."""
 
     text: str
     qualifiers: list[Qualifier] = []
@@ -130,41 +136,82 @@ def router(service: Service) -> APIRouter:
         _version: Annotated[str, Path(alias="version", description=_ANY)],
     ) -> dict[str, object]:
         side: Side = "response" if body.source == "OUTPUT" else "request"
-        read = _read(body, side)
-        if not read.passages and not read.unread:
-            raise InputError("content holds no text and nothing else that could be judged")
-        decision = await decide_blocking(
-            service, read, route="bedrock", caller=request.state.caller, side=side
-        )
+        said = tuple(block.text.text for block in body.content if block.text is not None)
+        decisions: list[BlockDecision] = []
+
+        async def decide(texts: tuple[str, ...]) -> BlockDecision:
+            read = _read(body, texts, side)
+            if not read.passages and not read.unread:
+                raise InputError("content holds no text and nothing else that could be judged")
+            decision = await decide_blocking(
+                service,
+                read,
+                route="bedrock",
+                caller=request.state.caller,
+                side=side,
+                questions=_questions(body) if side == "response" else (),
+            )
+            decisions.append(decision)
+            return decision
+
+        decision, texts = await decide_masking(said, decide, mask_texts)
         response.headers.update(decision.headers)
-        return _answer(body, decision)
+        found = [verdict for one in decisions for verdict in one.blocked]
+        return _answer(body, decision, found, masked=None if texts == said else texts)
 
     return routes
 
 
-def _read(body: ApplyGuardrailRequest, side: Side) -> BodyText:
-    """Read each block as a turn of its own, in the words of Converse, which the reader knows."""
+def _read(body: ApplyGuardrailRequest, texts: Sequence[str], side: Side) -> BodyText:
+    """Read each block as a turn of its own, in the words of Converse, which the reader knows.
+
+    `texts` take the places of the blocks' own.
+    """
     speaker = "assistant" if side == "response" else "user"
     turns = []
+    left = iter(texts)
     for block in body.content:
         if block.image is not None:
             turns.append({"role": speaker, "content": [{"image": block.image.model_dump()}]})
         elif block.text is not None:
-            is_source = "grounding_source" in block.text.qualifiers
-            role = "tool" if is_source else speaker
-            turns.append({"role": role, "content": [{"text": block.text.text}]})
+            role = _SPEAKERS.get(_qualifier(block.text), speaker)
+            turns.append({"role": role, "content": [{"text": next(left)}]})
     return read_value({"messages": turns}, side)
 
 
-def _answer(body: ApplyGuardrailRequest, decision: BlockDecision) -> dict[str, object]:
-    texts = [block.text.text for block in body.content if block.text is not None]
-    n_characters = sum(map(len, texts))
+def _qualifier(text: TextBlock) -> str:
+    """Return the qualifier that says who speaks; a grounding source is never the user's."""
+    return next((name for name in _SPEAKERS if name in text.qualifiers), "")
+
+
+def _questions(body: ApplyGuardrailRequest) -> tuple[str, ...]:
+    """Return the queries that came with an output."""
+    texts = [block.text for block in body.content if block.text is not None]
+    return tuple(text.text for text in texts if _qualifier(text) == "query")
+
+
+def _answer(
+    body: ApplyGuardrailRequest,
+    decision: BlockDecision,
+    found: Sequence[Verdict],
+    masked: Sequence[str] | None,
+) -> dict[str, object]:
+    """Return AWS's answer.
+
+    Args:
+        body: the request.
+        decision: on what is returned.
+        found: verdicts on what was blocked or masked.
+        masked: every text as it is returned; None if none was masked.
+    """
+    n_characters = sum(len(block.text.text) for block in body.content if block.text is not None)
     n_images = sum(block.image is not None for block in body.content)
     # Where an image blocks at once, nothing was read.
     n_read = 0 if decision.unsafe is None else n_characters
     units = -(-n_read // _UNIT_CHARACTERS)
-    intervened = decision.reason is not None
-    filters = _filters(decision.blocked)
+    blocked = decision.reason is not None
+    outputs = [decision.reason] if blocked else list(masked or ())
+    filters = _filters(found, "BLOCKED" if blocked else "NONE")
     if body.outputScope == "FULL":
         named = {entry["type"] for entry in filters}
         filters += [
@@ -186,15 +233,15 @@ def _answer(body: ApplyGuardrailRequest, decision: BlockDecision) -> dict[str, o
             "sensitiveInformationPolicyFreeUnits": 0,
             "contextualGroundingPolicyUnits": 0,
         },
-        "action": "GUARDRAIL_INTERVENED" if intervened else "NONE",
-        "actionReason": decision.reason or "No action.",
-        "outputs": [{"text": decision.reason}] if intervened else [],
+        "action": "GUARDRAIL_INTERVENED" if outputs else "NONE",
+        "actionReason": decision.reason or ("Guardrail masked." if outputs else "No action."),
+        "outputs": [{"text": text} for text in outputs],
         "assessments": [assessment] if assessment else [],
         "guardrailCoverage": coverage,
     }
 
 
-def _filters(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
+def _filters(verdicts: Sequence[Verdict], action: FilterAction) -> list[dict[str, object]]:
     """Return the filters that found something, each with its greatest confidence."""
     greatest: dict[str, float] = {}
     for verdict in verdicts:
@@ -204,7 +251,7 @@ def _filters(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
         {
             "type": kind,
             "confidence": _confidence(unsafe),
-            "action": "BLOCKED",
+            "action": action,
             "detected": True,
         }
         for kind, unsafe in greatest.items()

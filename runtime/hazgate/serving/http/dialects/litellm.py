@@ -14,20 +14,27 @@ from pydantic import BaseModel, ConfigDict
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
 from hazgate.serving.blocking import BlockDecision, decide_blocking
+from hazgate.serving.bodies.fields import is_model
+from hazgate.serving.bodies.pairs import questions_of
 from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
-from hazgate.serving.masking import decide_masking, mask_strings
+from hazgate.serving.masking import decide_masking, mask_texts
 from hazgate.serving.service import Service
 from hazgate.text.growing import held_characters
 
+# Fields of LiteLLM's that hold a name or an identifier.
+_NAMES = ("litellm_call_id", "litellm_trace_id", "litellm_version", "model")
+
 
 class GuardrailRequest(BaseModel):
-    """The parts of LiteLLM's request that hold what a user or a model said.
+    """LiteLLM's request: what a user or a model said, and facts about the call.
 
     `texts` are the messages, one by one; `structured_messages` are the same messages as objects.
+    `request_data` has the names of LiteLLM's key, user and team, `request_headers` the headers of
+    the client, which no model sees: they are not read. Any other field is.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     texts: list[str] | None = None
     images: list[Any] | None = None
@@ -35,6 +42,9 @@ class GuardrailRequest(BaseModel):
     tool_calls: list[Any] | None = None
     structured_messages: list[Any] | None = None
     input_type: str | None = None
+    request_data: dict[str, Any] | None = None
+    request_headers: dict[str, str] | None = None
+    additional_provider_specific_params: dict[str, Any] | None = None
 
 
 class GuardrailResponse(BaseModel):
@@ -66,11 +76,16 @@ def router(service: Service) -> APIRouter:
             if not read.passages and not read.unread and not body.texts:
                 raise InputError("the request holds no text and nothing else that could be judged")
             return await decide_blocking(
-                service, read, route="litellm", caller=request.state.caller, side=side
+                service,
+                read,
+                route="litellm",
+                caller=request.state.caller,
+                side=side,
+                questions=_questions(body) if side == "response" else (),
             )
 
         if side == "request" or service.settings.litellm_masks_responses:
-            decision, texts = await decide_masking(said, decide, _mask)
+            decision, texts = await decide_masking(said, decide, mask_texts)
         else:
             decision, texts = await decide(said), said
         response.headers.update(decision.headers)
@@ -89,10 +104,6 @@ def router(service: Service) -> APIRouter:
         )
 
     return routes
-
-
-def _mask(texts: tuple[str, ...], window: str) -> tuple[str, ...]:
-    return tuple(mask_strings(text, window) for text in texts)
 
 
 def _with_texts(body: GuardrailRequest, texts: tuple[str, ...]) -> GuardrailRequest:
@@ -114,9 +125,16 @@ def _replaced(value: Any, changed: Mapping[str, str]) -> Any:  # noqa: ANN401 - 
     return value
 
 
+def _questions(body: GuardrailRequest) -> tuple[str, ...]:
+    """Return the last user turn before a response, if the messages came with it."""
+    return questions_of(read_value({"messages": body.structured_messages or []}, "request"))
+
+
 def _said(body: GuardrailRequest) -> dict[str, object]:
     """Return the request in the words of chat completions, which the reader knows."""
     said: dict[str, object] = {
+        # Below a name of their own, so that none takes the place of a known field.
+        "metadata": _others(body),
         "input": body.texts,
         "images": body.images,
         "tools": body.tools,
@@ -126,3 +144,13 @@ def _said(body: GuardrailRequest) -> dict[str, object]:
         ],
     }
     return {name: value for name, value in said.items() if value}
+
+
+def _others(body: GuardrailRequest) -> list[object]:
+    """Return the fields that hold anything, but for names and identifiers."""
+    others = {
+        name: value
+        for name, value in (body.model_extra or {}).items()
+        if not (name in _NAMES and (value is None or (isinstance(value, str) and is_model(value))))
+    }
+    return [others, body.additional_provider_specific_params]

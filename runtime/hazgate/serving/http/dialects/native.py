@@ -1,5 +1,6 @@
 """hazgate's own endpoint: whole verdicts."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hazgate.judging.decision import Action
 from hazgate.judging.speech import Role, Side, UnreadKind
 from hazgate.judging.verdict import Verdict
-from hazgate.serving.bodies.turns import ReadTurn, in_scope, read_turns
+from hazgate.serving.bodies.turns import ReadTurn, in_scope, question_before, read_turns
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
@@ -36,7 +37,11 @@ class CheckRequest(BaseModel):
     role: Role | None = Field(
         default=None, description="Speaker of text or texts, for the policy's rules by role."
     )
-    side: Side = Field(default="request", description="Side whose policy decides.")
+    side: Side = Field(
+        default="request",
+        description="Side whose policy decides. With the setting policy.pair, the assistant's "
+        "turns of a response are read once more, each beside the last user turn before it.",
+    )
 
     @model_validator(mode="after")
     def _one_input(self) -> "CheckRequest":
@@ -49,10 +54,14 @@ class CheckRequest(BaseModel):
 
 
 class ReadPassage(BaseModel):
-    """A text that was read: its place in the request, and who speaks in it."""
+    """A text that was read: its place in the request, and who speaks in it.
+
+    `pair` is True if it was read once more, beside the last user turn before it.
+    """
 
     path: str
     role: Role | None
+    pair: bool = False
 
 
 class UnreadPart(BaseModel):
@@ -84,6 +93,8 @@ def router(service: Service) -> APIRouter:
     async def check(body: CheckRequest, request: Request) -> CheckResponse:
         turns = [] if body.messages is None else read_turns(body.messages)
         judged = in_scope(turns, body.scope, service.gate.conversation) if turns else []
+        if body.side == "response" and body.scope != "whole":
+            judged = [await _beside_question(service, turn, turns) for turn in judged]
         texts, read = _said(body, judged)
         heard = turns[-1:] if body.scope == "last" else turns
         unread = [
@@ -113,6 +124,11 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
+async def _beside_question(service: Service, turn: ReadTurn, turns: Sequence[ReadTurn]) -> ReadTurn:
+    read = await service.with_pairs(turn.body, question_before(turns, turn.index))
+    return dataclasses.replace(turn, body=read)
+
+
 def _said(body: CheckRequest, judged: Sequence[ReadTurn]) -> tuple[list[str], list[ReadPassage]]:
     """Return the texts of a request, and where each stands."""
     if body.messages is not None:
@@ -122,6 +138,7 @@ def _said(body: CheckRequest, judged: Sequence[ReadTurn]) -> tuple[list[str], li
             ReadPassage(
                 path="$.messages" if whole else turn.path(passage.place),
                 role=None if whole else passage.role,
+                pair=passage.pair,
             )
             for turn, passage in passages
         ]
