@@ -20,7 +20,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from hazgate import Gate, InferenceError, Policy
-from hazgate.serving.http import edge
+from hazgate.serving.http import whole_body
 from hazgate.serving.http.app import create_app
 from hazgate.serving.http.keys import read_api_keys
 from hazgate.serving.launch import rpc_server
@@ -594,7 +594,7 @@ def test_a_body_that_trickles_is_given_up_although_each_part_comes_in_time(
     spotting: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(edge, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(whole_body, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     sent: list[Message] = []
     n_parts = 0
 

@@ -34,6 +34,12 @@ class Health:
     _suspected: bool = field(default=False, repr=False)
     _tried_s: float = field(default=-math.inf, repr=False)
     _trying: "asyncio.Task[None] | None" = field(default=None, repr=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
+
+    def warm(self) -> None:
+        """Note that the warm-up texts were answered; tries run on this event loop from now on."""
+        self._loop = asyncio.get_running_loop()
+        self.warmed = True
 
     @property
     def ready(self) -> bool:
@@ -61,7 +67,12 @@ class Health:
             prove: as of `try_again`.
         """
         self._suspected = True
-        self._try(prove)
+        loop = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed() or self._loop is loop:
+            self._try(prove)
+        else:
+            # A task belongs to one event loop.
+            self._loop.call_soon_threadsafe(self._try, prove)
 
     def _try(self, prove: Callable[[], Awaitable[None]]) -> "asyncio.Task[None] | None":
         """Return the try that runs; begin one unless the last one is too recent."""

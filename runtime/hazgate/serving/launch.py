@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -29,8 +30,11 @@ from hazgate.serving.settings import ServeSettings
 from hazgate.text.reading import Reading
 
 # A name, because worker processes import it themselves.
-_BOUNDED_HTTP = "hazgate.serving.http.bounded_http:BoundedHttp"
+_BOUNDED_WEBSOCKET = "hazgate.serving.http.bounded_websocket:BoundedWebSocket"
 _KEEP_ALIVE_S = 75
+# HTTP and gRPC may each have as many; the rest is for those that are refused, and for files.
+_FILES_PER_CONNECTION = 2
+_OWN_FILES = 512
 
 
 def open_served(bundle: Path, settings: ServeSettings) -> Judge:
@@ -107,18 +111,58 @@ async def rpc_server(service: Service, key_digests: Sequence[bytes]) -> AsyncIte
         await server.stop(settings.drain_timeout_s)
 
 
+def _bounded_http(max_connections: int) -> Any:  # noqa: ANN401 - uvicorn's type knows classes only
+    """Return the protocol's class with its limit; it pickles, for worker processes receive it."""
+    # Its library comes with `hazgate[serve]` on most platforms only.
+    from hazgate.serving.http.bounded_http import BoundedHttp
+
+    return partial(BoundedHttp, max_connections=max_connections)
+
+
+def _has_sansio() -> bool:
+    """Return whether uvicorn has the protocol that `BoundedWebSocket` bounds."""
+    return bool(
+        find_spec("websockets") and find_spec("uvicorn.protocols.websockets.websockets_sansio_impl")
+    )
+
+
+def allow_files(n: int) -> None:
+    """Raise this process's limit on open files to `n`, if the system allows that many.
+
+    Raises:
+        BundleError: it does not.
+    """
+    # Where it is missing, nothing limits files so.
+    if find_spec("resource") is None:
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= n:
+        return
+    if hard != resource.RLIM_INFINITY and hard < n:
+        raise BundleError(
+            f"max_connections needs {n} open files, and the system allows {hard}: lower it, or "
+            "raise the limit (ulimit -n, LimitNOFILE)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
+
+
 def run(bundle: Path, settings: ServeSettings) -> None:
     """Serve until told to stop: in this process, or in workers that share the mapped weights.
 
     A worker that dies is replaced. SIGTERM drains all workers, SIGHUP reloads bundle and policies.
 
     Raises:
-        BundleError: the address cannot be used.
+        BundleError: the address cannot be used, or the system allows too few open files.
     """
     tls = settings.tls
+    most = settings.max_connections
+    allow_files(_FILES_PER_CONNECTION * most + _OWN_FILES)
     config = uvicorn.Config(
         partial(build_app, bundle, settings),
-        http=_BOUNDED_HTTP if find_spec("httptools") else "h11",
+        http=_bounded_http(most) if find_spec("httptools") else "h11",
+        limit_concurrency=None if find_spec("httptools") else most,
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -131,7 +175,10 @@ def run(bundle: Path, settings: ServeSettings) -> None:
         # By default uvicorn believes any process of this host, which may be a proxy for anybody.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
+        ws=_BOUNDED_WEBSOCKET if _has_sansio() else "auto",
         ws_max_size=settings.request.max_body_bytes,
+        # A compressed piece may be a thousand times its size.
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
         ssl_certfile=tls.certificate_file if tls else None,
         ssl_keyfile=tls.key_file if tls else None,

@@ -2,10 +2,10 @@
 
 import asyncio
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import (
@@ -34,10 +34,12 @@ from hazgate.serving.own_size import (
 )
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.async_gate import answer
-from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.batcher import Batcher, no_answer_in_time
+from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.queue.settle import Outcome, first_error, settle
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
-from hazgate.text.watch import Watch
+
+T = TypeVar("T")
 
 # Read once before the server is ready: the first run of a shape allocates memory that later runs
 # reuse, and the last of these texts fills the largest batch that the engine ever runs.
@@ -250,7 +252,21 @@ class Service:
         if size_bytes(ask.texts) + len(ask.texts) <= most:
             return
         tokenizer = level_of(self.judge).tokenizer
-        await asyncio.to_thread(check_tokens, ask.texts, tokenizer.count_all, most)
+        await self._in_turn(ask, lambda: check_tokens(ask.texts, tokenizer.count_all, most))
+
+    async def _in_turn(self, ask: Ask, work: Callable[[], T]) -> T:
+        """Do work on a request's texts, on a thread and in its caller's turn.
+
+        Raises:
+            DeadlineExceeded: its turn did not come in time.
+        """
+        future = self.engine.in_turn(ask.caller, sum(map(len, ask.texts)), work)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), ask.left_s)
+        except HazgateError:
+            raise
+        except asyncio.TimeoutError:
+            raise no_answer_in_time(ask) from None
 
     async def _excess(self, ask: Ask) -> InputError | None:
         """Return why a request's own size keeps it from an answer, or None if it is small."""
@@ -261,11 +277,16 @@ class Service:
             max_batch_tokens=queue.max_batch_tokens,
             max_queue_tokens=queue.max_queue_tokens,
         )
-        if excess(most_work(ask.texts), limits) is None:
+        at_most = excess(most_work(ask.texts), limits)
+        if at_most is None:
             return None
-        # Tokenised again, and only now: a small request costs nothing under load.
+        # Tokenised again, and only now: a small request costs nothing under load. Its own time may
+        # be over, but a late answer could open a route.
+        again = dataclasses.replace(ask, arrived_s=time.monotonic())
         try:
-            questions = await asyncio.to_thread(self.judge.ask, ask.texts)
+            questions = await self._in_turn(again, lambda: self.judge.ask(ask.texts))
+        except (DeadlineExceeded, Overloaded):
+            return at_most
         except InputError as error:
             return error
         work = OwnWork(
@@ -275,19 +296,14 @@ class Service:
         )
         return excess(work, limits)
 
-    def watch(self, *, caller: str, tenant: str | None) -> Watch:
-        """Watch a growing text; its checks go through the queue and block the calling thread.
-
-        Raises:
-            InputError, Overloaded, DeadlineExceeded, InferenceError: by `Watch`, as `check` does.
-        """
-        check = functools.partial(
-            self.engine.check,
+    def growing_check(self, *, caller: str, tenant: str | None) -> GrowingCheck:
+        """Return the checks of a growing text; they go through the queue and block their thread."""
+        return GrowingCheck(
+            self.engine,
             tenant=tenant,
             caller=caller,
             timeout_s=self.settings.request.timeout_s,
         )
-        return self.gate.watch(tenant=tenant, check=check)
 
     async def warm(self) -> None:
         """Read the warm-up texts; the service is ready afterwards.
@@ -297,7 +313,7 @@ class Service:
         """
         for text in WARM_UP_TEXTS:
             await answer(self.engine, Ask(texts=[text], all_levels=True))
-        self.health.warmed = True
+        self.health.warm()
 
     @property
     def live(self) -> bool:

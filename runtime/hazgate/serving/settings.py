@@ -51,13 +51,15 @@ class RequestTable:
 
     `timeout_s` is how long an answer is of use to any caller, and `body_timeout_s` how long the
     next part of a body may take to arrive. `max_tokens` limits the tokens of all its texts
-    together; their number is no limit.
+    together; their number is no limit. `max_bytes_in_flight` limits the bodies of all requests
+    that are not answered yet; one caller may have three quarters of it.
     """
 
     timeout_s: float = 10.0
     max_body_bytes: int = 2_000_000
     body_timeout_s: float = 10.0
     max_tokens: int = 1 << 17
+    max_bytes_in_flight: int = 64_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +105,10 @@ class ServeSettings:
     a deadline or a failed engine; all other routes refuse. Such an answer has a header that says
     so, and is counted; no route ever invents a verdict. `api_keys_file` has one key per line; a
     request must bring one of them as a bearer token. `grpc_port` is the port of gRPC; None turns
-    gRPC off. `max_calls` limits open gRPC calls. Callers without keys take turns by address:
+    gRPC off. `max_connections` limits open HTTP connections, WebSockets among them, and as many
+    of gRPC. `max_sockets` limits open WebSockets; one that is silent for `socket_idle_s` is closed.
+    `max_calls` and `max_streams` limit open gRPC calls of one answer and of many. One caller may
+    have three quarters of each but connections. Callers without keys take turns by address:
     X-Forwarded-For is read only from `trusted_proxies`, addresses or networks.
     `classify_contract` is the form of semantic-router's answers. `litellm_masks_responses` says
     that LiteLLM puts masked answers in the place of the model's, as it does where
@@ -119,7 +124,11 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int | None = None
+    max_connections: int = 1024
+    max_sockets: int = 256
+    socket_idle_s: float = 60.0
     max_calls: int = 1024
+    max_streams: int = 1024
     trusted_proxies: tuple[str, ...] = ()
     drain_delay_s: float = 0.0
     drain_timeout_s: float = 20.0
@@ -217,6 +226,7 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         "stream.hold_tokens": settings.stream.hold_tokens,
         "stream.hold_s": settings.stream.hold_s,
         "engine.max_run_s": settings.engine.max_run_s,
+        "socket_idle_s": settings.socket_idle_s,
     }
     for name, value in positive.items():
         # Refuses NaN, too.
@@ -228,10 +238,16 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
             yield f"$.{name}: must be a number of seconds from 0, got {seconds}"
     if settings.engine.cache_entries < 0:
         yield f"$.engine.cache_entries: must not be negative, got {settings.engine.cache_entries}"
-    if settings.max_calls < 1:
-        yield f"$.max_calls: must be at least 1, got {settings.max_calls}"
-    if settings.workers < 1:
-        yield f"$.workers: must be at least 1, got {settings.workers}"
+    for name in ("max_connections", "max_sockets", "max_calls", "max_streams", "workers"):
+        number = getattr(settings, name)
+        if number < 1:
+            yield f"$.{name}: must be at least 1, got {number}"
+    request = settings.request
+    if request.max_bytes_in_flight < 2 * request.max_body_bytes:
+        yield (
+            "$.request.max_bytes_in_flight: must be at least twice request.max_body_bytes "
+            f"({request.max_body_bytes}), got {request.max_bytes_in_flight}"
+        )
     yield from _problems("engine.providers", find_provider, settings.engine.providers)
     yield from _problems("engine.buckets", parse_bucket, settings.engine.buckets)
     if settings.engine.workers < 1:

@@ -34,13 +34,14 @@ from hazgate.serving.http.dialects import (
     tei,
     watch,
 )
-from hazgate.serving.http.edge import Edge
+from hazgate.serving.http.edge import Edge, edge_limits
 from hazgate.serving.http.error_forms import answer_in_form
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.timed_session import time_sessions
 from hazgate.serving.service import WARM_UP_TEXTS, Service, run_through
 from hazgate.serving.settings import ServeSettings
+from hazgate.serving.side_loop import SideLoop
 from hazgate.serving.supervision import drain_first, replace_dead_engine
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def create_served(
     metrics = Metrics()
     traces = _traces() if settings.traces else None
     service = metered_service(gate, settings, metrics, [traces.add] if traces else [])
+    side_loop = SideLoop("hazgate-side-loop")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -136,6 +138,7 @@ def create_served(
             yield
             service.health.draining = True
         watch.cancel()
+        side_loop.close()
         await asyncio.to_thread(service.engine.close, settings.drain_timeout_s)
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -155,10 +158,10 @@ def create_served(
     app.add_exception_handler(HTTPException, _on_http)
     edge = Edge(
         app,
-        max_body_bytes=settings.request.max_body_bytes,
-        body_timeout_s=settings.request.body_timeout_s,
+        limits=edge_limits(settings),
         key_digests=key_digests,
         error_forms=_ERROR_FORMS,
+        side_loop=side_loop,
     )
     return Served(app=traces.around(edge) if traces else edge, service=service)
 

@@ -1,25 +1,39 @@
-"""uvicorn's HTTP protocol on httptools, with limits on what comes before and behind a body.
+"""uvicorn's HTTP protocol on httptools, with limits on connections, heads and trailers.
 
 This subclasses a private class of uvicorn because httptools has no such limits, and neither has any
 setting of uvicorn: headers or trailers without end would fill the memory, and a head that never
-ends would keep its connection. h11, which uvicorn uses where httptools is missing, limits a head to
-64 KiB. tests/gateway/test_bounded_http.py checks the methods that this relies on.
+ends would keep its connection. uvicorn's own limit on connections refuses the requests of all
+connections once it is met, also of those that were there before. h11, which uvicorn uses where
+httptools is missing, limits a head to 64 KiB. tests/gateway/test_bounded_http.py checks the methods
+that this relies on.
 """
 
 import asyncio
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from hazgate.serving.http.connections import OpenConnection, to_close
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 30.0
 # A client that still sends has this long to read why it was refused (RFC 9112, section 9.6).
 LINGER_S = 2.0
+# A client over the limit of connections has this long to send its request and read the refusal.
+# Those who may are few; more are cut off.
+_REFUSE_S = 1.0
+_MAX_REFUSED = 128
+# Where nothing could be closed, nothing else is looked for within this time.
+_LOOK_AGAIN_S = 0.1
 # A chunk of one byte takes six bytes.
 _FRAMING_PER_BODY_BYTE = 8
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """A protocol that refuses a head or trailers over the limit, and a head that does not come."""
+    """A protocol that refuses a head or trailers over the limit, and a head that does not come.
+
+    Where `max_connections` are open, a newcomer takes the place of idle ones, or is refused.
+    """
 
     # Bytes of the head, or those behind it that are no body: the framing of chunks, and trailers.
     _head_bytes = 0
@@ -29,11 +43,23 @@ class BoundedHttp(HttpToolsProtocol):
     _is_in_body = False
     _head_deadline: asyncio.TimerHandle | None = None
     _is_refused = False
+    # The time since which the connection is idle, or sends.
+    _since_s = 0.0
+    _is_one_too_many = False
+
+    def __init__(self, *args: Any, max_connections: int | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        """Start as uvicorn does; None for connections without limit."""
+        super().__init__(*args, **kwargs)
+        self._max_connections = max_connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own type
         """Expect a first head within the time limit."""
         super().connection_made(transport)
-        self._expect_head()
+        self._since_s = self.loop.time()
+        if self._max_connections is not None and len(self.connections) > self._max_connections:
+            self._make_room(self._max_connections)
+        if not self._is_one_too_many:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
@@ -44,6 +70,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Start counting: a request begins."""
         self._is_in_head, self._is_in_body, self._head_bytes = True, False, 0
         self._outside_bytes = self._body_bytes = 0
+        self._since_s = self.loop.time()
         if self._head_deadline is None:
             self._expect_head()
         super().on_message_begin()
@@ -64,9 +91,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_body = False
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Be idle again, or answer the next request."""
+        self._since_s = self.loop.time()
+        super().on_response_complete()
+
     def data_received(self, data: bytes) -> None:
         """Parse new data, and refuse the request if something of it is over the limit."""
         if self._is_refused or self.transport.is_closing():
+            return
+        if self._is_one_too_many:
+            self._refuse_connection()
             return
         before = self._body_bytes
         super().data_received(data)
@@ -88,19 +123,66 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_head = self._is_in_body = False
         self._is_refused = True
         self._stop_expecting()
-        body = msg.encode("ascii")
-        headers = b"".join(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\n%b"
-            b"content-type: text/plain; charset=utf-8\r\n"
-            b"content-length: %d\r\n"
-            b"connection: close\r\n\r\n%b" % (headers, len(body), body)
-        )
+        self._write_refusal(b"400 Bad Request", msg)
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self.loop.call_later(LINGER_S, self.transport.close)
         else:
             self.transport.close()
+
+    @property
+    def as_open(self) -> OpenConnection["BoundedHttp"]:
+        """The connection, as `to_close` looks at it."""
+        # uvicorn's type hides that there is none before the first request.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        is_answering = cycle is not None and not cycle.response_complete
+        is_sending = self._is_in_head or self._is_in_body
+        return OpenConnection(
+            connection=self,
+            address=_address(self),
+            state="sending" if is_sending else "answering" if is_answering else "idle",
+            since_s=self._since_s,
+        )
+
+    def _make_room(self, most: int) -> None:
+        """Close others that only wait, or be the one that is refused."""
+        now_s, own = self.loop.time(), _address(self)
+        full = _full_until_s(self.server_state)
+        chosen: list[OpenConnection[BoundedHttp]] = []
+        if now_s >= full.get(own, 0.0):
+            others = [each for each in self.connections if each is not self]
+            chosen = to_close(map(_as_open, others), own, most)
+            if len(full) >= _MAX_REFUSED:
+                full.clear()
+            if not chosen:
+                full[own] = now_s + _LOOK_AGAIN_S
+        for each in chosen:
+            if each.state == "sending":
+                each.connection._write_refusal(*_full(most))
+            each.connection.transport.close()
+        if chosen:
+            return
+        self._is_one_too_many = True
+        if len(self.connections) > most + _MAX_REFUSED:
+            self.transport.abort()
+        else:
+            # Its request is read first: a close before that may lose the answer.
+            self.loop.call_later(_REFUSE_S, self._refuse_connection)
+
+    def _refuse_connection(self) -> None:
+        if not self.transport.is_closing() and self._max_connections is not None:
+            self._write_refusal(*_full(self._max_connections))
+            self.transport.close()
+
+    def _write_refusal(self, status: bytes, message: str) -> None:
+        body = message.encode("ascii")
+        headers = b"".join(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)
+        self.transport.write(
+            b"HTTP/1.1 %b\r\n%b"
+            b"content-type: text/plain; charset=utf-8\r\n"
+            b"content-length: %d\r\n"
+            b"connection: close\r\n\r\n%b" % (status, headers, len(body), body)
+        )
 
     def _expect_head(self) -> None:
         self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
@@ -114,3 +196,32 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_deadline = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def _full_until_s(state: Any) -> dict[str, float]:  # noqa: ANN401 - uvicorn's state of one server
+    """Return the times, by address of newcomers, until which nothing can be closed for them."""
+    if not hasattr(state, "hazgate_full_until_s"):
+        state.hazgate_full_until_s = {}
+    found: dict[str, float] = state.hazgate_full_until_s
+    return found
+
+
+def _address(connection: Any) -> str:  # noqa: ANN401 - a protocol of uvicorn
+    client = getattr(connection, "client", None)
+    return client[0] if client else ""
+
+
+def _as_open(connection: Any) -> OpenConnection[Any]:  # noqa: ANN401 - a protocol of uvicorn
+    if isinstance(connection, BoundedHttp):
+        return connection.as_open
+    return OpenConnection(
+        connection=connection, address=_address(connection), state="answering", since_s=0.0
+    )
+
+
+def _full(most: int) -> tuple[bytes, str]:
+    return (
+        b"503 Service Unavailable\r\nretry-after: 1",
+        f"{most} connections are open and one more came; at most {most} may be: retry later, or "
+        "raise max_connections",
+    )

@@ -1,29 +1,56 @@
-"""The outermost layer: request ids, API keys and limits on bodies. Plain ASGI."""
+"""The outermost layer: request ids, API keys, and limits on bodies and sockets. Plain ASGI.
 
-import asyncio
-import contextlib
+A body is read whole before the application runs. An application with a heavy body runs on a second
+event loop, so that its reading and answering hold up nobody else.
+"""
+
 import json
-import time
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hazgate.serving.failures import FailureAnswer
+from hazgate.errors import Overloaded
+from hazgate.serving.failures import FailureAnswer, failure_of
 from hazgate.serving.http.error_forms import ErrorForm, answer_in_form
+from hazgate.serving.http.hang_up import run_while_connected
 from hazgate.serving.http.keys import KEY_NEEDED, is_known, key_digest
+from hazgate.serving.http.whole_body import BodyLimits, HungUp, WholeBody
 from hazgate.serving.request_id import HEADER as REQUEST_ID
 from hazgate.serving.request_id import choose_request_id, current_request_id
+from hazgate.serving.settings import ServeSettings
+from hazgate.serving.shares import Shares
+from hazgate.serving.side_loop import SideLoop, is_heavy
 
 # Probes have no key; their answers say nothing about any text.
 _OPEN_PREFIXES = ("/health/", "/v2/health/")
 # The page itself; its requests need a key like all others.
 _PLAYGROUND = "/"
-# A body must arrive at this rate, beyond the time that one part of it may take.
-_MIN_BODY_BYTES_PER_S = 10_000
-# RFC 6455; before the handshake, the server answers 403.
-_POLICY_VIOLATION = 1008
+# RFC 6455, and IANA's "try again later"; before the handshake, the server answers 403.
+_POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
+_DENIAL = "websocket.http.response"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EdgeLimits:
+    """Limits at the edge, as `ServeSettings` has them."""
+
+    max_body_bytes: int
+    body_timeout_s: float
+    max_bytes_in_flight: int
+    max_sockets: int
+
+
+def edge_limits(settings: ServeSettings) -> EdgeLimits:
+    """Return the limits at the edge that settings have."""
+    return EdgeLimits(
+        max_body_bytes=settings.request.max_body_bytes,
+        body_timeout_s=settings.request.body_timeout_s,
+        max_bytes_in_flight=settings.request.max_bytes_in_flight,
+        max_sockets=settings.max_sockets,
+    )
 
 
 class Edge:
@@ -33,17 +60,34 @@ class Edge:
         self,
         app: ASGIApp,
         *,
-        max_body_bytes: int,
-        body_timeout_s: float,
+        limits: EdgeLimits,
         key_digests: Sequence[bytes],
         error_forms: Sequence[ErrorForm] = (),
+        side_loop: SideLoop | None = None,
     ) -> None:
-        """Wrap `app`; without `key_digests`, no key is needed."""
+        """Wrap `app`.
+
+        Args:
+            app: an application that answers each request whole.
+            limits: of bodies and sockets.
+            key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
+            error_forms: forms of errors, by path.
+            side_loop: runs `app` for heavy bodies; None runs all of them here.
+        """
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._body_timeout_s = body_timeout_s
+        self._bodies = BodyLimits(
+            max_bytes=limits.max_body_bytes,
+            timeout_s=limits.body_timeout_s,
+            in_flight=Shares(
+                "bytes of bodies in flight",
+                most=limits.max_bytes_in_flight,
+                setting="request.max_bytes_in_flight",
+            ),
+        )
+        self._sockets = Shares("open sockets", most=limits.max_sockets, setting="max_sockets")
         self._key_digests = tuple(key_digests)
         self._error_forms = tuple(error_forms)
+        self._side_loop = side_loop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or pass on any other ASGI event."""
@@ -60,104 +104,122 @@ class Edge:
         if self._key_digests and digest is not None:
             caller = digest.hex()
         scope.setdefault("state", {})["caller"] = caller
-
+        is_admitted = self._admitted(scope["path"], digest)
         if scope["type"] == "websocket":
-            if self._admitted(scope["path"], digest):
-                await self._app(scope, receive, send)
-            else:
-                await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            await self._converse(scope, receive, send, caller, is_admitted=is_admitted)
             return
+        answer = _Answer(send, request_id)
+        refusal = self._refusal(headers, is_admitted=is_admitted)
+        if refusal is None:
+            try:
+                with WholeBody(self._bodies, caller) as body:
+                    refusal = await body.read(receive)
+                    if refusal is None:
+                        await self._run(scope, receive, answer, body)
+            except HungUp:
+                # Nobody is there to be answered.
+                return
+        if refusal is not None:
+            for message in self._spelt(scope["path"], refusal):
+                await answer.send(message)
 
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
-            await send(message)
-
-        async def refuse(failure: FailureAnswer) -> None:
-            formed = answer_in_form(self._error_forms, scope["path"], failure)
-            body = json.dumps(formed.body).encode()
-            headers = {**formed.headers, "content-type": "application/json"}
-            await answer(
-                {
-                    "type": "http.response.start",
-                    "status": formed.status,
-                    "headers": [
-                        *((name.encode(), value.encode()) for name, value in headers.items()),
-                        (b"content-length", b"%d" % len(body)),
-                    ],
-                }
+    async def _run(
+        self, scope: Scope, receive: Receive, answer: "_Answer", body: WholeBody
+    ) -> None:
+        """Let the application answer a request that came whole."""
+        run = partial(self._app, scope, body.replayed())
+        if self._side_loop is None or not _is_heavy(scope, body):
+            await run_while_connected(run(answer.send), receive, lambda: answer.is_whole)
+            return
+        # The connection belongs to this event loop.
+        messages: list[Message] = []
+        try:
+            await run_while_connected(
+                self._side_loop.run(lambda: _collect(run, messages)), receive, lambda: False
             )
-            await answer({"type": "http.response.body", "body": body})
+        finally:
+            for message in messages:
+                await answer.send(message)
 
-        if not self._admitted(scope["path"], digest):
-            await refuse(FailureAnswer(status=401, code="unauthorized", message=KEY_NEEDED))
+    async def _converse(
+        self, scope: Scope, receive: Receive, send: Send, caller: str, *, is_admitted: bool
+    ) -> None:
+        """Let the application hold a WebSocket open, if it may."""
+        if not is_admitted:
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
+        try:
+            self._sockets.take(caller)
+        except Overloaded as error:
+            if _DENIAL in (scope.get("extensions") or {}):
+                for message in self._spelt(scope["path"], failure_of(error)):
+                    await send({**message, "type": f"websocket.{message['type']}"})
+            else:
+                await send(
+                    {"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": "max_sockets"}
+                )
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._sockets.give_back(caller)
+
+    def _refusal(self, headers: Headers, *, is_admitted: bool) -> FailureAnswer | None:
+        """Return the answer to a request whose head is enough to refuse it, else None."""
+        if not is_admitted:
+            return FailureAnswer(status=401, code="unauthorized", message=KEY_NEEDED)
         length = headers.get("content-length", "0")
         # Python refuses to read a number of thousands of digits.
-        if not length.isdecimal() or len(length) > 15 or int(length) > self._max_body_bytes:
-            await refuse(self._too_large)
-            return
-        body = _LimitedBody(receive, self._max_body_bytes, self._body_timeout_s)
-        started = False
+        if not length.isdecimal() or len(length) > 15 or int(length) > self._bodies.max_bytes:
+            return self._bodies.too_large
+        return None
 
-        async def watched(message: Message) -> None:
-            nonlocal started
-            # The application saw a body that was cut off; its answer must not be sent.
-            if body.broken is None:
-                started = True
-                await answer(message)
-
-        with contextlib.suppress(_BrokenBody):
-            await self._app(scope, body.receive, watched)
-        if not started and body.broken == "large":
-            await refuse(self._too_large)
-        elif not started and body.broken == "slow":
-            message = (
-                f"the body, or its next part, did not arrive within {self._body_timeout_s:g} s, or "
-                f"came slower than {_MIN_BODY_BYTES_PER_S} bytes a second"
-            )
-            await refuse(FailureAnswer(status=408, code="body_timeout", message=message))
+    def _spelt(self, path: str, failure: FailureAnswer) -> list[Message]:
+        """Return the messages that answer a failure in the form of its path."""
+        formed = answer_in_form(self._error_forms, path, failure)
+        body = json.dumps(formed.body).encode()
+        headers = {
+            **formed.headers,
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+        }
+        return [
+            {
+                "type": "http.response.start",
+                "status": formed.status,
+                "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            },
+            {"type": "http.response.body", "body": body},
+        ]
 
     def _admitted(self, path: str, digest: bytes | None) -> bool:
         if not self._key_digests or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
             return True
         return is_known(digest, self._key_digests)
 
-    @property
-    def _too_large(self) -> FailureAnswer:
-        message = f"the body exceeds the limit of {self._max_body_bytes} bytes"
-        return FailureAnswer(status=413, code="too_large", message=message)
+
+class _Answer:
+    """The answer to one request; it carries the request's id."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.is_whole = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)[REQUEST_ID] = self._request_id
+        elif message["type"] == "http.response.body":
+            self.is_whole = not message.get("more_body", False)
+        await self._send(message)
 
 
-class _BrokenBody(Exception):  # noqa: N818 - never leaves this file
-    """The body is too long, or did not arrive in time."""
+def _is_heavy(scope: Scope, body: WholeBody) -> bool:
+    return is_heavy(body.content) or is_heavy(scope["query_string"])
 
 
-class _LimitedBody:
-    """A request's messages, with limits; `broken` says which limit ended them early."""
+async def _collect(run: Callable[[Send], Awaitable[None]], messages: list[Message]) -> None:
+    async def collect(message: Message) -> None:
+        messages.append(message)
 
-    def __init__(self, receive: Receive, max_bytes: int, timeout_s: float) -> None:
-        self._receive = receive
-        self._left_bytes = max_bytes
-        self._timeout_s = timeout_s
-        self._deadline_s = time.monotonic() + timeout_s
-        self._whole = False
-        self.broken: Literal["large", "slow"] | None = None
-
-    async def receive(self) -> Message:
-        # After the body comes only the end of the connection, which may take any time.
-        left_s = self._deadline_s - time.monotonic()
-        timeout_s = None if self._whole else max(0.0, min(self._timeout_s, left_s))
-        try:
-            message = await asyncio.wait_for(self._receive(), timeout_s)
-        except asyncio.TimeoutError:
-            self.broken = "slow"
-            raise _BrokenBody from None
-        n_bytes = len(message.get("body", b""))
-        self._deadline_s += n_bytes / _MIN_BODY_BYTES_PER_S
-        self._left_bytes -= n_bytes
-        if self._left_bytes < 0:
-            self.broken = "large"
-            raise _BrokenBody
-        self._whole = not message.get("more_body", False)
-        return message
+    await run(collect)

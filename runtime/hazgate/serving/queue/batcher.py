@@ -11,7 +11,7 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate
@@ -22,6 +22,8 @@ from hazgate.serving.queue.backlog import Backlog, QueueLimits
 from hazgate.serving.queue.fair_thread import FairThread
 from hazgate.serving.queue.sharing import QueuedText, SharedAnswers, key_of
 from hazgate.serving.queue.throughput import Throughput
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("hazgate.serving")
 
@@ -178,8 +180,17 @@ class Batcher:
             texts=[text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
         )
         (future,) = self.submit(ask)
+        return verdict_of(self.wait(future, ask))
+
+    def wait(self, future: Future[Answer], ask: Ask) -> Answer:
+        """Return the answer of a text that `submit` queued; block until there is one.
+
+        Raises:
+            concurrent.futures.CancelledError: another thread abandoned it.
+            HazgateError: as of `check`.
+        """
         try:
-            return verdict_of(future.result(ask.left_s))
+            return future.result(ask.left_s)
         # A deadline that the engine noticed is a TimeoutError too, and has its own message.
         except HazgateError:
             raise
@@ -211,6 +222,37 @@ class Batcher:
         with self._condition:
             self._n_entering[ask.caller] += 1
         self._tokenize(future, ask, i)
+        return future
+
+    def in_turn(self, caller: str, n_characters: int, work: Callable[[], T]) -> Future[T]:
+        """Let a thread that tokenises do other work on texts, in their caller's turn.
+
+        Args:
+            caller: whose turn it takes.
+            n_characters: of the texts.
+            work: called unless the future was cancelled before.
+
+        Returns:
+            A future of what `work` returns or raises.
+
+        Raises:
+            Overloaded: the engine is shutting down.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work())
+            # A tokenizer's panic is no Exception.
+            except BaseException as error:
+                future.set_exception(error)
+
+        try:
+            self._tokenizing_long.submit(caller, 1 + n_characters, run)
+        except RuntimeError:
+            raise Overloaded("the engine is shutting down; ask another") from None
         return future
 
     def abandon(self, future: Future[Any]) -> None:

@@ -8,7 +8,8 @@ import grpc.aio
 
 from hazgate.serving.http.keys import KEY_NEEDED, bearer_digest, is_known
 
-_OPEN = (
+# Calls that need no key, and that are no load.
+PROBES = (
     "/grpc.health.v1.Health/",
     "/inference.GRPCInferenceService/ServerLive",
     "/inference.GRPCInferenceService/ServerReady",
@@ -49,7 +50,7 @@ class KeyCheck(grpc.aio.ServerInterceptor):
         """Return the method itself, or one of the same kind that refuses."""
         handler = await continuation(handler_call_details)
         digest = bearer_digest(_authorization(handler_call_details.invocation_metadata))
-        if handler is None or handler_call_details.method.startswith(_OPEN):
+        if handler is None or handler_call_details.method.startswith(PROBES):
             return handler
         if is_known(digest, self._key_digests):
             return handler

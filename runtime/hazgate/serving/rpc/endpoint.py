@@ -16,12 +16,20 @@ from open_inference.grpc.service import add_GRPCInferenceServiceServicer_to_serv
 
 from hazgate.errors import BundleError
 from hazgate.serving.health import PROBE_INTERVAL_S
+from hazgate.serving.rpc.call_limits import CallLimits
 from hazgate.serving.rpc.callers import KeyCheck
 from hazgate.serving.rpc.ext_authz import Authorization
 from hazgate.serving.rpc.ext_proc import Processor
 from hazgate.serving.rpc.kserve import OpenInference
 from hazgate.serving.service import Service
 from hazgate.serving.settings import TlsTable
+
+# Room for calls that are refused, and for probes.
+_CALLS_TO_REFUSE = 128
+_HANDSHAKE_MS = 10_000
+# A connection without calls is closed, and so is one whose client does not answer pings.
+_IDLE_MS = 300_000
+_KEEP_ALIVE_MS = 60_000
 
 
 class HealthProbe(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # generated, untyped
@@ -70,10 +78,20 @@ async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Serv
     address = f"{host}:{settings.grpc_port}"
     keyed = bool(key_digests)
     server = grpc.aio.server(
-        # Of all methods together; one more is RESOURCE_EXHAUSTED at once.
-        maximum_concurrent_rpcs=settings.max_calls,
-        interceptors=[KeyCheck(key_digests)] if key_digests else [],
-        options=[("grpc.max_receive_message_length", settings.request.max_body_bytes)],
+        # `CallLimits` counts a call once its message has come; this counts it from its head on.
+        maximum_concurrent_rpcs=settings.max_calls + settings.max_streams + _CALLS_TO_REFUSE,
+        interceptors=[
+            *([KeyCheck(key_digests)] if key_digests else []),
+            CallLimits(max_calls=settings.max_calls, max_streams=settings.max_streams, keyed=keyed),
+        ],
+        options=[
+            ("grpc.max_receive_message_length", settings.request.max_body_bytes),
+            ("grpc.max_allowed_incoming_connections", settings.max_connections),
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.max_connection_idle_ms", _IDLE_MS),
+            ("grpc.keepalive_time_ms", _KEEP_ALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEP_ALIVE_MS),
+        ],
     )
     add_GRPCInferenceServiceServicer_to_server(OpenInference(service, keyed=keyed), server)
     add_AuthorizationServicer_to_server(Authorization(service, keyed=keyed), server)

@@ -27,7 +27,7 @@ from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
-from hazgate.serving.http.edge import Edge
+from hazgate.serving.http.edge import Edge, edge_limits
 from hazgate.serving.http.keys import bearer_digest, read_api_keys
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
@@ -139,8 +139,7 @@ def run(
     logging.getLogger("kserve").addFilter(_without_words)
     kserve_app.add_middleware(
         Edge,
-        max_body_bytes=settings.request.max_body_bytes,
-        body_timeout_s=settings.request.body_timeout_s,
+        limits=edge_limits(settings),
         key_digests=keys,
     )
     server = ModelServer(

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -27,6 +28,9 @@ _CLOSE_FAILED = 1011
 # Checks of growing texts that wait for the engine at a time. They have threads of their own, so
 # that they keep nothing else waiting.
 _MAX_CHECKS = 32
+# Pieces of a client that are read before its last one was answered.
+_PIECES_AHEAD = 16
+_IDLE_LOOK_S = 0.05
 
 
 class Piece(BaseModel):
@@ -49,9 +53,15 @@ def router(service: Service) -> APIRouter:
         growing: Watch | None = None
         await socket.accept()
         outcome = "cancelled"
+        check = service.growing_check(caller=socket.state.caller, tenant=tenant)
         try:
-            growing = service.watch(caller=socket.state.caller, tenant=tenant)
-            await _converse(socket, growing, threads)
+            growing = service.gate.watch(tenant=tenant, check=check)
+            await _Conversation(
+                socket=socket,
+                growing=growing,
+                threads=threads,
+                idle_s=service.settings.socket_idle_s,
+            ).hold()
             outcome = "ok"
         except WebSocketDisconnect:
             pass
@@ -61,6 +71,7 @@ def router(service: Service) -> APIRouter:
             await socket.send_json(failure.body)
             await socket.close(_CLOSE_CODES.get(failure.code, _CLOSE_FAILED))
         finally:
+            check.give_up()
             service.report(
                 RequestFacts(
                     route=ROUTE,
@@ -76,30 +87,76 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def _converse(socket: WebSocket, growing: Watch, threads: Executor) -> None:
-    """Answer pieces until the client ends the text.
+@dataclass(kw_only=True, slots=True)
+class _Conversation:
+    """One client and its growing text, piece by piece."""
 
-    Raises:
-        WebSocketDisconnect: it hung up.
-        HazgateError: a piece cannot be read, or there is no verdict.
-    """
-    loop = asyncio.get_running_loop()
-    while True:
-        piece = _piece(await socket.receive_text())
-        n_checks = growing.n_checks
-        if piece.text:
-            # This tokenises and waits for the engine.
-            await loop.run_in_executor(threads, growing.add, piece.text)
-        if piece.end:
-            verdict = await loop.run_in_executor(threads, growing.finish)
-            unsafe = growing.unsafe or verdict.flagged
-            await socket.send_json(_answer(growing, verdict.to_dict(), unsafe=unsafe))
-            await socket.close()
-            return
-        new = growing.verdict if growing.n_checks > n_checks else None
-        await socket.send_json(
-            _answer(growing, new.to_dict() if new else None, unsafe=growing.unsafe)
-        )
+    socket: WebSocket
+    growing: Watch
+    threads: Executor
+    idle_s: float
+    n_unanswered: int = 0
+    last_s: float = field(default_factory=time.monotonic)
+    pieces: "asyncio.Queue[str]" = field(default_factory=lambda: asyncio.Queue(_PIECES_AHEAD))
+
+    async def hold(self) -> None:
+        """Answer pieces until the client ends the text; end at once if it hangs up.
+
+        Raises:
+            WebSocketDisconnect: it hung up.
+            HazgateError: a piece cannot be read, or there is no verdict, or the client was silent.
+        """
+        tasks = {
+            asyncio.ensure_future(each) for each in (self._read(), self._answer(), self._sit())
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _read(self) -> None:
+        """Read pieces ahead, so that a client that hangs up is noticed while its text is read."""
+        while True:
+            piece = await self.socket.receive_text()
+            self.last_s = time.monotonic()
+            self.n_unanswered += 1
+            await self.pieces.put(piece)
+
+    async def _sit(self) -> None:
+        """Wait until the client was silent too long, although it waited for nothing."""
+        while True:
+            left_s = self.last_s + self.idle_s - time.monotonic()
+            if left_s <= 0 and not self.n_unanswered:
+                raise InputError(
+                    f"no piece came for {self.idle_s:g} s: send pieces or the end, or raise "
+                    "socket_idle_s"
+                )
+            await asyncio.sleep(max(left_s, _IDLE_LOOK_S))
+
+    async def _answer(self) -> None:
+        loop = asyncio.get_running_loop()
+        growing, threads = self.growing, self.threads
+        while True:
+            piece = _piece(await self.pieces.get())
+            n_checks = growing.n_checks
+            if piece.text:
+                # This tokenises and waits for the engine.
+                await loop.run_in_executor(threads, growing.add, piece.text)
+            if piece.end:
+                verdict = await loop.run_in_executor(threads, growing.finish)
+                unsafe = growing.unsafe or verdict.flagged
+                await self.socket.send_json(_answer(growing, verdict.to_dict(), unsafe=unsafe))
+                await self.socket.close()
+                return
+            new = growing.verdict if growing.n_checks > n_checks else None
+            await self.socket.send_json(
+                _answer(growing, new.to_dict() if new else None, unsafe=growing.unsafe)
+            )
+            self.n_unanswered -= 1
+            self.last_s = time.monotonic()
 
 
 def _piece(message: str) -> Piece:
