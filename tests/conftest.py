@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The first worker begins with these and builds the small model; the second does other work.
+    items.sort(key=lambda item: "mini_bundle" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed bundle of tests.support.tiny. Not to be changed; see `bundle_copy`."""

@@ -17,7 +17,7 @@ from hazgate_evaluation.report import Report
 from tests.support.labelled import own_rows, write_rows
 from tests.support.processes import run_python
 
-N_ROWS = 200
+N_ROWS = 100
 # Attributes by which a page asks for something.
 _ASKING = {"src", "href", "srcset", "action", "data", "poster", "background", "xlink:href"}
 
@@ -170,7 +170,7 @@ def test_no_text_of_a_row_is_in_a_report_unless_it_is_asked_for(
         assert " ".join(text.split()) not in page
         assert json.dumps(text)[1:-1] not in written
     out = tmp_path / "out"
-    options = ("--mutation-texts", "0", "--include-texts", "--texts", "120")
+    options = ("--mutation-texts", "0", "--include-texts", "--texts", "60")
     result = _evaluate(mini_bundle, "--data", data, "--report", out, *options)
     assert result.exit_code == 0, result.stderr
     report = _report(out)
@@ -183,7 +183,7 @@ def test_no_text_of_a_row_is_in_a_report_unless_it_is_asked_for(
         assert text == texts[int(number) - 1]
         assert " ".join(text.split()) in page
     assert report.robustness is None
-    assert report.data.n_rows == 120
+    assert report.data.n_rows == 60
 
 
 def test_a_text_of_markup_is_shown_and_not_obeyed(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_help_has_an_example() -> None:
 
 
 def test_evaluate_needs_neither_torch_nor_transformers(tiny_bundle: Path, tmp_path: Path) -> None:
-    data = write_rows(tmp_path / "rows.jsonl", own_rows(120))
+    data = write_rows(tmp_path / "rows.jsonl", own_rows(40))
     code = (
         "import sys\n"
         "from hazgate.cli.group import cli\n"

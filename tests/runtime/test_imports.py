@@ -41,14 +41,11 @@ def test_import_loads_no_engine_no_training_library_and_no_command_line() -> Non
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["torch", "onnx", "onnxruntime", "pydantic", "huggingface_hub", "ray", "pyarrow", "fsspec"],
-)
-def test_the_command_line_loads_its_own_libraries_only(module: str) -> None:
+def test_the_command_line_loads_its_own_libraries_only() -> None:
     loaded = _loaded_by("import hazgate.cli.group")
     assert {"click", "rich"} <= loaded
-    assert module not in loaded
+    assert not loaded & (set(HEAVY) - {"click", "rich"})
+    assert not loaded & {"pyarrow", "fsspec"}
 
 
 @pytest.mark.parametrize("module", ["policy", "decision", "taxonomy", "moderation"])

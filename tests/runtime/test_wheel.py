@@ -44,23 +44,21 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _pip(environment: Path, *arguments: str | Path) -> str:
-    python = environment / "bin" / "python"
-    done = run(
-        *(sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"),
-        *arguments,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def _install(environment: Path, *what: str | Path) -> None:
-    _pip(environment, "install", "--quiet", "--constraint", CONSTRAINTS, *what)
+    pip = (sys.executable, "-m", "pip", "--python", environment / "bin" / "python")
+    options = ("--quiet", "--disable-pip-version-check", "--no-compile")
+    done = run(*pip, "install", *options, "--constraint", CONSTRAINTS, *what)
+    assert done.returncode == 0, done.stderr
 
 
 def _packages(environment: Path) -> set[str]:
-    listed = json.loads(_pip(environment, "list", "--format", "json"))
-    return {package["name"].lower().replace("_", "-") for package in listed}
+    code = (
+        "from importlib.metadata import distributions\n"
+        "print(*(d.metadata['Name'].lower().replace('_', '-') for d in distributions()))"
+    )
+    done = run(environment / "bin" / "python", "-I", "-c", code)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
 
 def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:

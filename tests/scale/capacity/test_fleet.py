@@ -17,7 +17,7 @@ from hazgate_scale.capacity.traffic import Bursts, Traffic, in_bursts, make_traf
 from tests.support.planning import NO_SPREAD, ONE_BY_ONE, costs, traffic
 
 MEAN_S = 0.01
-N = 40_000
+N = 20_000
 TEXTBOOK = Fleet(n_workers=1, limits=ONE_BY_ONE, timeout_s=1e6)
 ROUTINGS: tuple[Routing, ...] = ("random", "two-choices", "least-outstanding")
 
