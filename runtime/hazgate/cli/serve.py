@@ -9,7 +9,9 @@ import click
 from hazgate.cli.extras import requires
 
 _EXTRAS = {
-    "hazgate[cli,serve]": ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"),
+    "hazgate[cli,serve]": (
+        *("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client", "jiter"),
+    ),
     "hazgate[cli,serve,grpc]": ("grpc", "grpc_health", "envoy", "open_inference", "google"),
     "hazgate[cli,serve,otel]": ("opentelemetry",),
 }

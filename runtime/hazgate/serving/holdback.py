@@ -17,11 +17,12 @@ from hazgate.judging.speech import Side
 from hazgate.serving.bodies.endings import StreamEnding
 from hazgate.serving.bodies.events import StreamParser, is_done, parse_event
 from hazgate.serving.bodies.forms import StreamForm, form_of, parser_of
+from hazgate.serving.bodies.growth import Growth
 from hazgate.serving.bodies.nested import Unescaper
 from hazgate.serving.bodies.passages import BodyText, Passage, Unread
 from hazgate.serving.bodies.read import content_type, read_body
 from hazgate.serving.bodies.strict_json import parse_lenient
-from hazgate.serving.bodies.walk import EventReader, Growth, read_value
+from hazgate.serving.bodies.walk import EventReader, read_value
 from hazgate.serving.failures import error_body
 from hazgate.text.growing import GrowingText
 from hazgate.text.tokenization import Tokenizer
@@ -286,7 +287,7 @@ class _StreamText:
             if inner is not None:
                 self._parts = []
                 for passage in read_value({"arguments": inner}, "response").passages:
-                    yield dataclasses.replace(passage, place=place, role=role)
+                    yield passage._replace(place=place, role=role)
 
 
 class _PlainText:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
+from hazgate.serving.bodies.fields import Place
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body
-from hazgate.serving.bodies.table import APIS, FIELDS, KEYS, MEDIA, TYPES
+from hazgate.serving.bodies.table import APIS, FIELDS, KEYS, MEDIA, TYPES, fields_at
 
 MARK = "the quick brown fox 17 jumps"
 JSON_TYPE = {"content-type": "application/json"}
@@ -280,6 +282,13 @@ def test_keys_equal_but_for_case_are_refused_but_for_an_applications_own_objects
         _read({"messages": [{"role": "user", "content": "a", "Content": "b"}]})
     texts = _texts({"metadata": {"A": "first thing here", "a": "second thing here"}})
     assert {"first thing here", "second thing here"} <= {text for _, text in texts}
+
+
+@pytest.mark.parametrize("place", get_args(Place))
+def test_no_two_known_keys_are_equal_but_for_case(place: Place) -> None:
+    """Objects of known keys alone are not checked for it."""
+    known = {*fields_at(place), *KEYS}
+    assert len({key.casefold() for key in known}) == len(known)
 
 
 def test_a_lone_surrogate_is_refused() -> None:

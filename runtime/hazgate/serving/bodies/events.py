@@ -257,6 +257,11 @@ def looks_like_events(body: bytes) -> bool:
 
 def looks_like_lines(body: bytes) -> bool:
     """Recognise several JSON objects, one per line."""
+    # Most bodies are one line, or have something else in their first one.
+    start = len(body) - len(body.lstrip())
+    end = body.find(b"\n", start)
+    if end < 0 or not body[start:end].rstrip().endswith(b"}"):
+        return False
     lines = [line for line in body.split(b"\n") if line.strip()]
     return len(lines) > 1 and all(
         line.strip().startswith(b"{") and line.strip().endswith(b"}") for line in lines

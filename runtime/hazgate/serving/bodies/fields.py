@@ -59,18 +59,21 @@ def words(text: str) -> frozenset[str]:
 
 def one_of(*values: str) -> Form:
     """Recognise the members of a closed set."""
-    known = frozenset(values)
-    return lambda value: value in known
+    return frozenset(values).__contains__
 
 
 _ID = re.compile(r"[A-Za-z0-9_.:|\-]{1,128}")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _WORD_OF_ID = re.compile(r"(?:^|[_.:|\-])[A-Za-z]{3,}(?=[_.:|\-]|$)")
 _MAX_WORDS_OF_ID = 2
+# Most identifiers: too few parts for more words.
+_ID_OF_TWO_PARTS = re.compile(r"[A-Za-z0-9]{1,64}(?:[_.:|\-][A-Za-z0-9]{0,63})?")
 
 
 def is_id(value: str) -> bool:
     """Recognise an identifier: short, without spaces, and no row of words."""
+    if _ID_OF_TWO_PARTS.fullmatch(value):
+        return True
     return _ID.fullmatch(value) is not None and len(_WORD_OF_ID.findall(value)) <= _MAX_WORDS_OF_ID
 
 

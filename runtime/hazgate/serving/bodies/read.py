@@ -3,10 +3,13 @@
 One function for every protocol. What it cannot read it refuses; what is no text it lists.
 """
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from hazgate.errors import InputError
@@ -14,6 +17,7 @@ from hazgate.judging.speech import Role, Side
 from hazgate.serving.bodies import events
 from hazgate.serving.bodies.fields import is_id
 from hazgate.serving.bodies.passages import BodyText, Passage, Unread
+from hazgate.serving.bodies.pieces import LONG_BYTES, read_long
 from hazgate.serving.bodies.strict_json import parse
 from hazgate.serving.bodies.walk import read_events, read_value
 
@@ -67,7 +71,8 @@ def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:
     kind, boundary = content_type(headers)
     if not body.strip():
         return BodyText()
-    read = _read(kind, boundary, body, side)
+    with _collector_paused() if len(body) >= LONG_BYTES else nullcontext():
+        read = _read(kind, boundary, body, side)
     if side == "request" and not read.passages and not read.unread:
         raise InputError("the request holds no text and nothing else that could be judged")
     return read
@@ -85,12 +90,28 @@ def content_type(headers: Mapping[str, str]) -> tuple[str, str]:
             f"the body is compressed ({_shown(encoding)}) and cannot be read; remove "
             "accept-encoding, or let the gateway decompress it"
         )
-    kind, charset, boundary = _content_type(headers.get("content-type", ""))
+    kind, charset, boundary = _parsed_type(headers.get("content-type", ""))
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise InputError(f"the body's charset is {_shown(charset)}; only UTF-8 can be read")
     if kind.startswith(_BINARY_STREAMS):
         raise InputError(f"{_shown(kind)} is a binary stream and cannot be read")
     return kind, boundary
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector, which would go over all that a long body makes again and again.
+
+    What is read holds no cycles, and is made within milliseconds.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
@@ -104,6 +125,10 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
     if kind in LINES or (first == b"{" and events.looks_like_lines(body)):
         return read_events(events.lines_of(body), side)
     if "json" in kind or first in (b"{", b"[") or body.startswith(b"\xef\xbb\xbf"):
+        if len(body) >= LONG_BYTES and first == b"{":
+            read = read_long(body, side)
+            if read is not None:
+                return read
         value = parse(body)
         # Gemini streams an array of events where nobody asked for server-sent ones.
         if side == "response" and isinstance(value, list) and all(map(_is_candidates, value)):
@@ -212,8 +237,12 @@ def _read_parts(boundary: str, body: bytes) -> BodyText:
     return BodyText(passages=tuple(p for p in passages if p.text.strip()), unread=tuple(unread))
 
 
-def _content_type(value: str) -> tuple[str, str, str]:
-    """Return MIME type, charset and boundary of a content type; lower case but for the last."""
+@lru_cache(maxsize=64)
+def _parsed_type(value: str) -> tuple[str, str, str]:
+    """Return MIME type, charset and boundary of a content type; lower case but for the last.
+
+    Callers send few different ones, and the parser of the standard library is slow.
+    """
     message = Message()
     message["content-type"] = value or "application/octet-stream"
     kind = message.get_content_type() if value else ""

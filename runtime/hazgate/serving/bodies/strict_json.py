@@ -3,10 +3,16 @@
 Parsers differ in what they make of equal keys, of a byte-order mark, of other encodings and of
 bytes behind the value. A guard and the server behind it must not read two different requests, so
 such documents are refused. Source of the differences: RFC 8259, sections 4, 8.1 and 9.
+
+What jiter takes with these options is read as jiter reads it, which is several times quicker. What
+it does not take goes to the standard library, which decides, and says why. The tests hold the two
+against each other.
 """
 
 import json
 from typing import Any
+
+import jiter
 
 from hazgate.errors import InputError
 
@@ -21,6 +27,13 @@ def parse(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
         InputError: `data` is not UTF-8, not exactly one JSON value, holds an object with equal
             keys, a number of more than 4,300 digits, or nests deeper than the parser goes.
     """
+    try:
+        return parse_quickly(data if isinstance(data, bytes) else data.encode())
+    except ValueError:
+        return _parse_strictly(data)
+
+
+def _parse_strictly(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(data, bytes):
         if data.startswith(_BOM):
             raise InputError("the body begins with a byte-order mark; send plain UTF-8")
@@ -42,6 +55,15 @@ def parse(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
         raise InputError("the JSON holds a number of more than 4,300 digits") from None
 
 
+def parse_quickly(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON without equal keys, lone surrogates, NaN, or nesting beyond 200 levels.
+
+    Raises:
+        ValueError: `data` is something else; the message may repeat what it says.
+    """
+    return jiter.from_json(data, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
+
+
 def parse_lenient(text: str) -> Any | None:  # noqa: ANN401 - any JSON value
     """Parse a JSON object or array inside a string; None where the string is something else.
 
@@ -50,6 +72,10 @@ def parse_lenient(text: str) -> Any | None:  # noqa: ANN401 - any JSON value
     stripped = text.strip()
     if not stripped or stripped[0] not in "{[" or stripped[-1] not in "}]":
         return None
+    try:
+        return parse_quickly(stripped.encode())
+    except ValueError:
+        pass
     try:
         return _LENIENT.decode(stripped)
     except (ValueError, RecursionError):
