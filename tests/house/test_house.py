@@ -91,3 +91,17 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in _anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_every_source_file_that_a_page_names_is_there() -> None:
+    files = [path.relative_to(ROOT).as_posix() for path in tracked("*")]
+    gone = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in tracked("*.md")
+        for name in re.findall(
+            r"`([\w./-]+/[\w.-]+\.(?:py|toml|jsonl|yaml|cc|h))`", page.read_text(encoding="utf-8")
+        )
+        # A page may show where a file of any name would go.
+        if "NAME" not in name and not any(f"/{file}".endswith(f"/{name}") for file in files)
+    ]
+    assert gone == []
