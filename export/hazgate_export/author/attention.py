@@ -1,9 +1,9 @@
 """Bidirectional attention in ONNX Runtime's fused kernel, over everything or over a window.
 
-The kernel's fastest path takes no mask, so a batch without padding is given none: the graph asks
-the batch itself. Over a window, long inputs are cut into blocks of queries that see three blocks
-of keys; cost and memory then grow linearly with the length. A fused operator for windowed
-attention would replace the body of `attend_window`.
+The kernel is fastest without a mask, so the graph looks at the batch and passes none where there is
+no padding. With a window, a long input is cut into blocks of queries, each with three blocks of
+keys; cost and memory then grow linearly with the length. A fused operator for windowed attention
+would replace the body of `attend_window`.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
 
-# Added to scores that must not count. Finite: a row of padding whose keys are all padding stays
-# a number, and never reaches a token that is read.
+# Added to scores that must not count. It is finite, so that a row of padding without any key
+# gives numbers and not NaN; no token that is read depends on them.
 _MASKED = -1e9
 
 
@@ -42,13 +42,18 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class LocalWindow:
-    """A band of `reach` tokens to each side, in the ways that lengths call for.
+    """A window of `reach` tokens to each side, as masks and as blocks.
 
-    `covers_all` and `is_long` are bool scalars. `band` is the additive mask of dense attention,
-    float32 [1, 1, sequence, sequence], of inputs that are not long. `query_rows`
-    int64 [blocks, reach] and `key_rows` int64 [blocks, 3 x reach] are the rows of the flat batch
-    that each block reads, and `key_mask` int32 [blocks, 3 x reach] is 0 where there is no such
-    token; `block_band` is the band inside a block.
+    Attributes:
+        covers_all: bool scalar; every token sees all others.
+        is_long: bool scalar; the input is cut into blocks.
+        band: additive mask of inputs that are not long, float32 [1, 1, sequence, sequence].
+        query_rows: rows of the flat batch whose queries each block takes, int64 [blocks, reach].
+        key_rows: rows whose keys each block takes, int64 [blocks, 3 x reach].
+        key_mask: 0 where a key row stands for no token, int32 [blocks, 3 x reach].
+        block_band: additive mask inside a block, float32 [1, 1, reach, 3 x reach].
+        padded_shape: shape of the rows with their padding to whole blocks, int64 [3].
+        reach: tokens to each side.
     """
 
     covers_all: ir.Value
@@ -160,7 +165,7 @@ def attend(
     batch: Batch,
     bias: ir.Value | None = None,
 ) -> ir.Value:
-    """Every token attends to every token of its row.
+    """Let every token attend to every token of its row.
 
     Args:
         g: receives the nodes.
@@ -190,7 +195,7 @@ def attend_window(
     batch: Batch,
     window: LocalWindow,
 ) -> ir.Value:
-    """Every token attends to its window; shapes as in `attend`."""
+    """Let every token attend to its window; shapes as in `attend`."""
 
     def whole(b: GraphWriter) -> ir.Value:
         return b.choose(
@@ -218,7 +223,7 @@ def _blocks(
     batch: Batch,
     window: LocalWindow,
 ) -> ir.Value:
-    """Blocks of `reach` queries, each with the 3 x `reach` keys that its window can touch."""
+    """Attend in blocks of `reach` queries, each with the 3 x `reach` keys that it may see."""
 
     def gather(x: ir.Value, rows: ir.Value) -> ir.Value:
         return g.op("Gather", g.op("Reshape", x, g.ints(-1, heads.hidden)), rows)

@@ -1,10 +1,10 @@
-"""Window attention of a portable graph, cut into blocks.
+"""Window attention of a portable graph, rewritten in blocks.
 
-The exporter attends to everything and masks what lies outside the window: [batch, heads, sequence,
-sequence] scores and a mask as large, which is what runs a GPU out of memory at 8,192 tokens, and
-arithmetic that softmax throws away. In blocks of one window's reach, each with its own keys and
-those of the two neighbouring blocks, cost and memory grow linearly with the length. Plain operators
-and no branch: with fixed dimensions everything about shapes is constant.
+Optimum's graph computes all scores, [batch, heads, sequence, sequence], and masks those outside the
+window: a GPU runs out of memory at 8,192 tokens, and most of the arithmetic is thrown away. Here
+the sequence is cut into blocks of one window's reach. Each block reads its own keys and those of
+its two neighbours, so cost and memory grow linearly with the length. The nodes are plain operators
+without branches: with fixed dimensions, every shape is a constant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +24,8 @@ from hazgate_export.graphs.portable import MASKED_SCORE, check
 class _Attention:
     """One layer's attention over a window.
 
-    `scores` is the product of queries and keys, `scale` the constant that it is multiplied by if
-    it is, `mask` what is added then, `value` what the softmax of that mixes, into `mixed`.
+    `scores` multiplies queries by keys. `scale` names the constant that multiplies the scores, if
+    there is one; `mask` is then added. `mixed` multiplies their softmax by `value`.
     """
 
     scores: NodeProto
@@ -36,17 +36,17 @@ class _Attention:
 
 
 def block_windows(file: Path) -> int:
-    """Rewrites the layers of a portable graph that attend to a window; weights stay as they are.
+    """Rewrite the layers of a portable graph that attend to a window; weights stay as they are.
 
     Args:
         file: a graph written by `convert.export_onnx`; nothing is written if no layer has a
             window.
 
     Returns:
-        How many layers were rewritten.
+        The number of layers that were rewritten.
 
     Raises:
-        ValueError: a layer adds the window's mask in a way that is not known here.
+        ValueError: a layer uses the window's mask in a way that this function does not know.
     """
     model = onnx.load(file, load_external_data=False)
     graph = model.graph
@@ -72,7 +72,7 @@ def block_windows(file: Path) -> int:
     kept = _needed(nodes, {value.name for value in graph.output})
     del graph.node[:]
     graph.node.extend(kept)
-    # Of values that are gone.
+    # They describe values that are gone.
     del graph.value_info[:]
     onnx.save_model(model, file)
     check(file)
@@ -84,9 +84,9 @@ def _window_masks(
     producers: Mapping[str, NodeProto],
     constants: Mapping[str, NDArray[np.generic]],
 ) -> dict[str, int]:
-    """Masks that tell how far two positions are apart, with how far they may be.
+    """Find the masks of windows: name of each, and its reach in tokens.
 
-    `Where(not |i - j| <= reach, ...)`: found from the mask upwards.
+    Such a mask is `Where(not |i - j| <= reach, ...)`; the search goes from the `Where` upwards.
     """
     found = {}
     for node in nodes:
@@ -160,7 +160,7 @@ def _scores(
 
 
 class _Blocks:
-    """Writes attention over one reach; what all layers share is written once, by `prepared`.
+    """A writer of attention with one reach; `prepared` writes once what all layers share.
 
     Shapes, with `n` blocks of `reach` tokens: queries [batch, heads, n, reach, width], keys
     [batch, heads, n, width, 3 reach], values [batch, heads, n, 3 reach, width].
@@ -172,7 +172,7 @@ class _Blocks:
         self._nodes: list[NodeProto] = []
 
     def prepared(self) -> list[NodeProto]:
-        """Sizes, pads and the mask of all blocks, made of the batch's own mask."""
+        """Write sizes, pads and the mask of all blocks, from the batch's own mask."""
         reach = self._reach
         self._nodes = []
         n_tokens = self._op("Shape", "attention_mask", to="n_tokens", start=1, end=2)
@@ -206,7 +206,7 @@ class _Blocks:
         return self._nodes
 
     def attention(self, layer: _Attention) -> list[NodeProto]:
-        """Make the nodes that replace `layer`'s four and give the result of its last."""
+        """Write the nodes that replace the four of `layer`; the last output keeps its name."""
         shared, reach = self._name, self._reach
         self._nodes, self._name = [], layer.scores.name
         queries, keys = layer.scores.input
@@ -270,10 +270,10 @@ class _Blocks:
 
         Args:
             x: blocks along `axis`, with one more at either end.
-            axis: counts the blocks; `n` of them are left.
-            joined: counts the tokens of a block, three times as many after.
+            axis: axis of the blocks; the result has `n` of them.
+            joined: axis of a block's tokens; the result has three times as many.
             to: name of the result.
-            shared: where `prepared` put the ends, if not here.
+            shared: prefix of the names that `prepared` gave the ends, if not this writer's.
         """
         ends = shared or self._name
         parts = [
@@ -290,7 +290,7 @@ class _Blocks:
         return self._op("Concat", *parts, to=to, axis=joined)
 
     def _shape(self, name: str, *, x: str, sizes: tuple[int, ...], width: int) -> str:
-        """`sizes` followed by the size that `x` has along axis `width`."""
+        """Write a shape: `sizes`, and then the size of `x` along axis `width`."""
         last = self._op("Shape", x, to=f"{name}_width", start=width, end=width + 1)
         return self._op(
             "Concat", self._ints(f"{name}_sizes", *sizes), last, to=f"{name}_shape", axis=0
@@ -318,7 +318,7 @@ class _Blocks:
 
 
 def _needed(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
-    """List the nodes that `outputs` are made of, in their order."""
+    """List the nodes that compute `outputs`, in their order."""
     wanted = set(outputs)
     kept = []
     for node in reversed(nodes):
