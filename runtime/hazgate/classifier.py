@@ -303,13 +303,16 @@ class Classifier:
         head, positive = self.head, self.positive
         counts = [window.n_tokens for window in tokens.every_window]
         scores = scores_of_windows(head, logits, counts)
-        flagged = positive is not None and scores[positive.label] >= positive.threshold
+        flagged = positive is not None and (
+            not tokens.understood or scores[positive.label] >= positive.threshold
+        )
         return Classification(
             level=self.level,
             labels=labels_that_hold(head, scores, flagged=flagged),
             scores=scores,
             tokens=tokens.count,
             truncated=tokens.truncated,
+            understood=tokens.understood,
             model=self.model,
         )
 

@@ -164,7 +164,9 @@ class Experts:
         unsafe = sum(w * each.unsafe for w, each in zip(weights, verdicts, strict=True))
         # Weights sum to one only as closely as floats do.
         unsafe = min(unsafe, 1.0)
-        flagged = unsafe >= self.threshold
+        # A text that none of them understood has no score.
+        unread = not any(each.understood for each in verdicts)
+        flagged = unread or unsafe >= self.threshold
         hazards = _mean_hazards(verdicts, weights) if flagged else None
         return ExpertsVerdict(
             flagged=flagged,

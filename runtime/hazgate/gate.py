@@ -333,7 +333,13 @@ class Gate:
             self._verdict(
                 question.tokens,
                 [
-                    judge(one, level1_logits[i], heads, _rows(level2_logits, i, windows))
+                    judge(
+                        one,
+                        level1_logits[i],
+                        heads,
+                        _rows(level2_logits, i, windows),
+                        understood=question.tokens.understood,
+                    )
                     for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
             )
@@ -440,6 +446,7 @@ class Gate:
             detected=decides.detected,
             tokens=tokens.count,
             truncated=tokens.truncated,
+            understood=tokens.understood,
             span=Span(start=worst.start, end=worst.end),
             decision=decides.decision,
             shadow=beside[0].decision if beside else None,

@@ -1,6 +1,7 @@
 """A bundle opened as what it is: a gate, which gives verdicts, or a level that names labels."""
 
 import os
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from hazgate.classifier import DEFAULT_ENGINE, DEFAULT_READING, Classifier, open_for
@@ -10,6 +11,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.gate import Gate
 from hazgate.judging.classification import Classification, classification_of
 from hazgate.judging.policy import Policy
+from hazgate.judging.speech import UNKNOWN_WORDS
 from hazgate.judging.verdict import Verdict
 from hazgate.text.reading import Reading
 
@@ -118,6 +120,23 @@ def labels_of(answer: Answer, judge: Judge) -> Classification:
         return answer
     level = level_of(judge)
     return classification_of(answer, level.level, level.head)
+
+
+def check_scores_suffice(judge: Judge, answers: Sequence[Answer]) -> None:
+    """Refuse an answer of scores alone where a text was not understood: it would pass for safe.
+
+    Raises:
+        InputError: a text is mostly unknown to the tokenizer, and the gate's policy does not allow
+            such texts; says how many.
+    """
+    n_unknown = sum(not answer.understood for answer in answers)
+    if not n_unknown or not isinstance(judge, Gate):
+        return
+    if judge.unread_action([UNKNOWN_WORDS]) != "allow":
+        raise InputError(
+            f"{n_unknown} of {len(answers)} texts not understood: most of each is unknown to the "
+            "tokenizer, and scores alone cannot say so; ask /v1/check"
+        )
 
 
 def level_of(judge: Judge) -> Classifier:

@@ -17,7 +17,7 @@ def test_the_example_is_flagged_and_its_hazard_named(mini_bundle: Path) -> None:
     verdict = Gate.open(mini_bundle, engine=EngineOptions(threads=1)).check(EXAMPLE)
     assert verdict.flagged
     assert verdict.hazard == "S2_nonviolent_crimes"
-    assert verdict.tokens == TokenCount(total=9, read=9, windows=1)
+    assert verdict.tokens == TokenCount(total=9, read=9, unknown=0, windows=1)
     assert verdict.model.bundle == "mini"
 
 
@@ -27,7 +27,7 @@ def test_the_command_line_answers_the_example(mini_bundle: Path) -> None:
     verdict = json.loads(result.stdout)
     assert verdict["flagged"] is True
     assert verdict["hazard"] == "S2_nonviolent_crimes"
-    assert verdict["tokens"] == {"total": 9, "read": 9, "windows": 1}
+    assert verdict["tokens"] == {"total": 9, "read": 9, "unknown": 0, "windows": 1}
     assert verdict["truncated"] is False
     assert verdict["model"]["bundle"] == "mini"
 

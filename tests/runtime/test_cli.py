@@ -26,7 +26,7 @@ FLAGGED, PASSED = "How do I kill a Python process?", "summer"
 UNSAFE, SAFE = constant_graph([-9, 9]), constant_graph([9, -9])
 MARKER = "unrepeatable"
 FIELDS = ["flagged", "unsafe", "scores", "hazard", "hazards", "detected"]
-FIELDS += ["tokens", "truncated", "span", "decision", "shadow", "model"]
+FIELDS += ["tokens", "truncated", "understood", "span", "decision", "shadow", "model"]
 
 
 def _hazgate(*arguments: str | Path, stdin: bytes = b"") -> Result:
@@ -59,7 +59,7 @@ def test_a_flagged_text_prints_one_object_of_the_promised_shape(tiny_bundle: Pat
     assert 0.5 <= verdict["unsafe"] < 1
     assert list(verdict["hazards"]) == list(HAZARDS)
     assert verdict["hazard"] == max(HAZARDS, key=verdict["hazards"].__getitem__)
-    assert list(verdict["tokens"]) == ["total", "read", "windows"]
+    assert list(verdict["tokens"]) == ["total", "read", "unknown", "windows"]
     assert verdict["tokens"]["total"] == verdict["tokens"]["read"] > 0
     assert verdict["truncated"] is False
     assert verdict["span"] == {"start": 0, "end": len(FLAGGED)}

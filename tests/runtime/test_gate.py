@@ -83,8 +83,9 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
         hazard=HAZARDS[int(hazards.argmax())],
         hazards=dict(zip(HAZARDS, map(float, hazards), strict=True)),
         detected=(HAZARDS[int(hazards.argmax())],),
-        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, windows=1),
+        tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, unknown=0, windows=1),
         truncated=False,
+        understood=True,
         span=Span(start=0, end=len(text)),
         decision=None,
         shadow=None,
@@ -139,7 +140,7 @@ def test_the_positive_label_is_found_by_name_and_not_by_place(bundle_copy: Path)
 
 def test_an_empty_text_is_a_text_like_any_other(gate: Gate) -> None:
     verdict = gate.check("")
-    assert verdict.tokens == TokenCount(total=0, read=0, windows=1)
+    assert verdict.tokens == TokenCount(total=0, read=0, unknown=0, windows=1)
     assert not verdict.truncated
     assert 0 < verdict.unsafe < 1
 

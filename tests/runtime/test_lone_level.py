@@ -83,8 +83,9 @@ def test_a_lone_level_needs_no_name_and_gives_its_labels(jailbreak: Path) -> Non
         "level": "jailbreak",
         "labels": ["jailbreak"],
         "scores": dict(attack.scores),
-        "tokens": {"total": 2, "read": 2, "windows": 1},
+        "tokens": {"total": 2, "read": 2, "unknown": 0, "windows": 1},
         "truncated": False,
+        "understood": True,
         "model": attack.model.to_dict(),
     }
 

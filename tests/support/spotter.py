@@ -16,11 +16,12 @@ MORNING_HAZARD, WORLD_HAZARD = 2, 5
 def write_spotter(tiny_bundle: Path, folder: Path) -> Path:
     """Flags "morning" and "world", each as a hazard of its own, in windows of six words."""
     bundle = Path(shutil.copytree(tiny_bundle, folder / "bundle"))
-    words = write_word_tokenizer(folder / "tokenizer.json")
+    words = write_word_tokenizer(folder / "tokenizer.json", knows_others=True)
     replace_file(bundle, "tokenizer.json", words.read_bytes())
-    gate = [[9.0, -9.0]] * len(WORDS)
+    # Other words are harmless.
+    gate = [[9.0, -9.0]] * (len(WORDS) + 1)
     gate[MORNING] = gate[WORLD] = [9.0, 12.0]
-    hazards = [[0.0] * len(HAZARDS) for _ in WORDS]
+    hazards = [[0.0] * len(HAZARDS) for _ in range(len(WORDS) + 1)]
     hazards[MORNING][MORNING_HAZARD] = hazards[WORLD][WORLD_HAZARD] = 9.0
     replace_graph(bundle, "level1", spotting_graph(gate))
     replace_graph(bundle, "level2", spotting_graph(hazards))

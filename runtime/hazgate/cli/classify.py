@@ -229,6 +229,8 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
         hazard = ""
         if verdict.hazard is not None and verdict.hazards is not None:
             hazard = f"{verdict.hazard} {verdict.hazards[verdict.hazard]:.3f}"
+        elif not verdict.understood:
+            hazard = "not understood"
         cells = [
             verdict.decision.action if verdict.decision else flagged,
             f"{verdict.unsafe:.3f}",

@@ -32,7 +32,8 @@ class Classification:
     `scores` has the probability of each label, in the level's order. `labels` are those that hold,
     the most probable first: one of a softmax level; any number of a multi-label level, also none.
     Nothing here says that a text is safe: for that, a level must state its positive label, and
-    `hazgate.Gate.of_level` gives verdicts.
+    `hazgate.Gate.of_level` gives verdicts. `understood` is False if most of the text is unknown to
+    the tokenizer: then no score says anything, and of a softmax level the positive label holds.
     """
 
     level: str
@@ -40,6 +41,7 @@ class Classification:
     scores: Mapping[str, float]
     tokens: TokenCount
     truncated: bool
+    understood: bool
     model: ModelIdentity
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class Classification:
             "scores": dict(self.scores),
             "tokens": self.tokens.to_dict(),
             "truncated": self.truncated,
+            "understood": self.understood,
             "model": self.model.to_dict(),
         }
 
@@ -109,5 +112,6 @@ def classification_of(verdict: Verdict, level: str, head: LabelHead) -> Classifi
         scores=verdict.scores,
         tokens=verdict.tokens,
         truncated=verdict.truncated,
+        understood=verdict.understood,
         model=verdict.model,
     )

@@ -1,16 +1,16 @@
 """The step from the logits of a text's windows to scores and a decision. Pure: runs no model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.errors import InputError
-from hazgate.judging.decision import Decision, Rules, Temperature, decide
+from hazgate.judging.decision import Action, Decision, Rules, Temperature, decide, strongest
 from hazgate.judging.policy import Policy
 from hazgate.judging.scores import Activation, calibrated
-from hazgate.judging.speech import Role, threshold_for
+from hazgate.judging.speech import UNKNOWN_WORDS, Role, threshold_for
 from hazgate.judging.verdict import PolicyDecision, PolicyIdentity
 
 
@@ -19,13 +19,15 @@ class Terms:
     """The terms that judge a text: a threshold alone, or the rules of a policy.
 
     Level 2 reads the windows whose calibrated P(unsafe) is at least `opens_at`; it reads every
-    window if the rules have hazards that block by themselves.
+    window if the rules have hazards that block by themselves. `on_unknown` is the action on a text
+    that was not understood.
     """
 
     opens_at: float
     temperature: Temperature
     rules: Rules | None
     policy: PolicyIdentity | None
+    on_unknown: Action
 
     @property
     def reads_every_window(self) -> bool:
@@ -78,7 +80,13 @@ class Judgement:
 
 def threshold_terms(threshold: float) -> Terms:
     """Return terms that flag a text from this P(unsafe) on."""
-    return Terms(opens_at=threshold, temperature=Temperature(), rules=None, policy=None)
+    return Terms(
+        opens_at=threshold,
+        temperature=Temperature(),
+        rules=None,
+        policy=None,
+        on_unknown="block",
+    )
 
 
 def policy_terms(policy: Policy, tenant: str | None, role: Role | None = None) -> Terms:
@@ -93,6 +101,7 @@ def policy_terms(policy: Policy, tenant: str | None, role: Role | None = None) -
         temperature=rules.temperature,
         rules=rules,
         policy=PolicyIdentity(name=policy.name, digest=policy.digest, tenant=tenant),
+        on_unknown=policy.unread_action([UNKNOWN_WORDS], tenant),
     )
 
 
@@ -151,6 +160,8 @@ def judge(
     level1_logits: NDArray[np.float32],
     heads: Heads,
     level2_logits: Sequence[NDArray[np.float32]],
+    *,
+    understood: bool = True,
 ) -> Judgement:
     """Judge a text by its most unsafe window, and each hazard by its highest score.
 
@@ -160,6 +171,8 @@ def judge(
         heads: the meaning of the logits.
         level2_logits: Level 2's logits for each of the windows to read, shape [n, hazards] each;
             may be empty.
+        understood: False if the text is mostly unknown to the tokenizer, so that the terms' action
+            on such texts is the least.
 
     Raises:
         InferenceError: a score is not a number in [0, 1].
@@ -175,15 +188,29 @@ def judge(
         hazards = dict(zip(heads.hazard_labels, map(float, rows.max(axis=0)), strict=True))
     # Without a Level 2, the default of the rules decides by itself.
     decided = _decide(terms, float(unsafe[worst]), hazards if heads.hazard_labels else {})
+    flagged = bool(unsafe[worst] >= terms.opens_at)
+    least = "allow" if understood else terms.on_unknown
+    if decided is not None:
+        decided = _at_least(least, decided)
+        flagged = decided.action != "allow"
     return Judgement(
         unsafe=float(unsafe[worst]),
         scores=tuple(map(float, scores)),
         worst_window=worst,
         hazards=hazards,
         detected=None if hazards is None else heads.detected(hazards),
-        flagged=decided.action != "allow" if decided else bool(unsafe[worst] >= terms.opens_at),
+        flagged=flagged or least != "allow",
         decision=decided,
     )
+
+
+def _at_least(action: Action, decided: PolicyDecision) -> PolicyDecision:
+    """Return a decision with at least an action; no text that this changes is called safe."""
+    stronger = strongest([decided.action, action])
+    if stronger == decided.action:
+        return decided
+    severity = "controversial" if decided.severity == "safe" else decided.severity
+    return replace(decided, action=stronger, severity=severity, hazards=())
 
 
 def _decide(

@@ -7,8 +7,10 @@ from typing import Literal
 # API describes.
 Role = Literal["system", "user", "assistant", "tool", "definition", "unknown"]
 Side = Literal["request", "response"]
-# Parts of a body that hold no text, or none that can be read.
-UnreadKind = Literal["image", "audio", "video", "file", "embeddings", "reasoning"]
+# Parts of a body that hold no text, or none that can be read; `unknown_words` is a text that is
+# mostly unknown to the tokenizer.
+UnreadKind = Literal["image", "audio", "video", "file", "embeddings", "reasoning", "unknown_words"]
+UNKNOWN_WORDS: UnreadKind = "unknown_words"
 
 # The names that APIs give to those who speak, in lower case.
 _SPEAKERS: Mapping[str, Role] = {

@@ -28,15 +28,24 @@ class ModelIdentity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenCount:
-    """Counts of the text's own tokens in all, of those that were read, and of the windows."""
+    """Counts of the text's own tokens in all, of those that were read, and of the windows.
+
+    `unknown` of those read are the tokenizer's token for what it does not know.
+    """
 
     total: int
     read: int
+    unknown: int
     windows: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""
-        return {"total": self.total, "read": self.read, "windows": self.windows}
+        return {
+            "total": self.total,
+            "read": self.read,
+            "unknown": self.unknown,
+            "windows": self.windows,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +105,9 @@ class Verdict:
     1 flagged (if it flagged none, in that of `span`), so they may sum to more than one. `scores`
     are those of the window of `span`; of a multi-label level, each label's highest. The
     hazards of a multi-label level are independent and need not sum to one. `truncated` is True if
-    the end of the text was not read.
+    the end of the text was not read. `understood` is False if most of it, or of one of its windows,
+    is unknown to the tokenizer (see `hazgate.text.unknown`): then no score says anything. Such a
+    text is flagged, or what the policy's `unread` says of `unknown_words` is done.
 
     `decision` is the policy's decision, None without one. `shadow` is the decision of a policy on
     trial: it changes nothing else here.
@@ -110,6 +121,7 @@ class Verdict:
     detected: tuple[str, ...] | None
     tokens: TokenCount
     truncated: bool
+    understood: bool
     span: Span
     decision: PolicyDecision | None
     shadow: PolicyDecision | None
@@ -148,6 +160,7 @@ class Verdict:
             "detected": None if self.detected is None else list(self.detected),
             "tokens": self.tokens.to_dict(),
             "truncated": self.truncated,
+            "understood": self.understood,
             "span": {"start": self.span.start, "end": self.span.end},
             "decision": None if self.decision is None else self.decision.to_dict(),
             "shadow": None if self.shadow is None else self.shadow.to_dict(),

@@ -11,7 +11,7 @@ from hazgate.errors import (
     InputError,
     Overloaded,
 )
-from hazgate.judging.speech import Side, UnreadKind
+from hazgate.judging.speech import UNKNOWN_WORDS, Side, UnreadKind
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.bodies.passages import BodyText, Passage, Unread, spelt
 from hazgate.serving.bodies.table import NAMES
@@ -116,6 +116,11 @@ async def decide_blocking(
     except HazgateError as error:
         return await _without_verdict(service, route, error, body.unread)
     verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+    unread = body.unread + tuple(
+        Unread(kind=UNKNOWN_WORDS, place=passage.place)
+        for passage, outcome in zip(body.passages, outcomes, strict=True)
+        if isinstance(outcome, Verdict) and not outcome.understood
+    )
     blocked = [verdict for verdict in verdicts if _is_blocked(verdict)]
     passages = [
         passage
@@ -124,14 +129,14 @@ async def decide_blocking(
     ]
     failure = gravest([outcome for outcome in outcomes if isinstance(outcome, Exception)])
     if failure is not None and not blocked:
-        return await _without_verdict(service, route, failure, body.unread)
+        return await _without_verdict(service, route, failure, unread)
     return BlockDecision(
         reason=_reason(blocked) if blocked else None,
         unsafe=max((verdict.unsafe for verdict in verdicts), default=None),
         blocked=tuple(blocked),
         blocked_passages=tuple(passages),
         flagged=on_unread == "flag" or any(verdict.flagged for verdict in verdicts),
-        unread=body.unread,
+        unread=unread,
     )
 
 
@@ -201,6 +206,8 @@ def _is_blocked(verdict: Verdict) -> bool:
 
 
 def _reason(blocked: Sequence[Verdict]) -> str:
-    """Return a sentence for the end user that names hazards only."""
+    """Return a sentence for the end user that names hazards, or says that nobody could read it."""
     hazards = sorted({verdict.hazard for verdict in blocked if verdict.hazard is not None})
+    if not hazards and not any(verdict.understood for verdict in blocked):
+        return "Blocked by the safety gate: not understood, so not checked: unknown words"
     return f"Blocked by the safety gate: {', '.join(hazards) or 'unsafe'}"

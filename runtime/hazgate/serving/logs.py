@@ -47,6 +47,8 @@ def log_request(facts: RequestFacts) -> None:
             "hazards": dict(hazards),
             "labels": dict(Counter(label for each in facts.labels for label in each.labels)),
             "tokens": sum(answer.tokens.read for answer in facts.answers),
+            "unknown_tokens": sum(answer.tokens.unknown for answer in facts.answers),
             "truncated": sum(answer.truncated for answer in facts.answers),
+            "not_understood": sum(not answer.understood for answer in facts.answers),
         },
     )

@@ -49,6 +49,12 @@ class Metrics:
             "shadow",
         )
         self._truncated = self._counter("hazgate_truncated", "Texts whose end was not read.")
+        self._not_understood = self._counter(
+            "hazgate_not_understood", "Texts that are mostly unknown to the tokenizer."
+        )
+        self._unknown_tokens = self._counter(
+            "hazgate_unknown_tokens", "Tokens for what the tokenizer does not know."
+        )
         self._fail_open = self._counter(
             "hazgate_failed_open", "Requests that passed without a verdict, by route.", "route"
         )
@@ -115,6 +121,8 @@ class Metrics:
                 self._shadow.labels(verdict.decision.action, verdict.shadow.action).inc()
 
         self._truncated.inc(sum(answer.truncated for answer in facts.answers))
+        self._not_understood.inc(sum(not answer.understood for answer in facts.answers))
+        self._unknown_tokens.inc(sum(answer.tokens.unknown for answer in facts.answers))
         for classified in facts.labels:
             for label in classified.labels:
                 self._labels.labels(label).inc()

@@ -17,13 +17,15 @@ import numpy as np
 
 from hazgate.errors import InputError
 from hazgate.gate import Gate
-from hazgate.judge import Answer, Judge, labels_of, level_of, verdict_of
+from hazgate.judge import Answer, Judge, check_scores_suffice, labels_of, level_of, verdict_of
 
 SERVER = "hazgate"
 PLATFORM = "onnx_onnxv1"
 INPUT, INPUT_DATATYPE = "text", "BYTES"
 OUTPUTS: Mapping[str, str] = {"unsafe": "FP32", "flagged": "BOOL"}
 LABEL_OUTPUTS: Mapping[str, str] = {"labels": "BYTES", "scores": "FP32", "holds": "BOOL"}
+# Outputs that say of a text that was not understood that it is none to let pass.
+_SAY_SO = frozenset(("flagged", "holds"))
 _RAW_TYPES: Mapping[str, type[np.generic]] = {"FP32": np.float32, "BOOL": np.bool_}
 _LENGTH = struct.Struct("<I")
 _TENSOR_PARAMETERS = frozenset(("binary_data", "binary_data_size"))
@@ -190,7 +192,13 @@ def wanted_outputs(names: Sequence[str], judge: Judge) -> list[str]:
 def outputs_of(
     wanted: Sequence[str], answers: Sequence[Answer], judge: Judge
 ) -> list[OutputTensor]:
-    """Return the outputs wanted, filled from the answers of `judge` on n texts."""
+    """Return the outputs wanted, filled from the answers of `judge` on n texts.
+
+    Raises:
+        InputError: a text was not understood, and no output that is wanted says so.
+    """
+    if not _SAY_SO.intersection(wanted):
+        check_scores_suffice(judge, answers)
     labels = level_of(judge).labels
     datatypes = _datatypes(judge)
     return [

@@ -33,8 +33,8 @@ class ConversationVerdict:
 
     @property
     def worst(self) -> Verdict:
-        """The most unsafe of `verdicts`."""
-        return max(self.verdicts, key=lambda verdict: verdict.unsafe)
+        """The most unsafe of `verdicts`; one that is flagged before any other."""
+        return max(self.verdicts, key=lambda verdict: (verdict.flagged, verdict.unsafe))
 
 
 def parse_messages(data: Iterable[object]) -> list[Message]:
@@ -84,7 +84,7 @@ def conclude(
     verdicts: Sequence[Verdict], scope: Scope, messages: Sequence[Message]
 ) -> ConversationVerdict:
     """Return the conversation's verdict: flagged if any of its texts is."""
-    worst = max(range(len(verdicts)), key=lambda i: verdicts[i].unsafe)
+    worst = max(range(len(verdicts)), key=lambda i: (verdicts[i].flagged, verdicts[i].unsafe))
     places = {"last": len(messages) - 1, "each": worst, "whole": None}
     return ConversationVerdict(
         flagged=any(verdict.flagged for verdict in verdicts),

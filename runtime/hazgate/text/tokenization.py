@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.verdict import TokenCount
+from hazgate.text.unknown import is_understood, letters_of, may_hide
 
 if TYPE_CHECKING:
     import tokenizers
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Above this size, freed memory is worth the milliseconds that it takes to give it back.
 _LARGE_BYTES = 1 << 20
+# Unicode assigns it to no character.
+_NO_CHARACTER = "\U0010fffe"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +29,16 @@ class Window:
     """The part of a text that the model reads at once.
 
     `input_ids` has `n_tokens` of the text's own tokens between special ones; they span the
-    characters from `start` to before `end`.
+    characters from `start` to before `end`. `n_unknown` of them stand for what the tokenizer does
+    not know. `understood` is False if that is most of the window; no close window says so.
     """
 
     input_ids: tuple[int, ...]
     n_tokens: int
     start: int
     end: int
+    n_unknown: int = 0
+    understood: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +47,17 @@ class Tokens:
 
     `windows` are in the order of the text, at least one; `close` has the shorter windows in which
     a text of several windows is read again. `n_total` and `n_read` count the text's tokens
-    without special ones; they differ if the windows do not reach the text's end.
+    without special ones; they differ if the windows do not reach the text's end. `n_unknown` of
+    those read are unknown tokens; `understood` is False if they are most of what was read, or of
+    one of its windows, see `hazgate.text.unknown`.
     """
 
     windows: tuple[Window, ...]
     close: tuple[Window, ...] = ()
     n_total: int
     n_read: int
+    n_unknown: int = 0
+    understood: bool = True
 
     @property
     def every_window(self) -> tuple[Window, ...]:
@@ -57,7 +67,12 @@ class Tokens:
     @property
     def count(self) -> TokenCount:
         """The counts that an answer carries."""
-        return TokenCount(total=self.n_total, read=self.n_read, windows=len(self.every_window))
+        return TokenCount(
+            total=self.n_total,
+            read=self.n_read,
+            unknown=self.n_unknown,
+            windows=len(self.every_window),
+        )
 
     @property
     def truncated(self) -> bool:
@@ -67,7 +82,13 @@ class Tokens:
     def first_window(self) -> "Tokens":
         """Return the same text with only its first window."""
         first = self.windows[0]
-        return Tokens(windows=(first,), n_total=self.n_total, n_read=first.n_tokens)
+        return Tokens(
+            windows=(first,),
+            n_total=self.n_total,
+            n_read=first.n_tokens,
+            n_unknown=first.n_unknown,
+            understood=first.understood,
+        )
 
 
 class Tokenizer:
@@ -98,6 +119,7 @@ class Tokenizer:
         """
         fast = _load(file, spec) if loaded is None else loaded._fast
         self._fast = fast
+        self._unknown_id = _unknown_id(fast)
         n_special = self._n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
         self.overlap_tokens = spec.overlap_tokens
@@ -152,22 +174,44 @@ class Tokenizer:
     def _cut(self, text: str, encoding: "Encoding") -> Tokens:
         ids = encoding.ids
         n_tokens = len(ids) - self._n_special
-        if n_tokens <= self.window_tokens:
-            whole = Window(input_ids=tuple(ids), n_tokens=n_tokens, start=0, end=len(text))
-            return Tokens(windows=(whole,), n_total=n_tokens, n_read=n_tokens)
-        first = encoding.sequence_ids.index(0) if self._n_special else 0
+        unknown_id = self._unknown_id
+        if unknown_id is not None and not (unknown_id in ids or may_hide(text)):
+            unknown_id = None
+        if unknown_id is None and n_tokens <= self.window_tokens:
+            # Even a tokenizer that spells everything may drop a text whole.
+            understood = n_tokens > 0 or not letters_of(text)
+            whole = Window(
+                input_ids=tuple(ids),
+                n_tokens=n_tokens,
+                start=0,
+                end=len(text),
+                understood=understood,
+            )
+            return Tokens(
+                windows=(whole,), n_total=n_tokens, n_read=n_tokens, understood=understood
+            )
+        first = encoding.sequence_ids.index(0) if self._n_special and n_tokens else 0
         tokens = _TextTokens(
             text=text,
             before=ids[:first],
             ids=ids[first : first + n_tokens],
             after=ids[first + n_tokens :],
             offsets=encoding.offsets[first : first + n_tokens],
+            unknown_id=unknown_id,
         )
         windows = tokens.windows(self.window_tokens, self.overlap_tokens)
         close: tuple[Window, ...] = ()
-        if self.close_tokens is not None:
-            close = tokens.windows(self.close_tokens, self.close_tokens // 2)
-        return Tokens(windows=windows, close=close, n_total=n_tokens, n_read=n_tokens)
+        if self.close_tokens is not None and len(windows) > 1:
+            close = tokens.windows(self.close_tokens, self.close_tokens // 2, is_close=True)
+        whole = tokens.window(0, n_tokens)
+        return Tokens(
+            windows=windows,
+            close=close,
+            n_total=n_tokens,
+            n_read=n_tokens,
+            n_unknown=whole.n_unknown,
+            understood=all(window.understood for window in (whole, *windows)),
+        )
 
 
 def load_tokenizers(
@@ -207,6 +251,19 @@ def _load(file: str | os.PathLike[str], spec: TokenizerSpec) -> "tokenizers.Toke
     return fast
 
 
+def _unknown_id(fast: "tokenizers.Tokenizer") -> int | None:
+    """Return the id of the token for what a tokenizer does not know, None if it spells anything.
+
+    The model is asked for a character that no vocabulary has. One that works on bytes drops it or
+    writes it in several tokens.
+    """
+    try:
+        tokens = fast.model.tokenize(_NO_CHARACTER)
+    except Exception:  # the binding raises plain Exception, where there is no unknown token
+        return None
+    return tokens[0].id if len(tokens) == 1 else None
+
+
 def _release_freed_memory() -> None:
     """Give the system back what a large file took while it was parsed: 30 MB for Gemma's.
 
@@ -219,29 +276,52 @@ def _release_freed_memory() -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _TextTokens:
-    """A text's own tokens, the characters of each, and the special tokens around them."""
+    """A text's own tokens, the characters of each, and the special tokens around them.
+
+    `unknown_id` is None if no part of the text is unknown.
+    """
 
     text: str
     before: list[int]
     ids: list[int]
     after: list[int]
     offsets: list[tuple[int, int]]
+    unknown_id: int | None
 
-    def windows(self, n_tokens: int, overlap: int) -> tuple[Window, ...]:
+    def windows(self, n_tokens: int, overlap: int, *, is_close: bool = False) -> tuple[Window, ...]:
         """Cut windows of `n_tokens`; each repeats the last `overlap` tokens of the one before."""
         n_total = len(self.ids)
+        if n_total <= n_tokens:
+            return (self.window(0, n_total, is_close=is_close),)
         starts = range(0, n_total - overlap, n_tokens - overlap)
-        return tuple(self._window(start, min(start + n_tokens, n_total)) for start in starts)
+        return tuple(
+            self.window(start, min(start + n_tokens, n_total), is_close=is_close)
+            for start in starts
+        )
 
-    def _window(self, start: int, stop: int) -> Window:
+    def window(self, start: int, stop: int, *, is_close: bool = False) -> Window:
+        """Return the window of the tokens from `start` to before `stop`."""
         # Characters without a token, like spaces around a text, belong to the outer windows.
-        last = stop == len(self.ids)
+        begin = 0 if start == 0 else self.offsets[start][0]
+        end = len(self.text) if stop == len(self.ids) else self.offsets[stop - 1][1]
+        unknown = [] if self.unknown_id is None else self._unknown(start, stop)
+        known = self.unknown_id is None or is_close
         return Window(
             input_ids=(*self.before, *self.ids[start:stop], *self.after),
             n_tokens=stop - start,
-            start=0 if start == 0 else self.offsets[start][0],
-            end=len(self.text) if last else self.offsets[stop - 1][1],
+            start=begin,
+            end=end,
+            n_unknown=len(unknown),
+            understood=known or is_understood(self.text[begin:end], self._pieces(unknown)),
         )
+
+    def _unknown(self, start: int, stop: int) -> list[int]:
+        """Return the positions of unknown tokens from `start` to before `stop`."""
+        return [i for i in range(start, stop) if self.ids[i] == self.unknown_id]
+
+    def _pieces(self, positions: Iterable[int]) -> list[str]:
+        """Return the characters of some tokens."""
+        return [self.text[slice(*self.offsets[i])] for i in positions]
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:

@@ -197,6 +197,7 @@ def _table(summary: "Summary") -> Table:
         "flagged": tally.flagged,
         **{f"  {name}": n for name, n in tally.hazards.items()},
         "truncated": tally.truncated,
+        "not understood": tally.not_understood,
         "tokens read": f"{tally.tokens_read} of {tally.tokens_total}",
         "dead letters": sum(tally.errors.values()),
         **{f"  {name}": n for name, n in tally.errors.items()},

@@ -12,7 +12,7 @@ from hazgate_scale.corpus.options import CorpusOptions
 from hazgate_scale.corpus.preflight import BadFile
 from hazgate_scale.corpus.shards import Shard
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,6 +21,7 @@ class Tally:
     rows_out: int = 0
     flagged: int = 0
     truncated: int = 0
+    not_understood: int = 0
     tokens_total: int = 0
     tokens_read: int = 0
     work_s: float = 0.0
@@ -40,6 +41,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
         rows_out=sum(tally.rows_out for tally in every),
         flagged=sum(tally.flagged for tally in every),
         truncated=sum(tally.truncated for tally in every),
+        not_understood=sum(tally.not_understood for tally in every),
         tokens_total=sum(tally.tokens_total for tally in every),
         tokens_read=sum(tally.tokens_read for tally in every),
         work_s=sum(tally.work_s for tally in every),
@@ -66,6 +68,7 @@ def tally_of(
         rows_out=n_written,
         flagged=len(flagged),
         truncated=sum(verdict.truncated for verdict in verdicts),
+        not_understood=sum(not verdict.understood for verdict in verdicts),
         tokens_total=sum(verdict.tokens.total for verdict in verdicts),
         tokens_read=sum(verdict.tokens.read for verdict in verdicts),
         hazards=Counter(verdict.hazard for verdict in flagged if verdict.hazard),

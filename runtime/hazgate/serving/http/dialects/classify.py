@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hazgate.judge import check_scores_suffice
 from hazgate.judging.classification import Classification
 from hazgate.serving.http.dialects.inputs import PROBABILITIES, WHOLE, check_texts, only
 from hazgate.serving.http.dialects.openai import OPENAI_REFUSALS
@@ -124,12 +125,15 @@ def router(service: Service) -> APIRouter:
             if (body.contract or service.settings.classify_contract) == "score.v1":
                 positive = service.gate.unsafe_label
                 (verdict,) = await service.check(ask, route="http_classify")
+                check_scores_suffice(service.judge, [verdict])
                 return [LabelScore(label=positive, score=verdict.unsafe)]
             (answer,) = await service.classify(ask, route="http_classify")
+            check_scores_suffice(service.judge, [answer])
             return label_scores(answer)
         texts = [body.input] if isinstance(body.input, str) else (body.input or [])
         check_texts(texts, "input")
         answers = await service.classify(Ask(texts=texts, caller=caller), route="classify")
+        check_scores_suffice(service.judge, answers)
         n_tokens = sum(answer.tokens.read for answer in answers)
         return ClassifyResponse(
             id=f"classify-{uuid.uuid4().hex}",

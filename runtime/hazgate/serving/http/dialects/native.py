@@ -7,8 +7,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hazgate.judging.decision import Action
-from hazgate.judging.speech import Role, Side, UnreadKind
+from hazgate.judging.decision import Action, strongest
+from hazgate.judging.speech import UNKNOWN_WORDS, Role, Side, UnreadKind
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.bodies.turns import ReadTurn, in_scope, question_before, read_turns
 from hazgate.serving.http.dialects.refusals import REFUSALS
@@ -65,7 +65,7 @@ class ReadPassage(BaseModel):
 
 
 class UnreadPart(BaseModel):
-    """A part that is no text: nobody checked it."""
+    """A part that nobody checked: no text, or one that is mostly unknown to the tokenizer."""
 
     path: str
     kind: UnreadKind
@@ -112,12 +112,22 @@ def router(service: Service) -> APIRouter:
             caller=request.state.caller,
         )
         verdicts = await service.check(ask, route="check")
+        unknown = [
+            UnreadPart(path=passage.path, kind=UNKNOWN_WORDS)
+            for passage, verdict in zip(read, verdicts, strict=True)
+            if not verdict.understood
+        ]
+        if unknown:
+            on_unknown = service.gate.unread_action(
+                [UNKNOWN_WORDS], side=body.side, tenant=body.tenant
+            )
+            action = strongest([action, on_unknown])
         return CheckResponse(
             flagged=action != "allow" or any(verdict.flagged for verdict in verdicts),
             decisive=None if body.scope == "whole" else _decisive(verdicts, judged),
             verdicts=[verdict.to_dict() for verdict in verdicts],
             read=read,
-            unread=unread,
+            unread=unread + unknown,
             unread_action=action,
         )
 
@@ -152,5 +162,9 @@ def _said(body: CheckRequest, judged: Sequence[ReadTurn]) -> tuple[list[str], li
 def _decisive(verdicts: Sequence[Verdict], judged: Sequence[ReadTurn]) -> int | None:
     """Return the index of the turn with the most unsafe text; None without turns."""
     indices = [turn.index for turn in judged for _ in turn.body.passages]
-    worst = max(range(len(indices)), key=lambda i: verdicts[i].unsafe, default=None)
+    worst = max(
+        range(len(indices)),
+        key=lambda i: (verdicts[i].flagged, verdicts[i].unsafe),
+        default=None,
+    )
     return None if worst is None else indices[worst]

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from hazgate.errors import InputError
 from hazgate.judging.decision import Action
 from hazgate.judging.moderation import moderation_result
+from hazgate.judging.speech import UNKNOWN_WORDS
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.blocking import kinds_of
-from hazgate.serving.bodies.passages import BodyText, Passage
+from hazgate.serving.bodies.passages import BodyText, Passage, Unread
 from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.failures import UNREAD_HEADER, FailureAnswer
 from hazgate.serving.http.dialects.inputs import check_texts
@@ -116,12 +117,18 @@ def router(service: Service) -> APIRouter:
             raise InputError("an input has no text: there is nothing to judge")
         passages = [passage for read in inputs for passage in read.passages]
         ask = Ask(texts=[passage.text for passage in passages], caller=request.state.caller)
-        verdicts = iter(await service.check(ask, route="moderations"))
+        found = await service.check(ask, route="moderations")
+        verdicts = iter(found)
         results = [
             _result_of_parts([next(verdicts) for _ in read.passages], action) for read in inputs
         ]
+        unread += [
+            Unread(kind=UNKNOWN_WORDS, place=passage.place)
+            for passage, verdict in zip(passages, found, strict=True)
+            if not verdict.understood
+        ]
         if unread:
-            response.headers[UNREAD_HEADER] = kinds
+            response.headers[UNREAD_HEADER] = ", ".join(kinds_of(unread))
         model = service.model
         return ModerationResponse(
             id=f"modr-{uuid.uuid4().hex}",
@@ -156,7 +163,7 @@ def result_of(verdict: Verdict) -> ModerationResult:
 
 def _result_of_parts(verdicts: Sequence[Verdict], on_unread: Action) -> ModerationResult:
     """Return the result of one input: that of its most unsafe text, flagged if any part is."""
-    result = result_of(max(verdicts, key=lambda verdict: verdict.unsafe))
+    result = result_of(max(verdicts, key=lambda each: (each.flagged, each.unsafe)))
     flagged = on_unread == "flag" or any(verdict.flagged for verdict in verdicts)
     return result.model_copy(update={"flagged": flagged})
 

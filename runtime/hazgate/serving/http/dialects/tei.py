@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from hazgate.errors import InputError
+from hazgate.judge import check_scores_suffice
 from hazgate.serving.failures import RETRY_AFTER_S, FailureAnswer
 from hazgate.serving.http.dialects.classify import LabelScore, label_scores
 from hazgate.serving.http.dialects.inputs import PROBABILITIES, WHOLE, check_texts, only
@@ -81,6 +82,7 @@ def router(service: Service) -> APIRouter:
         check_texts(texts, "inputs")
         ask = Ask(texts=texts, caller=request.state.caller)
         classified = await service.classify(ask, route="predict")
+        check_scores_suffice(service.judge, classified)
         top_k = body.parameters.top_k if body.parameters else None
         answers = [
             sorted(label_scores(c), key=lambda item: -item.score)[:top_k] for c in classified
