@@ -151,7 +151,7 @@ class Classifier:
         session = engine.open_level(bundle, level, name)
         if tokenizer is None:
             windows = served_windows(spec.tokenizer, reading, engine)
-            tokenizer = Tokenizer(bundle.file(windows.file), windows)
+            tokenizer = Tokenizer(bundle.read(windows.file), windows)
         return cls(
             level=level,
             spec=spec,

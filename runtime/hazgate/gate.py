@@ -500,7 +500,7 @@ def _open_levels(
         # does without it, is started first.
         time.sleep(_HEAD_START_S)
         try:
-            for spec, tokenizer in load_tokenizers(bundle.file, loading).items():
+            for spec, tokenizer in load_tokenizers(bundle.read, loading).items():
                 loading[spec].set_result(tokenizer)
         except BaseException as error:
             for future in loading.values():

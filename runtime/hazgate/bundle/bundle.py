@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hazgate.bundle.hub import fetch_bundle, is_hub_reference, parse_reference
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
 from hazgate.bundle.places import foreign_files, kind_problem, locate
-from hazgate.documents.files import sha256
+from hazgate.bundle.sealed import CURE, SealedFile, identity_of
 from hazgate.documents.problems import list_problems
 from hazgate.errors import BundleError, IntegrityError
 
@@ -19,11 +19,16 @@ _MAX_MANIFEST_BYTES = 4 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """A verified bundle directory."""
+    """A verified bundle directory.
+
+    The files that were hashed stay open: `read` and `sealed` give what was hashed, also if the
+    directory has other files by now.
+    """
 
     root: Path
     manifest: Manifest
     digest: str
+    _sealed: Mapping[str, SealedFile] = field(repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Bundle":
@@ -59,6 +64,29 @@ class Bundle:
         """Return the path of the manifest's file `name`."""
         return self.root / name
 
+    def sealed(self, name: str) -> SealedFile:
+        """Return the manifest's file `name` behind the descriptor through which it was hashed.
+
+        Raises:
+            IntegrityError: it was not hashed when the bundle was opened, and now it is not the
+                one that was exported.
+        """
+        found = self._sealed.get(name)
+        if found is not None:
+            return found
+        opened = _check(self.root, name, self.manifest.files[name], read_through=True)
+        if isinstance(opened, SealedFile):
+            return opened
+        raise IntegrityError(f"{opened or name}; {CURE}")
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of the manifest's file `name`, hashed as they are returned.
+
+        Raises:
+            IntegrityError: they are not those that were exported.
+        """
+        return self.sealed(name).read()
+
 
 def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) -> Bundle:
     on_hub = is_hub_reference(path)
@@ -70,7 +98,7 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
     problems = [*place.problems, *foreign_files(root, listed)]
     hashed = read(manifest)
 
-    def check(item: tuple[str, FileSpec]) -> list[str]:
+    def check(item: tuple[str, FileSpec]) -> SealedFile | str | None:
         name, expected = item
         return _check(root, name, expected, read_through=name in hashed)
 
@@ -79,8 +107,8 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
 
     # Hashing releases the interpreter lock, so threads make a large bundle faster.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for found in pool.map(check, manifest.files.items()):
-            problems.extend(found)
+        found = list(pool.map(check, manifest.files.items()))
+    problems += [each for each in found if isinstance(each, str)]
     if problems:
         cure = (
             f"Remove {root} and open the bundle again to download it anew"
@@ -91,7 +119,12 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
             f"{path} is not the bundle that was exported:{list_problems(problems)}\n"
             f"{cure}; do not serve it."
         )
-    return Bundle(root=root, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
+    return Bundle(
+        root=root,
+        manifest=manifest,
+        digest=hashlib.sha256(text).hexdigest(),
+        _sealed={each.name: each for each in found if isinstance(each, SealedFile)},
+    )
 
 
 def _read_manifest(root: Path, named: Path) -> bytes:
@@ -111,20 +144,30 @@ def _read_manifest(root: Path, named: Path) -> bytes:
         raise BundleError(f"{named} cannot be read as a bundle: {error}") from error
 
 
-def _check(root: Path, name: str, expected: FileSpec, *, read_through: bool) -> list[str]:
+def _check(
+    root: Path, name: str, expected: FileSpec, *, read_through: bool
+) -> SealedFile | str | None:
+    """Return a file that was hashed, or what is wrong with it; None if it only has to exist."""
     file = root / name
     try:
         # The kernel follows the links: what it reaches is what an engine will read.
         status = file.stat()
         if problem := kind_problem(file, status):
-            return [f"{name}: {problem}"]
+            return f"{name}: {problem}"
         size_bytes = status.st_size
         if size_bytes != expected.size_bytes:
-            return [f"{name}: expected {expected.size_bytes} bytes, found {size_bytes}"]
-        if read_through and sha256(file) != expected.sha256:
-            return [f"{name}: SHA-256 differs from the manifest's"]
+            return f"{name}: expected {expected.size_bytes} bytes, found {size_bytes}"
+        if not read_through:
+            return None
+        sealed = SealedFile(file, name, expected)
+        if identity_of(sealed.status) != identity_of(status):
+            return f"{name}: was replaced while it was opened"
+        if sealed.sha256() != expected.sha256:
+            return f"{name}: SHA-256 differs from the manifest's"
+        if not sealed.is_unchanged():
+            return f"{name}: was changed while it was read"
     except FileNotFoundError:
-        return [f"{name}: is a link to nothing" if file.is_symlink() else f"{name}: missing"]
+        return f"{name}: is a link to nothing" if file.is_symlink() else f"{name}: missing"
     except OSError as error:
-        return [f"{name}: cannot be read: {error.strerror}"]
-    return []
+        return f"{name}: cannot be read: {error.strerror}"
+    return sealed

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from hazgate.bundle.manifest import VariantSpec
 from hazgate.documents.decode import decode
-from hazgate.documents.files import read_bytes
 from hazgate.documents.jsonl import parse_json
 from hazgate.documents.problems import list_problems
 from hazgate.engine.session import Session
@@ -33,14 +31,18 @@ class Canaries:
     levels: Mapping[str, tuple[Canary, ...]]
 
     @classmethod
-    def load(cls, file: Path) -> "Canaries":
-        """Read a bundle's file of canaries.
+    def parse(cls, text: bytes, *, source: str) -> "Canaries":
+        """Return the canaries of a bundle's file of them.
+
+        Args:
+            text: the whole file.
+            source: its name, for errors.
 
         Raises:
             BundleError: it is not such a file.
         """
         problems: list[str] = []
-        data = parse_json(read_bytes(file, error=BundleError), source=file.name, error=BundleError)
+        data = parse_json(text, source=source, error=BundleError)
         canaries = decode(cls, data, problems)
         if canaries is not None:
             problems = [
@@ -50,7 +52,7 @@ class Canaries:
                 if not np.isfinite(row.logits).all()
             ]
         if canaries is None or problems:
-            raise BundleError(f"{file.name} is not a file of canaries:{list_problems(problems)}")
+            raise BundleError(f"{source} is not a file of canaries:{list_problems(problems)}")
         return canaries
 
 

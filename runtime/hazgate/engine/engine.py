@@ -15,6 +15,7 @@ from hazgate.engine.processor import threads_per_run
 from hazgate.engine.programs import ProgramKey, program_folder
 from hazgate.engine.providers.choose import Placement, choose_placement
 from hazgate.engine.providers.host import Host
+from hazgate.engine.sealed_graph import SealedGraph
 from hazgate.engine.session import OrtSession, Session, ort_host
 from hazgate.engine.static_shapes import BucketedSession, OpenedBucket, open_buckets
 
@@ -26,6 +27,7 @@ class _LevelGraph:
     name: str
     file: Path
     data: tuple[Path, ...]
+    sealed: SealedGraph
     level: LevelSpec
     variant: VariantSpec
     canaries: tuple[Canary, ...]
@@ -81,14 +83,22 @@ class Engine:
 
         Raises:
             ProviderError: the provider does not own the graph, or computes something else.
-            BundleError: the graph cannot be loaded, or has another signature.
+            BundleError: the graph cannot be loaded, has another signature, or names weights that
+                its variant does not list.
+            IntegrityError: a file was changed or replaced while it was opened.
         """
         spec = bundle.manifest.levels[level]
         chosen = spec.variants[variant]
+        file = bundle.file(chosen.graph)
         graph = _LevelGraph(
             name=f"{level} {variant}",
-            file=bundle.file(chosen.graph),
+            file=file,
             data=tuple(map(bundle.file, chosen.data)),
+            sealed=SealedGraph(
+                folder=file.parent,
+                graph=bundle.sealed(chosen.graph),
+                data={bundle.file(name): bundle.sealed(name) for name in chosen.data},
+            ),
             level=spec,
             variant=chosen,
             canaries=canaries_of(bundle, level),
@@ -113,6 +123,7 @@ class Engine:
         return OrtSession(
             graph.file,
             data=graph.data,
+            sealed=graph.sealed,
             kind=graph.variant.kind,
             n_labels=len(graph.level.labels),
             threads=self.threads,
@@ -143,7 +154,9 @@ class Engine:
 def canaries_of(bundle: Bundle, level: str) -> tuple[Canary, ...]:
     """Return a level's canaries; none in a bundle that was built before there were any."""
     file = bundle.manifest.canaries
-    return () if file is None else Canaries.load(bundle.file(file)).levels.get(level, ())
+    if file is None:
+        return ()
+    return Canaries.parse(bundle.read(file), source=file).levels.get(level, ())
 
 
 def program_key(

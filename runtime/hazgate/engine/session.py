@@ -19,6 +19,7 @@ from hazgate.engine.ownership import INPUTS, OUTPUT, prove_ownership, says_owner
 from hazgate.engine.providers.choose import ON_CPU, Placement
 from hazgate.engine.providers.host import Host, this_host
 from hazgate.engine.providers.table import CPU, BuiltIn, PlugIn, ProviderSpec
+from hazgate.engine.sealed_graph import SealedGraph
 from hazgate.engine.telemetry import disable_telemetry, is_telemetry_disabled
 from hazgate.errors import BundleError, HazgateError, InferenceError, ProviderError
 
@@ -47,6 +48,7 @@ class OrtSession:
         graph: Path,
         *,
         data: Sequence[Path] = (),
+        sealed: SealedGraph | None = None,
         kind: GraphKind,
         n_labels: int,
         threads: int,
@@ -59,6 +61,9 @@ class OrtSession:
         Args:
             graph: the ONNX file.
             data: its external data, which may be links then.
+            sealed: the same files as they were checked. On the CPU they are all that ONNX Runtime
+                gets, from the release on that maps what it is given; elsewhere it opens the paths,
+                which must still be the same files afterwards. None trusts the paths.
             kind: an authored or fused graph runs as it is written; ONNX Runtime fuses a portable
                 one first.
             n_labels: the number of columns that its logits must have.
@@ -70,7 +75,8 @@ class OrtSession:
         Raises:
             ProviderError: the provider is not in this onnxruntime, or did not take the graph.
             BundleError: the graph cannot be loaded or has another signature; or it is fused and
-                hazgate-kernels is not installed.
+                hazgate-kernels is not installed; or it names weights that `sealed` does not have.
+            IntegrityError: a file of `sealed` was changed or replaced meanwhile.
         """
         ort = load_onnxruntime()
         spec = placement.spec
@@ -79,10 +85,19 @@ class OrtSession:
             # ONNX Runtime ignores a name that the graph does not have; _check_signature finds it.
             options.add_free_dimension_override_by_name("batch", bucket.batch)
             options.add_free_dimension_override_by_name("sequence", bucket.tokens)
+        by_path = sealed is None or spec.name != CPU or not _maps_what_it_gets(ort)
         try:
+            content = None if sealed is None else sealed.content()
             # ONNX Runtime reads from the maps as long as the session lives.
-            self._maps = _use_linked_weights(options, graph, data)
-            session = _create(ort, graph, options, placement, programs)
+            if sealed is None or by_path:
+                self._maps = _use_linked_weights(options, graph, data)
+            else:
+                self._maps = sealed.maps()
+                _use_maps(options, self._maps)
+            model = str(graph) if content is None or by_path else content
+            session = _create(ort, model, options, placement, programs)
+            if sealed is not None:
+                sealed.check(by_path=by_path)
         except HazgateError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -95,6 +110,7 @@ class OrtSession:
                 f"{spec.name} was requested, but {graph.name} runs on {session.get_providers()}"
             )
         _check_signature(session, graph.name, n_labels, bucket)
+        _release_pages(self._maps)
         self._session = session
         self._name = graph.name
         self._n_labels = n_labels
@@ -195,14 +211,39 @@ def _use_linked_weights(
     """Hand weights that are links to ONNX Runtime as maps, which are not copied; return them."""
     maps = map_linked_weights(graph, data)
     # Releases without this option, before 1.24, follow links.
-    if maps and hasattr(options, "add_external_initializers_from_files_in_memory"):
+    if hasattr(options, "add_external_initializers_from_files_in_memory"):
+        _use_maps(options, maps)
+    return maps
+
+
+def _maps_what_it_gets(ort: Any) -> bool:  # noqa: ANN401 - a module without type information
+    """Return True for releases that read from a caller's map instead of copying it.
+
+    1.32 does; 1.24 and 1.26 copy, which costs the size of the weights in every process.
+    """
+    major, minor = ort.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 32)
+
+
+def _use_maps(options: "onnxruntime.SessionOptions", maps: Mapping[str, mmap.mmap]) -> None:
+    """Have ONNX Runtime read weights from maps, by the graph's names for them."""
+    if maps:
         options.add_session_config_entry(
             "session.use_external_initializer_file_buffers_directly", "1"
         )
         options.add_external_initializers_from_files_in_memory(
             list(maps), list(maps.values()), [len(mapped) for mapped in maps.values()]
         )
-    return maps
+
+
+def _release_pages(maps: Mapping[str, mmap.mmap]) -> None:
+    """Take mapped pages out of this process: those that a run needs come back by themselves.
+
+    ONNX Runtime has packed most weights by now, and its own maps would be gone.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for mapped in maps.values():
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def ort_host() -> Host:
@@ -221,7 +262,7 @@ _CREATING = threading.Lock()
 
 def _create(
     ort: Any,  # noqa: ANN401
-    graph: Path,
+    model: str | bytes,
     options: "onnxruntime.SessionOptions",
     placement: Placement,
     programs: Path | None,
@@ -230,7 +271,7 @@ def _create(
     spec, source = placement.spec, placement.source
     if spec.name == CPU:
         # With a fallback, ONNX Runtime would print a message and run on the CPU.
-        return ort.InferenceSession(str(graph), options, providers=[CPU], enable_fallback=False)
+        return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=False)
     if spec.owns_shapes:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if says_owners(ort):
@@ -251,12 +292,12 @@ def _create(
         if isinstance(source, BuiltIn):
             # The CPU is left out: ONNX Runtime would use it if it were in the list.
             return ort.InferenceSession(
-                str(graph), options, providers=[(spec.name, given)], enable_fallback=False
+                model, options, providers=[(spec.name, given)], enable_fallback=False
             )
         device = _plugged_in(ort, spec, source, placement.device_id)
         options.add_provider_for_devices([device], given)
         # If `providers` were also given, ONNX Runtime would ignore the device.
-        return ort.InferenceSession(str(graph), options, enable_fallback=False)
+        return ort.InferenceSession(model, options, enable_fallback=False)
 
 
 def _plugged_in(

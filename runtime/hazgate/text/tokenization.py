@@ -102,7 +102,7 @@ class Tokenizer:
 
     def __init__(
         self,
-        file: str | os.PathLike[str],
+        file: str | os.PathLike[str] | bytes,
         spec: TokenizerSpec,
         *,
         loaded: "Tokenizer | None" = None,
@@ -110,7 +110,7 @@ class Tokenizer:
         """Load `file`, or take what another tokenizer has loaded.
 
         Args:
-            file: a tokenizer.json.
+            file: a tokenizer.json, or its bytes.
             spec: its limits.
             loaded: a tokenizer of the same file that treats special tokens as `spec` does.
 
@@ -215,12 +215,12 @@ class Tokenizer:
 
 
 def load_tokenizers(
-    file: Callable[[str], Path], specs: Iterable[TokenizerSpec]
+    file: Callable[[str], Path | bytes], specs: Iterable[TokenizerSpec]
 ) -> dict[TokenizerSpec, Tokenizer]:
     """Load a tokenizer for each of `specs`; those that differ in windows only share one in memory.
 
     Args:
-        file: returns the path of a file of the bundle.
+        file: returns the path or the bytes of a file of the bundle.
         specs: the levels' specifications.
 
     Raises:
@@ -230,23 +230,27 @@ def load_tokenizers(
     found = {}
     for spec in specs:
         key = spec.file, spec.special_tokens_in_text
-        found[spec] = Tokenizer(file(spec.file), spec, loaded=by_file.get(key))
+        loaded = by_file.get(key)
+        found[spec] = Tokenizer(b"" if loaded else file(spec.file), spec, loaded=loaded)
         by_file.setdefault(key, found[spec])
     return found
 
 
-def _load(file: str | os.PathLike[str], spec: TokenizerSpec) -> "tokenizers.Tokenizer":
+def _load(file: str | os.PathLike[str] | bytes, spec: TokenizerSpec) -> "tokenizers.Tokenizer":
     import tokenizers
 
     try:
-        fast = tokenizers.Tokenizer.from_file(os.fspath(file))
+        content = file if isinstance(file, bytes) else Path(file).read_bytes()
+        fast = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # the binding raises plain Exception
         raise BundleError(f"{spec.file} is not a tokenizer file: {error}") from error
     # The file's own limits are training defaults; the manifest's are the served ones.
     fast.no_truncation()
     fast.no_padding()
     fast.encode_special_tokens = spec.special_tokens_in_text == "text"
-    if Path(file).stat().st_size > _LARGE_BYTES:
+    n_bytes = len(content)
+    del content, file
+    if n_bytes > _LARGE_BYTES:
         _release_freed_memory()
     return fast
 

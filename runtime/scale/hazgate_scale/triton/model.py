@@ -144,7 +144,7 @@ def _open_over_backend(
         if buckets:
             read = within(read, max(bucket.tokens for bucket in buckets))
         # Equal specifications share one tokenizer.
-        tokenizer = tokenizers.setdefault(read, Tokenizer(bundle.file(read.file), read))
+        tokenizer = tokenizers.setdefault(read, Tokenizer(bundle.read(read.file), read))
         return Classifier(
             level=name,
             spec=spec,
