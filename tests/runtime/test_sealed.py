@@ -1,4 +1,4 @@
-"""What was checked is what runs: files are opened once, and changes meanwhile are refused."""
+"""Only checked files run: they are opened once, and changes meanwhile are refused."""
 
 import gc
 from pathlib import Path
