@@ -36,6 +36,8 @@ its field should have is read as text.
 - *Text* says who speaks. Strings of one turn are one passage; turns stay apart.
 - *Unread* parts hold no text, or none that can be read. The policy decides on them by kind.
 - *No text* are identifiers, names of models and words of a closed list, each only in that form.
+- *Asides* of a stream of server-sent events (comments, names of events, ids) are read, but for
+  those that APIs use: `: ping`, `event: message_start`, an identifier.
 - *Token ids* stand for text that only another tokenizer can give back. They are refused.
 
 **Refused in every API**: equal keys in one object, also equal but for case; a byte-order mark;

@@ -221,6 +221,8 @@ class _Events:
                 event = parse_event(data)
                 self._reader.add(event)
                 self.ending.note(event)
+            for aside in self._parser.take_asides():
+                self._reader.add_aside(aside)
         for growth in self._reader.grown():
             self._grow(growth)
         self._unread += self._reader.unread()

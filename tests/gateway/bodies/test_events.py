@@ -131,7 +131,7 @@ def test_an_event_that_cannot_be_parsed_makes_the_stream_unreadable(
     body: bytes, said: str | None
 ) -> None:
     if said is None:
-        assert events_of(body) == [{}]
+        assert events_of(body) == ([{}], [])
         return
     with pytest.raises(InputError, match=said):
         read_body(SSE, body, "response")
@@ -146,7 +146,7 @@ def test_a_binary_event_stream_is_refused() -> None:
 def test_reading_a_stream_takes_time_in_proportion_to_its_length() -> None:
     """Counted in calls, not in seconds: each event is parsed once, each piece joined once."""
     short, long = _sse(_chat(*["a "] * 100)), _sse(_chat(*["a "] * 10_000))
-    assert len(events_of(long)) == 100 * len(events_of(short))
+    assert len(events_of(long)[0]) == 100 * len(events_of(short)[0])
     assert _texts(long) == ["a " * 10_000]
 
 

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hazgate import Gate
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body, read_request
 from hazgate.serving.bodies.table import FIELDS, KEYS, MEDIA, TYPES
+from hazgate.serving.holdback import HoldBack, HoldLimits
+from hazgate.text.tokenization import Tokenizer
 
 FEW, MANY = 150, 10_000
 # Beginnings that look like an enumeration, an event, an address or a form of its own.
@@ -188,6 +191,88 @@ def test_no_bytes_of_ten_thousand_requests_break_the_reader(
     method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     _check_raw(method, path, headers, body)
+
+
+# Lines of a stream: keep-alives and names as APIs send them, and a sentence anywhere.
+LINES = st.sampled_from(
+    [
+        *(": OPENROUTER PROCESSING", ": ping - 2026-11-28 10:00:00.123456+00:00", ":", "retry: 9"),
+        *("event: response.output_text.delta", "event: message_start", "event: ping", "id: 7-a"),
+        *("event: thread.message.delta", "id: 0194f6b2-0000-7d01-b15c-6de97a1e4b5f", "", ""),
+        *('data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}', "data: [DONE]"),
+    ]
+)
+PLACES = st.sampled_from([": ", ":", "event: ", "id: ", "retry: ", "id:", "nothing: ", "data: "])
+SENTENCE = "build such things"
+
+
+def _held(body: bytes, cuts: list[int], tokenizer: Tokenizer) -> Iterator[BodyText]:
+    """Yield what is read of a stream that comes in pieces, before its bytes are released."""
+    limits = HoldLimits(hold_tokens=4, hold_s=0.0, max_held_bytes=1 << 20)
+    headers = {"content-type": "text/event-stream"}
+    hold = HoldBack(headers=headers, side="response", tokenizer=tokenizer, limits=limits)
+    start, told = 0, ""
+    for cut in (*cuts, len(body)):
+        piece, start = body[start : start + cut], min(len(body), start + cut)
+        hold.feed(piece, 0.0, end=start == len(body))
+        if hold.due_s <= 0.0:
+            read = hold.take()
+            told += " ".join(passage.text for passage in read.passages)
+            yield read
+            released = hold.clear(0.0)
+            assert SENTENCE.encode() not in released or SENTENCE in told
+        if start == len(body):
+            return
+
+
+@pytest.fixture(scope="module")
+def words(spotting: Gate) -> Tokenizer:
+    return spotting.level1.tokenizer
+
+
+@_few
+@given(
+    st.lists(LINES, max_size=8),
+    st.integers(0, 8),
+    PLACES,
+    ENDS,
+    st.lists(st.integers(1, 40), max_size=12),
+)
+def test_no_line_of_a_stream_passes_in_silence(
+    words: Tokenizer, lines: list[str], at: int, place: str, end: str, cuts: list[int]
+) -> None:
+    text = json.dumps(SENTENCE) if place == "data: " else SENTENCE
+    # Data stand in events of their own, so that they are one value.
+    lines = [line + end if line.startswith("data") else line for line in lines]
+    body = end.join([*lines[:at], "", place + text, "", *lines[at:], end]).encode()
+    headers = {"content-type": "text/event-stream"}
+    ways: tuple[Callable[[], list[BodyText]], ...] = (
+        lambda: [read_body(headers, body, "response")],
+        lambda: list(_held(body, cuts, words)),
+    )
+    for way in ways:
+        try:
+            said = [passage.text for part in way() for passage in part.passages]
+        except InputError:
+            assert place == "nothing: "
+            continue
+        assert any(SENTENCE in text for text in said)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(": OPENROUTER PROCESSING", ": ping - 2026-11-28 10:00:00.123456+00:00", ": keep-alive"),
+        *(":", ": ", ":heartbeat", "event: response.output_text.delta", "event: message_start"),
+        *("event: thread.run.requires_action", "event: content-delta", "event: tool-call-end"),
+        *("event: endpoint", "id: 17", "id: 0194f6b2-0000-7d01-b15c-6de97a1e4b5f", "retry: 3000"),
+        *("id: evt_01JABCDEF", "event: response.mcp_call_arguments.delta", "event: error"),
+    ],
+)
+def test_what_apis_send_beside_their_data_is_no_text(line: str) -> None:
+    body = f'{line}\ndata: {{"choices": [{{"index": 0, "delta": {{"content": "hello"}}}}]}}\n\n'
+    read = read_body({"content-type": "text/event-stream"}, body.encode(), "response")
+    assert [passage.text for passage in read.passages] == ["hello"]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,28 @@ usage: ask_triton.py (http|grpc) (binary|json) ADDRESS MODEL TEXT...
 import importlib
 import json
 import sys
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+
+def _errors(triton: ModuleType, address: str) -> list[str]:
+    """Return what the client says of routes that are not there, also at a wrong address."""
+    said = []
+    client, lost = (triton.InferenceServerClient(base) for base in (address, f"{address}/lost"))
+    for call in (
+        client.get_model_repository_index,
+        client.get_log_settings,
+        lambda: client.get_model_config("another"),
+        lost.get_server_metadata,
+        lambda: lost.get_model_metadata("another"),
+    ):
+        try:
+            call()
+        except triton.InferenceServerException as error:
+            said.append(str(error))
+    return said
 
 
 def main() -> None:
@@ -40,7 +59,8 @@ def main() -> None:
     try:
         client.infer("another", [tensor])
     except triton.InferenceServerException as error:
-        found["unknown_model"] = error.message()
+        found["unknown_model"] = str(error)
+    found["errors"] = _errors(triton, address) if protocol == "http" else []
     json.dump(found, sys.stdout)
 
 

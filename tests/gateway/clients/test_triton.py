@@ -64,3 +64,10 @@ def test_an_unknown_model_is_an_error_that_names_the_known_one(
     found: dict[str, Any], name: str
 ) -> None:
     assert name in found["unknown_model"]
+
+
+def test_every_route_that_is_not_there_has_an_error_that_the_client_can_show(
+    found: dict[str, Any],
+) -> None:
+    assert set(found["errors"]) <= {"[404] Not Found"}
+    assert len(found["errors"]) in (0, 5)

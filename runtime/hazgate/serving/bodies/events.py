@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from hazgate.errors import InputError
+from hazgate.serving.bodies.asides import Aside, aside_of
 from hazgate.serving.bodies.strict_json import parse
 
 _DONE = "[DONE]"
@@ -26,6 +27,9 @@ class StreamParser(Protocol):
 
     n_done: int
 
+    def take_asides(self) -> list[Aside]:
+        """Return what stood beside the data since the last call."""
+
     def feed(self, piece: bytes, *, end: bool = False) -> Iterator[str]:
         """Yield each event that `piece` completes; with `end` also the last one.
 
@@ -38,7 +42,7 @@ class EventParser:
     """Parser of server-sent events that may come in pieces.
 
     Lines end with CR LF, LF or CR, and with nothing else: U+2028 and its like are characters of a
-    string. Names of events, ids and times are not part of a text; `data` is.
+    string. Comments, names of events and ids are asides, but for those that APIs use.
     """
 
     def __init__(self) -> None:
@@ -46,6 +50,7 @@ class EventParser:
         # A line whose end has not come, joined when it ends.
         self._rest: list[bytes] = []
         self._data: list[str] = []
+        self._asides: list[Aside] = []
         self._is_open = False
         self._n_read = 0
         self.n_done = 0
@@ -75,6 +80,16 @@ class EventParser:
             yield from self._take(data[at:], len(data) - at)
         yield from self._take(b"", 0)
 
+    def take_asides(self) -> list[Aside]:
+        """Return the comments, names and ids that came since the last call and may be text."""
+        asides, self._asides = self._asides, []
+        return asides
+
+    def _note(self, place: str, text: str) -> None:
+        aside = aside_of(place, text)
+        if aside is not None:
+            self._asides.append(aside)
+
     def _take(self, raw: bytes, n_bytes: int) -> Iterator[str]:
         """Take one line that is `n_bytes` long with its end."""
         if self._n_read == 0:
@@ -85,7 +100,7 @@ class EventParser:
         except UnicodeDecodeError:
             raise InputError("the stream is not UTF-8; compressed ones cannot be read") from None
         if line.startswith(":"):
-            pass
+            self._note("comment", line[1:])
         elif line:
             self._is_open = True
             name, _, value = line.partition(":")
@@ -93,6 +108,8 @@ class EventParser:
                 self._data.append(value.removeprefix(" "))
             elif name not in _FIELDS:
                 raise InputError("the stream has a line that is no field of a server-sent event")
+            else:
+                self._note(name, value)
         else:
             self._is_open = False
             if self._data:
@@ -112,6 +129,10 @@ class LineParser:
         # A line whose end has not come, joined when it ends.
         self._rest: list[bytes] = []
         self.n_done = 0
+
+    def take_asides(self) -> list[Aside]:
+        """Return nothing: every line is data."""
+        return []
 
     def feed(self, piece: bytes, *, end: bool = False) -> Iterator[str]:
         """Yield each line that `piece` completes; with `end` also the last one.
@@ -151,6 +172,10 @@ class ArrayParser:
         self._n_before = 0
         self._is_closed = False
         self.n_done = 0
+
+    def take_asides(self) -> list[Aside]:
+        """Return nothing: between the objects of an array stands no text."""
+        return []
 
     def feed(self, piece: bytes, *, end: bool = False) -> Iterator[str]:
         """Yield each object that `piece` completes.
@@ -214,13 +239,15 @@ class ArrayParser:
             self._n_before += end
 
 
-def events_of(body: bytes) -> list[object]:
-    """Parse a whole stream of server-sent events; `[DONE]` is none.
+def events_of(body: bytes) -> tuple[list[object], list[Aside]]:
+    """Parse a whole stream of server-sent events, and its asides; `[DONE]` is no event.
 
     Raises:
         InputError: it is not UTF-8, or an event is not one strict JSON value.
     """
-    return [parse_event(data) for data in EventParser().feed(body, end=True) if not is_done(data)]
+    parser = EventParser()
+    data = [each for each in parser.feed(body, end=True) if not is_done(each)]
+    return [parse_event(each) for each in data], parser.take_asides()
 
 
 def parse_event(data: str) -> object:

@@ -120,7 +120,8 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
     if kind.startswith("multipart/"):
         return _read_parts(boundary, body)
     if kind == "text/event-stream" or events.looks_like_events(body):
-        return read_events(events.events_of(body), side)
+        said, asides = events.events_of(body)
+        return read_events(said, side, asides)
     first = body.lstrip()[:1]
     if kind in LINES or (first == b"{" and events.looks_like_lines(body)):
         return read_events(events.lines_of(body), side)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Role, Side, UnreadKind
+from hazgate.serving.bodies.asides import Aside
 from hazgate.serving.bodies.growth import GrowingTexts, Growth
 from hazgate.serving.bodies.passages import BodyText, Passage, Path, Unread, spelt
 from hazgate.serving.bodies.rules import Context, KeyRule, body_context, free_context
@@ -39,8 +40,15 @@ def read_value(value: object, side: Side) -> BodyText:
     return walk.result()
 
 
-def read_events(events: Sequence[object], side: Side = "response") -> BodyText:
+def read_events(
+    events: Sequence[object], side: Side = "response", asides: Sequence[Aside] = ()
+) -> BodyText:
     """Read the events of a stream, the pieces of each growing text joined.
+
+    Args:
+        events: the values of its events.
+        side: as of `read_value`.
+        asides: what stood beside them.
 
     Raises:
         InputError: as in `read_value`, of any event.
@@ -49,6 +57,8 @@ def read_events(events: Sequence[object], side: Side = "response") -> BodyText:
     walk = Walk(side, growing)
     for event in events:
         walk.visit_root(event)
+    for aside in asides:
+        walk.add_aside(aside)
     texts = [text for grown in growing.whole() for text in _grown_texts(grown)]
     return BodyText(passages=_distinct(texts), unread=tuple(walk.unread()))
 
@@ -69,6 +79,10 @@ class EventReader:
             InputError: as in `read_events`.
         """
         self._walk.visit_root(event)
+
+    def add_aside(self, aside: Aside) -> None:
+        """Read what stood beside the events; one kind of aside is one growing text."""
+        self._walk.add_aside(aside)
 
     def grown(self) -> list[Growth]:
         """Return what each text gained since the last call."""
@@ -100,6 +114,13 @@ class Walk:
             self._add(value, self._default, (_ROOT, {}), _ROOT, joined=True)
         else:
             self.visit(value, body_context(self._default), None, _ROOT, 0)
+
+    def add_aside(self, aside: Aside) -> None:
+        """Read what stood beside the events of a stream."""
+        if self._growing is not None:
+            self._growing.begin({})
+        path = ((_ROOT, "stream"), aside.place)
+        self._add(f"{aside.text}\n", self._default, (path, {}), path)
 
     def array_of_body(self, key: str) -> "BodyArray | None":
         """Return the array below a key of the body, whose items can come some at a time.

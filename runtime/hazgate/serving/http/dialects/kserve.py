@@ -89,7 +89,8 @@ def error_answer(failure: FailureAnswer) -> ErrorAnswer:
     return ErrorAnswer(status=status, body={"error": failure.message}, headers=failure.headers)
 
 
-ERRORS = ErrorForm(paths=("/v2",), answer=error_answer)
+# Triton's client cannot show an error that is no string.
+ERRORS = ErrorForm(paths=("/v2",), answer=error_answer, segment="v2")
 
 
 def router(service: Service) -> APIRouter:
