@@ -18,10 +18,12 @@ def write_pair_spotter(tiny_bundle: Path, folder: Path, *, turn: str | None = No
     `turn` takes the place of the bundle's format of a turn.
     """
     bundle = Path(shutil.copytree(tiny_bundle, folder / "bundle"))
-    words = write_word_tokenizer(folder / "tokenizer.json")
+    # The words of the format are known, too.
+    words = write_word_tokenizer(folder / "tokenizer.json", knows_others=True)
+    n_words = len(WORDS) + 1
     replace_file(bundle, "tokenizer.json", words.read_bytes())
-    replace_graph(bundle, "level1", conjunction_graph(len(WORDS), (MORNING, WORLD)))
-    replace_graph(bundle, "level2", spotting_graph([[0.0] * len(HAZARDS) for _ in WORDS]))
+    replace_graph(bundle, "level1", conjunction_graph(n_words, (MORNING, WORLD)))
+    replace_graph(bundle, "level2", spotting_graph([[0.0] * len(HAZARDS)] * n_words))
 
     def change(data: dict) -> None:  # type: ignore[type-arg]
         for level in data["levels"].values():
