@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.bundle.manifest import CascadeSpec, ConversationSpec, TokenizerSpec
+from hazgate.bundle.manifest import ConversationSpec
+from hazgate.cascade import open_levels
 from hazgate.classifier import (
     DEFAULT_ENGINE,
     DEFAULT_READING,
@@ -19,7 +19,6 @@ from hazgate.classifier import (
     Question,
     open_for,
     questions,
-    served_windows,
 )
 from hazgate.engine.engine import Engine
 from hazgate.engine.options import EngineOptions
@@ -31,11 +30,8 @@ from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Span, Verdict
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.reading import Reading
-from hazgate.text.tokenization import Tokenizer, Tokens, Window, as_texts, load_tokenizers
+from hazgate.text.tokenization import Tokens, Window, as_texts
 from hazgate.text.watch import Watch
-
-# Time for the levels' threads to enter ONNX Runtime.
-_HEAD_START_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +108,7 @@ class Gate:
         """Load both levels of an open bundle; see `open`."""
         cascade = bundle.manifest.cascade_for("Gate.open")
         limit = _threshold(cascade.threshold, threshold, policy)
-        level1, level2 = _open_levels(bundle, cascade, variant, engine, reading)
+        level1, level2 = open_levels(bundle, cascade, variant, engine, reading)
         return cls(
             bundle=bundle, level1=level1, hazard_level=level2, threshold=limit, reading=reading
         ).with_policy(policy, shadow=shadow, responses=responses)
@@ -468,42 +464,3 @@ def _threshold(stated: float, asked: float | None, policy: Policy | None) -> flo
     if not 0 < threshold < 1:
         raise BundleError(f"threshold must be between 0 and 1, got {threshold}")
     return threshold
-
-
-def _open_levels(
-    bundle: Bundle, cascade: CascadeSpec, variant: str, engine: Engine, reading: Reading
-) -> tuple[Classifier, Classifier]:
-    """Open both levels and their tokenizer at once; a tokenizer file is in memory once."""
-    names = (cascade.level1, cascade.level2)
-    levels = bundle.manifest.levels
-    specs = [served_windows(levels[name].tokenizer, reading, engine) for name in names]
-    # Imported here because `import hazgate` does not need it.
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    loading: dict[TokenizerSpec, Future[Tokenizer]] = {spec: Future() for spec in specs}
-
-    def open_level(name: str, spec: TokenizerSpec) -> Classifier:
-        return Classifier.of(
-            bundle,
-            name,
-            variant=variant,
-            engine=engine,
-            tokenizer=loading[spec],
-            reading=reading,
-        )
-
-    # ONNX Runtime packs weights without the interpreter lock: two levels open in the time of one.
-    # A compiler already uses all processors.
-    with ThreadPoolExecutor(1 if engine.placement.spec.static_shapes else len(names)) as pool:
-        opening = [pool.submit(open_level, *level) for level in zip(names, specs, strict=True)]
-        # The tokenizers library keeps the interpreter lock while it loads: ONNX Runtime, which
-        # does without it, is started first.
-        time.sleep(_HEAD_START_S)
-        try:
-            for spec, tokenizer in load_tokenizers(bundle.read, loading).items():
-                loading[spec].set_result(tokenizer)
-        except BaseException as error:
-            for future in loading.values():
-                future.set_exception(error)
-        level1, level2 = (level.result() for level in opening)
-    return level1, level2
