@@ -113,6 +113,7 @@ bench: $(VENV)/bench-installed  ## time PyTorch, OpenVINO and others against haz
 
 bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## load hazgate and other servers, on build/mini
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.load.reading
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 

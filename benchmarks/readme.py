@@ -29,6 +29,7 @@ MODULES = (
     "benchmarks.engines.session_options",
     "benchmarks.memory.footprint",
     "benchmarks.load.report",
+    "benchmarks.load.reading",
     "benchmarks.load.soak",
     "benchmarks.corpus.run",
     "benchmarks.plan.results",

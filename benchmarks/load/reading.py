@@ -1,78 +1,188 @@
 """`python -m benchmarks.load.reading`: the time to read a body, next to json.loads of it.
 
-It prints processor time of one thread, which other work on the machine changes least. Nothing is
-written.
+Times are processor time of one thread, which other work on the machine changes least. What the
+garbage collector does behind a reading counts, too. Bodies take turns.
 """
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
-from itertools import count
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import click
 
-from benchmarks.harness.command import refusals
+from benchmarks.harness.command import publish, refusals
+from benchmarks.harness.markdown import table
+from benchmarks.harness.regions import Regions, region
+from benchmarks.harness.statistics import RoundSpread, spread
+from benchmarks.harness.store import RESULTS, ResultHeader, header
+from hazgate.cli.progress import track
 from hazgate.serving.bodies.read import read_body
 
+_COMMAND = "python -m benchmarks.load.reading"
 _HEADERS = {"content-type": "application/json"}
-_SIZES_BYTES = (100_000, 400_000, 2_000_000)
+_SIZES_BYTES = (10_000, 100_000, 1_000_000, 2_000_000)
+# A round of a small body is several readings of it.
+_ROUND_BYTES = 100_000
 _PROSE = "The committee will publish its report next spring. "
 _CODE = "def rounded(x):\n    return round(x, 2)\n"
-_N_TOOLS = 20
+_MOST_TOOLS = 20
+_BYTES_PER_TOOL = 5_000
 
 
-@click.command(epilog="Example: python -m benchmarks.load.reading --repeats 50")
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Readings of each body; the quickest counts.",
-)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingFigures:
+    """One body: milliseconds to read it and to parse it with json.loads, over the rounds."""
+
+    kind: str
+    size_bytes: int
+    n_passages: int
+    read_ms: RoundSpread
+    json_ms: RoundSpread
+    ratio: RoundSpread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingResults:
+    """All that one run measured."""
+
+    header: ResultHeader
+    rounds: int
+    bodies: tuple[ReadingFigures, ...]
+
+
+def reading_table(results: ReadingResults) -> str:
+    """Return the bodies in Markdown."""
+    head = ("body", "bytes", "texts", "read, ms", "ns a byte", "json.loads, ms", "× json.loads")
+    rows = [
+        (
+            body.kind,
+            f"{body.size_bytes:,}",
+            f"{body.n_passages:,}",
+            f"{body.read_ms.median:.2f} [{body.read_ms.least:.2f}–{body.read_ms.greatest:.2f}]",
+            f"{body.read_ms.median / body.size_bytes * 1e6:.1f}",
+            f"{body.json_ms.median:.2f}",
+            f"{body.ratio.median:.1f}",
+        )
+        for body in results.bodies
+    ]
+    run = results.header
+    return (
+        f"Processor time of one thread on {run.host.summary}; median of {results.rounds} rounds. "
+        f"{run.origin}\n\n{table(head, rows)}"
+    )
+
+
+@click.command(epilog=f"Example: {_COMMAND} --rounds 40")
+@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
 @refusals()
-def main(repeats: int) -> None:
-    """Read chats and agents' requests of several sizes, and print the time of each."""
-    click.echo("body\tbytes\tpassages\tread ms\tjson.loads ms\tratio\tns a byte")
-    for name, make in _BODIES.items():
-        for size_bytes in _SIZES_BYTES:
-            click.echo(_line(name, make(size_bytes), repeats))
+def main(rounds: int) -> None:
+    """Read prompts, chats and agents' requests of several sizes, and print the time of each.
+
+    Writes results/reading.json.
+    """
+    bodies = {(kind, size): make(size) for kind, make in _BODIES.items() for size in _SIZES_BYTES}
+    for body in bodies.values():
+        _read(body)
+    read_s: dict[tuple[str, int], list[float]] = {key: [] for key in bodies}
+    json_s: dict[tuple[str, int], list[float]] = {key: [] for key in bodies}
+    for _ in track(range(rounds), "readings"):
+        for key, body in bodies.items():
+            read_s[key].append(_seconds(_read, body))
+            json_s[key].append(_seconds(json.loads, body))
+    results = ReadingResults(
+        header=header("reading", f"{_COMMAND} --rounds {rounds}", threads=1),
+        rounds=rounds,
+        bodies=tuple(
+            ReadingFigures(
+                kind=kind,
+                size_bytes=len(body),
+                n_passages=_read(body),
+                read_ms=spread([1e3 * s for s in read_s[kind, size]]),
+                json_ms=spread([1e3 * s for s in json_s[kind, size]]),
+                ratio=spread(
+                    [r / j for r, j in zip(read_s[kind, size], json_s[kind, size], strict=True)]
+                ),
+            )
+            for (kind, size), body in bodies.items()
+        ),
+    )
+    publish(results, RESULTS / "reading.json", reading_table)
+
+
+def prompt(size_bytes: int) -> bytes:
+    """Return a completion's request of about this size: one text."""
+    return json.dumps({"model": "m", "prompt": _PROSE * (size_bytes // len(_PROSE))}).encode()
 
 
 def chat(size_bytes: int) -> bytes:
     """Return a conversation of about this size: turns of some sentences each."""
-    messages: list[Mapping[str, object]] = []
-    n_bytes = 0
-    for i in count():
-        if n_bytes >= size_bytes:
-            break
-        message = {"role": ("user", "assistant")[i % 2], "content": f"Turn {i}. {_PROSE * 10}"}
-        messages.append(message)
-        n_bytes += len(json.dumps(message))
-    return json.dumps({"model": "m", "messages": messages}).encode()
+    turns = (
+        [{"role": ("user", "assistant")[i % 2], "content": f"Turn {i}. {_PROSE * 10}"}]
+        for i in itertools.count()
+    )
+    return _with_messages({"model": "m"}, turns, size_bytes)
 
 
 def agent(size_bytes: int) -> bytes:
     """Return an agent's request of about this size: tools, calls and results of calls."""
-    messages: list[Mapping[str, object]] = [{"role": "system", "content": _PROSE * 100}]
-    n_bytes = len(json.dumps(messages))
-    for i in count():
-        if n_bytes >= size_bytes:
-            break
-        arguments = json.dumps({"path": f"src/module_{i}.py", "limit": 200})
-        function = {"name": "read_file", "arguments": arguments}
-        call = {"id": f"call_{i}", "type": "function", "function": function}
-        step: list[Mapping[str, object]] = [
-            {"role": "user", "content": f"please look at module {i} and mend its test"},
-            {"role": "assistant", "content": None, "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": f"call_{i}", "content": f"# {i}\n{_CODE * 12}"},
-        ]
+    return _with_messages(_agents_head(size_bytes), map(_step, itertools.count()), size_bytes)
+
+
+def blocks(size_bytes: int) -> bytes:
+    """Return the same in Anthropic's form: blocks of content, arguments as objects."""
+    return _with_messages(_agents_head(size_bytes), map(_block_step, itertools.count()), size_bytes)
+
+
+_BODIES: Mapping[str, Callable[[int], bytes]] = {
+    "one prompt": prompt,
+    "chat": chat,
+    "agent, OpenAI": agent,
+    "agent, Anthropic": blocks,
+}
+
+
+def _with_messages(
+    head: Mapping[str, object], steps: Iterator[list[Mapping[str, object]]], size_bytes: int
+) -> bytes:
+    """Return a request with messages of as many steps as its size has room for."""
+    messages: list[Mapping[str, object]] = []
+    n_bytes = len(json.dumps(head))
+    for step in steps:
         messages += step
         n_bytes += len(json.dumps(step))
-    tools = [_tool(i) for i in range(_N_TOOLS)]
-    return json.dumps({"model": "m", "messages": messages, "tools": tools}).encode()
+        if n_bytes >= size_bytes:
+            break
+    return json.dumps({**head, "messages": messages}).encode()
 
 
-_BODIES: Mapping[str, Callable[[int], bytes]] = {"chat": chat, "agent": agent}
+def _agents_head(size_bytes: int) -> Mapping[str, object]:
+    tools = [_tool(i) for i in range(min(_MOST_TOOLS, 1 + size_bytes // _BYTES_PER_TOOL))]
+    return {"model": "m", "tools": tools}
+
+
+def _step(i: int) -> list[Mapping[str, object]]:
+    arguments = json.dumps({"path": f"src/module_{i}.py", "limit": 200})
+    function = {"name": "read_file", "arguments": arguments}
+    call = {"id": f"call_{i}", "type": "function", "function": function}
+    return [
+        {"role": "user", "content": f"please look at module {i} and mend its test"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": f"call_{i}", "content": f"# {i}\n{_CODE * 12}"},
+    ]
+
+
+def _block_step(i: int) -> list[Mapping[str, object]]:
+    arguments = {"path": f"src/module_{i}.py", "limit": 200}
+    call = {"type": "tool_use", "id": f"toolu_{i}", "name": "read_file", "input": arguments}
+    said = {"type": "text", "text": f"Now I look at module {i}, whose test fails."}
+    result = [{"type": "text", "text": f"# {i}\n{_CODE * 12}"}]
+    answer = {"type": "tool_result", "tool_use_id": f"toolu_{i}", "content": result}
+    return [
+        {"role": "assistant", "content": [said, call]},
+        {"role": "user", "content": [answer]},
+    ]
 
 
 def _tool(i: int) -> Mapping[str, object]:
@@ -86,30 +196,23 @@ def _tool(i: int) -> Mapping[str, object]:
     return {"type": "function", "function": function}
 
 
-def _line(name: str, body: bytes, repeats: int) -> str:
-    read = read_body(_HEADERS, body, "request")
-    read_s = _least_s(lambda: read_body(_HEADERS, body, "request"), repeats)
-    json_s = _least_s(lambda: json.loads(body), repeats)
-    figures = (
-        name,
-        f"{len(body)}",
-        f"{len(read.passages)}",
-        f"{read_s * 1e3:.2f}",
-        f"{json_s * 1e3:.2f}",
-        f"{read_s / json_s:.1f}",
-        f"{read_s / len(body) * 1e9:.1f}",
-    )
-    return "\t".join(figures)
+def _read(body: bytes) -> int:
+    """Read a body; return its number of passages."""
+    return len(read_body(_HEADERS, body, "request").passages)
 
 
-def _least_s(call: Callable[[], object], repeats: int) -> float:
-    """Return the processor time of the quickest of some calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.thread_time()
-        call()
-        times.append(time.thread_time() - start)
-    return min(times)
+def _seconds(call: Callable[[bytes], object], body: bytes) -> float:
+    """Return the processor time of one call, of several where the body is small."""
+    n_calls = max(1, _ROUND_BYTES // len(body))
+    start = time.thread_time()
+    for _ in range(n_calls):
+        call(body)
+        # A collection that is due happens as the next container is made.
+        [].clear()
+    return (time.thread_time() - start) / n_calls
+
+
+REGIONS: Regions = {"reading": region("reading.json", ReadingResults, reading_table)}
 
 
 if __name__ == "__main__":
