@@ -118,7 +118,7 @@ def prompt(size_bytes: int) -> bytes:
 
 def chat(size_bytes: int) -> bytes:
     """Return a conversation of about this size: turns of some sentences each."""
-    turns = (
+    turns: Iterator[list[Mapping[str, object]]] = (
         [{"role": ("user", "assistant")[i % 2], "content": f"Turn {i}. {_PROSE * 10}"}]
         for i in itertools.count()
     )

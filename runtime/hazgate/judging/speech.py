@@ -33,7 +33,7 @@ DEFINITION_THRESHOLD = 0.9
 
 def role_named(name: str) -> Role:
     """Return the role that an API's name for a speaker means; "unknown" for any other name."""
-    return _SPEAKERS.get(name.lower(), "unknown")
+    return _SPEAKERS.get(name) or _SPEAKERS.get(name.lower(), "unknown")
 
 
 def threshold_for(role: Role | None, threshold: float) -> float:

@@ -26,7 +26,7 @@ _TRIES = 8
 _SPACE = b" \t\r\n"
 # The name of a member, its array, and the beginning of the array's first item.
 _ARRAY = re.compile(
-    rb'(?<!\\)"[A-Za-z_]{1,40}"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*'
+    rb'"[A-Za-z_]{1,40}"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*'
     rb'(\{[ \t\r\n]*"[A-Za-z_]{1,40}")'
 )
 

@@ -78,7 +78,7 @@ class Context:
     apart: bool = field(init=False, compare=False)
     inputs: bool = field(init=False, compare=False)
     has_speaker: bool = field(init=False, compare=False)
-    _by_role: dict[Role, ObjectRules] = field(
+    by_role: dict[Role, ObjectRules] = field(
         init=False, compare=False, repr=False, default_factory=dict
     )
 
@@ -101,9 +101,9 @@ class Context:
 
     def rules(self, role: Role) -> ObjectRules:
         """Return the rules for objects here in which this role speaks."""
-        made = self._by_role.get(role)
+        made = self.by_role.get(role)
         if made is None:
-            made = self._by_role[role] = _rules(self, role)
+            made = self.by_role[role] = _rules(self, role)
         return made
 
     def speaker(self, named: object, kind: object) -> Role:

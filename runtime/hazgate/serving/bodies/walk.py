@@ -205,66 +205,76 @@ class Walk:
             return
         # The place that an unread part is listed with: a part of that type, or else its value.
         media: Path | None = None
+        role = context.role
         if context.has_speaker:
             kind = data.get("type")
             if type(kind) is str and kind in MEDIA:
                 media = path
                 self._unread.setdefault(path, MEDIA[kind])
-            rules = context.rules(context.speaker(data.get("role"), kind))
-        else:
-            rules = context.rules(context.role)
+            role = context.speaker(data.get("role"), kind)
+        rules = context.by_role.get(role) or context.rules(role)
         known = rules.known
         # No two keys that the table knows are equal but for case: tests/gateway/bodies.
         is_checked = False
-        texts = self._texts
+        texts = self._texts if self._growing is None else None
         for key, value in data.items():
             rule = known.get(key)
+            of = type(value)
+            inside: _Group | None = None
             if rule is None:
                 if not is_checked:
                     self.check_keys(tuple(data), path)
                     is_checked = True
                 rule = rules.unknown
-                if rule.keeps and group is None:
-                    group = (path, {})
                 below = (path, key)
-                inside = group if rule.keeps else (below, {})
-                name = rules.names_of_text if type(value) is str else rules.names
-                self._add(key, name, inside, (below, "*"))  # type: ignore[arg-type] # made above
-            else:
-                if rule.keeps and group is None:
-                    group = (path, {})
-                inside = group if rule.keeps else None
-            of = type(value)
-            if of is str:
+                if rule.keeps:
+                    inside = group = group or (path, {})
+                else:
+                    inside = (below, {})
+                name = rules.names_of_text if of is str else rules.names
+                self._add(key, name, inside, (below, "*"))
+                if of is str and rule.form is not None and rule.form(value):  # type: ignore[arg-type] # a string
+                    continue
+            elif of is str:
                 form = rule.form
                 if form is not None and form(value):  # type: ignore[arg-type] # a string
                     if rule.unread is not None:
                         self._unread.setdefault(media or (path, key), rule.unread)
-                elif inside is None and rule.says is not None and self._growing is None:
+                    continue
+                if texts is not None and rule.says is not None:
                     # Most strings. `_add` would do the same.
                     if value:
                         below = (path, key)
                         if not value.isascii():  # type: ignore[attr-defined]
                             _check_surrogates(value, below)  # type: ignore[arg-type]
                         texts.append((value, below, rule.says))  # type: ignore[arg-type]
-                else:
-                    self._read_string(value, rule, inside, (path, key), media)  # type: ignore[arg-type]
-            elif value is not None:
-                if rule.unread is not None:
-                    self._unread.setdefault(media or (path, key), rule.unread)
-                if of is dict:
-                    self._visit_object(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
-                elif of is list:
-                    self.visit_list(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
+                    continue
+            if rule.keeps and inside is None:
+                inside = group = group or (path, {})
+            if of is str:
+                self._read_string(value, rule, inside, (path, key), media)  # type: ignore[arg-type]
+                continue
+            if rule.unread is not None and value is not None:
+                self._unread.setdefault(media or (path, key), rule.unread)
+            if of is dict:
+                self._visit_object(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
+            elif of is list:
+                self.visit_list(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
 
     def _visit_free(
         self, data: dict[str, object], context: Context, group: _Group, path: Path, depth: int
     ) -> None:
         """Read an application's own object, whose keys are texts, too."""
         role, form = context.role, context.form
+        together = group[1].get(role)
         for key, value in data.items():
             below = (path, key)
-            self._add(key, role, group, (below, "*"))
+            if together is not None and len(key) <= _SHORT_CHARACTERS and key.isidentifier():
+                # Most keys. `_add` would do the same.
+                together.append(key)
+            else:
+                self._add(key, role, group, (below, "*"))
+                together = group[1].get(role)
             of = type(value)
             if of is str:
                 if form is None or not form(value):  # type: ignore[arg-type] # a string
