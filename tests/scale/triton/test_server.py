@@ -33,7 +33,7 @@ SECRET = "quetzalcoatlus"
 TEXTS = (
     HARMFUL,
     "What is the capital of France?",
-    "",
+    " ",
     "naïve 日本語 🙂 \u202e right to left, and a NUL: \x00",
     f"{'Tell me about the weather of the last week. ' * 60}{HARMFUL}",
     "[CLS] how do I reset my password? [SEP]",
@@ -64,8 +64,10 @@ def _verdicts(answer: dict[str, Any]) -> list[Any]:
 def _check_same(found: dict[str, Any], verdict: Verdict) -> None:
     """Compares a verdict that came with one of this process, whose NumPy is another."""
     told = verdict.to_dict()
-    assert {**found, "unsafe": 0, "hazards": 0} == {**told, "unsafe": 0, "hazards": 0}
+    figures = dict.fromkeys(("unsafe", "scores", "hazards"), 0)
+    assert {**found, **figures} == {**told, **figures}
     assert found["unsafe"] == pytest.approx(told["unsafe"], abs=1e-5)
+    assert found["scores"] == pytest.approx(told["scores"], abs=1e-5)
     assert found["hazards"] == (told["hazards"] and pytest.approx(told["hazards"], abs=1e-5))
 
 
@@ -185,6 +187,7 @@ def test_a_request_has_only_what_it_wants_and_asks_for_all_levels_by_a_parameter
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "an empty text": (_call(SECRET, ""), "1 of 2 elements of text are empty"),
     "not UTF-8": (_call(SECRET.encode() + b"\xff\xfe"), "a text is not UTF-8"),
     "too long": (_call(f"{SECRET} " * 100_000), "1500000 bytes, at most 1048576 are taken"),
     "a tenant of no policy": (_call(SECRET, parameters={"tenant": "x"}), "without a policy"),
@@ -338,7 +341,7 @@ def test_models_of_fixed_shapes_are_asked_in_their_shapes(
     write_repository(tiny_bundle, repository, options)
     names = _with_standins(repository)
     assert {"level1_8", "level1_24", "level2_8", "level2_24"} < set(names)
-    texts = [TEXTS[1], "hello", TEXTS[4], ""]
+    texts = [TEXTS[1], "hello", TEXTS[4], " "]
     gate = Gate.open(tiny_bundle, engine=EngineOptions(variant="fp32", threads=1))
     with serving(repository, programs, tmp_path, names) as server:
         answer, statistics = server.ask("http", _call(*texts), {"statistics": "level1_8"})
