@@ -84,11 +84,14 @@ def test_the_surroundings_alone_are_not_what_is_found(gate: Gate, filler: str) -
     assert "hack" in shown
 
 
+# The longest text has the needle where a text cut short would lose it; 100,000 tokens take minutes.
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [0.02, 0.61, 0.999])
-def test_a_sentence_is_found_in_a_hundred_thousand_tokens(gate: Gate, at: float) -> None:
-    surroundings = _code(random.Random(7), 100_000)
+@pytest.mark.parametrize(("n_tokens", "at"), [(20_000, 0.02), (20_000, 0.61), (100_000, 0.999)])
+def test_a_sentence_is_found_in_up_to_a_hundred_thousand_tokens(
+    gate: Gate, n_tokens: int, at: float
+) -> None:
+    surroundings = _code(random.Random(7), n_tokens)
     verdict, shown = _check(gate, surroundings, NEEDLES[0], at)
-    assert verdict.tokens.read == verdict.tokens.total > 70_000
+    assert verdict.tokens.read == verdict.tokens.total > 0.7 * n_tokens
     assert verdict.flagged
     assert "hack" in shown
