@@ -76,6 +76,12 @@ def test_unknown_tensors_and_bytes_that_are_not_utf8_are_errors(spotting: Gate) 
     assert oip.texts_of_elements([b"a", b"b"], [1, 2]) == ["a", "b"]
 
 
+@pytest.mark.parametrize("element", [7, 0, None, True, ["good"]])
+def test_an_element_that_is_no_string_is_an_error(element: object) -> None:
+    with pytest.raises(InputError, match="1 of 2 elements of text are no strings"):
+        oip.texts_of_elements([b"good", element], [2])
+
+
 def test_nothing_to_judge_is_an_error() -> None:
     with pytest.raises(InputError, match="text holds no element"):
         oip.texts_of_elements([], [0])

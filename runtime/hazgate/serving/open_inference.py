@@ -136,17 +136,28 @@ def _refuse_parameters(subject: str, named: Sequence[str], n_unknown: int) -> No
         )
 
 
-def texts_of_elements(elements: Sequence[bytes | str], shape: Sequence[int]) -> list[str]:
+def texts_of_elements(elements: Sequence[object], shape: Sequence[int]) -> list[str]:
     """Return the texts of a tensor of that shape, row by row.
+
+    Args:
+        elements: strings, or bytes in UTF-8; readers of others let anything else through.
+        shape: of the tensor.
 
     Raises:
         InputError: the number of elements does not fit the shape, there is none, or an element is
-            empty or not UTF-8.
+            no string, empty or not UTF-8.
     """
     if not _holds(shape, len(elements)):
         raise InputError(f"a shape of {len(shape)} axes does not hold {len(elements)} elements")
+    strings = [e for e in elements if isinstance(e, bytes | str)]
+    n_others = len(elements) - len(strings)
+    if n_others:
+        raise InputError(
+            f"{n_others} of {len(elements)} elements of {INPUT} are no strings; send each text as "
+            "a string"
+        )
     try:
-        texts = [e.decode("utf-8") if isinstance(e, bytes) else e for e in elements]
+        texts = [e.decode("utf-8") if isinstance(e, bytes) else e for e in strings]
     except UnicodeDecodeError:
         raise InputError("a text is not UTF-8") from None
     if not texts:
