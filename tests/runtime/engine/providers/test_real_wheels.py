@@ -45,7 +45,8 @@ def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _ask(bundle: Path, provider: str, *requirements: str, gpu: bool = True) -> dict[str, Any]:
     python = environment(RUNTIME, *requirements) / "python"
     flags = ["--gpu"] if gpu else []
-    done = run(python, SCRIPT, bundle, provider, *flags)
+    # The environment is kept, and its copy of the runtime may be an older one.
+    done = run(python, SCRIPT, bundle, provider, *flags, env={"PYTHONPATH": RUNTIME})
     assert done.returncode == 0, done.stderr
     # A single line: nothing of ONNX Runtime's own is printed to a host's terminal.
     answer: dict[str, Any] = json.loads(done.stdout)
