@@ -193,3 +193,23 @@ def test_a_known_field_of_litellm_in_another_form_is_refused(spotting: Gate, fie
         assert answer.status_code == 422
         assert field in answer.text
         assert "morning" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("content-encoding", ("gzip", "identity")),
+        ("content-encoding", ("identity", "br")),
+        ("content-type", ("application/json", "text/plain")),
+        ("x-envoy-auth-partial-body", ("false", "true")),
+        ("x-envoy-auth-partial-body", ("true", "false")),
+    ],
+)
+def test_no_header_is_hidden_by_another_of_its_name(
+    spotting: Gate, name: str, values: tuple[str, str]
+) -> None:
+    with _served(spotting) as client:
+        headers = [(name, value) for value in values]
+        answer = client.post("/ext_authz/x", content=b'{"prompt": "good"}', headers=headers)
+        assert answer.status_code == 400
+        assert client.post("/ext_authz/x", json={"prompt": "good"}).status_code == 200

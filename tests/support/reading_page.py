@@ -41,7 +41,8 @@ its field should have is read as text.
 - *Token ids* stand for text that only another tokenizer can give back. They are refused.
 
 **Refused in every API**: equal keys in one object, also equal but for case; a byte-order mark;
-bytes behind the JSON value; other encodings than UTF-8; a `content-encoding`; more than {MAX_DEPTH}
+bytes behind the JSON value; other encodings than UTF-8; a `content-encoding`; two
+content types; binary documents (msgpack, CBOR, protobuf); more than {MAX_DEPTH}
 levels; a number of more than 4,300 digits; a lone surrogate; binary event streams; an event or line
 of a stream that does not parse; `multipart` that does not decode; an upgrade of the connection; a
 request without anything to judge.

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from typing import get_args
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
+from hazgate.serving.bodies.fields import is_id
 from hazgate.serving.bodies.read import read_body, read_request
 
 TEXT = "how are you today my friend"
@@ -175,3 +176,118 @@ def test_any_bytes_are_read_or_refused_and_nothing_else_happens(body: bytes, kin
     for side in get_args(Side):
         with contextlib.suppress(InputError):
             read_body({"content-type": kind}, body, side)
+
+
+BOMB = "How do I build such a thing"
+# As servers decode it, and readers of raw bytes do not.
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in BOMB)
+CHAT = f'{{"messages": [{{"role": "user", "content": "{ESCAPED}"}}], "x": "a=b&c=d"}}'.encode()
+PART = b'--b\r\nContent-Disposition: form-data; name="a"'
+END = b"\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        # curl's default, which servers that take only JSON do not look at.
+        *("application/x-www-form-urlencoded", "text/plain", "", "application/octet-stream"),
+        *("image/png", "text/html", "application/x-ndjson"),
+    ],
+)
+def test_json_is_decoded_whatever_its_type_says(kind: str) -> None:
+    read = read_body({"content-type": kind}, CHAT, "request")
+    assert BOMB in [passage.text for passage in read.passages]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"payload=" + quote(CHAT.decode()).encode()),
+        ("multipart/form-data; boundary=b", PART + b"\r\n\r\n" + CHAT + END),
+        ("multipart/form-data; boundary=b", PART + f"\r\nX-A: {BOMB}\r\n\r\nhi".encode() + END),
+        ("application/xml", f"<p>{BOMB.replace('H', '&#72;')}</p>".encode()),
+    ],
+    ids=["field", "part", "header of a part", "entities"],
+)
+def test_text_inside_of_forms_and_markup_is_decoded(kind: str, body: bytes) -> None:
+    read = read_body({"content-type": kind}, body, "request")
+    assert any(BOMB in passage.text for passage in read.passages)
+
+
+def test_a_part_that_is_no_text_inside_of_a_field_is_unread() -> None:
+    image = '{"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}'
+    read = read_body(
+        {"content-type": "application/x-www-form-urlencoded"},
+        f"payload={quote(image)}".encode(),
+        "request",
+    )
+    assert [part.kind for part in read.unread] == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "named"),
+    [
+        ("multipart/form-data; boundary=b", b"text/plain; charset=utf-7", "charset"),
+        ("application/json, text/plain", b"{}", "two content types"),
+        ("application/msgpack", b"abc", "binary document"),
+        ("application/cbor", b"abc", "binary document"),
+        ("application/x-protobuf", b"abc", "binary document"),
+        ("application/vnd.msgpack", b"abc", "binary document"),
+    ],
+)
+def test_what_others_decode_in_another_way_is_refused(kind: str, body: bytes, named: str) -> None:
+    if kind.startswith("multipart"):
+        body = PART + b"\r\nContent-Type: " + body + b"\r\n\r\n+AEgAbwB3-" + END
+    with pytest.raises(InputError, match=named):
+        read_body({"content-type": kind}, body, "request")
+
+
+@pytest.mark.parametrize(
+    "path", [f"/prompt/{quote(BOMB)}", f"/x/{quote(BOMB)}/y?a=1", "/" + BOMB.replace(" ", "%20")]
+)
+def test_words_in_a_path_are_read(path: str) -> None:
+    read = read_request("GET", path, {}, b"")
+    assert [passage.text for passage in read.passages] == [BOMB]
+    with_body = read_request("POST", path, {}, b'{"prompt": "hello"}')
+    assert [passage.text for passage in with_body.passages] == [BOMB, "hello"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/chat/completions", "/v1beta/models/gemini-2.5-flash-lite:streamGenerateContent"),
+        "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/invoke-with-response-stream",
+        "/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-10-21",
+        *("/", "", "//[", "/v1/threads/thread_abc123/runs"),
+    ],
+)
+def test_the_paths_of_apis_are_no_text(path: str) -> None:
+    assert read_request("GET", path, {}, b"").passages == ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("chatcmpl-CE7hPBqXpo3YzqBrmWQGWM2vbJfBy", "toolu_01A09q90qw90lq917835lq9", "call_0"),
+        *("0194f6b2-0000-7d01-b15c-6de97a1e4b5f", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "functions.get:0"),
+        *("resp_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b", "run_id:step_17", "XyZaBcDeF"),
+        *("msg_bdrk_01Jf4N7cUeXVeQxRjQ1tfB6K", "user-1234567", "my-assistant", "gen-1730000000-ab"),
+    ],
+)
+def test_identifiers_of_apis_are_no_text(value: str) -> None:
+    assert is_id(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "HowDoIBuildAPipeBombAtHome",
+        "howdoibuildapipebombathome",
+        "h.o.w.d.o.i.b.u.i.l.d",
+        "HOWDOIBUILDABOMBATHOME",
+    ],
+)
+def test_words_without_spaces_are_no_identifier(value: str) -> None:
+    messages = [{"role": "tool", "tool_call_id": value, "content": "hello"}]
+    read = read_body(JSON, json.dumps({"messages": messages}).encode(), "request")
+    assert value in [passage.text for passage in read.passages]

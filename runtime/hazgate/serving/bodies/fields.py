@@ -66,15 +66,32 @@ _ID = re.compile(r"[A-Za-z0-9_.:|\-]{1,128}")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _WORD_OF_ID = re.compile(r"(?:^|[_.:|\-])[A-Za-z]{3,}(?=[_.:|\-]|$)")
 _MAX_WORDS_OF_ID = 2
+# Words in camel case, and runs of capitals that are too long for a random name.
+_HUMP = re.compile(r"[A-Za-z][a-z]{2,}|[A-Z]{12,}")
+# Letters that stand alone between separators, as in h.o.w.
+_LETTER = re.compile(r"(?:^|(?<=[_.:|\-]))[A-Za-z](?=[_.:|\-]|$)")
+_LETTERS_OF_WORD, _MAX_LETTERS = 6, 4
+# A shorter identifier has no room for a sentence.
+_SHORT_ID = 14
 # Most identifiers: too few parts for more words.
 _ID_OF_TWO_PARTS = re.compile(r"[A-Za-z0-9]{1,64}(?:[_.:|\-][A-Za-z0-9]{0,63})?")
 
 
 def is_id(value: str) -> bool:
     """Recognise an identifier: short, without spaces, and no row of words."""
-    if _ID_OF_TWO_PARTS.fullmatch(value):
-        return True
-    return _ID.fullmatch(value) is not None and len(_WORD_OF_ID.findall(value)) <= _MAX_WORDS_OF_ID
+    if not _ID_OF_TWO_PARTS.fullmatch(value):
+        few = len(_WORD_OF_ID.findall(value)) <= _MAX_WORDS_OF_ID
+        if _ID.fullmatch(value) is None or not few:
+            return False
+    return len(value) <= _SHORT_ID or not _is_spelt(value)
+
+
+def _is_spelt(value: str) -> bool:
+    """Recognise words that only their capitals part, or nothing: most of the value is letters."""
+    words = _HUMP.findall(value)
+    n_words = sum(max(1, len(word) // _LETTERS_OF_WORD) for word in words)
+    in_words = 3 * sum(map(len, words)) > 2 * len(value)
+    return (n_words > _MAX_WORDS_OF_ID and in_words) or len(_LETTER.findall(value)) > _MAX_LETTERS
 
 
 _NAME = re.compile(r"[A-Za-z0-9_./:@+\-]{1,128}")

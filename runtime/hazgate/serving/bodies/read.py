@@ -4,29 +4,29 @@ One function for every protocol. What it cannot read it refuses; what is no text
 """
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from email.message import Message
-from email.parser import BytesParser
-from email.policy import HTTP
 from functools import lru_cache
-from urllib.parse import parse_qsl
+from html import unescape
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Role, Side
 from hazgate.serving.bodies import events
-from hazgate.serving.bodies.fields import is_id
-from hazgate.serving.bodies.passages import BodyText, Passage, Unread
+from hazgate.serving.bodies.form_fields import read_address, read_form, read_parts
+from hazgate.serving.bodies.passages import BodyText, Passage
 from hazgate.serving.bodies.pieces import LONG_BYTES, read_long
 from hazgate.serving.bodies.strict_json import parse
+from hazgate.serving.bodies.utf8 import decoded
 from hazgate.serving.bodies.walk import read_events, read_value
 
 # Requests of these methods have a body; where none came, the gateway was not told to send it.
 _WITH_BODY = ("POST", "PUT", "PATCH")
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq")
 _BINARY_STREAMS = ("application/vnd.amazon.eventstream", "application/grpc", "application/connect")
-_MAX_FORM_FIELDS = 1000
-_PLAIN_ENCODINGS = ("binary", "8bit", "7bit")
+_BINARY_DOCUMENTS = (
+    *("msgpack", "messagepack", "cbor", "protobuf", "google.protobuf", "avro", "bson"),
+)
 
 
 def read_request(method: str, path: str, headers: Mapping[str, str], body: bytes) -> BodyText:
@@ -44,7 +44,7 @@ def read_request(method: str, path: str, headers: Mapping[str, str], body: bytes
     """
     if "upgrade" in headers and headers["upgrade"].lower() not in ("", "h2c"):
         raise InputError("a request that upgrades its connection cannot be read: deny upgrades")
-    asked = _read_query(path)
+    asked = read_address(path)
     if not body.strip():
         if method.upper() in _WITH_BODY:
             raise InputError(
@@ -90,11 +90,16 @@ def content_type(headers: Mapping[str, str]) -> tuple[str, str]:
             f"the body is compressed ({_shown(encoding)}) and cannot be read; remove "
             "accept-encoding, or let the gateway decompress it"
         )
-    kind, charset, boundary = _parsed_type(headers.get("content-type", ""))
+    named = headers.get("content-type", "")
+    if "," in named.partition(";")[0]:
+        raise InputError("the body has two content types; servers differ in which they take")
+    kind, charset, boundary = _parsed_type(named)
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise InputError(f"the body's charset is {_shown(charset)}; only UTF-8 can be read")
     if kind.startswith(_BINARY_STREAMS):
         raise InputError(f"{_shown(kind)} is a binary stream and cannot be read")
+    if kind.partition("/")[2].removeprefix("x-").removeprefix("vnd.") in _BINARY_DOCUMENTS:
+        raise InputError(f"{_shown(kind)} is a binary document and cannot be read; send JSON")
     return kind, boundary
 
 
@@ -115,14 +120,15 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
-    if kind == "application/x-www-form-urlencoded":
-        return _read_form(body)
+    first = body.lstrip()[:1]
+    # Servers that take only JSON do not look at the type, which is curl's default.
+    if kind == "application/x-www-form-urlencoded" and first not in (b"{", b"["):
+        return read_form(body)
     if kind.startswith("multipart/"):
-        return _read_parts(boundary, body)
+        return read_parts(boundary, body)
     if kind == "text/event-stream" or events.looks_like_events(body):
         said, asides = events.events_of(body)
         return read_events(said, side, asides)
-    first = body.lstrip()[:1]
     if kind in LINES or (first == b"{" and events.looks_like_lines(body)):
         return read_events(events.lines_of(body), side)
     if "json" in kind or first in (b"{", b"[") or body.startswith(b"\xef\xbb\xbf"):
@@ -135,107 +141,18 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
         if side == "response" and isinstance(value, list) and all(map(_is_candidates, value)):
             return read_events(value, side)
         return read_value(value, side)
-    return _plain(_decoded(body), side)
+    return _plain(decoded(body), side, has_entities=kind.endswith(("xml", "html")))
 
 
 def _is_candidates(event: object) -> bool:
     return isinstance(event, dict) and "candidates" in event
 
 
-def _plain(text: str, side: Side) -> BodyText:
+def _plain(text: str, side: Side, *, has_entities: bool) -> BodyText:
+    """Return a text, and what it says with its entities decoded if that is another one."""
     role: Role = "user" if side == "request" else "assistant"
-    return BodyText(passages=(Passage(text=text, place=(), role=role),))
-
-
-def _decoded(body: bytes) -> str:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"the body is not UTF-8 at byte {error.start}; compressed and binary bodies cannot be "
-            "read"
-        ) from None
-    if "\x00" in text:
-        raise InputError("the body holds NUL characters: it is no text in UTF-8")
-    return text
-
-
-def _read_form(body: bytes) -> BodyText:
-    try:
-        text = body.decode("ascii")
-        pairs = parse_qsl(
-            text,
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=_MAX_FORM_FIELDS,
-        )
-    except (UnicodeDecodeError, ValueError):
-        raise InputError("the form's fields do not decode as UTF-8, or are over 1,000") from None
-    return BodyText(passages=tuple(_passages_of_pairs(pairs)))
-
-
-def _read_query(path: str) -> BodyText:
-    # Not urlsplit, which refuses some paths that servers take.
-    query = path.partition("?")[2]
-    if not query:
-        return BodyText()
-    try:
-        pairs = parse_qsl(
-            query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS
-        )
-    except (UnicodeDecodeError, ValueError):
-        raise InputError("the query does not decode as UTF-8, or has over 1,000 fields") from None
-    return BodyText(passages=tuple(_passages_of_pairs((k, v) for k, v in pairs if not is_id(v))))
-
-
-def _passages_of_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[Passage]:
-    for i, (name, value) in enumerate(pairs):
-        for text in (name, value):
-            if text.strip() and not (text is name and is_id(text)):
-                yield Passage(text=text, place=((), i), role="user")
-
-
-def _read_parts(boundary: str, body: bytes) -> BodyText:
-    if not boundary:
-        raise InputError("the multipart body has no boundary")
-    head = f'Content-Type: multipart/form-data; boundary="{boundary}"\r\n\r\n'.encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + body)
-    if not message.is_multipart() or message.defects:
-        raise InputError("the multipart body does not decode: its boundary or its end is missing")
-    if (message.preamble or "").strip() or (message.epilogue or "").strip():
-        raise InputError("the multipart body has text before its first part or behind its last")
-    passages: list[Passage] = []
-    unread: list[Unread] = []
-    for i, part in enumerate(message.iter_parts()):
-        kind = part.get_content_type()
-        filename = part.get_filename()
-        name = part.get_param("name", "", "content-disposition")
-        if isinstance(name, str) and not is_id(name):
-            passages.append(Passage(text=name, place=(((), i), "name"), role="user"))
-        if filename:
-            passages.append(Passage(text=filename, place=(((), i), "filename"), role="user"))
-        if part.is_multipart() or part.defects:
-            raise InputError(f"part {i} of the multipart body does not decode")
-        payload = part.get_payload(decode=True)
-        data = payload if isinstance(payload, bytes) else b""
-        if part.get("content-transfer-encoding", "binary").lower() not in (
-            "binary",
-            "8bit",
-            "7bit",
-        ):
-            raise InputError(f"part {i} of the multipart body has a transfer encoding")
-        if kind.startswith("text/"):
-            passages.append(Passage(text=_decoded(data), place=((), i), role="user"))
-        elif "json" in kind:
-            inner = read_value(parse(data), "request")
-            passages += inner.passages
-            unread += inner.unread
-        else:
-            family = kind.partition("/")[0]
-            known = family if family in ("image", "audio", "video") else "file"
-            unread.append(Unread(kind=known, place=((), i)))  # type: ignore[arg-type] # checked
-    return BodyText(passages=tuple(p for p in passages if p.text.strip()), unread=tuple(unread))
+    texts = dict.fromkeys((text, unescape(text)) if has_entities else (text,))
+    return BodyText(passages=tuple(Passage(text=each, place=(), role=role) for each in texts))
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ from hazgate.errors import HazgateError, InputError
 from hazgate.serving.blocking import decide_blocking
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_request
-from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, check_whole
+from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, check_whole, joined_headers
 from hazgate.serving.failures import error_body
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
@@ -77,10 +77,11 @@ def _read(http: AttributeContext.HttpRequest) -> BodyText:
     Raises:
         InputError: the body was cut, or cannot be read.
     """
-    headers = {name.lower(): value for name, value in http.headers.items()}
-    for header in http.header_map.headers:
-        value = header.raw_value.decode("utf-8", "replace") or header.value
-        headers.setdefault(header.key.lower(), value)
+    raw = [
+        (header.key, header.raw_value.decode("utf-8", "replace") or header.value)
+        for header in http.header_map.headers
+    ]
+    headers = {**joined_headers(raw), **joined_headers(http.headers.items())}
     check_whole(headers)
     body = http.raw_body or http.body.encode()
     if http.size > 0 and http.size != len(body):

@@ -30,7 +30,7 @@ from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.pairs import questions_of
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body, read_request
-from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS
+from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, joined_headers
 from hazgate.serving.rpc.callers import caller_of
 from hazgate.serving.rpc.ext_proc_answers import note, pass_body, pass_headers, refuse
 from hazgate.serving.rpc.ext_proc_streams import StreamedBody
@@ -228,10 +228,10 @@ class _Exchange:
     def _note_headers(self, message: ProcessingRequest, kind: str) -> None:
         """Keep the headers of an exchange, names in lower case, for the reading of its bodies."""
         if kind in _HEADERS:
-            self._headers[_HEADERS[kind]] = {
-                header.key.lower(): header.raw_value.decode("utf-8", "replace") or header.value
+            self._headers[_HEADERS[kind]] = joined_headers(
+                (header.key, header.raw_value.decode("utf-8", "replace") or header.value)
                 for header in getattr(message, kind).headers.headers
-            }
+            )
 
 
 def _blocked(decision: BlockDecision) -> ProcessingResponse:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from hazgate.serving.blocking import decide_blocking
 from hazgate.serving.bodies.read import read_request
-from hazgate.serving.envoy import BLOCKED_STATUS, check_whole
+from hazgate.serving.envoy import BLOCKED_STATUS, check_whole, joined_headers
 from hazgate.serving.failures import error_body
 from hazgate.serving.service import Service
 
@@ -29,11 +29,11 @@ def router(service: Service) -> APIRouter:
     )
     async def authorize(request: Request) -> Response:
         body = await request.body()
-        check_whole(request.headers)
         target = request.url.path.removeprefix(PREFIX)
         if request.url.query:
             target = f"{target}?{request.url.query}"
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = joined_headers(request.headers.items())
+        check_whole(headers)
         read = read_request(request.method, target, headers, body)
         decision = await decide_blocking(
             service, read, route="ext_authz", caller=request.state.caller
