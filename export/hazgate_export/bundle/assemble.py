@@ -9,7 +9,7 @@ from typing import Any
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
-from hazgate.documents.files import sha256
+from hazgate.documents.files import sha256, sync_folder
 from hazgate.documents.folders import sync
 
 PARITY_FILE = "parity.json"
@@ -51,5 +51,6 @@ def finish(root: Path, manifest: Manifest, target: Path) -> Bundle:
     with suppress(FileNotFoundError):
         target.rename(old)
     root.rename(target)
+    sync_folder(target.parent)
     shutil.rmtree(old, ignore_errors=True)
     return dataclasses.replace(opened, root=target.resolve())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hazgate.cli.progress import step
 from hazgate.documents.decode import decode
-from hazgate.documents.files import json_bytes, sha256
+from hazgate.documents.files import json_bytes, sha256, sync_folder
 from hazgate.documents.folders import partial_folder, sync
 from hazgate_export.errors import SourceError
 from hazgate_export.model.globals import NotACheckpoint, foreign_globals
@@ -93,6 +93,7 @@ def convert_pickle(file: Path, *, subject: str) -> Conversion:
             with suppress(FileNotFoundError):
                 target.rename(folder / "damaged")
             made.rename(target)
+            sync_folder(target.parent)
     except OSError as error:
         # Another build may have been faster.
         if (found := _cached(target)) is None:

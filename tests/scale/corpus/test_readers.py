@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,6 +138,51 @@ def test_texts_of_a_dictionary_are_read(tmp_path: Path) -> None:
     found, _, dead = _read(write_parquet(tmp_path / "a.parquet", {"text": texts}), CorpusOptions())
     assert found == [(0, "a"), (1, "b"), (3, "a")]
     assert len(dead) == 1
+
+
+@pytest.mark.parametrize("max_row_bytes", [1 << 20, 1 << 10])
+def test_a_small_file_that_repeats_a_large_value_is_read_in_bounded_memory(
+    tmp_path: Path, max_row_bytes: int
+) -> None:
+    large = "x" * (512 << 10)
+    n_rows = 1000
+    texts = pa.array([large] * n_rows).dictionary_encode()
+    columns = {"text": texts, "other": texts, "plain": pa.array([large] * n_rows)}
+    file = write_parquet(tmp_path / "a.parquet", columns)
+    assert file.stat().st_size < 1 << 20
+    # Decoded, each column has half a gigabyte.
+    before = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(counted)
+    try:
+        # Everything that it allocates is gone when it returns: the pool must live longer.
+        n_read, n_dead = _counts(file, CorpusOptions(max_row_bytes=max_row_bytes))
+    finally:
+        pa.set_memory_pool(before)
+    assert (n_read > 0, n_dead) == ((True, 0) if max_row_bytes > 1 << 19 else (False, n_rows))
+    assert counted.max_memory() < 64 << 20
+
+
+def _counts(file: Path, options: CorpusOptions) -> tuple[int, int]:
+    """Count the rows read, of which twenty are enough, and the dead letters."""
+    source, shards, _ = planned(file, options)
+    n_read = n_dead = 0
+    for shard in shards:
+        for rows in read_shard(source, shard, options):
+            n_read += len(rows.texts)
+            n_dead += len(rows.dead)
+            if n_read >= 20:
+                return n_read, n_dead
+    return n_read, n_dead
+
+
+def test_a_column_that_says_that_it_grows_beyond_text_is_refused(tmp_path: Path) -> None:
+    zeros = pa.array(["0" * (300 << 20)])
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": zeros}), file, compression="zstd", use_dictionary=False)
+    assert file.stat().st_size < 1 << 20
+    with pytest.raises(BadFileError, match="that is no text"):
+        _read(file, CorpusOptions())
 
 
 def test_parquet_strings_that_are_not_utf8_are_dead_letters(tmp_path: Path) -> None:

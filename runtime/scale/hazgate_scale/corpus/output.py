@@ -8,6 +8,8 @@
     _SUCCESS            written last: the output is complete
     _temporary/         files being written; ignore them
 
+Beside a local folder stands `.NAME.lock` while a driver is at work.
+
 Readers of data sets skip names that begin with `_`, so they read the folder as it stands. A file
 is written below `_temporary` and then moved to its name: a rename, or a copy of the whole object
 on object stores.
@@ -20,6 +22,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
@@ -27,6 +30,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
+from hazgate.documents.files import sync_folder
 from hazgate.errors import OutputError
 
 MANIFEST = "_manifest.json"
@@ -59,6 +63,11 @@ class Output:
         except (ImportError, ValueError, OSError) as error:
             raise OutputError(f"{uri} cannot be an output: {error}") from error
         return cls(fs=fs, root=root.rstrip("/"))
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder of this machine's file systems."""
+        return "file" in _protocols(self.fs)
 
     @property
     def uri(self) -> str:
@@ -104,11 +113,12 @@ class Output:
                     yield stream
                     stream.flush()
                     # A rename may reach the disk before the bytes do.
-                    if "file" in _protocols(self.fs):
+                    if self.is_local:
                         os.fsync(stream.fileno())
                 self.fs.mv(temporary, target)
-                if "file" in _protocols(self.fs):
-                    _sync_folder(target.rpartition("/")[0])
+                if self.is_local:
+                    # Otherwise `_SUCCESS` could outlive a part.
+                    sync_folder(Path(target).parent)
             except BaseException:
                 if self.fs.exists(temporary):
                     self.fs.rm_file(temporary)
@@ -253,15 +263,6 @@ def dead_letters_name(index: int) -> str:
 def review_name(index: int) -> str:
     """Name a shard's file of candidates for review."""
     return f"_review/{index:06}.jsonl"
-
-
-def _sync_folder(path: str) -> None:
-    """Bring a folder's new names to the disk; otherwise `_SUCCESS` could outlive a part."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ from hazgate_scale.corpus.shards import Shard
 # Rows answered together: enough to sort by length, few enough to hold.
 CHUNK_ROWS = 1024
 _CHUNK_BYTES = 4 << 20
+# A column chunk of more bytes may be so many times its size in the file. Compression finds less in
+# text, and a dictionary's repetitions are not counted.
+_MAX_GROWN_BYTES, _MAX_GROWTH = 256 << 20, 1000
 
 
 class BadFileError(Exception):
@@ -149,11 +152,25 @@ def _too_large(size_bytes: int, options: CorpusOptions) -> Rejected:
 def _read_parquet(file: InputFile, shard: Shard, options: CorpusOptions) -> Iterator[Rows]:
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(fsspec.open(file.uri, "rb"))
-        # A buffer instead of whole column chunks, because row groups can have any size.
-        parquet = stack.enter_context(pq.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False))
+        metadata = pq.read_metadata(stream)
+        _check_growth(metadata, shard)
+        parquet = stack.enter_context(
+            pq.ParquetFile(
+                stream,
+                metadata=metadata,
+                # Rows of a dictionary stay numbers until a few of them are needed: a file of some
+                # bytes may repeat one large value a million times.
+                read_dictionary=_byte_columns(metadata),
+                # A buffer instead of whole column chunks, because row groups can have any size.
+                buffer_size=1 << 20,
+                pre_buffer=False,
+            )
+        )
         position = sum(parquet.metadata.row_group(i).num_rows for i in range(shard.start))
-        schema = passed_schema("parquet", parquet.schema_arrow, options)
-        columns = passed_columns(parquet.schema_arrow, options)
+        # That of the file, without the dictionaries that are kept here.
+        arrow = metadata.schema.to_arrow_schema()
+        schema = passed_schema("parquet", arrow, options)
+        columns = passed_columns(arrow, options)
         for group in range(shard.start, shard.end):
             batches = parquet.iter_batches(
                 batch_size=_batch_rows(parquet.metadata.row_group(group)),
@@ -168,6 +185,37 @@ def _read_parquet(file: InputFile, shard: Shard, options: CorpusOptions) -> Iter
                 position += batch.num_rows
 
 
+def _check_growth(metadata: pq.FileMetaData, shard: Shard) -> None:
+    """Refuse column chunks that say that they grow beyond what text can.
+
+    Raises:
+        BadFileError: one does.
+    """
+    for i in range(shard.start, shard.end):
+        group = metadata.row_group(i)
+        for chunk in map(group.column, range(group.num_columns)):
+            n_bytes, stored = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
+            if n_bytes > _MAX_GROWN_BYTES and n_bytes > _MAX_GROWTH * stored:
+                raise BadFileError(
+                    f"row group {i}: a column of {stored} bytes would grow to {n_bytes}, more than "
+                    f"{_MAX_GROWTH} times; that is no text"
+                )
+
+
+def _byte_columns(metadata: pq.FileMetaData) -> list[str]:
+    """List the columns of strings or bytes that are no part of a nested one."""
+    schema = metadata.schema
+    columns = map(schema.column, range(len(schema)))
+    return [
+        each.name
+        for each in columns
+        if each.physical_type == "BYTE_ARRAY"
+        and each.path == each.name
+        and each.max_repetition_level == 0
+        and each.converted_type in ("UTF8", "NONE", "ENUM", "JSON")
+    ]
+
+
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
     """Choose the rows to decode at a time: fewer if rows are large."""
     row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
@@ -177,8 +225,11 @@ def _batch_rows(group: pq.RowGroupMetaData) -> int:
 def _pieces(batch: pa.RecordBatch, options: CorpusOptions) -> Iterator[tuple[int, int]]:
     """Cut ranges of rows with a bounded number of bytes, as row sizes vary."""
     first = n_bytes = 0
-    for i, size in enumerate(_text_sizes(batch, options)):
-        taken = size if size <= options.max_row_bytes else 0
+    texts = _sizes(batch.column(options.text_column))
+    others = [_sizes(batch[name]) for name in batch.schema.names if name != options.text_column]
+    for i, size in enumerate(texts):
+        # Of a row whose text is too large, nothing is decoded.
+        taken = size + sum(sizes[i] for sizes in others) if size <= options.max_row_bytes else 0
         if i > first and n_bytes + taken > _CHUNK_BYTES:
             yield first, i
             first, n_bytes = i, 0
@@ -187,28 +238,50 @@ def _pieces(batch: pa.RecordBatch, options: CorpusOptions) -> Iterator[tuple[int
         yield first, batch.num_rows
 
 
-def _text_sizes(batch: pa.RecordBatch, options: CorpusOptions) -> list[int]:
-    lengths = pa.compute.binary_length(_as_binary(batch.column(options.text_column)))
+def _sizes(column: pa.Array) -> list[int]:
+    """Return the bytes of each value of a column of strings; none of another column."""
+    if pa.types.is_dictionary(column.type):
+        values = _sizes(column.dictionary)
+        indices = column.indices.to_pylist()
+        return [0 if i is None or not values else values[i] for i in indices]
+    if not _is_bytes(column.type):
+        return [0] * len(column)
+    # Cast to bytes, because Arrow does not check that strings are UTF-8.
+    lengths = pa.compute.binary_length(column.cast(pa.large_binary()))
     return [length or 0 for length in lengths.to_pylist()]
 
 
-def _as_binary(texts: pa.Array) -> pa.Array:
-    """Cast texts to bytes, because Arrow does not check that they are UTF-8."""
-    if pa.types.is_dictionary(texts.type):
-        texts = texts.dictionary_decode()
-    return texts.cast(pa.large_binary())
+def _is_bytes(kind: pa.DataType) -> bool:
+    return any(
+        is_one(kind)
+        for is_one in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        )
+    )
+
+
+def _value(column: pa.Array, i: int) -> bytes | None:
+    """Return one value of a column of strings as bytes; no other is decoded."""
+    if pa.types.is_dictionary(column.type):
+        index = column.indices[i].as_py()
+        return None if index is None else _value(column.dictionary, index)
+    scalar = column.slice(i, 1).cast(pa.large_binary())[0]
+    found: bytes | None = scalar.as_py()
+    return found
 
 
 def _parquet_rows(
     batch: pa.RecordBatch, position: int, schema: pa.Schema, options: CorpusOptions
 ) -> Rows:
-    binary = _as_binary(batch.column(options.text_column))
-    sizes = _text_sizes(batch, options)
+    column = batch.column(options.text_column)
     texts: list[str] = []
     good: list[int] = []
     dead: list[DeadLetter] = []
-    for i, size in enumerate(sizes):
-        row = _parquet_text(binary[i], size, options)
+    for i, size in enumerate(_sizes(column)):
+        row = _parquet_text(column, i, size, options)
         if isinstance(row, Rejected):
             dead.append(DeadLetter(position=position + i, error=row.error, message=row.message))
         else:
@@ -216,7 +289,9 @@ def _parquet_rows(
             good.append(i)
     taken = batch.take(pa.array(good, pa.int64()))
     arrays = [
-        pa.array(texts, pa.string()) if each.name == options.text_column else taken[each.name]
+        pa.array(texts, pa.string())
+        if each.name == options.text_column
+        else _plain(taken[each.name], each.type)
         for each in schema
     ]
     return Rows(
@@ -227,9 +302,17 @@ def _parquet_rows(
     )
 
 
-def _parquet_text(value: pa.Scalar, size: int, options: CorpusOptions) -> JsonRow | Rejected:
-    if not value.is_valid:
-        return Rejected(error="missing_text", message=f"null in column {options.text_column}")
+def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return a column in the file's own type, where it was read as a dictionary."""
+    return column if column.type == kind else column.cast(kind)
+
+
+def _parquet_text(
+    column: pa.Array, i: int, size: int, options: CorpusOptions
+) -> JsonRow | Rejected:
     if size > options.max_row_bytes:
         return _too_large(size, options)
-    return _decode(value.as_py())
+    content = _value(column, i)
+    if content is None:
+        return Rejected(error="missing_text", message=f"null in column {options.text_column}")
+    return _decode(content)

@@ -25,6 +25,7 @@ from hazgate_scale.corpus.cluster import (
     do_shards,
 )
 from hazgate_scale.corpus.inputs import InputFile, find_inputs, refuse
+from hazgate_scale.corpus.lock import exclusive
 from hazgate_scale.corpus.manifest import (
     SCHEMA_VERSION,
     Judge,
@@ -98,8 +99,26 @@ def run_corpus(
         OutputError: the output is no run, is another run, or cannot be written.
         InferenceError: the model does not answer.
     """
-    begin = time.monotonic()
     output = Output.at(output_uri)
+    with exclusive(output):
+        return _run_alone(
+            bundle, patterns, output, options, placement, variant, policy, shard_bytes, on_progress
+        )
+
+
+def _run_alone(
+    bundle: str,
+    patterns: Sequence[str],
+    output: Output,
+    options: CorpusOptions,
+    placement: ActorPlacement,
+    variant: str | None,
+    policy: Policy | None,
+    shard_bytes: int | None,
+    on_progress: OnProgress,
+) -> Summary:
+    """Label a corpus in an output that no other driver has; as `run_corpus`."""
+    begin = time.monotonic()
     judge = _judge(bundle, options, variant, policy)
     inputs = find_inputs(patterns, options.format)
     _check_apart(patterns, output)

@@ -10,7 +10,7 @@ from pathlib import Path
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import MANIFEST_FILE
 from hazgate.cli.progress import track
-from hazgate.documents.files import json_bytes, write_atomically
+from hazgate.documents.files import json_bytes, sync_folder, write_atomically
 from hazgate.documents.folders import partial_folder, sync
 from hazgate.errors import IntegrityError, OutputError
 from hazgate_scale.triton import warm_up
@@ -53,6 +53,7 @@ def write_repository(bundle: Path, target: Path, options: RepositoryOptions) -> 
         (root / README_FILE).write_text(readme(opened, layout, options), encoding="utf-8")
         sync(root)
         root.rename(target)
+        sync_folder(target.parent)
     return layout
 
 
