@@ -122,7 +122,9 @@ def labels_of(answer: Answer, judge: Judge) -> Classification:
     return classification_of(answer, level.level, level.head)
 
 
-def check_scores_suffice(judge: Judge, answers: Sequence[Answer]) -> None:
+def check_scores_suffice(
+    judge: Judge, answers: Sequence[Answer], tenant: str | None = None
+) -> None:
     """Refuse an answer of scores alone where a text was not understood: it would pass for safe.
 
     Raises:
@@ -132,7 +134,7 @@ def check_scores_suffice(judge: Judge, answers: Sequence[Answer]) -> None:
     n_unknown = sum(not answer.understood for answer in answers)
     if not n_unknown or not isinstance(judge, Gate):
         return
-    if judge.unread_action([UNKNOWN_WORDS]) != "allow":
+    if judge.unread_action([UNKNOWN_WORDS], tenant=tenant) != "allow":
         raise InputError(
             f"{n_unknown} of {len(answers)} texts not understood: most of each is unknown to the "
             "tokenizer, and scores alone cannot say so; ask /v1/check"

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocketDisconnect
 from hazgate import Gate, InferenceError, Policy
 from hazgate.serving.http import whole_body
 from hazgate.serving.http.app import create_app
-from hazgate.serving.http.keys import read_api_keys
+from hazgate.serving.keys import read_api_keys
 from hazgate.serving.launch import rpc_server
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
 from tests.support.sessions import Breakable, breakable_gate, held_gate, watched_gate

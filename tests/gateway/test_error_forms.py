@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from hazgate import Gate
 from hazgate.serving.http.app import create_app
-from hazgate.serving.http.keys import bearer_digest
+from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.support.listening import listening
 from tests.support.sessions import breakable_gate

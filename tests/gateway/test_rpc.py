@@ -25,7 +25,7 @@ from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
 from hazgate import BundleError, Gate
-from hazgate.serving.http.keys import bearer_digest
+from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.gateway.test_app import breaking, served
 from tests.support.ports import free_port

@@ -88,6 +88,17 @@ class Bundle:
         return self.sealed(name).read()
 
 
+def bundle_digest(path: str | os.PathLike[str]) -> str:
+    """Return the digest of the bundle at a path; nothing but its manifest is read.
+
+    Raises:
+        BundleError: as of `Bundle.open`.
+    """
+    on_hub = is_hub_reference(path)
+    place = locate(fetch_bundle(parse_reference(os.fspath(path))) if on_hub else Path(path))
+    return hashlib.sha256(_read_manifest(place.root, Path(path))).hexdigest()
+
+
 def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) -> Bundle:
     on_hub = is_hub_reference(path)
     place = locate(fetch_bundle(parse_reference(os.fspath(path))) if on_hub else Path(path))

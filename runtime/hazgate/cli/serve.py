@@ -1,6 +1,5 @@
 """`hazgate serve`: a bundle behind HTTP and gRPC, in the protocols of many gateways."""
 
-import dataclasses
 import signal
 from pathlib import Path
 
@@ -36,6 +35,12 @@ Examples:
     "--level", help="The level to serve alone.  [default: the cascade, or the only level]"
 )
 @click.option("--policy", type=_PATH, help="A policy file that decides.")
+@click.option(
+    "--digest",
+    "--bundle-digest",
+    "digest",
+    help="Serve only the bundle with this digest, also after a reload.",
+)
 def serve(
     bundle: Path,
     config: Path | None,
@@ -45,36 +50,38 @@ def serve(
     workers: int | None,
     level: str | None,
     policy: Path | None,
+    digest: str | None,
 ) -> None:
     """Serve BUNDLE over HTTP and gRPC; /docs describes the API.
 
-    SIGTERM answers the waiting requests and ends. SIGHUP reopens the bundle and policies and
-    drops no request.
+    SIGTERM answers the waiting requests and ends. SIGHUP reads the bundle, settings, policies,
+    keys and certificate again, takes over all or nothing, and drops no request.
     """
     with requires("serve", _EXTRAS):
         from hazgate.serving import launch
-        from hazgate.serving.settings import ServeSettings
+        from hazgate.serving.source import ServeOptions, ServeSource
 
-        settings = ServeSettings.load(config) if config else ServeSettings()
-        settings = dataclasses.replace(
-            settings,
-            host=settings.host if host is None else host,
-            port=settings.port if port is None else port,
-            grpc_port=settings.grpc_port if grpc_port is None else grpc_port,
-            workers=settings.workers if workers is None else workers,
-            engine=settings.engine
-            if level is None
-            else dataclasses.replace(settings.engine, level=level),
-            policy=settings.policy
-            if policy is None
-            else dataclasses.replace(settings.policy, file=str(policy)),
+        source = ServeSource(
+            bundle=bundle,
+            config=config,
+            options=ServeOptions(
+                host=host,
+                port=port,
+                grpc_port=grpc_port,
+                workers=workers,
+                level=level,
+                policy=None if policy is None else str(policy),
+            ),
+            digest=digest,
         )
+        inputs = source.read()
+        settings = inputs.settings
         if settings.grpc_port is not None:
             import hazgate.serving.rpc.endpoint
         if settings.traces:
             import hazgate.serving.tracing  # noqa: F401 - fails before anything is opened
     # Errors appear here, once, whatever the number of workers.
-    model = launch.open_served(bundle, settings).model
+    model = launch.open_served(bundle, settings, inputs.digest).model
     click.echo(
         f"{model.bundle} {model.variant} on http://{settings.host}:{settings.port}, its API at "
         "/docs",
@@ -82,4 +89,4 @@ def serve(
     )
     # After it has drained, uvicorn sends itself its signal again; an orderly end must exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    launch.run(bundle, settings)
+    launch.run(source, inputs)

@@ -97,7 +97,9 @@ async def decide_blocking(
             passes, or anyone could pass by sending such texts.
         HazgateError: there is no verdict, and the route fails closed.
     """
-    on_unread = service.judge_unread([part.kind for part in body.unread], side)
+    on_unread = service.judge_unread(
+        [part.kind for part in body.unread], side, service.tenant_of(caller)
+    )
     if on_unread == "block":
         return BlockDecision(reason=_unread_reason(body.unread), flagged=True, unread=body.unread)
     body = await service.with_pairs(body, questions)

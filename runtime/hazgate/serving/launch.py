@@ -11,7 +11,6 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.supervisors import Multiprocess
 
 from hazgate.engine.buckets import parse_bucket
 from hazgate.engine.options import EngineOptions, Shapes
@@ -22,11 +21,20 @@ from hazgate.judge import Judge, no_verdicts, open_judge
 from hazgate.judging.policy import Policy
 from hazgate.serving.bodies.pairs import check_pairs
 from hazgate.serving.http.app import create_app
-from hazgate.serving.http.keys import read_api_keys
+from hazgate.serving.http.reload import Reloading
+from hazgate.serving.keys import ApiKey, KeyRing
 from hazgate.serving.logs import log_config
 from hazgate.serving.metrics import MULTIPROCESS_FOLDER
 from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
+from hazgate.serving.source import (
+    ServeInputs,
+    ServeSource,
+    check_digest,
+    check_reloadable,
+    check_tenants,
+)
+from hazgate.serving.tls import Certificate, check_certificate
 from hazgate.text.reading import Reading
 
 # A name, because worker processes import it themselves.
@@ -37,12 +45,18 @@ _FILES_PER_CONNECTION = 2
 _OWN_FILES = 512
 
 
-def open_served(bundle: Path, settings: ServeSettings) -> Judge:
+def open_served(bundle: Path, settings: ServeSettings, digest: str | None = None) -> Judge:
     """Open the bundle of the settings, with this worker's share of the processors.
 
+    Args:
+        bundle: the bundle's directory or reference.
+        settings: of the engine, the limits and the policies.
+        digest: the only bundle that may be opened; None allows any.
+
     Raises:
-        BundleError: the bundle, or a policy, cannot be served; or a route fails open although the
-            bundle gives no verdicts; or answers are to be paired and the bundle cannot say so.
+        BundleError: the bundle, or a policy, cannot be served; or it is another bundle; or a route
+            fails open although the bundle gives no verdicts; or answers are to be paired and the
+            bundle cannot say so.
     """
     engine, policy = settings.engine, settings.policy
     judge = open_judge(
@@ -67,6 +81,7 @@ def open_served(bundle: Path, settings: ServeSettings) -> Judge:
         shadow=Policy.load(policy.shadow) if policy.shadow else None,
         responses=Policy.load(policy.responses) if policy.responses else None,
     )
+    check_digest(judge.model.digest, digest)
     if settings.policy.pair:
         if not isinstance(judge, Gate):
             raise BundleError(f"policy.pair: {no_verdicts(judge)}: leave pair out")
@@ -79,19 +94,34 @@ def open_served(bundle: Path, settings: ServeSettings) -> Judge:
     return judge
 
 
-def build_app(bundle: Path, settings: ServeSettings) -> ASGIApp:
+def build_app(source: ServeSource, inputs: ServeInputs, certificate: Certificate) -> ASGIApp:
     """Build one process's application; arguments must pickle, for workers receive them.
 
+    Args:
+        source: what a reload reads again.
+        inputs: what was read of it; all workers get the same.
+        certificate: of HTTP, in this process.
+
     Raises:
-        BundleError: the bundle, a policy or the keys cannot be served.
+        BundleError: the bundle or a policy cannot be served.
     """
-    keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
-    reopen = partial(open_served, bundle, settings)
-    return create_app(reopen(), settings, keys, reopen, rpc_server)
+    settings = inputs.settings
+    reloading = Reloading(
+        read=source.read,
+        open=partial(open_served, source.bundle),
+        certificate=certificate,
+        # Workers are replaced as a whole.
+        by_signal=settings.workers == 1,
+    )
+    judge = open_served(source.bundle, settings, inputs.digest)
+    check_tenants(judge, inputs.keys)
+    return create_app(judge, settings, inputs.keys, reloading, rpc_server)
 
 
 @asynccontextmanager
-async def rpc_server(service: Service, key_digests: Sequence[bytes]) -> AsyncIterator[None]:
+async def rpc_server(
+    service: Service, keys: KeyRing | Sequence[ApiKey | bytes]
+) -> AsyncIterator[None]:
     """Answer gRPC until the end of the block, then drain; do nothing if no port is set.
 
     Raises:
@@ -104,7 +134,7 @@ async def rpc_server(service: Service, key_digests: Sequence[bytes]) -> AsyncIte
     # Its libraries come with `hazgate[grpc]` only.
     from hazgate.serving.rpc.endpoint import start
 
-    server = await start(service, key_digests)
+    server = await start(service, KeyRing.of(keys))
     try:
         yield
     finally:
@@ -148,19 +178,53 @@ def allow_files(n: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
 
 
-def run(bundle: Path, settings: ServeSettings) -> None:
+def run(source: ServeSource, inputs: ServeInputs) -> None:
     """Serve until told to stop: in this process, or in workers that share the mapped weights.
 
-    A worker that dies is replaced. SIGTERM drains all workers, SIGHUP reloads bundle and policies.
+    A worker that dies is replaced. SIGTERM drains all workers. SIGHUP reads everything again: all
+    workers take it over, or none.
+
+    Args:
+        source: what a reload reads again.
+        inputs: what was read of it.
 
     Raises:
         BundleError: the address cannot be used, or the system allows too few open files.
     """
-    tls = settings.tls
-    most = settings.max_connections
-    allow_files(_FILES_PER_CONNECTION * most + _OWN_FILES)
-    config = uvicorn.Config(
-        partial(build_app, bundle, settings),
+    settings = inputs.settings
+    allow_files(_FILES_PER_CONNECTION * settings.max_connections + _OWN_FILES)
+    config = _config(source, inputs)
+    if settings.workers == 1:
+        uvicorn.Server(config).run()
+        return
+    try:
+        listening = config.bind_socket()
+    except SystemExit as error:
+        # uvicorn has logged the reason.
+        raise BundleError(f"cannot listen on {settings.host}:{settings.port}") from error
+    with tempfile.TemporaryDirectory(prefix="hazgate-metrics-") as folder:
+        os.environ[MULTIPROCESS_FOLDER] = folder
+        # Imported here because one process does not need it.
+        from hazgate.serving.workers import Workers
+
+        Workers(config, [listening], partial(_reread, source, settings)).run()
+
+
+def _reread(source: ServeSource, settings: ServeSettings) -> uvicorn.Config:
+    """Read everything again, for the next workers of a server that began with `settings`."""
+    inputs = source.read()
+    check_reloadable(settings, inputs.settings)
+    if inputs.settings.tls is not None:
+        check_certificate(inputs.settings.tls)
+    return _config(source, inputs)
+
+
+def _config(source: ServeSource, inputs: ServeInputs) -> uvicorn.Config:
+    settings = inputs.settings
+    tls, most = settings.tls, settings.max_connections
+    certificate = Certificate()
+    return uvicorn.Config(
+        partial(build_app, source, inputs, certificate),
         http=_bounded_http(most) if find_spec("httptools") else "h11",
         limit_concurrency=None if find_spec("httptools") else most,
         factory=True,
@@ -182,15 +246,5 @@ def run(bundle: Path, settings: ServeSettings) -> None:
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
         ssl_certfile=tls.certificate_file if tls else None,
         ssl_keyfile=tls.key_file if tls else None,
+        ssl_context_factory=certificate.keep if tls else None,
     )
-    if settings.workers == 1:
-        uvicorn.Server(config).run()
-        return
-    try:
-        listening = config.bind_socket()
-    except SystemExit as error:
-        # uvicorn has logged the reason.
-        raise BundleError(f"cannot listen on {settings.host}:{settings.port}") from error
-    with tempfile.TemporaryDirectory(prefix="hazgate-metrics-") as folder:
-        os.environ[MULTIPROCESS_FOLDER] = folder
-        Multiprocess(config, sockets=[listening]).run()

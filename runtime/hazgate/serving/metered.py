@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from hazgate.judge import Judge
+from hazgate.serving.keys import KeyRing
 from hazgate.serving.logs import log_request
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.batcher import Batcher
@@ -16,6 +17,7 @@ def metered_service(
     settings: ServeSettings,
     metrics: Metrics,
     observers: Sequence[Callable[[RequestFacts], None]] = (),
+    keys: KeyRing | None = None,
 ) -> Service:
     """Return a service over `gate`; the engine's thread starts now.
 
@@ -24,6 +26,7 @@ def metered_service(
         settings: limits of requests and of the queue.
         metrics: count every request, batch and run.
         observers: called for every request, in addition to the metrics and the log.
+        keys: bind callers to tenants and limits.
     """
     return Service(
         engine=Batcher(
@@ -33,6 +36,7 @@ def metered_service(
             on_batch=metrics.count_batch,
         ),
         settings=settings,
+        keys=keys or KeyRing(),
         observers=[metrics.count_request, log_request, *observers],
         on_failed_open=metrics.count_failed_open,
         on_unread=metrics.count_unread,

@@ -24,6 +24,7 @@ from hazgate.judging.verdict import ModelIdentity, Verdict
 from hazgate.serving.bodies.pairs import paired
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.health import Health
+from hazgate.serving.keys import KeyRing
 from hazgate.serving.own_size import (
     OwnLimits,
     OwnWork,
@@ -86,9 +87,12 @@ class StreamFacts:
     delays_s: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Service:
-    """An engine with the server's settings and state, and observers of its requests."""
+    """An engine with the server's settings and state, and observers of its requests.
+
+    Only `apply` changes anything of it.
+    """
 
     engine: Batcher
     settings: ServeSettings
@@ -97,6 +101,13 @@ class Service:
     on_unread: Callable[[UnreadKind, Action], None] = lambda *_: None
     on_stream: Callable[[StreamFacts], None] = lambda _: None
     health: Health = field(default_factory=Health)
+    keys: KeyRing = field(default_factory=KeyRing)
+
+    def apply(self, settings: ServeSettings, judge: Judge) -> None:
+        """Answer what comes from now on by other settings and another gate or level."""
+        self.settings = settings
+        self.engine.apply(settings.queue)
+        self.engine.swap(judge)
 
     @property
     def judge(self) -> Judge:
@@ -209,6 +220,7 @@ class Service:
         limits = self.settings.request
         ask = dataclasses.replace(ask, timeout_s=min(ask.timeout_s, limits.timeout_s))
         try:
+            ask = dataclasses.replace(ask, tenant=self.tenant_of(ask.caller, ask.tenant))
             await self._check_tokens(ask)
             try:
                 outcomes = await settle(self.engine, ask, enough=enough)
@@ -248,7 +260,7 @@ class Service:
         Raises:
             InputError: it has too many.
         """
-        most = self.settings.request.max_tokens
+        most = self.keys.max_tokens_of(ask.caller, self.settings.request.max_tokens)
         if size_bytes(ask.texts) + len(ask.texts) <= most:
             return
         tokenizer = level_of(self.judge).tokenizer
@@ -295,6 +307,14 @@ class Service:
             longest_tokens=max((question.n_tokens for question in questions), default=0),
         )
         return excess(work, limits)
+
+    def tenant_of(self, caller: str, asked: str | None = None) -> str | None:
+        """Return the tenant whose rules a caller's request gets; see `KeyRing.tenant_of`.
+
+        Raises:
+            InputError: the caller's key may not be used for that tenant.
+        """
+        return self.keys.tenant_of(caller, asked)
 
     def growing_check(self, *, caller: str, tenant: str | None) -> GrowingCheck:
         """Return the checks of a growing text; they go through the queue and block their thread."""

@@ -22,11 +22,15 @@ class Shares:
             setting: the setting that raises it.
         """
         self._what = what
-        self._most = most
-        self._most_of_one = max(1, int(_ONE_CALLERS_SHARE * most))
         self._setting = setting
         self._taken: Counter[str] = Counter()
         self._n_taken = 0
+        self.limit(most)
+
+    def limit(self, most: int) -> None:
+        """Set the amount that all callers may have together from now on."""
+        self._most = most
+        self._most_of_one = max(1, int(_ONE_CALLERS_SHARE * most))
 
     @property
     def n_taken(self) -> int:

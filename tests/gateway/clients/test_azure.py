@@ -10,7 +10,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
 from hazgate import Gate, Policy
 from hazgate.serving.http.app import create_app
-from hazgate.serving.http.keys import bearer_digest
+from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import ServeSettings
 from tests.gateway.clients.test_boto3 import ONLY_FLAG
 from tests.support.listening import listening

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from hazgate import Gate, Policy
 from hazgate.serving.http.app import create_app
-from hazgate.serving.http.keys import bearer_digest
+from hazgate.serving.keys import bearer_digest
 from hazgate.serving.masking import MARKER
 from hazgate.serving.settings import ServeSettings
 from tests.gateway.test_masking import LONG, MASKS

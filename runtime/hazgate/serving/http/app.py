@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,12 @@ from hazgate.serving.http.dialects import (
 )
 from hazgate.serving.http.edge import Edge, edge_limits
 from hazgate.serving.http.error_forms import answer_in_form
+from hazgate.serving.http.reload import Reload, Reloading
+from hazgate.serving.keys import ApiKey, KeyRing
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.timed_session import time_sessions
-from hazgate.serving.service import WARM_UP_TEXTS, Service, run_through
+from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
 from hazgate.serving.side_loop import SideLoop
 from hazgate.serving.supervision import drain_first, replace_dead_engine
@@ -65,11 +68,11 @@ _DIALECTS = (
 _ERROR_FORMS = (openai.ERRORS, tei.ERRORS, kserve.ERRORS, bedrock.ERRORS, azure.ERRORS)
 
 # Serves something else over the same service while the application runs.
-Companion = Callable[[Service, Sequence[bytes]], AbstractAsyncContextManager[None]]
+Companion = Callable[[Service, KeyRing], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def _nothing(_: Service, __: Sequence[bytes]) -> AsyncIterator[None]:
+async def _nothing(_: Service, __: KeyRing) -> AsyncIterator[None]:
     yield
 
 
@@ -84,19 +87,19 @@ class Served:
 def create_app(
     gate: Judge,
     settings: ServeSettings,
-    key_digests: Sequence[bytes] = (),
-    reopen: Callable[[], Judge] | None = None,
+    key_digests: Sequence[ApiKey | bytes] = (),
+    reloading: Reloading | None = None,
     companion: Companion = _nothing,
 ) -> ASGIApp:
     """Create the application alone; see `create_served`."""
-    return create_served(gate, settings, key_digests, reopen, companion).app
+    return create_served(gate, settings, key_digests, reloading, companion).app
 
 
 def create_served(
     gate: Judge,
     settings: ServeSettings,
-    key_digests: Sequence[bytes] = (),
-    reopen: Callable[[], Judge] | None = None,
+    key_digests: Sequence[ApiKey | bytes] = (),
+    reloading: Reloading | None = None,
     companion: Companion = _nothing,
 ) -> Served:
     """Create an application that answers by `gate`; its lifespan warms and drains the engine.
@@ -104,37 +107,34 @@ def create_served(
     Args:
         gate: an open gate, or a level that gives labels only.
         settings: limits and routes.
-        key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
-        reopen: opens bundle and policies again, on SIGHUP; None leaves SIGHUP alone.
+        key_digests: API keys, or SHA-256 of each, that are accepted; if empty, none is needed.
+        reloading: reads everything again on SIGHUP; None leaves SIGHUP alone.
         companion: serves over the same service while the application runs, e.g. gRPC.
     """
     metrics = Metrics()
     traces = _traces() if settings.traces else None
-    service = metered_service(gate, settings, metrics, [traces.add] if traces else [])
+    keys = KeyRing(key_digests)
+    service = metered_service(gate, settings, metrics, [traces.add] if traces else [], keys)
     side_loop = SideLoop("hazgate-side-loop")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.warm()
-        reloading: set[asyncio.Task[None]] = set()
-        # One at a time, in the order of the signals: the newest wins.
-        turn = asyncio.Lock()
-
-        def timed() -> Judge:
-            assert reopen is not None
-            return time_sessions(reopen(), metrics.count_run)
-
-        def reload_now() -> None:
-            # A task that nothing refers to may be collected before it ends.
-            task = asyncio.create_task(_reload(service, timed, turn))
-            reloading.add(task)
-            task.add_done_callback(reloading.discard)
-
-        if reopen is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_now)
+        reopen: Callable[[], Judge] | None = None
+        if reloading is not None:
+            reopen = partial(_reopened, reloading, service, metrics)
+        if reloading is not None and reloading.by_signal:
+            again = Reload(
+                service=service,
+                keys=keys,
+                reloading=reloading,
+                timed=lambda judge: time_sessions(judge, metrics.count_run),
+                on_limits=edge.apply,
+            )
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.ask)
         drain_first(service)
-        watch = asyncio.create_task(replace_dead_engine(service, timed if reopen else None))
-        async with companion(service, key_digests):
+        watch = asyncio.create_task(replace_dead_engine(service, reopen))
+        async with companion(service, keys):
             yield
             service.health.draining = True
         watch.cancel()
@@ -159,7 +159,7 @@ def create_served(
     edge = Edge(
         app,
         limits=edge_limits(settings),
-        key_digests=key_digests,
+        keys=keys,
         error_forms=_ERROR_FORMS,
         side_loop=side_loop,
     )
@@ -173,25 +173,10 @@ def _traces() -> "Traces":
     return Traces()
 
 
-async def _reload(service: Service, reopen: Callable[[], Judge], turn: asyncio.Lock) -> None:
-    """Open bundle and policies again and answer by them; if that fails, keep the old gate."""
-    async with turn:
-        try:
-            gate = await asyncio.to_thread(reopen)
-            # The first runs are slow: do them before any request waits for them.
-            await asyncio.to_thread(run_through, gate, WARM_UP_TEXTS)
-        except HazgateError as error:
-            _LOG.error("reload failed, still serving the old gate: %s", error)
-            return
-        # Nobody awaits this task, so that an error of any kind is lost unless it is logged here.
-        except Exception as error:
-            _LOG.exception("reload failed, still serving the old gate: %s", type(error).__name__)
-            return
-        if isinstance(gate, Gate) != isinstance(service.judge, Gate):
-            _LOG.error("reload failed: only one of both bundles gives verdicts; start a new server")
-            return
-        service.engine.swap(gate)
-        _LOG.warning("reloaded: %s %s", gate.model.bundle, gate.model.digest)
+def _reopened(reloading: Reloading, service: Service, metrics: Metrics) -> Judge:
+    """Open what is served once more, as it was checked."""
+    judge = reloading.open(service.settings, service.model.digest)
+    return time_sessions(judge, metrics.count_run)
 
 
 def _add_playground(app: FastAPI) -> None:

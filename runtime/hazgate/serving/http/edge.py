@@ -16,8 +16,8 @@ from hazgate.errors import Overloaded
 from hazgate.serving.failures import FailureAnswer, failure_of
 from hazgate.serving.http.error_forms import ErrorForm, answer_in_form
 from hazgate.serving.http.hang_up import run_while_connected
-from hazgate.serving.http.keys import KEY_NEEDED, is_known, key_digest
 from hazgate.serving.http.whole_body import BodyLimits, HungUp, WholeBody
+from hazgate.serving.keys import KEY_NEEDED, KeyRing, key_digest
 from hazgate.serving.request_id import HEADER as REQUEST_ID
 from hazgate.serving.request_id import choose_request_id, current_request_id
 from hazgate.serving.settings import ServeSettings
@@ -61,7 +61,7 @@ class Edge:
         app: ASGIApp,
         *,
         limits: EdgeLimits,
-        key_digests: Sequence[bytes],
+        keys: KeyRing,
         error_forms: Sequence[ErrorForm] = (),
         side_loop: SideLoop | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Edge:
         Args:
             app: an application that answers each request whole.
             limits: of bodies and sockets.
-            key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
+            keys: the API keys that are accepted.
             error_forms: forms of errors, by path.
             side_loop: runs `app` for heavy bodies; None runs all of them here.
         """
@@ -85,9 +85,18 @@ class Edge:
             ),
         )
         self._sockets = Shares("open sockets", most=limits.max_sockets, setting="max_sockets")
-        self._key_digests = tuple(key_digests)
+        self._keys = keys
         self._error_forms = tuple(error_forms)
         self._side_loop = side_loop
+
+    def apply(self, limits: EdgeLimits) -> None:
+        """Take other limits, for what comes from now on."""
+        in_flight = self._bodies.in_flight
+        in_flight.limit(limits.max_bytes_in_flight)
+        self._sockets.limit(limits.max_sockets)
+        self._bodies = BodyLimits(
+            max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s, in_flight=in_flight
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or pass on any other ASGI event."""
@@ -101,7 +110,7 @@ class Edge:
         digest = key_digest(headers)
         # Callers take turns in the queue: by key if the server has keys, else by address.
         caller = client[0] if client else ""
-        if self._key_digests and digest is not None:
+        if self._keys.needed and digest is not None:
             caller = digest.hex()
         scope.setdefault("state", {})["caller"] = caller
         is_admitted = self._admitted(scope["path"], digest)
@@ -193,9 +202,9 @@ class Edge:
         ]
 
     def _admitted(self, path: str, digest: bytes | None) -> bool:
-        if not self._key_digests or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
+        if not self._keys.needed or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
             return True
-        return is_known(digest, self._key_digests)
+        return self._keys.accepts(digest)
 
 
 class _Answer:

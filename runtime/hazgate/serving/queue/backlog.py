@@ -68,7 +68,7 @@ class Backlog(Generic[T]):
 
     def __init__(self, limits: QueueLimits) -> None:
         """Start empty."""
-        self._limits = limits
+        self.limits = limits
         self._queue: FairQueue[T] = FairQueue()
         self.n_tokens = 0
 
@@ -103,7 +103,7 @@ class Backlog(Generic[T]):
         Raises:
             Overloaded: there is no room, and no caller has taken more of it.
         """
-        limits = self._limits
+        limits = self.limits
         n_requests, n_tokens = self.n_requests, self.n_tokens
         if (
             n_requests < limits.max_queue_requests
@@ -157,7 +157,7 @@ class Backlog(Generic[T]):
         while (request := self._queue.first()) is not None:
             end_s = now_s + (n_tokens + request.n_tokens) * seconds_per_token
             late = request.deadline_s <= end_s
-            if not late and batch and n_tokens + request.n_tokens > self._limits.max_batch_tokens:
+            if not late and batch and n_tokens + request.n_tokens > self.limits.max_batch_tokens:
                 break
             # An expired request was no turn.
             self._queue.pop(served=not late)

@@ -142,6 +142,11 @@ class Batcher:
             self._gate = gate
             self._shared.clear_cache()
 
+    def apply(self, limits: QueueLimits) -> None:
+        """Take other limits, for what comes from now on."""
+        with self._condition:
+            self.limits = self._backlog.limits = limits
+
     def rebuild(self, gate: Judge) -> None:
         """Give up a run that does not end, and answer by another gate on a thread of its own.
 

@@ -1,12 +1,12 @@
 """Callers over gRPC: their keys, their deadlines, and the names they queue under."""
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import grpc.aio
 
-from hazgate.serving.http.keys import KEY_NEEDED, bearer_digest, is_known
+from hazgate.serving.keys import KEY_NEEDED, KeyRing, bearer_digest
 
 # Calls that need no key, and that are no load.
 PROBES = (
@@ -40,9 +40,9 @@ def timeout_of(context: grpc.aio.ServicerContext[Any, Any]) -> float:
 class KeyCheck(grpc.aio.ServerInterceptor):
     """An interceptor that refuses calls without a known key; health checks need none."""
 
-    def __init__(self, key_digests: Sequence[bytes]) -> None:
-        """Accept the keys with these SHA-256 digests."""
-        self._key_digests = tuple(key_digests)
+    def __init__(self, keys: KeyRing) -> None:
+        """Accept the keys of a ring, as it is when a call comes."""
+        self._keys = keys
 
     async def intercept_service(
         self, continuation: _Next, handler_call_details: grpc.HandlerCallDetails
@@ -52,7 +52,7 @@ class KeyCheck(grpc.aio.ServerInterceptor):
         digest = bearer_digest(_authorization(handler_call_details.invocation_metadata))
         if handler is None or handler_call_details.method.startswith(PROBES):
             return handler
-        if is_known(digest, self._key_digests):
+        if self._keys.accepts(digest):
             return handler
         return _refusal(handler)
 

@@ -1,9 +1,8 @@
 """The gRPC server: all services over one engine, in the event loop of the HTTP server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -16,13 +15,14 @@ from open_inference.grpc.service import add_GRPCInferenceServiceServicer_to_serv
 
 from hazgate.errors import BundleError
 from hazgate.serving.health import PROBE_INTERVAL_S
+from hazgate.serving.keys import KeyRing
 from hazgate.serving.rpc.call_limits import CallLimits
 from hazgate.serving.rpc.callers import KeyCheck
 from hazgate.serving.rpc.ext_authz import Authorization
 from hazgate.serving.rpc.ext_proc import Processor
 from hazgate.serving.rpc.kserve import OpenInference
 from hazgate.serving.service import Service
-from hazgate.serving.settings import TlsTable
+from hazgate.serving.tls import check_certificate, pem_pair
 
 # Room for calls that are refused, and for probes.
 _CALLS_TO_REFUSE = 128
@@ -63,12 +63,12 @@ class HealthProbe(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # gener
         return status(status=status.SERVING if ready else status.NOT_SERVING)
 
 
-async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Server:
+async def start(service: Service, keys: KeyRing) -> grpc.aio.Server:
     """Start a server on the host and port of the settings; its owner must stop it.
 
     Args:
         service: answers, and has the settings.
-        key_digests: SHA-256 of each API key that is accepted; if empty, no key is needed.
+        keys: the API keys that are accepted.
 
     Raises:
         BundleError: the address cannot be used, or the certificate or key cannot be read.
@@ -76,12 +76,12 @@ async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Serv
     settings = service.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.grpc_port}"
-    keyed = bool(key_digests)
+    keyed = keys.needed
     server = grpc.aio.server(
         # `CallLimits` counts a call once its message has come; this counts it from its head on.
         maximum_concurrent_rpcs=settings.max_calls + settings.max_streams + _CALLS_TO_REFUSE,
         interceptors=[
-            *([KeyCheck(key_digests)] if key_digests else []),
+            *([KeyCheck(keys)] if keyed else []),
             CallLimits(max_calls=settings.max_calls, max_streams=settings.max_streams, keyed=keyed),
         ],
         options=[
@@ -101,17 +101,32 @@ async def start(service: Service, key_digests: Sequence[bytes]) -> grpc.aio.Serv
         if settings.tls is None:
             server.add_insecure_port(address)
         else:
-            server.add_secure_port(address, _credentials(settings.tls))
+            server.add_secure_port(address, _credentials(service))
     except RuntimeError as error:
         raise BundleError(f"gRPC cannot listen on {address}: {error}") from error
     await server.start()
     return server
 
 
-def _credentials(tls: TlsTable) -> grpc.ServerCredentials:
-    try:
-        key = Path(tls.key_file).read_bytes()
-        chain = Path(tls.certificate_file).read_bytes()
-    except OSError as error:
-        raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return grpc.ssl_server_credentials([(key, chain)])
+def _credentials(service: Service) -> grpc.ServerCredentials:
+    """Return credentials that look for the certificate of the settings at each handshake.
+
+    Raises:
+        BundleError: certificate and key cannot be read, or do not belong together.
+    """
+    assert service.settings.tls is not None
+    shown = service.settings.tls
+    check_certificate(shown)
+
+    def renewed() -> "grpc.ServerCertificateConfiguration | None":
+        nonlocal shown
+        now = service.settings.tls
+        # None keeps the one that is shown.
+        if now is None or now is shown:
+            return None
+        shown = now
+        return grpc.ssl_server_certificate_configuration([pem_pair(now)])
+
+    first = grpc.ssl_server_certificate_configuration([pem_pair(shown)])
+    # None is allowed, see its documentation; the types of grpc do not say so.
+    return grpc.dynamic_ssl_server_credentials(first, cast("Any", renewed))

@@ -28,7 +28,7 @@ from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
 from hazgate.serving.http.edge import Edge, edge_limits
-from hazgate.serving.http.keys import bearer_digest, read_api_keys
+from hazgate.serving.keys import bearer_digest, read_api_keys
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.ask import Ask

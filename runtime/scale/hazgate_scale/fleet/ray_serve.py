@@ -14,8 +14,9 @@ from starlette.types import ASGIApp
 from hazgate.errors import InferenceError
 from hazgate.serving.failures import RETRY_AFTER_S
 from hazgate.serving.http.app import create_served
-from hazgate.serving.http.keys import read_api_keys
+from hazgate.serving.key_file import read_key_file
 from hazgate.serving.settings import ServeSettings
+from hazgate.serving.source import check_tenants
 from hazgate_scale.fleet.arguments import Arguments, Autoscaling, replica_settings
 from hazgate_scale.fleet.autoscaling import TOKENS, TokenLoad
 from hazgate_scale.fleet.opening import open_named
@@ -40,8 +41,10 @@ class GateReplica:
             BundleError: this node does not hold that bundle, or the bundle, policy or keys cannot
                 be served.
         """
-        keys = read_api_keys(Path(settings.api_keys_file)) if settings.api_keys_file else ()
-        self._served = create_served(open_named(bundle, digest, settings), settings, keys)
+        keys = read_key_file(Path(settings.api_keys_file)) if settings.api_keys_file else ()
+        judge = open_named(bundle, digest, settings)
+        check_tenants(judge, keys)
+        self._served = create_served(judge, settings, keys)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the HTTP application; its lifespan warms and drains the engine."""

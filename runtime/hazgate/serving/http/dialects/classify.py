@@ -125,15 +125,15 @@ def router(service: Service) -> APIRouter:
             if (body.contract or service.settings.classify_contract) == "score.v1":
                 positive = service.gate.unsafe_label
                 (verdict,) = await service.check(ask, route="http_classify")
-                check_scores_suffice(service.judge, [verdict])
+                check_scores_suffice(service.judge, [verdict], service.tenant_of(caller))
                 return [LabelScore(label=positive, score=verdict.unsafe)]
             (answer,) = await service.classify(ask, route="http_classify")
-            check_scores_suffice(service.judge, [answer])
+            check_scores_suffice(service.judge, [answer], service.tenant_of(caller))
             return label_scores(answer)
         texts = [body.input] if isinstance(body.input, str) else (body.input or [])
         check_texts(texts, "input")
         answers = await service.classify(Ask(texts=texts, caller=caller), route="classify")
-        check_scores_suffice(service.judge, answers)
+        check_scores_suffice(service.judge, answers, service.tenant_of(caller))
         n_tokens = sum(answer.tokens.read for answer in answers)
         return ClassifyResponse(
             id=f"classify-{uuid.uuid4().hex}",

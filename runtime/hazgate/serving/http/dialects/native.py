@@ -102,7 +102,8 @@ def router(service: Service) -> APIRouter:
             for turn in heard
             for part in turn.body.unread
         ]
-        action = service.judge_unread([part.kind for part in unread], body.side, body.tenant)
+        tenant = service.tenant_of(request.state.caller, body.tenant)
+        action = service.judge_unread([part.kind for part in unread], body.side, tenant)
         ask = Ask(
             texts=texts,
             roles=tuple(passage.role for passage in read),
@@ -118,9 +119,7 @@ def router(service: Service) -> APIRouter:
             if not verdict.understood
         ]
         if unknown:
-            on_unknown = service.gate.unread_action(
-                [UNKNOWN_WORDS], side=body.side, tenant=body.tenant
-            )
+            on_unknown = service.gate.unread_action([UNKNOWN_WORDS], side=body.side, tenant=tenant)
             action = strongest([action, on_unknown])
         return CheckResponse(
             flagged=action != "allow" or any(verdict.flagged for verdict in verdicts),

@@ -109,7 +109,9 @@ def router(service: Service) -> APIRouter:
     ) -> ModerationResponse:
         inputs = _read(body.input)
         unread = [part for read in inputs for part in read.unread]
-        action = service.judge_unread([part.kind for part in unread], "request")
+        action = service.judge_unread(
+            [part.kind for part in unread], "request", service.tenant_of(request.state.caller)
+        )
         kinds = ", ".join(kinds_of(unread))
         if action == "block":
             raise InputError(f"only text can be checked, and the policy blocks the rest: {kinds}")

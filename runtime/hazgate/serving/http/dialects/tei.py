@@ -82,7 +82,7 @@ def router(service: Service) -> APIRouter:
         check_texts(texts, "inputs")
         ask = Ask(texts=texts, caller=request.state.caller)
         classified = await service.classify(ask, route="predict")
-        check_scores_suffice(service.judge, classified)
+        check_scores_suffice(service.judge, classified, service.tenant_of(request.state.caller))
         top_k = body.parameters.top_k if body.parameters else None
         answers = [
             sorted(label_scores(c), key=lambda item: -item.score)[:top_k] for c in classified

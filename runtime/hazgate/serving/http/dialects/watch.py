@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hazgate.errors import HazgateError, InputError
 from hazgate.serving.failures import failure_of
+from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.service import RequestFacts, Service
 from hazgate.text.watch import Watch
 
@@ -53,9 +54,11 @@ def router(service: Service) -> APIRouter:
         growing: Watch | None = None
         await socket.accept()
         outcome = "cancelled"
-        check = service.growing_check(caller=socket.state.caller, tenant=tenant)
+        check: GrowingCheck | None = None
         try:
-            growing = service.gate.watch(tenant=tenant, check=check)
+            own = service.tenant_of(socket.state.caller, tenant)
+            check = service.growing_check(caller=socket.state.caller, tenant=own)
+            growing = service.gate.watch(tenant=own, check=check)
             await _Conversation(
                 socket=socket,
                 growing=growing,
@@ -71,7 +74,8 @@ def router(service: Service) -> APIRouter:
             await socket.send_json(failure.body)
             await socket.close(_CLOSE_CODES.get(failure.code, _CLOSE_FAILED))
         finally:
-            check.give_up()
+            if check is not None:
+                check.give_up()
             service.report(
                 RequestFacts(
                     route=ROUTE,
