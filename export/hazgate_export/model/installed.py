@@ -6,7 +6,8 @@ library made of the architecture is compared with it.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -33,6 +34,7 @@ from hazgate_export.model.architecture import (
     ModernBertArchitecture,
     Rotary,
 )
+from hazgate_export.model.config import read_config
 from hazgate_export.model.irrelevant import DROPOUT
 from hazgate_export.model.rotary import attention_factor, inverse_frequencies
 
@@ -92,6 +94,8 @@ def _modernbert_fields(a: ModernBertArchitecture) -> dict[str, Any]:
         "hidden_size": a.hidden_size,
         "intermediate_size": a.intermediate_size,
         "num_hidden_layers": len(a.layer_types),
+        # Layers in no period are set on the model.
+        "global_attn_every_n_layers": _period(a.layer_types) or 1,
         "num_attention_heads": a.num_attention_heads,
         "max_position_embeddings": a.max_position_embeddings,
         "global_rope_theta": thetas[0],
@@ -203,14 +207,61 @@ def _attentions(model: PreTrainedModel) -> list[ModernBertAttention]:
 
 
 def _config_differences(model: PreTrainedModel, architecture: Architecture) -> Iterator[str]:
-    """Compare the fields of the model's configuration with those that it was given."""
+    """Compare the model's configuration with the architecture, and with what it was given.
+
+    It is read as a file would be, in either spelling: what it was given may be misspelled.
+    """
+    try:
+        made = read_config(model.config.to_dict(), "the model").architecture
+    except SourceError as error:
+        yield str(error)
+        return
+    wanted = _as_carried(architecture, model.config)
+    if type(made) is not type(wanted):
+        yield f"family: expected {wanted.family}, got {made.family}"
+        return
+    names = [field.name for field in dataclasses.fields(wanted)]
+    for name in names:
+        expected, got = getattr(wanted, name), getattr(made, name)
+        if got != expected:
+            yield f"{name}: expected {expected!r}, got {got!r}"
     given = pretrained_config(architecture)
     for name, value in given.to_dict().items():
-        if name in _SET_BY_CALLERS or name in DROPOUT:
+        if name in _SET_BY_CALLERS or name in DROPOUT or name in names:
             continue
         got = getattr(model.config, name, None)
         if got != getattr(given, name, None):
             yield f"{name}: expected {value!r}, got {got!r}"
+
+
+def _as_carried(architecture: Architecture, config: PretrainedConfig) -> Architecture:
+    """Reduce an architecture to what this configuration has words for.
+
+    The rest is compared on the layers.
+    """
+    if not isinstance(architecture, ModernBertArchitecture) or hasattr(config, "rope_parameters"):
+        return architecture
+    # Transformers 4 states a base for every kind of layer, and no stretching.
+    thetas = [r.theta for r in (architecture.full_attention, architecture.sliding_attention) if r]
+    kinds = architecture.layer_types
+    if _period(kinds) is None:
+        kinds = tuple("full_attention" for _ in kinds)
+    return dataclasses.replace(
+        architecture,
+        layer_types=kinds,
+        full_attention=Rotary(theta=thetas[0], yarn=None),
+        sliding_attention=Rotary(theta=thetas[-1], yarn=None),
+    )
+
+
+def _period(layer_types: Sequence[LayerType]) -> int | None:
+    """Find every how many layers one sees the whole text; None if that does not tell."""
+    for period in range(1, len(layer_types) + 1):
+        if all(
+            (kind == "full_attention") == (i % period == 0) for i, kind in enumerate(layer_types)
+        ):
+            return period
+    return None
 
 
 # Of the labels and of loading, not of the architecture.
