@@ -73,6 +73,35 @@ def open_judge(
     return alone
 
 
+def open_gate(
+    path: str | os.PathLike[str],
+    *,
+    engine: EngineOptions = DEFAULT_ENGINE,
+    threshold: float | None = None,
+    reading: Reading = DEFAULT_READING,
+    policy: Policy | None = None,
+) -> Gate:
+    """Open a bundle as a gate: of its cascade, or of its one level with a positive label.
+
+    Args:
+        path: a bundle directory.
+        engine: as of `Gate.open`.
+        threshold: as of `Gate.open`.
+        reading: as of `Gate.open`.
+        policy: as of `Gate.open`.
+
+    Raises:
+        BundleError: as of `open_judge`; or the level states no positive label.
+    """
+    judge = open_judge(path, engine=engine, threshold=threshold, reading=reading, policy=policy)
+    if isinstance(judge, Gate):
+        return judge
+    raise BundleError(
+        f"{no_verdicts(judge)}: ask for its labels with hazgate classify, or export it with "
+        "`positive`"
+    )
+
+
 def no_verdicts(level: Classifier) -> str:
     """Say that a level gives no verdicts, for errors."""
     return f"level {level.level} states no positive label, so nothing says what to flag"
@@ -90,16 +119,23 @@ def gate_of(judge: Judge) -> Gate:
     raise InputError(f"{no_verdicts(judge)}; ask /classify, /predict or /v2 for its labels")
 
 
-def gate_with_hazards(judge: Judge) -> Gate:
+def gate_with_hazards(judge: Judge, *, need: str = "this") -> Gate:
     """Return a judge that is the gate of a cascade.
+
+    Args:
+        judge: an open judge.
+        need: what needs the hazards, as the subject of a sentence.
 
     Raises:
         BundleError: it has one level, and so no hazards.
     """
     if not isinstance(judge, Gate):
-        raise BundleError(f"{no_verdicts(judge)}, and this needs a cascade of two levels")
-    # Raises if there is none.
-    _ = judge.level2
+        raise BundleError(f"{no_verdicts(judge)}, and {need} needs a cascade of two levels")
+    if judge.hazard_level is None:
+        raise BundleError(
+            f"{judge.model.bundle} is served as one level, {judge.level1.level}, and {need} needs "
+            "the hazards of a second one: open a bundle with a cascade"
+        )
     return judge
 
 

@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import shutil
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
@@ -18,6 +23,7 @@ from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 from starlette.testclient import TestClient
 
+from benchmarks.harness.server import ServerCommand, running
 from hazgate import BundleError
 from hazgate.judge import Judge
 from hazgate.serving.http.app import create_app
@@ -34,6 +40,7 @@ from tests.support.lone import (
 from tests.support.ports import free_port
 
 TEXTS = ["good", "good morning", "world"]
+ASKED = {"inputs": "good"}
 LITELLM = "/beta/litellm_basic_guardrail_api"
 SETTINGS = ServeSettings(engine=EngineTable(threads=1))
 # Routes that have no answer without a verdict, with a body that each of them takes.
@@ -252,6 +259,41 @@ def test_settings_that_need_a_verdict_are_refused_before_anything_is_served(
         settings = dataclasses.replace(settings, policy=PolicyTable(file=str(file)))
     with pytest.raises(BundleError, match=named):
         open_served(write_intent(tiny_bundle, tmp_path), settings)
+
+
+@pytest.mark.parametrize("first", ["intent", "jailbreak"])
+def test_a_bundle_of_another_kind_is_not_swapped_in(
+    tiny_bundle: Path, tmp_path: Path, first: str
+) -> None:
+    """Routes that allow and block were set up for one kind, and callers ask for it."""
+    writers = {"intent": write_intent, "jailbreak": write_jailbreak}
+    bundles = {name: write(tiny_bundle, tmp_path / "of") for name, write in writers.items()}
+    (second,) = writers.keys() - {first}
+    served = tmp_path / "served"
+    shutil.copytree(bundles[first], served)
+    said = tmp_path / "stderr"
+    command = ServerCommand(
+        name="hazgate serve",
+        command=[
+            *("sh", "-c", 'exec "$@" 2> "$0"', said),
+            *(sys.executable, "-m", "hazgate", "serve", served),
+        ],
+        ready_path="/health/ready",
+    )
+    with running(command) as server, httpx.Client(base_url=server.url) as client:
+        statuses = [client.post("/v1/check", json={"text": "good"}).status_code]
+        shutil.rmtree(served)
+        shutil.copytree(bundles[second], served)
+        server.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 60
+        while b"reload" not in said.read_bytes():
+            assert time.monotonic() < until, said.read_text(encoding="utf-8")
+            time.sleep(0.05)
+        statuses.append(client.post("/v1/check", json={"text": "good"}).status_code)
+        labels = [item["label"] for item in client.post("/classify", json=ASKED).json()]
+    assert labels == list(LABELS[first])
+    assert statuses == [400 if first == "intent" else 200] * 2
+    assert b"only one of both bundles gives verdicts; start a new server" in said.read_bytes()
 
 
 def test_a_level_of_several_is_served_by_name(tiny_bundle: Path) -> None:

@@ -54,7 +54,7 @@ def job_of(gate: Gate, options: CorpusOptions, passed: Sequence[pa.Field]) -> Jo
         variant=gate.model.variant,
         threshold=gate.threshold,
         policy=gate.policy.digest if gate.policy else None,
-        labels=tuple(gate.level2.labels),
+        labels=gate.hazards,
         hazgate="test",
     )
     schema = pa.schema([*passed, *verdict_schema(judge.labels)])

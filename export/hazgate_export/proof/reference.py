@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from hazgate.cli.progress import track
 from hazgate_export.errors import ParityMissed
+from hazgate_export.model.installed_blocks import attention_in_blocks
 from hazgate_export.model.load import load_level
 from hazgate_export.model.settle import settle
 from hazgate_export.model.sources import LocalSources, fetch_levels
@@ -22,12 +24,17 @@ _MAX_MERGE_DIFF = 1e-4
 # The merged model is checked on every third of the cases up to this length. PyTorch's passes are
 # half of a large build, and each variant is measured over all cases later.
 _MERGE_MAX_TOKENS, _MERGE_STRIDE = 512, 3
+# Eager attention holds the scores of every pair of tokens: 0.8 GB at this length with 12 heads.
+# Longer texts are attended to in blocks of rows, which changes rounding only.
+MAX_EAGER_TOKENS = 4096
 
 
 def torch_logits(
     model: torch.nn.Module, cases: Sequence[Case], description: str
 ) -> NDArray[np.float32]:
     """Compute the logits of each case, run alone and unpadded, so that no mask takes part.
+
+    Cases beyond MAX_EAGER_TOKENS are attended to in blocks.
 
     Returns:
         Shape [len(cases), n_labels].
@@ -36,7 +43,9 @@ def torch_logits(
     with torch.inference_mode():
         for case in track(cases, description):
             input_ids = torch.tensor([case.input_ids])
-            output = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
+            long = len(case.input_ids) > MAX_EAGER_TOKENS
+            with attention_in_blocks(model) if long else nullcontext():
+                output = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
             rows.append(output.logits[0].float().numpy())
     return np.stack(rows)
 

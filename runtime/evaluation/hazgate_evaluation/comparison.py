@@ -82,6 +82,8 @@ class Judged:
 
     def hazard_or_none(self, labels: Sequence[str]) -> list[str | None]:
         """Name the hazard of each verdict, None where the text was not flagged."""
+        if not labels:
+            return [None] * len(self.flagged)
         flagged, hazard = self.flagged.tolist(), self.scores.hazard.tolist()
         return [labels[h] if f else None for f, h in zip(flagged, hazard, strict=True)]
 

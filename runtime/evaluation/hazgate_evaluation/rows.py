@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hazgate.bundle.manifest import Manifest
 from hazgate.documents.jsonl import (
     LineError,
     describe_bad_lines,
@@ -17,6 +16,7 @@ from hazgate.documents.jsonl import (
 )
 from hazgate.documents.problems import MAX_PROBLEMS
 from hazgate.errors import InputError
+from hazgate.gate import Gate
 
 _MAX_TEXT_BYTES = 1 << 20
 _SHOWN_LABEL_CHARACTERS = 40
@@ -24,21 +24,19 @@ _SHOWN_LABEL_CHARACTERS = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelNames:
-    """The labels that a data file may use: those of the evaluated bundle."""
+    """The labels that a data file may use: those of the evaluated bundle.
+
+    `level2` is empty for the gate of one level.
+    """
 
     level1: tuple[str, ...]
     positive: str
     level2: tuple[str, ...]
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "LabelNames":
-        """Take the labels of a bundle's two levels."""
-        cascade = manifest.cascade_for("an evaluation")
-        return cls(
-            level1=manifest.levels[cascade.level1].labels,
-            positive=cascade.positive_label,
-            level2=manifest.levels[cascade.level2].labels,
-        )
+    def of(cls, gate: Gate) -> "LabelNames":
+        """Take the labels of a gate's levels."""
+        return cls(level1=gate.labels, positive=gate.unsafe_label, level2=gate.hazards)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +71,8 @@ def read_labelled(file: Path, names: LabelNames) -> Dataset:
     """Read the rows of a JSON Lines file, skipping blank lines.
 
     Each line is an object with `text` (a string), `level1` and `level2` (a label of the bundle,
-    or null); optional are `lang`, `source`, `group` (strings) and `level1_ok` (false: the row
-    does not count for Level 1). Other fields are ignored.
+    or null; no `level2` for the gate of one level); optional are `lang`, `source`, `group`
+    (strings) and `level1_ok` (false: the row does not count for Level 1). Other fields are ignored.
 
     Raises:
         InputError: the file cannot be read, is empty, or has wrong lines. Names every wrong line
@@ -148,6 +146,8 @@ def _label(
     problems: list[str],
     unknown: Counter[str],
 ) -> str | None:
+    if field not in data and not labels:
+        return None
     if field not in data:
         problems.append(f"{field} is missing (write null if it is not known)")
         return None
@@ -182,6 +182,7 @@ def _describe(
                 for label, n in counts.most_common(MAX_PROBLEMS)
             )
             lines.append(
-                f"unknown labels in {field}: {listed}; the bundle has {', '.join(known[field])}"
+                f"unknown labels in {field}: {listed}; the bundle has "
+                f"{', '.join(known[field]) or 'no such level'}"
             )
     return "\n".join(lines)

@@ -72,7 +72,7 @@ def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
     Raises:
         BundleError: the labels differ, so no file can have labels for all gates.
     """
-    first, *others = (LabelNames.of(gate.bundle.manifest) for gate in gates)
+    first, *others = (LabelNames.of(gate) for gate in gates)
     for gate, names in zip(gates[1:], others, strict=True):
         if names != first:
             raise BundleError(
@@ -110,7 +110,7 @@ def evaluate(
         seconds = time.perf_counter() - start
         judged.append(Judged(scores=scores, threshold=gate.threshold))
         systems.append(_figures(gate, dataset.rows, truth, scores, seconds, options.n_workers))
-    labels = gates[0].level2.labels
+    labels = names.level2
     comparisons = tuple(
         compare(
             judged,
@@ -176,7 +176,7 @@ def _figures(
         level2=level2_figures(
             truth.hazard[named],
             scores.hazards[named],
-            gate.level2.labels,
+            gate.hazards,
             Resampling(group=truth.take(named).group),
         ),
         cascade=share_right(right[known], of_known),

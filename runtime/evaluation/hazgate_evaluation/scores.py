@@ -17,7 +17,8 @@ class Scores:
     """A gate's scores on n texts.
 
     `unsafe` is P(unsafe), shape [n]. `hazards` is each hazard's probability, shape [n, n_hazards],
-    in the order of the level's labels; NaN where Level 2 did not read the text. `n_tokens` counts
+    in the order of the level's labels; NaN where Level 2 did not read the text, and none for the
+    gate of one level. `n_tokens` counts
     each text's own tokens, shape [n].
     """
 
@@ -28,6 +29,8 @@ class Scores:
     @property
     def hazard(self) -> NDArray[np.int64]:
         """Index of each text's most probable hazard; meaningless where Level 2 did not read it."""
+        if not self.hazards.shape[1]:
+            return np.full(len(self.unsafe), -1, dtype=np.int64)
         return np.asarray(self.hazards.argmax(axis=1))
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Scores":
@@ -59,7 +62,7 @@ def score(
     """
     found = Scores(
         unsafe=np.empty(len(texts)),
-        hazards=np.full((len(texts), len(gate.level2.labels)), np.nan),
+        hazards=np.full((len(texts), len(gate.hazards)), np.nan),
         n_tokens=np.empty(len(texts), dtype=np.int64),
     )
     for all_levels in (True, False):

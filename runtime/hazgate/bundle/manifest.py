@@ -260,7 +260,8 @@ class Manifest:
         if self.cascade is None:
             raise BundleError(
                 f"{need} needs a cascade of two levels, and {self.name} has none: "
-                f"{', '.join(self.levels)} stands alone; open it with Classifier.open"
+                f"{', '.join(self.levels)} stands alone; it is read by hazgate classify and serve, "
+                "and in Python by Classifier.open"
             )
         return self.cascade
 

@@ -7,7 +7,7 @@ from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
-from hazgate.gate import Gate
+from hazgate.judge import open_gate
 from hazgate_evaluation.calibration.plot import draw_reliability
 from hazgate_evaluation.calibration.policy_file import policy_text
 from hazgate_evaluation.calibration.report import markdown
@@ -35,10 +35,11 @@ def write_policy(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out.parent} cannot be a folder: {error.strerror}") from error
-    gate = Gate.open(bundle, engine=EngineOptions(variant=variant, workers=n_processors()))
-    names = LabelNames.of(gate.bundle.manifest)
+    gate = open_gate(bundle, engine=EngineOptions(variant=variant, workers=n_processors()))
+    names = LabelNames.of(gate)
     check_level1_labels(names.level1, names.positive)
-    check_hazard_head(gate.level2.spec.activation)
+    if gate.hazard_level is not None:
+        check_hazard_head(gate.hazard_level.spec.activation)
     dataset = read_labelled(data, names)
     truth = truth_of(dataset.rows, names)
     check_both_classes(truth)

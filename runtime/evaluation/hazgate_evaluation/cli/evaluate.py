@@ -10,7 +10,7 @@ from hazgate.documents.files import json_bytes, write_atomically
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
-from hazgate.gate import Gate
+from hazgate.judge import open_gate
 
 _PATH = click.Path(path_type=Path)
 
@@ -27,7 +27,8 @@ Examples:
     "--data",
     type=_PATH,
     required=True,
-    help="JSON Lines with text, level1, level2; optional lang, source, group, level1_ok.",
+    help="JSON Lines with text, level1, level2 if the bundle has it; optional lang, source, group, "
+    "level1_ok.",
 )
 @click.option("--report", type=_PATH, required=True, help="Folder for report.html and report.json.")
 @click.option(
@@ -98,7 +99,7 @@ def evaluate(
     if against is not None:
         asked.append((against, against_variant))
     gates = [
-        Gate.open(
+        open_gate(
             path,
             engine=EngineOptions(variant=variant, providers=provider, workers=n_workers),
             threshold=threshold,

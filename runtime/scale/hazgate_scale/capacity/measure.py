@@ -19,6 +19,7 @@ from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
+from hazgate.judge import gate_with_hazards, open_judge
 from hazgate.serving.queue.async_gate import AsyncGate
 from hazgate.serving.queue.batcher import BatchFacts
 from hazgate_scale.capacity.service import costs_of, spread_factor
@@ -69,10 +70,8 @@ def measure_times(bundle: Path, host: WorkerSetup, on_progress: OnProgress) -> S
         BundleError: the bundle cannot be served here, or its own process does not start.
         InferenceError: a model failed.
     """
-    gate = Gate.open(
-        bundle,
-        engine=EngineOptions(variant=host.variant, providers=host.provider, threads=host.threads),
-    )
+    engine = EngineOptions(variant=host.variant, providers=host.provider, threads=host.threads)
+    gate = gate_with_hazards(open_judge(bundle, engine=engine), need="a capacity plan")
     spec = gate.level1.spec.tokenizer
     n_special = spec.window_tokens - gate.level1.tokenizer.window_tokens
     windows = Windows(

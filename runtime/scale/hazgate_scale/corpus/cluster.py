@@ -29,6 +29,7 @@ from hazgate.engine.options import EngineOptions
 from hazgate.engine.processor import n_processors
 from hazgate.errors import BundleError, HazgateError, InferenceError
 from hazgate.gate import Gate
+from hazgate.judge import open_gate
 from hazgate.judging.policy import Policy
 from hazgate.text.reading import Reading
 from hazgate_scale.corpus.inputs import InputFile
@@ -239,7 +240,7 @@ class _Scorer:
         engine = self._engine
         # Not in the constructor: Ray would retry an error there.
         if self._gate is None:
-            self._gate = open_gate(engine)
+            self._gate = open_same_gate(engine)
         output = Output.at(engine.output_uri)
         index = task.shard.index
         if output.count_try(index) > _MAX_TRIES:
@@ -253,14 +254,14 @@ class _Scorer:
         return tally
 
 
-def open_gate(engine: ActorSetup) -> Gate:
+def open_same_gate(engine: ActorSetup) -> Gate:
     """Open the gate that the driver's manifest describes.
 
     Raises:
         BundleError: this node has another bundle, or cannot serve it.
     """
     judge, options = engine.job.judge, engine.job.options
-    gate = Gate.open(
+    gate = open_gate(
         engine.bundle,
         engine=EngineOptions(variant=judge.variant, threads=engine.threads),
         threshold=None if engine.policy else judge.threshold,

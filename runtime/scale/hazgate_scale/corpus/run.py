@@ -13,7 +13,7 @@ from hazgate.documents.decode import encode
 from hazgate.documents.problems import list_problems
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import InputError, OutputError
-from hazgate.gate import Gate
+from hazgate.judge import open_gate
 from hazgate.judging.policy import Policy
 from hazgate.text.reading import Reading
 from hazgate_scale.corpus import output as layout
@@ -175,7 +175,7 @@ def _judge(
     bundle: str, options: CorpusOptions, variant: str | None, policy: Policy | None
 ) -> Judge:
     """Open the gate as workers will, so that its problems are reported here, once."""
-    gate = Gate.open(
+    gate = open_gate(
         bundle,
         engine=EngineOptions(variant=variant, threads=1),
         threshold=options.threshold,
@@ -190,7 +190,7 @@ def _judge(
         variant=gate.model.variant,
         threshold=gate.threshold,
         policy=policy.digest if policy else None,
-        labels=tuple(gate.level2.labels),
+        labels=gate.hazards,
         hazgate=__version__,
     )
 

@@ -52,7 +52,10 @@ def taken_names(schema: pa.Schema) -> list[str]:
 
 
 def verdict_schema(labels: Sequence[str]) -> pa.Schema:
-    """Describe the columns of a verdict; see `hazgate.Verdict`, and `Rows` for positions."""
+    """Describe the columns of a verdict; see `hazgate.Verdict`, and `Rows` for positions.
+
+    Without labels, verdicts have no hazards: Parquet has no structs without fields.
+    """
     types = {
         "flagged": pa.bool_(),
         "unsafe": pa.float32(),
@@ -75,6 +78,8 @@ def verdict_schema(labels: Sequence[str]) -> pa.Schema:
         "policy": pa.string(),
         "version": pa.string(),
     }
+    if not labels:
+        del types["hazard"], types["hazards"]
     return pa.schema([pa.field(_PREFIX + name, kind) for name, kind in types.items()])
 
 
@@ -111,11 +116,14 @@ def verdict_columns(
     """
     schema = verdict_schema(labels)
     decisions = [verdict.decision for verdict in verdicts]
+    hazards: list[Sequence[object]] = [
+        [verdict.hazard for verdict in verdicts],
+        [verdict.hazards for verdict in verdicts],
+    ]
     columns: list[Sequence[object]] = [
         [verdict.flagged for verdict in verdicts],
         [verdict.unsafe for verdict in verdicts],
-        [verdict.hazard for verdict in verdicts],
-        [verdict.hazards for verdict in verdicts],
+        *(hazards if labels else ()),
         [verdict.tokens.total for verdict in verdicts],
         [verdict.tokens.read for verdict in verdicts],
         [verdict.tokens.unknown for verdict in verdicts],
