@@ -82,7 +82,7 @@ def test_its_policy_is_fitted_and_decides(jailbreak: Path, tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
     policy = Policy.load(out)
     gate = Gate.of_level(Classifier.open(jailbreak, engine=ONE_THREAD), policy=policy)
-    attack, calm = gate.check_many(["good morning", "hello"])
+    attack, calm = gate.check_many(["good morning", "good"])
     assert attack.decision is not None
     assert calm.decision is not None
     assert (attack.decision.action, calm.decision.action) == ("block", "allow")

@@ -178,7 +178,7 @@ def test_a_gate_is_not_opened_without_a_cascade_and_the_error_says_what_is(jailb
         Gate.open(jailbreak)
     assert str(caught.value) == (
         "Gate.open needs a cascade of two levels, and jailbreak has none: jailbreak stands alone; "
-        "open it with Classifier.open"
+        "it is read by hazgate classify and serve, and in Python by Classifier.open"
     )
 
 

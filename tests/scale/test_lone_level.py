@@ -18,7 +18,7 @@ from tests.support.corpora import job_of, parts_of, planned, write_jsonl
 from tests.support.lone import write_intent, write_jailbreak
 from tests.support.processes import run
 
-TEXTS = ["good", "good morning", "world", "hello"]
+TEXTS = ["good", "good morning", "world", "good good"]
 
 
 @pytest.fixture(scope="module")
