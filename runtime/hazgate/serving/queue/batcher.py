@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import threading
 import time
 import traceback
@@ -89,6 +90,7 @@ class Batcher:
         self._running_since_s: float | None = None
         self._thread_number = 0
         self._condition = threading.Condition()
+        self._process = os.getpid()
         # Tokenising is short and prepares the next batch while the engine runs this one. Long
         # texts have a thread of their own, so that they do not delay short ones.
         self._tokenizing = FairThread("hazgate-tokenize")
@@ -223,6 +225,7 @@ class Batcher:
 
     def enter(self, ask: Ask, i: int) -> Future[Answer]:
         """Queue a text of a request that `refusal` lets in, by index; errors as of `submit`."""
+        self._check_process()
         future: Future[Answer] = Future()
         with self._condition:
             self._n_entering[ask.caller] += 1
@@ -242,7 +245,9 @@ class Batcher:
 
         Raises:
             Overloaded: the engine is shutting down.
+            InferenceError: as of `refusal`.
         """
+        self._check_process()
         future: Future[T] = Future()
 
         def run() -> None:
@@ -259,6 +264,19 @@ class Batcher:
         except RuntimeError:
             raise Overloaded("the engine is shutting down; ask another") from None
         return future
+
+    def _check_process(self) -> None:
+        """Refuse to wait for threads that a forked process does not have.
+
+        Raises:
+            InferenceError: as of `refusal`.
+        """
+        if self._process != os.getpid():
+            raise InferenceError(
+                f"this queue was made in process {self._process}, before a fork, and its threads "
+                f"stayed there: make a Batcher or AsyncGate in each worker. The gate itself may be "
+                "opened before the fork"
+            )
 
     def abandon(self, future: Future[Any]) -> None:
         """Stop waiting for an answer; its work is dropped if nobody else wants it."""
@@ -277,6 +295,9 @@ class Batcher:
         Returns:
             Whether everything was answered.
         """
+        if self._process != os.getpid():
+            # The threads and the texts are those of another process.
+            return True
         until_s = time.monotonic() + timeout_s
         self._tokenizing.close()
         self._tokenizing_long.close()
@@ -291,7 +312,12 @@ class Batcher:
         return not left and not self._thread.is_alive()
 
     def refusal(self, ask: Ask) -> Overloaded | None:
-        """Return why a new request would hardly be answered in time, or None."""
+        """Return why a new request would hardly be answered in time, or None.
+
+        Raises:
+            InferenceError: this process was forked from the one with the engine's threads.
+        """
+        self._check_process()
         with self._condition:
             refusal = self._too_late(ask.caller, 0, ask.timeout_s)
             if refusal is None or not all(isinstance(text, str) for text in ask.texts):
