@@ -1,6 +1,7 @@
 """Bytes and headers in: passages out, or an error that says what was wrong and what to do."""
 
 import contextlib
+import gc
 import json
 from typing import get_args
 from urllib.parse import quote, quote_plus
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
 from hazgate.serving.bodies.fields import is_id
+from hazgate.serving.bodies.pieces import LONG_BYTES
 from hazgate.serving.bodies.read import read_body, read_request
 
 TEXT = "how are you today my friend"
@@ -291,3 +293,19 @@ def test_words_without_spaces_are_no_identifier(value: str) -> None:
     messages = [{"role": "tool", "tool_call_id": value, "content": "hello"}]
     read = read_body(JSON, json.dumps({"messages": messages}).encode(), "request")
     assert value in [passage.text for passage in read.passages]
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("end", [b"]}", b"]} x"])
+def test_a_long_body_leaves_the_garbage_collector_as_it_was(end: bytes, is_on: bool) -> None:
+    turn = json.dumps({"role": "user", "content": "hello there"}).encode()
+    body = b'{"messages": [' + b", ".join([turn] * 5000) + end
+    assert len(body) > LONG_BYTES
+    was_on = gc.isenabled()
+    (gc.enable if is_on else gc.disable)()
+    try:
+        with contextlib.suppress(InputError):
+            read_body(JSON, body, "request")
+        assert gc.isenabled() is is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()

@@ -13,6 +13,7 @@ _LIBRARIES = (
     "starlette",
     "pydantic",
     "prometheus_client",
+    "jiter",
     "uvicorn",
     "grpc",
 )
