@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan soak amd-report lock clean
+.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan bench-attacks soak amd-report lock clean
 
 # Benchmarks import ONNX Runtime, whose telemetry is on unless this is set.
 export ORT_DISABLE_TELEMETRY := 1
@@ -125,6 +125,10 @@ bench-plan: install  ## compare what `hazgate plan` predicts with this machine, 
 
 bench-corpus: install  ## time `hazgate corpus` next to the engine's own peak, on one node and two
 	$(BIN)/python -m benchmarks.corpus.run
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
+bench-attacks: install  ## attack `hazgate serve` on build/mini beside honest requests
+	$(BIN)/python -m benchmarks.attacks build/mini
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 soak: install  ## run `hazgate serve` for half an hour and watch its memory

@@ -31,6 +31,7 @@ MODULES = (
     "benchmarks.load.report",
     "benchmarks.load.reading",
     "benchmarks.load.soak",
+    "benchmarks.attacks.results",
     "benchmarks.corpus.run",
     "benchmarks.plan.results",
     "benchmarks.plan.plots",

@@ -415,6 +415,9 @@ def test_work_on_the_side_is_cancelled_with_its_caller() -> None:
         finally:
             seen["ended"] += 1
 
+    async def seven() -> int:
+        return 7
+
     async def main() -> int:
         loop = SideLoop("side")
         task = asyncio.create_task(loop.run(forever))
@@ -422,7 +425,7 @@ def test_work_on_the_side_is_cancelled_with_its_caller() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        answer = await loop.call(lambda: 7)
+        answer = await loop.run(seven)
         loop.close()
         return answer
 

@@ -4,13 +4,15 @@ If such a failure counted as overload or as a late answer, anyone could pass a r
 by sending more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hazgate.errors import InputError
 
 # Texts that are tokenised at once while their tokens are counted.
 _COUNTED_CHARACTERS = 65_536
+# A cut through a text may make some tokens more of it.
+_TOKENS_PER_CUT = 16
 # Tokens that a byte of text costs the engine at most, overlaps and close windows included, and the
 # special tokens of a text.
 _TOKENS_PER_BYTE = 4
@@ -54,6 +56,8 @@ def size_bytes(texts: Sequence[str]) -> int:
 def check_tokens(texts: Sequence[str], count: Callable[[Sequence[str]], int], most: int) -> None:
     """Refuse texts that have more tokens than one request may have; count no further than that.
 
+    A long text is counted in parts, and as a whole only if the parts come close to the limit.
+
     Args:
         texts: all texts of the request.
         count: returns the tokens of some texts.
@@ -62,22 +66,43 @@ def check_tokens(texts: Sequence[str], count: Callable[[Sequence[str]], int], mo
     Raises:
         InputError: there are more.
     """
-    n_tokens = 0
-    start = 0
-    while start < len(texts):
-        end, n_characters = start, 0
-        while end < len(texts) and (end == start or n_characters < _COUNTED_CHARACTERS):
-            n_characters += len(texts[end])
-            end += 1
-        n_tokens += count(texts[start:end])
-        start = end
+    n_tokens = n_cuts = 0
+    for parts, n_more_cuts, is_last in _parts(texts):
+        n_tokens += count(parts)
+        n_cuts += n_more_cuts
+        if n_tokens - _TOKENS_PER_CUT * n_cuts > most:
+            at_least = n_tokens - _TOKENS_PER_CUT * n_cuts
+            raise _too_many(texts, at_least, most, is_exact=is_last and not n_cuts)
+    if n_cuts and n_tokens > most:
+        n_tokens = count(texts)
         if n_tokens > most:
-            least = "" if end == len(texts) else "at least "
-            raise InputError(
-                f"the request has {least}{n_tokens} tokens ({size_bytes(texts)} bytes in "
-                f"{len(texts)} texts), at most {most} are read; send less, or raise "
-                "request.max_tokens"
-            )
+            raise _too_many(texts, n_tokens, most, is_exact=True)
+
+
+def _too_many(texts: Sequence[str], n_tokens: int, most: int, *, is_exact: bool) -> InputError:
+    least = "" if is_exact else "at least "
+    return InputError(
+        f"the request has {least}{n_tokens} tokens ({size_bytes(texts)} bytes in "
+        f"{len(texts)} texts), at most {most} are read; send less, or raise "
+        "request.max_tokens"
+    )
+
+
+def _parts(texts: Sequence[str]) -> Iterator[tuple[list[str], int, bool]]:
+    """Yield parts of texts to count together, how many cuts made them, and if they are the last."""
+    size = _COUNTED_CHARACTERS
+    gathered: list[str] = []
+    n_characters = n_cuts = 0
+    for n, text in enumerate(texts, start=1):
+        for start in range(0, max(1, len(text)), size):
+            part = text[start : start + size]
+            gathered.append(part)
+            n_characters += len(part)
+            n_cuts += bool(start)
+            is_last = n == len(texts) and start + size >= len(text)
+            if n_characters >= size or is_last:
+                yield gathered, n_cuts, is_last
+                gathered, n_characters, n_cuts = [], 0, 0
 
 
 def most_work(texts: Sequence[str]) -> OwnWork:

@@ -3,9 +3,9 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.errors import (
@@ -39,6 +39,7 @@ from hazgate.serving.queue.batcher import Batcher, no_answer_in_time
 from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.queue.settle import Outcome, first_error, settle
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
+from hazgate.serving.side_loop import SideLoop
 
 T = TypeVar("T")
 
@@ -102,6 +103,7 @@ class Service:
     on_stream: Callable[[StreamFacts], None] = lambda _: None
     health: Health = field(default_factory=Health)
     keys: KeyRing = field(default_factory=KeyRing)
+    side_loop: SideLoop = field(default_factory=lambda: SideLoop("hazgate-side-loop"))
 
     def apply(self, settings: ServeSettings, judge: Judge) -> None:
         """Answer what comes from now on by other settings and another gate or level."""
@@ -324,6 +326,15 @@ class Service:
             caller=caller,
             timeout_s=self.settings.request.timeout_s,
         )
+
+    async def aside(self, work: Callable[[], Coroutine[Any, Any, T]], *, is_heavy: bool) -> T:
+        """Run a coroutine, on the second event loop if it is heavy.
+
+        Args:
+            work: makes the coroutine; it may use this service, and nothing of this event loop.
+            is_heavy: it would hold up the event loop.
+        """
+        return await (self.side_loop.run(work) if is_heavy else work())
 
     async def warm(self) -> None:
         """Read the warm-up texts; the service is ready afterwards.

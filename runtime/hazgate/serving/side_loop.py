@@ -14,7 +14,12 @@ _HEAVY_ITEMS = 128
 
 def is_heavy(body: bytes) -> bool:
     """Return whether reading a body, and answering it, may take long on the event loop."""
-    return len(body) > _HEAVY_BYTES or body.count(b",") > _HEAVY_ITEMS
+    return is_much(n_bytes=len(body), n_items=body.count(b","))
+
+
+def is_much(*, n_bytes: int, n_items: int = 1) -> bool:
+    """Return whether so much may take long on the event loop."""
+    return n_bytes > _HEAVY_BYTES or n_items > _HEAVY_ITEMS
 
 
 class SideLoop:
@@ -34,14 +39,6 @@ class SideLoop:
         """
         future = asyncio.run_coroutine_threadsafe(work(), self._started())
         return await asyncio.wrap_future(future)
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Call a function there."""
-
-        async def work() -> T:
-            return function()
-
-        return await self.run(work)
 
     def close(self) -> None:
         """End the thread; work that is left stops where it is."""

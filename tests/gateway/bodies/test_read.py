@@ -309,3 +309,15 @@ def test_a_long_body_leaves_the_garbage_collector_as_it_was(end: bytes, is_on: b
         assert gc.isenabled() is is_on
     finally:
         (gc.enable if was_on else gc.disable)()
+
+
+def test_a_multipart_body_of_many_parts_or_levels_is_refused_before_it_is_parsed() -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\ngood\r\n'
+    read = read_request("POST", "/", headers, part * 1000 + b"--x--\r\n")
+    assert len(read.passages) == 1000
+    with pytest.raises(InputError, match="has 1001 parts, at most 1000"):
+        read_request("POST", "/", headers, part * 1001 + b"--x--\r\n")
+    inner = b"--x\r\nContent-Type: Multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\na\r\n--y--\r\n"
+    with pytest.raises(InputError, match="multipart in it"):
+        read_request("POST", "/", headers, inner + b"--x--\r\n")

@@ -44,7 +44,6 @@ from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.timed_session import time_sessions
 from hazgate.serving.service import Service
 from hazgate.serving.settings import ServeSettings
-from hazgate.serving.side_loop import SideLoop
 from hazgate.serving.supervision import drain_first, replace_dead_engine
 
 if TYPE_CHECKING:
@@ -115,7 +114,6 @@ def create_served(
     traces = _traces() if settings.traces else None
     keys = KeyRing(key_digests)
     service = metered_service(gate, settings, metrics, [traces.add] if traces else [], keys)
-    side_loop = SideLoop("hazgate-side-loop")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -138,7 +136,7 @@ def create_served(
             yield
             service.health.draining = True
         watch.cancel()
-        side_loop.close()
+        service.side_loop.close()
         await asyncio.to_thread(service.engine.close, settings.drain_timeout_s)
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -161,7 +159,7 @@ def create_served(
         limits=edge_limits(settings),
         keys=keys,
         error_forms=_ERROR_FORMS,
-        side_loop=side_loop,
+        side_loop=service.side_loop,
     )
     return Served(app=traces.around(edge) if traces else edge, service=service)
 

@@ -25,6 +25,8 @@ _REFUSE_S = 1.0
 _MAX_REFUSED = 128
 # Where nothing could be closed, nothing else is looked for within this time.
 _LOOK_AGAIN_S = 0.1
+# Parsed in one turn of the event loop: each chunk of a body costs a call, and may be one byte.
+_BYTES_PER_TURN = 8_192
 # A chunk of one byte takes six bytes.
 _FRAMING_PER_BODY_BYTE = 8
 
@@ -46,11 +48,13 @@ class BoundedHttp(HttpToolsProtocol):
     # The time since which the connection is idle, or sends.
     _since_s = 0.0
     _is_one_too_many = False
+    _is_upgraded = False
 
     def __init__(self, *args: Any, max_connections: int | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         """Start as uvicorn does; None for connections without limit."""
         super().__init__(*args, **kwargs)
         self._max_connections = max_connections
+        self._unparsed = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own type
         """Expect a first head within the time limit."""
@@ -103,6 +107,32 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_one_too_many:
             self._refuse_connection()
             return
+        is_parsing = bool(self._unparsed)
+        self._unparsed += data
+        if not is_parsing:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Parse a part of what has come, the rest in later turns of the event loop."""
+        part = bytes(self._unparsed[:_BYTES_PER_TURN])
+        del self._unparsed[:_BYTES_PER_TURN]
+        self._parse_part(part)
+        # After an upgrade, the connection is another protocol's.
+        is_over = self._is_refused or self.transport.is_closing() or self._is_upgraded
+        if is_over:
+            self._unparsed.clear()
+        elif self._unparsed:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._parse)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection to a protocol for WebSockets."""
+        self._is_upgraded = True
+        super().handle_websocket_upgrade()
+
+    def _parse_part(self, data: bytes) -> None:
         before = self._body_bytes
         super().data_received(data)
         if self._is_in_head:

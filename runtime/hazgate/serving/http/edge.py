@@ -22,7 +22,7 @@ from hazgate.serving.request_id import HEADER as REQUEST_ID
 from hazgate.serving.request_id import choose_request_id, current_request_id
 from hazgate.serving.settings import ServeSettings
 from hazgate.serving.shares import Shares
-from hazgate.serving.side_loop import SideLoop, is_heavy
+from hazgate.serving.side_loop import SideLoop, is_heavy, is_much
 
 # Probes have no key; their answers say nothing about any text.
 _OPEN_PREFIXES = ("/health/", "/v2/health/")
@@ -224,7 +224,8 @@ class _Answer:
 
 
 def _is_heavy(scope: Scope, body: WholeBody) -> bool:
-    return is_heavy(body.content) or is_heavy(scope["query_string"])
+    n_address = len(scope["path"]) + len(scope["query_string"])
+    return is_heavy(body.content) or is_much(n_bytes=n_address)
 
 
 async def _collect(run: Callable[[Send], Awaitable[None]], messages: list[Message]) -> None:

@@ -74,7 +74,7 @@ class WholeBody:
         """
         limits = self._limits
         deadline_s = time.monotonic() + limits.timeout_s
-        parts: list[bytes] = []
+        parts = bytearray()
         more = True
         while more:
             left_s = deadline_s - time.monotonic()
@@ -93,9 +93,9 @@ class WholeBody:
                 return failure_of(error)
             self._n_taken += len(part)
             deadline_s += len(part) / _MIN_BODY_BYTES_PER_S
-            parts.append(part)
+            parts += part
             more = message.get("more_body", False)
-        self._bytes = b"".join(parts)
+        self._bytes = bytes(parts)
         return None
 
     def replayed(self) -> Receive:

@@ -21,7 +21,7 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.rpc.status_pb2 import Status
 
 from hazgate.errors import HazgateError, InputError
-from hazgate.serving.blocking import decide_blocking
+from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_request
 from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, check_whole, joined_headers
@@ -29,6 +29,7 @@ from hazgate.serving.failures import error_body
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
+from hazgate.serving.side_loop import is_much
 
 
 class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, untyped
@@ -43,13 +44,17 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
         self, request: CheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> CheckResponse:
         """Decide whether a request may pass."""
+        caller, left_s = caller_of(context, keyed=self._keyed), timeout_of(context)
+        http = request.attributes.request.http
+
+        async def decide() -> BlockDecision:
+            return await decide_blocking(
+                self._service, _read(http), route="ext_authz", caller=caller, timeout_s=left_s
+            )
+
         try:
-            decision = await decide_blocking(
-                self._service,
-                _read(request.attributes.request.http),
-                route="ext_authz",
-                caller=caller_of(context, keyed=self._keyed),
-                timeout_s=timeout_of(context),
+            decision = await self._service.aside(
+                decide, is_heavy=is_much(n_bytes=request.ByteSize(), n_items=len(http.headers))
             )
         except InputError as error:
             return _denied(UNREADABLE_STATUS, "invalid_input", str(error))

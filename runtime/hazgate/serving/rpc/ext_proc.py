@@ -12,6 +12,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -36,6 +37,7 @@ from hazgate.serving.rpc.ext_proc_answers import note, pass_body, pass_headers, 
 from hazgate.serving.rpc.ext_proc_streams import StreamedBody
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
+from hazgate.serving.side_loop import is_much
 
 _SIDES: Mapping[str, Side] = {"request_body": "request", "response_body": "response"}
 _HEADERS: Mapping[str, Side] = {"request_headers": "request", "response_headers": "response"}
@@ -61,6 +63,7 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
         exchange = _Exchange(self._service, caller_of(context, keyed=self._keyed))
         messages = aiter(request_iterator)
         coming: asyncio.Future[ProcessingRequest | None] | None = None
+        n_bytes = 0
         try:
             while True:
                 coming = coming or asyncio.ensure_future(anext(messages, None))
@@ -71,7 +74,11 @@ class Processor(ExternalProcessorServicer):  # type: ignore[misc] # generated, u
                     message, coming = coming.result(), None
                     if message is None:
                         return
-                    answers = await exchange.answer(message)
+                    # What came before may be read with it, once a body is whole.
+                    n_bytes += message.ByteSize()
+                    answers = await self._service.aside(
+                        partial(exchange.answer, message), is_heavy=is_much(n_bytes=n_bytes)
+                    )
                 for answer in answers:
                     yield answer
         except HazgateError as error:

@@ -17,6 +17,7 @@ from hazgate.serving.queue.ask import Ask
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
 from hazgate.serving.service import Service
+from hazgate.serving.side_loop import is_much
 
 
 class OpenInference(GRPCInferenceServiceServicer):
@@ -70,21 +71,27 @@ class OpenInference(GRPCInferenceServiceServicer):
     ) -> protocol.ModelInferResponse:
         """Return verdicts, in raw contents as Triton sends them."""
         await self._check_model(request.model_name, context)
+        caller, left_s = caller_of(context, keyed=self._keyed), timeout_of(context)
+        n_items = max((len(given.contents.bytes_contents) for given in request.inputs), default=0)
         try:
-            asked_s = oip.timeout_of_parameters(_values(request.parameters))
-            for subject, tensors in (("an input", request.inputs), ("an output", request.outputs)):
-                for tensor in tensors:
-                    oip.check_tensor_parameters(subject, _values(tensor.parameters))
-            ask = Ask(
-                texts=_texts(request),
-                caller=caller_of(context, keyed=self._keyed),
-                timeout_s=min(asked_s, timeout_of(context)),
+            return await self._service.aside(
+                lambda: self._infer(request, caller, left_s),
+                is_heavy=is_much(n_bytes=request.ByteSize(), n_items=n_items),
             )
-            judge = self._service.judge
-            wanted = oip.wanted_outputs([output.name for output in request.outputs], judge)
-            answers = await self._service.answer(ask, route="kserve-grpc")
         except HazgateError as error:
             await context.abort(*status_of(error))
+
+    async def _infer(
+        self, request: protocol.ModelInferRequest, caller: str, left_s: float
+    ) -> protocol.ModelInferResponse:
+        asked_s = oip.timeout_of_parameters(_values(request.parameters))
+        for subject, tensors in (("an input", request.inputs), ("an output", request.outputs)):
+            for tensor in tensors:
+                oip.check_tensor_parameters(subject, _values(tensor.parameters))
+        ask = Ask(texts=_texts(request), caller=caller, timeout_s=min(asked_s, left_s))
+        judge = self._service.judge
+        wanted = oip.wanted_outputs([output.name for output in request.outputs], judge)
+        answers = await self._service.answer(ask, route="kserve-grpc")
         return _answer(self._name, request.id, oip.outputs_of(wanted, answers, judge))
 
     @property
