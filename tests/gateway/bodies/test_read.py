@@ -321,3 +321,66 @@ def test_a_multipart_body_of_many_parts_or_levels_is_refused_before_it_is_parsed
     inner = b"--x\r\nContent-Type: Multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\na\r\n--y--\r\n"
     with pytest.raises(InputError, match="multipart in it"):
         read_request("POST", "/", headers, inner + b"--x--\r\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("file", {"type": "document_url", "document_url": "https://example.org/a.pdf"}),
+        ("file", {"type": "container_upload", "file_id": "file_1"}),
+        ("image", {"type": "image_file", "image_file": {"file_id": "file-abc"}}),
+        ("image", {"type": "image", "image": "https://example.org/a.png"}),
+        ("video", {"type": "input_video", "input_video": {"url": "https://example.org/a"}}),
+        ("video", {"type": "video", "video": {"url": "https://example.org/a.mp4"}}),
+        ("embeddings", {"type": "image_embeds", "image_embeds": "AAAA"}),
+        ("embeddings", {"type": "audio_embeds", "audio_embeds": "AAAA"}),
+        ("audio", {"audio": {"format": "mp3", "source": {"bytes": "AAAA"}}}),
+    ],
+)
+def test_a_part_that_a_model_sees_or_hears_is_unread(kind: str, part: object) -> None:
+    content = [{"type": "text", "text": "hello there"}, part]
+    body = {"messages": [{"role": "user", "content": content}]}
+    read = read_body(JSON, json.dumps(body).encode(), "request")
+    assert [found.kind for found in read.unread] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("file", {"document": {"type": "document_url", "document_url": "https://a.org/b.pdf"}}),
+        ("image", {"prompt": "hello", "image": "data:image/png;base64,AAAA"}),
+        ("image", {"prompt": "hello", "image_url": "https://example.org/a.png"}),
+        ("audio", {"model": "m", "audio": {"data": "AAAA"}}),
+        ("image", {"instances": [{"prompt": "a", "image": {"bytesBase64Encoded": "AAAA"}}]}),
+        ("file", {"messages": [{"role": "user", "content": "a", "file_ids": ["file-1"]}]}),
+        ("file", {"messages": [{"role": "user", "content": "a", "attachments": [{"x": 1}]}]}),
+        ("audio", {"messages": [{"role": "user", "content": "a", "audios": ["AAAA"]}]}),
+    ],
+)
+def test_a_field_that_a_model_sees_or_hears_is_unread(kind: str, body: object) -> None:
+    read = read_body(JSON, json.dumps(body).encode(), "request")
+    assert kind in [found.kind for found in read.unread]
+
+
+def test_a_description_in_the_place_of_a_picture_is_read() -> None:
+    said = "a picture of a garden in the rain"
+    assert said in _request(JSON, json.dumps({"prompt": "hello", "image": said}).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}},
+        {"jsonrpc": "2.0", "id": 3, "result": {}},
+        [{"jsonrpc": "2.0", "id": 4, "method": "ping"}],
+    ],
+)
+def test_a_call_without_text_passes(body: object) -> None:
+    assert _request(JSON, json.dumps(body).encode()) == []
+
+
+@pytest.mark.parametrize("body", [{}, [], [1], {"model": "m"}, None])
+def test_any_other_request_without_text_is_refused(body: object) -> None:
+    with pytest.raises(InputError, match="nothing else"):
+        assert _request(JSON, json.dumps(body).encode()) == ["never"]

@@ -24,6 +24,7 @@ from hazgate.serving.bodies.walk import read_events, read_value
 _WITH_BODY = ("POST", "PUT", "PATCH")
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq")
 _BINARY_STREAMS = ("application/vnd.amazon.eventstream", "application/grpc", "application/connect")
+_BARE_CALL_BYTES = 4096
 _BINARY_DOCUMENTS = (
     *("msgpack", "messagepack", "cbor", "protobuf", "google.protobuf", "avro", "bson"),
 )
@@ -73,7 +74,7 @@ def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:
         return BodyText()
     with _collector_paused() if len(body) >= LONG_BYTES else nullcontext():
         read = _read(kind, boundary, body, side)
-    if side == "request" and not read.passages and not read.unread:
+    if side == "request" and not read.passages and not read.unread and not _is_bare_call(body):
         raise InputError("the request holds no text and nothing else that could be judged")
     return read
 
@@ -142,6 +143,18 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
             return read_events(value, side)
         return read_value(value, side)
     return _plain(decoded(body), side, has_entities=kind.endswith(("xml", "html")))
+
+
+def _is_bare_call(body: bytes) -> bool:
+    """Recognise messages of JSON-RPC that name a method or a call, and nothing else.
+
+    A client of MCP begins with them. All of it was read: nothing in it is text.
+    """
+    if len(body) > _BARE_CALL_BYTES or b'"jsonrpc"' not in body:
+        return False
+    value = parse(body)
+    calls = value if isinstance(value, list) else [value]
+    return all(isinstance(call, dict) and call.get("jsonrpc") == "2.0" for call in calls)
 
 
 def _is_candidates(event: object) -> bool:

@@ -9,6 +9,7 @@ from hazgate.serving.bodies.apis import (
     cohere,
     gemini,
     mcp,
+    mistral,
     ollama,
     openai_chat,
     openai_responses,
@@ -24,6 +25,7 @@ APIS: tuple[Api, ...] = (
     bedrock.API,
     cohere.API,
     ollama.API,
+    mistral.API,
     mcp.API,
     plain.API,
 )

@@ -84,5 +84,10 @@ API = Api(
         "message": None,
         "url": None,
     },
-    media={"image": "image", "document": "file", "redacted_thinking": "reasoning"},
+    media={
+        "image": "image",
+        "document": "file",
+        "container_upload": "file",
+        "redacted_thinking": "reasoning",
+    },
 )

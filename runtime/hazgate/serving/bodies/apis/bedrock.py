@@ -1,6 +1,7 @@
 """Amazon Bedrock's Converse and ApplyGuardrail."""
 
 from hazgate.serving.bodies.apis.common import (
+    AUDIO,
     CALLS,
     DEFINITIONS,
     FILE,
@@ -33,6 +34,7 @@ API = Api(
         ("part", "json"): FREE,
         ("part", "image"): IMAGE,
         ("part", "video"): VIDEO,
+        ("part", "audio"): AUDIO,
         ("part", "document"): FILE,
         ("part", "guardContent"): Field(place="part", joined=True),
         ("part", "qualifiers"): Field(form=one_of("grounding_source", "query", "guard_content")),

@@ -24,6 +24,7 @@ IMAGE = Field(place="media", unread="image")
 AUDIO = Field(place="media", unread="audio")
 VIDEO = Field(place="media", unread="video")
 FILE = Field(place="media", unread="file")
+EMBEDDINGS = Field(place="media", unread="embeddings")
 # Bytes or an address in a part of no known type; anything else there is read.
 UNREAD_FILE = Field(form=is_opaque, unread="file")
 

@@ -36,6 +36,8 @@ API = Api(
         ("body", "generation_config"): _CONFIG,
         ("body", "toolConfig"): _CONFIG,
         ("body", "tool_config"): _CONFIG,
+        # Vertex AI's predictions: each instance is a body of its own.
+        ("body", "instances"): Field(place="body"),
         ("body", "safetySettings"): _SAFETY,
         ("body", "safety_settings"): _SAFETY,
         ("body", "cachedContent"): ID,

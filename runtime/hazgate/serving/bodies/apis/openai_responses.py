@@ -2,8 +2,10 @@
 
 from hazgate.serving.bodies.apis.common import (
     DEFINITIONS,
+    FILE,
     FREE,
     ID,
+    IMAGE,
     NESTED,
     PARTS,
     SETTING,
@@ -42,6 +44,8 @@ API = Api(
         ("body", "arguments"): Field(place="free", role="assistant", nested=True),
         ("body", "item_id"): ID,
         ("body", "obfuscation"): Field(form=is_id),
+        ("turn", "attachments"): FILE,
+        ("turn", "file_ids"): FILE,
         ("turn", "status"): SETTING,
         ("turn", "phase"): SETTING,
         ("turn", "call_id"): ID,
@@ -55,6 +59,7 @@ API = Api(
         ("turn", "outputs"): Field(place="free", role="tool"),
         ("turn", "tools"): DEFINITIONS,
         ("turn", "approval_request_id"): ID,
+        ("part", "image_file"): IMAGE,
         ("part", "annotations"): FREE,
         ("part", "logprobs"): FREE,
         ("part", "file_id"): ID,
@@ -93,6 +98,7 @@ API = Api(
     },
     media={
         "input_image": "image",
+        "image_file": "image",
         "output_image": "image",
         "computer_screenshot": "image",
         "image_generation_call": "image",
