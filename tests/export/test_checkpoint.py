@@ -177,6 +177,33 @@ def test_a_head_that_is_missing_or_another_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        # The same tensors: nothing else tells a classifier of tokens from one of texts.
+        (
+            "architectures",
+            ["ModernBertForTokenClassification"],
+            r"says architectures \['ModernBertForTokenClassification'\], expected a class that",
+        ),
+        ("architectures", ["ModernBertForMaskedLM"], r"expected a class that ends in ForSequence"),
+        ("problem_type", "regression", "its outputs are no labels' logits"),
+        ("problem_type", "multi_label_classification", 'write activation = "sigmoid" into the le'),
+    ],
+)
+def test_a_head_of_another_kind_is_refused(
+    written: Path, folder: Path, field: str, value: object, message: str
+) -> None:
+    file = folder / "whole-level2" / "config.json"
+    config = json.loads(file.read_text())
+    assert config["architectures"] == ["ModernBertForSequenceClassification"]
+    file.write_text(json.dumps({**config, field: value}))
+    with pytest.raises(SourceError, match=message):
+        _load(written, folder)
+    file.write_text(json.dumps({k: v for k, v in config.items() if k != "architectures"}))
+    _load(written, folder)
+
+
+@pytest.mark.parametrize(
     ("file", "message"),
     [
         ("../outside.safetensors", "expected a .safetensors file in its own folder"),

@@ -4,11 +4,13 @@ from transformers import PreTrainedModel
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
+from hazgate_export.model.config import load_config
 from hazgate_export.model.pretrained import load_pretrained
 from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import BaseRecipe
 
 _MOST_NAMES = 5
+_OF_TEXTS = "ForSequenceClassification"
 
 
 def load_checkpoint(
@@ -26,11 +28,11 @@ def load_checkpoint(
         activation: activation that the head was trained with; written there, too.
 
     Raises:
-        SourceError: it has no trained head, a head of another width, or tensors that its
+        SourceError: it has no trained head, a head of another kind or width, or tensors that its
             architecture has no place for; or another family or pooling than the recipe says.
     """
     loaded = load_pretrained(checkpoint, recipe, labels, activation)
-    problems = []
+    problems = _other_heads(checkpoint, activation)
     if loaded.missing:
         problems.append(
             f"it has no trained values for {_names(loaded.missing)}, which would be newly "
@@ -50,6 +52,32 @@ def load_checkpoint(
     model: PreTrainedModel = loaded.model.float()
     model.eval()
     return model
+
+
+def _other_heads(checkpoint: Fetched, activation: Activation) -> list[str]:
+    """List what its config.json says against a classifier of texts with this activation.
+
+    A head for labels of tokens has the same tensors.
+    """
+    config = load_config(checkpoint.directory, checkpoint.id)
+    problems = []
+    stated = config.architectures
+    classes = stated if isinstance(stated, list) else [stated]
+    if stated is not None and not all(str(one).endswith(_OF_TEXTS) for one in classes):
+        problems.append(
+            f"its config.json says architectures {stated!r:.80}, expected a class that ends in "
+            f"{_OF_TEXTS}; labels of tokens, or of pairs, are no labels of a text"
+        )
+    if config.problem_type == "regression":
+        problems.append(
+            "its config.json says problem_type 'regression': its outputs are no labels' logits"
+        )
+    if config.problem_type == "multi_label_classification" and activation == "softmax":
+        problems.append(
+            "its config.json says problem_type 'multi_label_classification', the level's "
+            'activation is softmax; write activation = "sigmoid" into the level'
+        )
+    return problems
 
 
 def _names(names: frozenset[str]) -> str:

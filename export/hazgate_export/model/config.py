@@ -48,11 +48,15 @@ class ModelConfig:
         token_ids: the special tokens that the file states, by role: "pad", "bos", "eos", "cls",
             "sep", "unk" and "mask".
         dropout: the file's settings of dropout, for training.
+        architectures: the classes that the file says it was saved from, as it says it.
+        problem_type: the loss that its head was trained with, as the file says it.
     """
 
     architecture: Architecture
     token_ids: Mapping[str, int]
     dropout: Mapping[str, object]
+    architectures: object = None
+    problem_type: object = None
 
 
 def load_config(directory: Path, id: str) -> ModelConfig:  # noqa: A002
@@ -107,6 +111,8 @@ def read_config(document: Mapping[str, object], id: str) -> ModelConfig:  # noqa
         architecture=architecture,
         token_ids={role: i for role, i in token_ids.items() if i is not None},
         dropout={name: value for name, value in ignored.items() if name in DROPOUT},
+        architectures=ignored.get("architectures"),
+        problem_type=ignored.get("problem_type"),
     )
 
 
