@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan bench-attacks soak amd-report lock clean
+.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock clean
 
 # Benchmarks import ONNX Runtime, whose telemetry is on unless this is set.
 export ORT_DISABLE_TELEMETRY := 1
@@ -133,6 +133,10 @@ bench-attacks: install  ## attack `hazgate serve` on build/mini beside honest re
 
 soak: install  ## run `hazgate serve` for half an hour and watch its memory
 	$(BIN)/python -m benchmarks.load.soak
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
+soak-attacks: install  ## the same with 5 % of attacks among the requests
+	$(BIN)/python -m benchmarks.attacks.soak build/mini
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 amd-report: install  ## on an MI300X: doctor, warm, parity and latency of BUNDLE, to send back

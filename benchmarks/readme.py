@@ -32,6 +32,7 @@ MODULES = (
     "benchmarks.load.reading",
     "benchmarks.load.soak",
     "benchmarks.attacks.results",
+    "benchmarks.attacks.soak",
     "benchmarks.corpus.run",
     "benchmarks.plan.results",
     "benchmarks.plan.plots",

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
+from functools import cache
 
 from benchmarks.attacks.target import PATIENCE_S, Connection, Target, head
 
@@ -40,21 +41,17 @@ async def endless_trailers(target: Target) -> None:
 
 async def deep_nesting(target: Target) -> None:
     """Send arrays in arrays."""
-    body = b'{"prompt": "good", "x": ' + b"[" * (_MB - 50) + b"]" * (_MB - 50) + b"}"
-    await target.post("/ext_authz/v1/completions", body)
+    await target.post("/ext_authz/v1/completions", _nested())
 
 
 async def giant_shape(target: Target) -> None:
     """Send a tensor of hundreds of thousands of axes."""
-    tensor = {"name": "text", "datatype": "BYTES", "shape": [9] * 600_000, "data": ["good"]}
-    body = json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
-    await target.post(f"/v2/models/{target.model}/infer", body)
+    await target.post(f"/v2/models/{target.model}/infer", _tensor())
 
 
 async def long_numbers(target: Target) -> None:
     """Send numbers of 5,000 digits."""
-    numbers = ",".join(["9" * 5000] * 300)
-    await target.post("/ext_authz/v1/completions", f'{{"a": "b", "x": [{numbers}]}}'.encode())
+    await target.post("/ext_authz/v1/completions", _numbers())
 
 
 async def long_text(target: Target) -> None:
@@ -113,16 +110,12 @@ async def tiny_pieces(target: Target) -> None:
 
 async def huge_events(target: Target) -> None:
     """Send a stream of events of nearly the greatest size."""
-    event = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
-    body = event * (int(1.9 * _MB) // len(event))
-    await target.post("/ext_authz/v1/completions", body, "text/event-stream")
+    await target.post("/ext_authz/v1/completions", _events(), "text/event-stream")
 
 
 async def many_parts(target: Target) -> None:
     """Send a form of tens of thousands of parts."""
-    part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\na\r\n'
-    body = part * (_MB // len(part)) + b"--b--\r\n"
-    await target.post("/ext_authz/v1/files", body, "multipart/form-data; boundary=b")
+    await target.post("/ext_authz/v1/files", _parts(), "multipart/form-data; boundary=b")
 
 
 async def tiny_chunks(target: Target) -> None:
@@ -179,3 +172,35 @@ async def _drip(connection: Connection, first: bytes) -> None:
 async def _drop(reader: asyncio.StreamReader) -> None:
     while await reader.read(65_536):
         pass
+
+
+# Made once: an attacker that computes would take the processors from the server by itself.
+
+
+@cache
+def _nested() -> bytes:
+    return b'{"prompt": "good", "x": ' + b"[" * (_MB - 50) + b"]" * (_MB - 50) + b"}"
+
+
+@cache
+def _tensor() -> bytes:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [9] * 600_000, "data": ["good"]}
+    return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+
+
+@cache
+def _numbers() -> bytes:
+    numbers = ",".join(["9" * 5000] * 300)
+    return f'{{"a": "b", "x": [{numbers}]}}'.encode()
+
+
+@cache
+def _events() -> bytes:
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+    return event * (int(1.9 * _MB) // len(event))
+
+
+@cache
+def _parts() -> bytes:
+    part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\na\r\n'
+    return part * (_MB // len(part)) + b"--b--\r\n"

@@ -76,7 +76,8 @@ class OpenInference(GRPCInferenceServiceServicer):
         try:
             return await self._service.aside(
                 lambda: self._infer(request, caller, left_s),
-                is_heavy=is_much(n_bytes=request.ByteSize(), n_items=n_items),
+                # The size of many items takes a while, too.
+                is_heavy=is_much(n_bytes=0, n_items=n_items) or is_much(n_bytes=request.ByteSize()),
             )
         except HazgateError as error:
             await context.abort(*status_of(error))
