@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock clean
+.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock release clean
 
 # Benchmarks import ONNX Runtime, whose telemetry is on unless this is set.
 export ORT_DISABLE_TELEMETRY := 1
@@ -160,5 +160,31 @@ lock: install  ## resolve constraints.txt again
 	    --no-emit-package hazgate-scale --no-emit-package hazgate-export build/lock.in \
 	    requirements-dev.txt requirements-runtime-tests.txt requirements-bench.txt | grep -vE '^(nvidia-|cuda-|triton==)' > constraints.txt
 
+# Tools of a release alone, which no test needs.
+$(VENV)/release-installed: requirements-release.txt $(VENV)/installed
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt build
+	@touch $@
+
+# What a server installs, alone in an environment of its own: the list and the audit are of nothing else.
+release: $(VENV)/release-installed  ## wheels, a bill of materials, an audit of what a server installs, checks of deploy/
+	rm -rf build/release && mkdir -p build/release
+	for each in runtime runtime/evaluation runtime/scale export; do \
+	    .venv-release/bin/python -m build --quiet --wheel --outdir build/release $$each || exit 1; done
+	$(PYTHON) -m venv build/release/installed
+	build/release/installed/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    './runtime[cpu,cli,serve,grpc,hub,otel]'
+	.venv-release/bin/cyclonedx-py environment --output-reproducible --of JSON -o build/release/hazgate.cdx.json \
+	    build/release/installed/bin/python
+	@# --strict: a distribution that nobody could look up fails the release, too.
+	build/release/installed/bin/python -m pip freeze --exclude hazgate > build/release/requirements.txt
+	.venv-release/bin/pip-audit --strict --disable-pip --no-deps -r build/release/requirements.txt
+	.venv-release/bin/hadolint runtime/deploy/Dockerfile runtime/deploy/Dockerfile.kserve runtime/deploy/Dockerfile.rocm
+	@if command -v systemd-analyze > /dev/null; then \
+	    systemd-analyze security --offline=true --threshold=20 runtime/deploy/hazgate.service > /dev/null \
+	    && echo "hazgate.service: exposure of at most 2.0"; \
+	else echo "no systemd-analyze here: the unit was not checked"; fi
+	rm -rf build/release/installed
+
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) .venv-runtime build
+	rm -rf $(VENV) .venv-runtime .venv-release build
