@@ -83,7 +83,14 @@ def write_32k(folder: Path) -> None:
     )
 
 
-def rehearsed(name: str, folder: Path, sources: Mapping[str, str], *, insert: str = "") -> Path:
+def rehearsed(
+    name: str,
+    folder: Path,
+    sources: Mapping[str, str],
+    *,
+    insert: str = "",
+    fused: bool = False,
+) -> Path:
     """Write a shipped recipe with local sources, short texts and its fp32 variant alone.
 
     Args:
@@ -91,11 +98,13 @@ def rehearsed(name: str, folder: Path, sources: Mapping[str, str], *, insert: st
         folder: holds the sources' folders; receives the recipe.
         sources: the folder of each Hub repository.
         insert: lines to add to its first level.
+        fused: keeps its variant `int8-fused`, too, with the recipe's own limits.
     """
     text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
     for hub, local in sources.items():
         text = _changed(rf'\{{ hub = "{hub}".*?\}}', f'{{ directory = "{local}" }}', text)
-    text = _changed(r"(?ms)^\[variants\.int8.*?(?=^\[(?!variants\.int8))", "", text)
+    dropped = r"int8\]" if fused else "int8"
+    text = _changed(rf"(?ms)^\[variants\.{dropped}.*?(?=^\[(?!variants\.{dropped}))", "", text)
     text = _changed(r"(?m)^max_tokens = .*$", "max_tokens = 48", text)
     if "overlap_tokens = " in text:
         text = _changed(r"(?m)^overlap_tokens = .*$", "overlap_tokens = 8", text)

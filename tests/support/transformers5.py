@@ -4,10 +4,12 @@ Runs in an environment of its own, see tests.support.environments, and imports n
 project. `python -I tests/support/transformers5.py goldens FOLDER` writes the files in
 tests/data/transformers5: configurations, names and shapes of tensors, and logits. Weights are not
 stored: `values` makes them again from a tensor's name. `... long FOLDER` writes the same of a
-ModernBERT with YaRN, for long inputs.
+ModernBERT with YaRN, for long inputs. `... whole FOLDER` writes one checkpoint whole, as
+transformers 5 saves model and tokenizer, and its logits.
 """
 
 import json
+import string
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -179,6 +181,38 @@ def write_long(folder: Path) -> None:
     _write(folder, {"long": config}, LONG_LENGTHS)
 
 
+def write_whole(folder: Path) -> None:
+    """Write a classifier with YaRN and its tokenizer of characters into `checkpoint`."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, processors
+    from transformers import PreTrainedTokenizerFast
+
+    target = folder / "checkpoint"
+    model = classifier(configurations()["modernbert-yarn"])
+    with torch.no_grad():
+        # Logits as small as these keep the usual limits of int8.
+        model.get_parameter("classifier.weight").mul_(0.25)
+    model.save_pretrained(target)
+    golden = {"transformers": transformers.__version__, "logits": logits_of(model, inputs())}
+    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", *string.printable[: VOCABULARY - 4]]
+    numbers = {word: i for i, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(numbers, [], unk_token="<unk>"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        cls_token="<eos>",
+        sep_token="<eos>",
+        unk_token="<unk>",
+    ).save_pretrained(target)
+
+
 def _write(folder: Path, configs: "Mapping[str, PretrainedConfig]", lengths: Sequence[int]) -> None:
     import torch
     import transformers
@@ -199,4 +233,5 @@ def _write(folder: Path, configs: "Mapping[str, PretrainedConfig]", lengths: Seq
 
 
 if __name__ == "__main__":
-    {"goldens": write_goldens, "long": write_long}[sys.argv[1]](Path(sys.argv[2]))
+    commands = {"goldens": write_goldens, "long": write_long, "whole": write_whole}
+    commands[sys.argv[1]](Path(sys.argv[2]))
