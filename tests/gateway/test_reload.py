@@ -2,12 +2,15 @@
 
 import signal
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import httpx
+import psutil
 import pytest
 import trustme
 from click.testing import CliRunner
@@ -46,6 +49,12 @@ def _until(holds: Callable[[], bool], seconds: float = 60) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def _workers(process: int) -> set[int]:
+    """Return the processes that a server's workers are, without Python's own helper."""
+    children = psutil.Process(process).children()
+    return {each.pid for each in children if any("spawn_main" in word for word in each.cmdline())}
 
 
 def _certify(authority: trustme.CA, folder: Path) -> int:
@@ -124,13 +133,84 @@ def test_workers_are_replaced_all_or_none(bundle: Path, tmp_path: Path) -> None:
             return {answer.json()["policy"]["name"] for answer in answers}
 
         assert names() == {"first"}
+        first = _workers(server.process.pid)
         policy.write_text(POLICY.format(name="second"), encoding="utf-8")
         server.process.send_signal(signal.SIGHUP)
-        assert _until(lambda: names() == {"second"}, seconds=120)
+        assert _until(lambda: not first & _workers(server.process.pid), seconds=120)
+        assert names() == {"second"}
+        second = _workers(server.process.pid)
         policy.write_text("name =", encoding="utf-8")
         server.process.send_signal(signal.SIGHUP)
         time.sleep(3)
         assert names() == {"second"}
+        assert _workers(server.process.pid) == second
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+import uvicorn
+from hazgate.errors import BundleError
+from hazgate.serving.workers import Workers
+
+STATE = Path(sys.argv[1])
+
+def build():
+    # Longer than uvicorn's own five seconds.
+    time.sleep(6)
+    state = STATE.read_text()
+    if state == "bad":
+        raise BundleError("bad")
+
+    async def app(scope, receive, send):
+        if scope["type"] != "http":
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.startup":
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": state.encode()})
+
+    return app
+
+def config():
+    port = int(sys.argv[2])
+    return uvicorn.Config(build, factory=True, port=port, workers=2, log_level="critical")
+
+if __name__ == "__main__":
+    first = config()
+    Workers(first, [first.bind_socket()], config).run()
+"""
+
+
+@pytest.mark.slow
+def test_workers_that_start_slowly_take_over_and_bad_ones_never(tmp_path: Path) -> None:
+    state, port = tmp_path / "state", free_port()
+    (tmp_path / "slow.py").write_text(_SLOW, encoding="utf-8")
+    state.write_text("first", encoding="utf-8")
+    process = subprocess.Popen([sys.executable, tmp_path / "slow.py", state, str(port)])
+
+    def answers(expected: str) -> bool:
+        try:
+            return {httpx.get(f"http://127.0.0.1:{port}").text for _ in range(4)} == {expected}
+        except httpx.TransportError:
+            return False
+
+    try:
+        assert _until(lambda: answers("first"), seconds=90)
+        first = _workers(process.pid)
+        state.write_text("second", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        assert _until(lambda: not first & _workers(process.pid), seconds=120)
+        assert answers("second")
+        state.write_text("bad", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        assert not _until(lambda: not answers("second"), seconds=15)
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def test_only_the_bundle_of_the_digest_is_served(bundle: Path) -> None:
