@@ -148,4 +148,7 @@ def _wait_for(url: str, folder: Path) -> None:
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
-    raise AssertionError(f"no dashboard, see the logs in {folder}")
+    # The folder is removed with the cluster.
+    logs = sorted((folder / "ray" / "session_latest" / "logs").glob("dashboard*.*"))
+    tails = (f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in logs)
+    raise AssertionError("\n".join([f"no dashboard within {_READY_S} s", *tails]))
