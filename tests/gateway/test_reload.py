@@ -53,8 +53,14 @@ def _until(holds: Callable[[], bool], seconds: float = 60) -> bool:
 
 def _workers(process: int) -> set[int]:
     """Return the processes that a server's workers are, without Python's own helper."""
-    children = psutil.Process(process).children()
-    return {each.pid for each in children if any("spawn_main" in word for word in each.cmdline())}
+    return {each.pid for each in psutil.Process(process).children() if _is_worker(each)}
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("spawn_main" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:  # It ended meanwhile; a zombie counts as ended.
+        return False
 
 
 def _certify(authority: trustme.CA, folder: Path) -> int:
