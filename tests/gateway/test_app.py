@@ -20,11 +20,13 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from hazgate import Gate, InferenceError, Policy
+from hazgate.engine.options import EngineOptions
 from hazgate.serving.http import whole_body
 from hazgate.serving.http.app import create_app
 from hazgate.serving.keys import read_api_keys
 from hazgate.serving.launch import rpc_server
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
+from hazgate.text.reading import Reading
 from tests.support.sessions import Breakable, breakable_gate, held_gate, watched_gate
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS
@@ -66,6 +68,22 @@ def breaking(gate: Gate, settings: ServeSettings) -> Iterator[tuple[TestClient, 
 
 
 # The native dialect
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Reading(max_text_tokens=500),
+        Reading(long_texts="reject"),
+        Reading(long_texts="truncate"),
+        Reading(max_text_bytes=3),
+    ],
+    ids=str,
+)
+def test_a_server_warms_up_within_its_own_limits(tiny_bundle: Path, reading: Reading) -> None:
+    gate = Gate.open(tiny_bundle, engine=EngineOptions(threads=1), reading=reading)
+    with TestClient(create_app(gate, ServeSettings())) as client:
+        assert client.get("/health/ready").status_code == 200
 
 
 def test_the_native_answer_is_the_gates_verdict(client: TestClient, spotting: Gate) -> None:

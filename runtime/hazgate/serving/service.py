@@ -43,13 +43,9 @@ from hazgate.serving.side_loop import SideLoop
 
 T = TypeVar("T")
 
-# Read once before the server is ready: the first run of a shape allocates memory that later runs
-# reuse, and the last of these texts fills the largest batch that the engine ever runs.
-WARM_UP_TEXTS = (
-    "hello",
-    "How do I kill a Python process?",
-    "word " * (DEFAULT_MAX_BATCH_TOKENS + 100),
-)
+# Words of the texts that are read once before the server is ready: the first run of a shape
+# allocates memory that later runs reuse, and the last text fills the largest batch of the engine.
+_WARM_UP_WORDS = (1, 8, DEFAULT_MAX_BATCH_TOKENS + 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -342,7 +338,7 @@ class Service:
         Raises:
             InferenceError: the engine does not answer.
         """
-        for text in WARM_UP_TEXTS:
+        for text in warm_up_texts(self.judge):
             await answer(self.engine, Ask(texts=[text], all_levels=True))
         self.health.warm()
 
@@ -372,7 +368,7 @@ class Service:
             self.health.failing = failing
 
     async def _run_engine(self) -> None:
-        await asyncio.to_thread(run_through, self.judge, WARM_UP_TEXTS[:1])
+        await asyncio.to_thread(run_through, self.judge, [_within_limits(self.judge, 1)])
 
     def report(self, facts: RequestFacts) -> None:
         """Report a request that ended to every observer."""
@@ -403,6 +399,24 @@ class Service:
         except Exception:
             return False
         return True
+
+
+def warm_up_texts(judge: Judge) -> list[str]:
+    """Return the texts to read before a judge serves, shortest first, within its limits."""
+    return [_within_limits(judge, n_words) for n_words in _WARM_UP_WORDS]
+
+
+def _within_limits(judge: Judge, n_words: int) -> str:
+    """Return that many words, or as many as the judge's limits take."""
+    while n_words:
+        text = "word " * n_words
+        try:
+            judge.ask([text])
+        except InputError:
+            n_words //= 2
+        else:
+            return text
+    return ""
 
 
 def run_through(judge: Judge, texts: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from hazgate.gate import Gate
 from hazgate.judge import Judge
 from hazgate.serving.http.edge import EdgeLimits, edge_limits
 from hazgate.serving.keys import KeyRing
-from hazgate.serving.service import WARM_UP_TEXTS, Service, run_through
+from hazgate.serving.service import Service, run_through, warm_up_texts
 from hazgate.serving.settings import ServeSettings
 from hazgate.serving.source import ServeInputs, check_reloadable, check_tenants
 from hazgate.serving.tls import Certificate, check_certificate
@@ -89,5 +89,5 @@ class Reload:
         if isinstance(judge, Gate) != isinstance(self.service.judge, Gate):
             raise BundleError("only one of both bundles gives verdicts; start a new server")
         # The first runs are slow: do them before any request waits for them.
-        run_through(judge, WARM_UP_TEXTS)
+        run_through(judge, warm_up_texts(judge))
         return inputs, judge
