@@ -55,7 +55,7 @@ class RequestTable:
     that are not answered yet; one caller may have three quarters of it.
     """
 
-    timeout_s: float = 10.0
+    timeout_s: float = 20.0
     max_body_bytes: int = 2_000_000
     body_timeout_s: float = 10.0
     max_tokens: int = 1 << 17
