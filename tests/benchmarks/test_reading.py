@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.harness.store import load
-from benchmarks.load.reading import ReadingResults, agent, blocks, chat, main, prompt
+from benchmarks.load.bodies import agent, blocks, chat, prompt
+from benchmarks.load.reading import ReadingResults, main
 from hazgate.serving.bodies.read import read_body
 
 

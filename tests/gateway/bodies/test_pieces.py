@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.load.reading import agent, chat
+from benchmarks.load.bodies import agent, chat
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
 from hazgate.serving.bodies.passages import BodyText
