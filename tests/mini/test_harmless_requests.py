@@ -47,7 +47,7 @@ def test_hundreds_of_turns_pass_and_one_unsafe_tool_result_among_them_does_not(
 
 @pytest.mark.slow
 def test_a_system_prompt_of_twenty_thousand_tokens_passes(client: TestClient) -> None:
-    rules = "\n".join(f"Chapter {i} tells how the village built its bridge." for i in range(1700))
+    rules = "\n".join(f"Chapter {i} tells how the village built its bridge." for i in range(2000))
     body = {"messages": [{"role": "system", "content": rules}, {"role": "user", "content": "hi"}]}
     gate_tokens = client.post("/v1/check", json={"text": rules}).json()["verdicts"][0]["tokens"]
     assert gate_tokens["read"] == gate_tokens["total"] > 20_000
