@@ -15,8 +15,9 @@ from benchmarks.attacks.attacks import BY_NAME
 from benchmarks.attacks.messages import Attacked, AttackerReady, AttackerSetup, AttackRequest
 from benchmarks.attacks.results import AttackFigures, AttackResults, HonestFigures, figures_of
 from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.process import Worker, start_worker
-from benchmarks.harness.server import Server, ServerCommand, free_port, running
+from benchmarks.harness.server import Server, ServerCommand, running
 from benchmarks.harness.store import header
 from benchmarks.harness.texts import shuffled_texts
 from benchmarks.load.arrivals import DEADLINE_S, arrivals

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.harness.errors import WorkerFailed
-from benchmarks.harness.server import free_port
+from benchmarks.harness.ports import free_port
 
 _START_S = 120
 _END_S = 30

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.harness.errors import WorkerFailed
+from benchmarks.harness.ports import free_port
 
 _START_S = 90
 _END_S = 30
@@ -108,14 +108,6 @@ def running(started: ServerCommand) -> Iterator[Server]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(_END_S)
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _becomes_ready(server: Server, started: ServerCommand) -> bool:

@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from benchmarks.harness.ports import free_port
 from hazgate.serving.http import bounded_http
 from hazgate.serving.http.bounded_http import MAX_HEAD_BYTES, BoundedHttp
-from tests.support.ports import free_port
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:

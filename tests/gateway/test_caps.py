@@ -25,6 +25,7 @@ from open_inference.grpc.service import GRPCInferenceServiceStub
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from benchmarks.harness.ports import free_port
 from hazgate import Gate
 from hazgate.serving.http.app import create_app
 from hazgate.serving.http.bounded_http import BoundedHttp
@@ -34,7 +35,6 @@ from hazgate.serving.launch import rpc_server
 from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.settings import RequestTable, ServeSettings
 from hazgate.serving.side_loop import SideLoop
-from tests.support.ports import free_port
 from tests.support.sessions import Held, held_gate
 
 _PATIENCE_S = 30.0

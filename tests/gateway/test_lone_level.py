@@ -23,6 +23,7 @@ from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 from starlette.testclient import TestClient
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import ServerCommand, running
 from hazgate import BundleError
 from hazgate.judge import Judge
@@ -37,7 +38,6 @@ from tests.support.lone import (
     write_jailbreak,
     write_vela_hazards,
 )
-from tests.support.ports import free_port
 
 TEXTS = ["good", "good morning", "world"]
 ASKED = {"inputs": "good"}

@@ -18,6 +18,7 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProcessorStub
 from starlette.testclient import TestClient
 
+from benchmarks.harness.ports import free_port
 from hazgate import BundleError, Gate
 from hazgate.engine.options import EngineOptions
 from hazgate.serving.launch import open_served
@@ -25,7 +26,6 @@ from hazgate.serving.settings import PolicyTable, ServeSettings, StreamTable
 from tests.gateway.test_app import LITELLM, served
 from tests.gateway.test_rpc_streams import DONE, _answered, _event, _headers, _sent
 from tests.support.pairs import write_pair_spotter
-from tests.support.ports import free_port
 
 BUFFERED, NONE = ProcessingMode.BUFFERED, ProcessingMode.NONE
 STREAMED, DUPLEX = ProcessingMode.STREAMED, ProcessingMode.FULL_DUPLEX_STREAMED

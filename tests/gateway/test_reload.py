@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import serving
 from hazgate import Bundle, BundleError
 from hazgate.cli.group import cli
 from hazgate.serving.settings import ServeSettings
 from hazgate.serving.source import ServeOptions, ServeSource, check_reloadable
 from tests.support.damage import edit_manifest
-from tests.support.ports import free_port
 from tests.support.spotter import write_spotter
 
 POLICY = """schema_version = 1

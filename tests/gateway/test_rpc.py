@@ -24,11 +24,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
+from benchmarks.harness.ports import free_port
 from hazgate import BundleError, Gate
 from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
 from tests.gateway.test_app import breaking, served
-from tests.support.ports import free_port
 from tests.support.sessions import held_gate
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS

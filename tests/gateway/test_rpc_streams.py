@@ -20,10 +20,10 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProcessorStub
 from starlette.testclient import TestClient
 
+from benchmarks.harness.ports import free_port
 from hazgate import Gate
 from hazgate.serving.settings import RequestTable, ServeSettings, StreamTable
 from tests.gateway.test_app import breaking, served
-from tests.support.ports import free_port
 
 HOLD_S = 0.2
 STREAMED, DUPLEX = ProcessingMode.STREAMED, ProcessingMode.FULL_DUPLEX_STREAMED

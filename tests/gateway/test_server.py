@@ -21,11 +21,11 @@ from click.testing import CliRunner
 from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import Server, serving
 from hazgate import BundleError, Gate
 from hazgate.cli.group import cli
 from hazgate.serving.settings import ServeSettings
-from tests.support.ports import free_port
 from tests.support.spotter import MORNING_HAZARD, write_spotter
 from tests.support.tiny import HAZARDS
 

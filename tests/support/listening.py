@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from tests.support.ports import free_port
+from benchmarks.harness.ports import free_port
 
 _START_S = 30
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ModernBertConfig
 
 from hazgate_export.model.standin import StandIn, production_levels, write_standin
 from hazgate_export.proof.texts import load_proof_texts
+from tests.support.small_mmbert import small_mmbert
 
 MMBERT_ID = "jhu-clsp/mmBERT-base"
 LEVEL1_ID = "llm-semantic-router/mlcommons-safety-classifier-level1-binary"
@@ -34,34 +34,11 @@ ADAPTER_FILES = {
 }
 
 
-def small_mmbert() -> ModernBertConfig:
-    """Return a small ModernBERT with mmBERT's fields and 2,048 positions."""
-    return ModernBertConfig(
-        vocab_size=6500,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=2048,
-        global_rope_theta=160000,
-        local_rope_theta=160000,
-        local_attention=128,
-        global_attn_every_n_layers=3,
-        classifier_pooling="mean",
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=1,
-        cls_token_id=1,
-        sep_token_id=1,
-        reference_compile=False,
-    )
-
-
 def publish_pair(folder: Path) -> dict[str, Path]:
     """Write the pair as its repositories hold it; return their folders by repository."""
     standin = write_standin(
         folder,
-        small_mmbert(),
+        small_mmbert(vocabulary=6500, n_layers=4, n_positions=2048, window=128),
         texts=[text.text for text in load_proof_texts()],
         base_id=MMBERT_ID,
         levels=production_levels(),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.ray_nodes import RayNode, ray_node
-from tests.support.ports import free_port
 
 _BIN = Path(sys.executable).parent
 _ROOT = Path(__file__).parents[2]

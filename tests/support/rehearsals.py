@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from transformers import ModernBertConfig
-
 from hazgate_export.model.standin import write_standin
 from hazgate_export.proof.texts import load_proof_texts
 from tests.support.adapters import edit_json
+from tests.support.small_mmbert import small_mmbert
 
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 BASE_32K = "llm-semantic-router/mmbert-32k-yarn"
@@ -39,24 +38,7 @@ def write_32k(folder: Path) -> None:
     """
     write_standin(
         folder,
-        ModernBertConfig(
-            vocab_size=616,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=128,
-            local_attention=16,
-            global_rope_theta=160000,
-            local_rope_theta=160000,
-            classifier_pooling="mean",
-            pad_token_id=0,
-            bos_token_id=2,
-            eos_token_id=1,
-            cls_token_id=1,
-            sep_token_id=1,
-            reference_compile=False,
-        ),
+        small_mmbert(vocabulary=616, n_layers=2, n_positions=128, window=16),
         texts=[text.text for text in load_proof_texts() if text.text.isascii()],
         base_id=BASE_32K,
         levels=LEVELS_32K,

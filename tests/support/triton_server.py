@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.ports import free_port
 from tests.support.environments import environment
-from tests.support.ports import free_port
 from tests.support.processes import run
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, ModernBertConfig
+from transformers import AutoModelForSequenceClassification
 
 from hazgate_export.model.standin import write_standin
 from hazgate_export.proof.texts import load_proof_texts
 from tests.support.adapters import edit_json
 from tests.support.operating_points import operating_point, write_operating_point
+from tests.support.small_mmbert import small_mmbert
 
 # Labels by checkpoint, in the order of the outputs.
 VELA: Mapping[str, Sequence[str]] = {
@@ -45,24 +46,7 @@ def write_vela(folder: Path) -> None:
     """
     write_standin(
         folder,
-        ModernBertConfig(
-            vocab_size=616,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=_N_POSITIONS,
-            local_attention=16,
-            global_rope_theta=160000,
-            local_rope_theta=160000,
-            classifier_pooling="mean",
-            pad_token_id=0,
-            bos_token_id=2,
-            eos_token_id=1,
-            cls_token_id=1,
-            sep_token_id=1,
-            reference_compile=False,
-        ),
+        small_mmbert(vocabulary=616, n_layers=2, n_positions=_N_POSITIONS, window=16),
         texts=[text.text for text in load_proof_texts() if text.text.isascii()],
         base_id="vllm-sr/Vela-1.0-Encoder-307M",
         levels={},

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import Model
-from tests.support.ports import free_port
 from tests.support.spotter import write_spotter
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import (
     GOOD_ANSWER,
@@ -30,7 +31,6 @@ from tests.gateway.clients.kit import (
     stream,
     streamed_words,
 )
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 

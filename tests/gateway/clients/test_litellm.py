@@ -9,6 +9,7 @@ import httpx
 import pytest
 import yaml
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import (
     API_KEY,
@@ -24,7 +25,6 @@ from tests.gateway.clients.kit import (
     stream,
     streamed_words,
 )
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 

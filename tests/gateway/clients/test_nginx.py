@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.harness.ports import free_port
 from benchmarks.harness.server import Server, serving
 from tests.gateway.clients.kit import (
     GOOD_ANSWER,
@@ -22,7 +23,6 @@ from tests.gateway.clients.kit import (
     running,
     set_up,
 )
-from tests.support.ports import free_port
 
 _NGINX = shutil.which("nginx")
 _NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")

@@ -17,10 +17,10 @@ import pytest
 from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
+from benchmarks.harness.ports import free_port
 from hazgate import Gate
 from tests.gateway.clients.kit import programs
 from tests.support.environments import environment
-from tests.support.ports import free_port
 from tests.support.processes import run
 
 pytestmark = pytest.mark.slow

@@ -377,7 +377,7 @@ class BodyArray:
 
 
 def _grown_texts(grown: Growth) -> Sequence[tuple[str | list[str], Path, Role]]:
-    """Yield a text of a stream, or those of the JSON that it is."""
+    """Return a text of a stream, or those of the JSON that it is."""
     inner = parse_lenient(grown.text) if grown.nested else None
     if inner is None:
         return [(grown.text, grown.place, grown.role)]
