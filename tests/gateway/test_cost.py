@@ -28,7 +28,8 @@ from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 from websockets.sync.client import connect
 
-from benchmarks.harness.server import ServerCommand, free_port, running
+from benchmarks.harness.ports import free_port
+from benchmarks.harness.server import ServerCommand, running
 from tests.support.spotter import write_spotter
 from tests.support.ticking_server import PATH
 
