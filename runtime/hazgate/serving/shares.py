@@ -1,8 +1,6 @@
 """An amount that callers share, such as open sockets or bytes of bodies. Pure: no clock."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from hazgate.errors import Overloaded
 
@@ -59,16 +57,3 @@ class Shares:
         self._taken[caller] -= n
         if not self._taken[caller]:
             del self._taken[caller]
-
-    @contextmanager
-    def taken(self, caller: str, n: int = 1) -> Iterator[None]:
-        """Give `n` to a caller until the end of the block.
-
-        Raises:
-            Overloaded: as of `take`.
-        """
-        self.take(caller, n)
-        try:
-            yield
-        finally:
-            self.give_back(caller, n)

@@ -112,13 +112,13 @@ def check_tenants(judge: Judge, keys: Sequence[ApiKey]) -> None:
         BundleError: a key names others; names the keys and those tenants.
     """
     named = {key.name: key.tenants for key in keys if key.tenants is not None}
-    policies = [judge.policy, judge.responses] if isinstance(judge, Gate) else []
+    policies = (judge.policy, judge.responses) if isinstance(judge, Gate) else ()
+    known = [policy.tenants for policy in policies if policy is not None]
     problems = [
         f"keys.{name}: no policy has the tenant {tenant!r}"
         for name, tenants in named.items()
         for tenant in tenants
-        if not any(policy is not None and tenant in policy.tenants for policy in policies)
-        or any(policy is not None and tenant not in policy.tenants for policy in policies)
+        if not known or any(tenant not in tenants_of_policy for tenants_of_policy in known)
     ]
     if problems:
         raise BundleError(f"the API keys do not fit the policies:{list_problems(problems)}")
@@ -138,15 +138,11 @@ def check_reloadable(old: ServeSettings, new: ServeSettings) -> None:
 
 
 def _fixed_differences(old: ServeSettings, new: ServeSettings) -> Iterator[str]:
-    for name in _FIXED:
-        then, now = getattr(old, name), getattr(new, name)
-        if then != now:
-            yield f"{name}: {then} so far, {now} now"
-    pairs = {
-        "request.max_body_bytes": (old.request.max_body_bytes, new.request.max_body_bytes),
-        "engine.cache_entries": (old.engine.cache_entries, new.engine.cache_entries),
-    }
-    for name, (then, now) in pairs.items():
+    for name, then, now in (
+        *((name, getattr(old, name), getattr(new, name)) for name in _FIXED),
+        ("request.max_body_bytes", old.request.max_body_bytes, new.request.max_body_bytes),
+        ("engine.cache_entries", old.engine.cache_entries, new.engine.cache_entries),
+    ):
         if then != now:
             yield f"{name}: {then} so far, {now} now"
     for name, then, now in (
