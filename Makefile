@@ -117,6 +117,11 @@ bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## lo
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
+bench-traffic: install  ## replay an agent's loop and chats on build/mini, and watch growing texts
+	$(BIN)/python -m benchmarks.traffic.store build/mini
+	$(BIN)/python -m benchmarks.load.watching build/mini
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
 bench-plan: install  ## compare what `hazgate plan` predicts with this machine, on build/mini
 	$(BIN)/python -m benchmarks.plan.service_times
 	$(BIN)/python -m benchmarks.plan.check

@@ -30,6 +30,8 @@ MODULES = (
     "benchmarks.memory.footprint",
     "benchmarks.load.report",
     "benchmarks.load.reading",
+    "benchmarks.load.watching",
+    "benchmarks.traffic.store",
     "benchmarks.load.soak",
     "benchmarks.attacks.results",
     "benchmarks.attacks.soak",

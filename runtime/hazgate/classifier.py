@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec, PositiveSpec, TokenizerSpec
 from hazgate.engine.engine import Engine
+from hazgate.engine.logit_store import NOBODY, LogitStore, Owner, read_once
 from hazgate.engine.options import EngineOptions
-from hazgate.engine.providers.table import ProviderSpec
+from hazgate.engine.providers.table import CPU, ProviderSpec
 from hazgate.engine.session import Session
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError, InputError
@@ -38,19 +39,23 @@ DEFAULT_READING = Reading()
 DEFAULT_ENGINE = EngineOptions()
 # Rows x longest row of one run. Above it a 2-core CPU gains nothing from sharing a run.
 DEFAULT_MAX_BATCH_TOKENS = 1024
+# To judge a text whose windows are all known takes a small model as long as so many tokens.
+TOKENS_PER_ANSWER = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
     """A checked and tokenised text, with the terms that judge it.
 
-    `ask` of a gate or a level makes it; only the `answer` of the same one takes it.
+    `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `owner` is the
+    caller, who alone gets from a store what was read for it.
     """
 
     text: str
     tokens: Tokens
     terms: tuple[Terms, ...]
     all_levels: bool
+    owner: Owner = NOBODY
 
     @property
     def n_tokens(self) -> int:
@@ -67,7 +72,7 @@ class Classifier:
 
     `reading` is the treatment of long texts by `classify`. With several `workers`, that many runs
     of one call go on at a time, each on its own threads: more texts per second, but the first
-    answer comes no sooner.
+    answer comes no sooner. `store` keeps logits for `classify`, if the variant is exact.
     """
 
     level: str
@@ -80,6 +85,7 @@ class Classifier:
     reading: Reading = DEFAULT_READING
     max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
     workers: "ThreadPoolExecutor | None" = None
+    store: LogitStore | None = None
 
     @classmethod
     def open(
@@ -162,6 +168,7 @@ class Classifier:
             bundle=bundle,
             reading=reading,
             workers=_pool(engine.workers, level) if engine.workers > 1 else None,
+            store=engine.store,
         )
 
     @property
@@ -194,6 +201,11 @@ class Classifier:
             provider=self.provider,
         )
 
+    @property
+    def is_exact(self) -> bool:
+        """True if logits are the same to the last bit in any company, so that they may be kept."""
+        return self.provider == CPU and self.spec.variants[self.variant].is_exact
+
     def classify(self, texts: Sequence[str]) -> list[Classification]:
         """Return the labels of each text, in the order given, by the bundle's own thresholds.
 
@@ -204,7 +216,7 @@ class Classifier:
             InputError: an element is not a well-formed string, or is too long; says which.
             InferenceError: the model failed or gave a logit that is not finite.
         """
-        return self.answer(self.ask(texts))
+        return self.answer(self.ask(texts), store=self.store)
 
     def ask(
         self,
@@ -214,6 +226,8 @@ class Classifier:
         tenant: str | None = None,
         roles: Sequence[Role | None] | None = None,
         side: Side = "request",
+        caller: str = "",
+        tokens: Sequence[Tokens | None] = (),
     ) -> list[Question]:
         """Check and tokenise texts without running the model: the first half of `classify`.
 
@@ -223,6 +237,8 @@ class Classifier:
             tenant: must be None; there is no policy.
             roles: mean nothing without a policy.
             side: means nothing without a policy.
+            caller: the name of who asks, for a store of logits.
+            tokens: of texts that this level's tokenizer has read already; empty for none.
 
         Raises:
             InputError: as in `classify`, or a tenant was named.
@@ -230,15 +246,32 @@ class Classifier:
         if tenant is not None:
             raise InputError("a tenant was named, but a level that stands alone has no policy")
         del roles, side
-        return questions(texts, self.tokenizer, self.reading, all_levels=all_levels)
+        return questions(
+            texts,
+            self.tokenizer,
+            self.reading,
+            all_levels=all_levels,
+            owner=(caller, None),
+            tokens=tokens,
+        )
 
-    def answer(self, asked: Sequence[Question]) -> list[Classification]:
+    def answer(
+        self, asked: Sequence[Question], *, store: LogitStore | None = None
+    ) -> list[Classification]:
         """Run the model on questions from this level's `ask`: the second half of `classify`.
+
+        Args:
+            asked: the questions.
+            store: gives and keeps logits; None runs the model on everything.
 
         Raises:
             InferenceError: as in `classify`.
         """
-        logits = self.window_logits([question.tokens for question in asked])
+        logits = self.window_logits(
+            [question.tokens for question in asked],
+            store=store,
+            owners=[question.owner for question in asked],
+        )
         return [
             self._classification(question.tokens, rows)
             for question, rows in zip(asked, logits, strict=True)
@@ -261,8 +294,19 @@ class Classifier:
         """Return the probability of each label for each text; shape and errors as in `logits`."""
         return calibrated(self.logits(texts), 1.0, self.spec.activation)
 
-    def window_logits(self, tokens: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+    def window_logits(
+        self,
+        tokens: Sequence[Tokens],
+        *,
+        store: LogitStore | None = None,
+        owners: Sequence[Owner] = (),
+    ) -> list[NDArray[np.float32]]:
         """Return the logits of every window of texts that are tokenised already.
+
+        Args:
+            tokens: the texts.
+            store: gives and keeps logits, if the variant is exact; None runs the model on all.
+            owners: whose each text is, for the store.
 
         Returns:
             Shape [len(text.every_window), len(labels)] for each text, in the order given.
@@ -270,9 +314,28 @@ class Classifier:
         Raises:
             InferenceError: the model failed or gave a logit that is not finite.
         """
-        logits = self.logits_of_ids([w.input_ids for text in tokens for w in text.every_window])
+        rows = [window.input_ids for text in tokens for window in text.every_window]
+        if store is None or not self.is_exact or not rows:
+            logits = self.logits_of_ids(rows)
+        else:
+            keys = [
+                key
+                for text, owner in zip(tokens, owners, strict=True)
+                for key in self.store_keys(store, text, owner)
+            ]
+            logits = np.stack(
+                read_once(
+                    store, keys, lambda missing: self.logits_of_ids([rows[i] for i in missing])
+                )
+            )
         ends = np.cumsum([len(text.every_window) for text in tokens])
         return np.split(logits, ends[:-1]) if len(tokens) else []
+
+    def store_keys(self, store: LogitStore, tokens: Tokens, owner: Owner) -> list[bytes]:
+        """Return the store's keys of a text's windows at this level."""
+        model = self.model
+        source = self.level, model.digest, model.variant, model.provider
+        return store.keys(source, owner, [window.input_ids for window in tokens.every_window])
 
     def logits_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return logits [len(rows), len(labels)] of rows of `input_ids`.
@@ -349,6 +412,8 @@ def questions(
     *,
     terms: Sequence[tuple[Terms, ...]] | None = None,
     all_levels: bool = False,
+    owner: Owner = NOBODY,
+    tokens: Sequence[Tokens | None] = (),
 ) -> list[Question]:
     """Check and tokenise texts.
 
@@ -358,17 +423,42 @@ def questions(
         reading: the treatment of long texts.
         terms: the terms that judge each text; None judges none.
         all_levels: as in `Question`.
+        owner: as in `Question`.
+        tokens: of texts that `tokenizer` has read already; empty, or None, for others.
 
     Raises:
         InputError: an element is not a well-formed string, or is too long; says which.
     """
     texts = as_texts(texts)
     check_sizes(texts, reading)
-    tokens = choose_windows(tokenizer.encode_checked(texts), reading)
+    known = list(tokens) or [None] * len(texts)
+    new = iter(
+        tokenizer.encode_checked(
+            [text for text, of_text in zip(texts, known, strict=True) if not of_text]
+        )
+    )
+    every = choose_windows([of_text or next(new) for of_text in known], reading)
     return [
-        Question(text=text, tokens=each, terms=of_text, all_levels=all_levels)
-        for text, each, of_text in zip(texts, tokens, terms or [()] * len(texts), strict=True)
+        Question(text=text, tokens=each, terms=of_text, all_levels=all_levels, owner=owner)
+        for text, each, of_text in zip(texts, every, terms or [()] * len(texts), strict=True)
     ]
+
+
+def n_tokens_to_read(level: Classifier, question: Question, store: LogitStore | None) -> int:
+    """Return the tokens of a question that a level still has to read; see `Question.n_tokens`.
+
+    At least TOKENS_PER_ANSWER: an answer has its cost, too.
+    """
+    if store is None or not level.is_exact:
+        return question.n_tokens
+    keys = level.store_keys(store, question.tokens, question.owner)
+    windows = question.tokens.every_window
+    n_tokens = sum(
+        len(window.input_ids)
+        for window, is_kept in zip(windows, store.has(keys), strict=True)
+        if not is_kept
+    )
+    return max(n_tokens, min(question.n_tokens, TOKENS_PER_ANSWER))
 
 
 def _pool(workers: int, level: str) -> "ThreadPoolExecutor":

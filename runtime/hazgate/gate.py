@@ -1,7 +1,6 @@
 """The cascade: every text through Level 1, what it flags through Level 2, verdicts out."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from hazgate.classifier import (
     questions,
 )
 from hazgate.engine.engine import Engine
+from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError
 from hazgate.judging.decision import Action
@@ -29,6 +29,7 @@ from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Span, Verdict
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
+from hazgate.text.growing import DueWindow
 from hazgate.text.reading import Reading
 from hazgate.text.tokenization import Tokens, Window, as_texts
 from hazgate.text.watch import Watch
@@ -38,7 +39,8 @@ from hazgate.text.watch import Watch
 class Gate:
     """A safety gate over one bundle. Thread-safe; build it once and share it.
 
-    `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`.
+    `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`. `store`
+    keeps logits for `check` and its relatives, see `EngineOptions`; None keeps nothing.
     """
 
     bundle: Bundle
@@ -49,6 +51,7 @@ class Gate:
     policy: Policy | None = None
     shadow: Policy | None = None
     responses: Policy | None = None
+    store: LogitStore | None = None
 
     @classmethod
     def open(
@@ -110,7 +113,12 @@ class Gate:
         limit = _threshold(cascade.threshold, threshold, policy)
         level1, level2 = open_levels(bundle, cascade, variant, engine, reading)
         return cls(
-            bundle=bundle, level1=level1, hazard_level=level2, threshold=limit, reading=reading
+            bundle=bundle,
+            level1=level1,
+            hazard_level=level2,
+            threshold=limit,
+            reading=reading,
+            store=engine.store,
         ).with_policy(policy, shadow=shadow, responses=responses)
 
     @classmethod
@@ -149,6 +157,7 @@ class Gate:
             hazard_level=None,
             threshold=_threshold(level.positive.threshold, threshold, policy),
             reading=level.reading,
+            store=level.store,
         ).with_policy(policy, shadow=shadow, responses=responses)
 
     def with_policy(
@@ -274,9 +283,8 @@ class Gate:
                 which. Or no policy names the tenant.
             InferenceError: a model failed or gave a logit that is not finite.
         """
-        return self.answer(
-            self.ask(texts, all_levels=all_levels, tenant=tenant, roles=roles, side=side)
-        )
+        asked = self.ask(texts, all_levels=all_levels, tenant=tenant, roles=roles, side=side)
+        return self.answer(asked, store=self.store)
 
     def ask(
         self,
@@ -286,8 +294,19 @@ class Gate:
         tenant: str | None = None,
         roles: Sequence[Role | None] | None = None,
         side: Side = "request",
+        caller: str = "",
+        tokens: Sequence[Tokens | None] = (),
     ) -> list[Question]:
         """Check and tokenise texts without running a model: the first half of `check_many`.
+
+        Args:
+            texts: as in `check_many`.
+            all_levels: as in `check_many`.
+            tenant: as in `check_many`.
+            roles: as in `check_many`.
+            side: as in `check_many`.
+            caller: the name of who asks, for a store of logits.
+            tokens: of texts that this gate's tokenizer has read already; empty for none.
 
         Raises:
             InputError: as in `check_many`.
@@ -305,16 +324,28 @@ class Gate:
             self.reading,
             terms=[terms[role] for role in speakers],
             all_levels=all_levels,
+            owner=(caller, tenant),
+            tokens=tokens,
         )
 
-    def answer(self, asked: Sequence[Question]) -> list[Verdict]:
+    def answer(
+        self, asked: Sequence[Question], *, store: LogitStore | None = None
+    ) -> list[Verdict]:
         """Run the models on questions from this gate's `ask`: the second half of `check_many`.
+
+        Args:
+            asked: the questions.
+            store: gives and keeps logits; None runs the models on everything.
 
         Raises:
             InferenceError: as in `check_many`.
         """
         heads = self._heads
-        level1_logits = self.level1.window_logits([question.tokens for question in asked])
+        level1_logits = self.level1.window_logits(
+            [question.tokens for question in asked],
+            store=store,
+            owners=[question.owner for question in asked],
+        )
         to_read = [
             [
                 windows_to_read(one, logits, heads, all_levels=question.all_levels)
@@ -323,7 +354,7 @@ class Gate:
             for question, logits in zip(asked, level1_logits, strict=True)
         ]
         level2_logits = self._level2_logits(
-            asked, [sorted({k for one in of_text for k in one}) for of_text in to_read]
+            asked, [sorted({k for one in of_text for k in one}) for of_text in to_read], store
         )
         return [
             self._verdict(
@@ -376,13 +407,16 @@ class Gate:
         stride_tokens: int | None = None,
         n_confirm: int = 1,
         tenant: str | None = None,
-        check: Callable[[str], Verdict] | None = None,
+        check: Callable[[Sequence[DueWindow]], list[Verdict]] | None = None,
     ) -> Watch:
         """Watch a text that grows piece by piece, as a language model writes it.
 
+        A gate without a store of logits makes one for the watch, so that its windows are read once
+        if the variant is exact.
+
         Args:
             stride_tokens: new tokens between two checks; None begins with a quarter of a window
-                and goes on to almost one. Fewer react sooner and cost more.
+                and goes on to the next window of the whole text. Fewer react sooner and cost more.
             n_confirm: checks in a row that must flag the text.
             tenant: as in `check_many`.
             check: gives this gate's verdicts another way, e.g. through a queue.
@@ -390,8 +424,14 @@ class Gate:
         Raises:
             BundleError: either number is less than one.
         """
+        store = self.store or LogitStore(DEFAULT_STORE)
+
+        def check_here(windows: Sequence[DueWindow]) -> list[Verdict]:
+            texts, tokens = ([part.text for part in windows], [part.tokens for part in windows])
+            return self.answer(self.ask(texts, tenant=tenant, tokens=tokens), store=store)
+
         return Watch(
-            check or functools.partial(self.check, tenant=tenant),
+            check or check_here,
             self.level1.tokenizer,
             max_text_bytes=self.reading.max_text_bytes,
             stride_tokens=stride_tokens,
@@ -410,7 +450,10 @@ class Gate:
         )
 
     def _level2_logits(
-        self, asked: Sequence[Question], to_read: Sequence[Sequence[int]]
+        self,
+        asked: Sequence[Question],
+        to_read: Sequence[Sequence[int]],
+        store: LogitStore | None,
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
         """Return Level 2's logits by text and window of Level 1; nothing without Level 2."""
         if self.hazard_level is None:
@@ -420,7 +463,9 @@ class Gate:
             self._level2_tokens(self.level2, asked[i].text, asked[i].tokens.every_window[k])
             for i, k in keys
         ]
-        return dict(zip(keys, self.level2.window_logits(pieces), strict=True))
+        owners = [asked[i].owner for i, _ in keys]
+        logits = self.level2.window_logits(pieces, store=store, owners=owners)
+        return dict(zip(keys, logits, strict=True))
 
     def _level2_tokens(self, level2: Classifier, text: str, window: Window) -> Tokens:
         """Return a window of Level 1 in Level 2's own tokens."""

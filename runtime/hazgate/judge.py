@@ -180,3 +180,8 @@ def check_scores_suffice(
 def level_of(judge: Judge) -> Classifier:
     """Return the level whose labels a judge names: of a gate, its Level 1."""
     return judge.level1 if isinstance(judge, Gate) else judge
+
+
+def levels_of(judge: Judge) -> tuple[Classifier, ...]:
+    """Return the open levels of a judge, in the order in which they read a text."""
+    return judge.levels if isinstance(judge, Gate) else (judge,)

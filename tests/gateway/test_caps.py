@@ -400,7 +400,7 @@ def test_a_given_up_check_is_refused() -> None:
     check = GrowingCheck(None, tenant=None, caller="", timeout_s=1.0)  # type: ignore[arg-type]
     check.give_up()
     with pytest.raises(Exception, match="hung up"):
-        check("good")
+        check([])
 
 
 # The second event loop

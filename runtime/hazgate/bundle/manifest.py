@@ -125,6 +125,18 @@ class VariantSpec:
     batching: Batching
     parity: ParitySpec
 
+    @property
+    def is_exact(self) -> bool:
+        """True if a text's logits on a CPU are the same to the last bit in any company.
+
+        They are where a text runs alone, and where the arithmetic is in whole numbers and the
+        build has seen nothing move. A sum of floats depends on the shape of its batch, also where
+        the build's few texts did not show it.
+        """
+        if self.parity.max_invariance_diff:
+            return False
+        return self.batching == "alone" or (self.precision == "int8" and self.batching != "padded")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PositiveSpec:

@@ -10,6 +10,7 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec, VariantSpec
 from hazgate.engine.buckets import Bucket, default_buckets
 from hazgate.engine.canaries import Canaries, Canary, check_canaries, tolerance_of
+from hazgate.engine.logit_store import LogitStore
 from hazgate.engine.options import ANY_SHAPES, EngineOptions, Shapes
 from hazgate.engine.processor import threads_per_run
 from hazgate.engine.programs import ProgramKey, program_folder
@@ -50,13 +51,17 @@ class _LevelGraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """A provider on this host, and the way in which every graph of a gate is opened on it."""
+    """A provider on this host, and the way in which every graph of a gate is opened on it.
+
+    All levels that are opened on it share its store of logits, if it has one.
+    """
 
     placement: Placement
     host: Host
     threads: int
     workers: int = 1
     shapes: Shapes = ANY_SHAPES
+    store: LogitStore | None = None
 
     @classmethod
     def of(cls, options: EngineOptions, host: Host | None = None) -> "Engine":
@@ -76,6 +81,7 @@ class Engine:
             threads=threads_per_run(options.threads, n_runs=options.workers),
             workers=options.workers,
             shapes=options.shapes,
+            store=LogitStore.of(options.store),
         )
 
     def open_level(self, bundle: Bundle, level: str, variant: str) -> Session:

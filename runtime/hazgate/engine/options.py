@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.engine.buckets import Bucket
+from hazgate.engine.logit_store import NO_STORE, StoreLimits
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.static_shapes import OpenedBucket
 from hazgate.errors import BundleError
@@ -49,6 +50,9 @@ class EngineOptions:
             processors answers a single text soonest; one worker per processor, each with one
             thread, answers the most texts per second.
         shapes: for a provider that compiles a program per shape.
+        store: limits of a store of logits, which reads no window twice. It works for variants
+            whose logits are the same to the last bit in any company (`VariantSpec.is_exact`), on
+            the CPU; others run as without one. Off by default.
 
     Raises:
         BundleError: fewer than one worker or thread.
@@ -60,6 +64,7 @@ class EngineOptions:
     threads: int | None = None
     workers: int = 1
     shapes: Shapes = ANY_SHAPES
+    store: StoreLimits = NO_STORE
 
     def __post_init__(self) -> None:
         """Refuse fewer than one worker or thread."""

@@ -33,6 +33,7 @@ def metered_service(
             time_sessions(gate, metrics.count_run),
             limits=settings.queue,
             cache_entries=settings.engine.cache_entries,
+            store=settings.store,
             on_batch=metrics.count_batch,
         ),
         settings=settings,

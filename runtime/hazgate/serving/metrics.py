@@ -98,6 +98,20 @@ class Metrics:
         self._padding = self._counter(
             "hazgate_padding", "Positions of padding in a level's runs.", "level"
         )
+        self._store_windows = self._counter(
+            "hazgate_store_windows",
+            "Windows by whether their logits were in the store; a miss was read.",
+            "found",
+        )
+        self._store_evictions = self._counter(
+            "hazgate_store_evictions", "Windows that the store dropped for lack of room."
+        )
+        self._store_bytes = Gauge(
+            "hazgate_store_bytes",
+            "Memory of the store of logits.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
         self._waiting = Gauge(
             "hazgate_waiting_requests",
             "Requests that wait now.",
@@ -151,6 +165,10 @@ class Metrics:
         self._batch_s.observe(facts.run_s)
         for seconds in facts.tokenize_s:
             self._tokenize_s.observe(seconds)
+        self._store_windows.labels("true").inc(facts.store.hits)
+        self._store_windows.labels("false").inc(facts.store.misses)
+        self._store_evictions.inc(facts.store.evictions)
+        self._store_bytes.set(facts.store.n_bytes)
 
     def count_run(self, facts: RunFacts) -> None:
         """Count a run of a graph; called on the run's thread."""

@@ -11,6 +11,7 @@ from hazgate.documents.files import read_bytes
 from hazgate.documents.problems import list_problems, wrong_version
 from hazgate.documents.toml import parse_toml
 from hazgate.engine.buckets import parse_bucket
+from hazgate.engine.logit_store import StoreLimits
 from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
 from hazgate.serving.queue.backlog import QueueLimits
@@ -143,6 +144,7 @@ class ServeSettings:
     request: RequestTable = field(default_factory=RequestTable)
     stream: StreamTable = field(default_factory=StreamTable)
     queue: QueueLimits = field(default_factory=QueueLimits)
+    store: StoreLimits = field(default_factory=StoreLimits)
     policy: PolicyTable = field(default_factory=PolicyTable)
     tls: TlsTable | None = None
 
@@ -156,13 +158,15 @@ class ServeSettings:
         problems: list[str] = []
         text = read_bytes(file, error=BundleError)
         data = parse_toml(text, source=str(file), error=BundleError)
-        # QueueLimits refuses one field at a time; here all problems are listed at once.
-        too_small = _small_limits(data.get("queue"))
-        problems += [
-            f"$.queue.{name}: must be at least 1, got {n}" for name, n in too_small.items()
-        ]
-        if too_small:
-            data["queue"] = {k: v for k, v in data["queue"].items() if k not in too_small}
+        # These tables refuse one field at a time; here all problems are listed at once.
+        for table, least in (("queue", 1), ("store", 0)):
+            too_small = _small_limits(data.get(table), least)
+            problems += [
+                f"$.{table}.{name}: must be at least {least}, got {n}"
+                for name, n in too_small.items()
+            ]
+            if too_small:
+                data[table] = {k: v for k, v in data[table].items() if k not in too_small}
         problems += _replaced(data.get("request"))
         settings = decode(cls, data, problems)
         if settings is not None:
@@ -207,10 +211,14 @@ def _replaced(request: object) -> Iterator[str]:
                 )
 
 
-def _small_limits(queue: object) -> dict[str, int]:
-    if not isinstance(queue, dict):
+def _small_limits(table: object, least: int) -> dict[str, int]:
+    if not isinstance(table, dict):
         return {}
-    return {name: n for name, n in queue.items() if isinstance(n, int) and n < 1}
+    return {
+        name: n
+        for name, n in table.items()
+        if isinstance(n, int) and not isinstance(n, bool) and n < least
+    }
 
 
 def _contradictions(settings: ServeSettings) -> Iterator[str]:

@@ -141,6 +141,8 @@ def _fixed_differences(old: ServeSettings, new: ServeSettings) -> Iterator[str]:
     for name, then, now in (
         *((name, getattr(old, name), getattr(new, name)) for name in _FIXED),
         ("request.max_body_bytes", old.request.max_body_bytes, new.request.max_body_bytes),
+        ("store.max_bytes", old.store.max_bytes, new.store.max_bytes),
+        ("store.shared", old.store.shared, new.store.shared),
         ("engine.cache_entries", old.engine.cache_entries, new.engine.cache_entries),
     ):
         if then != now:

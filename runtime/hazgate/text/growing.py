@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hazgate.text.tokenization import Tokenizer
+from hazgate.text.tokenization import Tokenizer, Tokens
 
 # A token stands for at most so many characters of the text; else a run of letters that is one
 # unknown word, or spaces that are no token at all, would never be read.
@@ -36,13 +36,15 @@ class Windowing:
 class DueWindow:
     """A window of a growing text: characters from `start` to before `end` of the whole.
 
-    `windowing` is the index of the windowing that it belongs to.
+    `windowing` is the index of the windowing that it belongs to. `tokens` are those of the window
+    as it stands in the whole; without them it is a text to tokenise.
     """
 
     text: str
     start: int
     end: int
     windowing: int
+    tokens: Tokens | None = None
 
 
 class GrowingText:

@@ -1,6 +1,7 @@
 """Tokenization that is exactly that of the model's own tokenizer."""
 
 import ctypes
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -79,6 +80,18 @@ class Tokens:
         """True if the end of the text is in no window."""
         return self.n_read < self.n_total
 
+    @classmethod
+    def of_window(cls, window: Window) -> "Tokens":
+        """Return a window as a text of its own; its characters are counted from its first one."""
+        alone = dataclasses.replace(window, start=0, end=window.end - window.start)
+        return cls(
+            windows=(alone,),
+            n_total=window.n_tokens,
+            n_read=window.n_tokens,
+            n_unknown=window.n_unknown,
+            understood=window.understood,
+        )
+
     def first_window(self) -> "Tokens":
         """Return the same text with only its first window."""
         first = self.windows[0]
@@ -95,7 +108,8 @@ class Tokenizer:
     """A tokenizer file with its limits. Thread-safe: nothing changes after construction.
 
     `window_tokens` is the number of a text's own tokens that fit into one window, `close_tokens`
-    into a close one; None without close windows.
+    into a close one; None without close windows. `unknown_id` is the token for what the tokenizer
+    does not know; None if it spells anything.
     """
 
     _fast: "tokenizers.Tokenizer"
@@ -119,7 +133,7 @@ class Tokenizer:
         """
         fast = _load(file, spec) if loaded is None else loaded._fast
         self._fast = fast
-        self._unknown_id = _unknown_id(fast)
+        self.unknown_id = _unknown_id(fast)
         n_special = self._n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
         self.overlap_tokens = spec.overlap_tokens
@@ -159,6 +173,24 @@ class Tokenizer:
         """Return where each of a text's own tokens ends, in characters."""
         return [end for _, end in self._fast.encode(text, add_special_tokens=False).offsets]
 
+    def text_tokens(self, text: str) -> "TextTokens":
+        """Return a text's tokens, to be cut into windows; it must have passed `check_text`."""
+        encoding = self._fast.encode(text, add_special_tokens=True)
+        return self._text_tokens(text, encoding, self.unknown_id)
+
+    def _text_tokens(self, text: str, encoding: "Encoding", unknown_id: int | None) -> "TextTokens":
+        ids = encoding.ids
+        n_tokens = len(ids) - self._n_special
+        first = encoding.sequence_ids.index(0) if self._n_special and n_tokens else 0
+        return TextTokens(
+            text=text,
+            before=ids[:first],
+            ids=ids[first : first + n_tokens],
+            after=ids[first + n_tokens :],
+            offsets=encoding.offsets[first : first + n_tokens],
+            unknown_id=unknown_id,
+        )
+
     def count_all(self, texts: Sequence[str]) -> int:
         """Return the number of the texts' own tokens together, without cutting windows.
 
@@ -174,7 +206,7 @@ class Tokenizer:
     def _cut(self, text: str, encoding: "Encoding") -> Tokens:
         ids = encoding.ids
         n_tokens = len(ids) - self._n_special
-        unknown_id = self._unknown_id
+        unknown_id = self.unknown_id
         if unknown_id is not None and not (unknown_id in ids or may_hide(text)):
             unknown_id = None
         if unknown_id is None and n_tokens <= self.window_tokens:
@@ -190,15 +222,7 @@ class Tokenizer:
             return Tokens(
                 windows=(whole,), n_total=n_tokens, n_read=n_tokens, understood=understood
             )
-        first = encoding.sequence_ids.index(0) if self._n_special and n_tokens else 0
-        tokens = _TextTokens(
-            text=text,
-            before=ids[:first],
-            ids=ids[first : first + n_tokens],
-            after=ids[first + n_tokens :],
-            offsets=encoding.offsets[first : first + n_tokens],
-            unknown_id=unknown_id,
-        )
+        tokens = self._text_tokens(text, encoding, unknown_id)
         windows = tokens.windows(self.window_tokens, self.overlap_tokens)
         close: tuple[Window, ...] = ()
         if self.close_tokens is not None and len(windows) > 1:
@@ -279,7 +303,7 @@ def _release_freed_memory() -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _TextTokens:
+class TextTokens:
     """A text's own tokens, the characters of each, and the special tokens around them.
 
     `unknown_id` is None if no part of the text is unknown.
@@ -291,6 +315,42 @@ class _TextTokens:
     after: list[int]
     offsets: list[tuple[int, int]]
     unknown_id: int | None
+
+    @classmethod
+    def empty(cls, unknown_id: int | None) -> "TextTokens":
+        """Return the tokens of an empty text, without special ones."""
+        return cls(text="", before=[], ids=[], after=[], offsets=[], unknown_id=unknown_id)
+
+    def joined(self, other: "TextTokens") -> "TextTokens":
+        """Return the tokens of this text and of the one behind it, as one text."""
+        n_characters = len(self.text)
+        # A text without tokens does not tell special tokens before it from those behind.
+        around = other if other.ids else self
+        return TextTokens(
+            text=self.text + other.text,
+            before=around.before,
+            ids=self.ids + other.ids,
+            after=around.after,
+            offsets=self.offsets
+            + [(start + n_characters, end + n_characters) for start, end in other.offsets],
+            unknown_id=self.unknown_id,
+        )
+
+    def since(self, n_tokens: int, n_characters: int) -> "TextTokens":
+        """Return the tokens from number `n_tokens` on; the text from a character on.
+
+        Args:
+            n_tokens: that are dropped.
+            n_characters: that are dropped; no token behind may begin before.
+        """
+        return dataclasses.replace(
+            self,
+            text=self.text[n_characters:],
+            ids=self.ids[n_tokens:],
+            offsets=[
+                (start - n_characters, end - n_characters) for start, end in self.offsets[n_tokens:]
+            ],
+        )
 
     def windows(self, n_tokens: int, overlap: int, *, is_close: bool = False) -> tuple[Window, ...]:
         """Cut windows of `n_tokens`; each repeats the last `overlap` tokens of the one before."""

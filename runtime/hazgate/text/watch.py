@@ -1,21 +1,26 @@
 """A text that grows as a language model writes it, reported as soon as it becomes unsafe."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.verdict import Span, Verdict
 from hazgate.text.growing import DueWindow, GrowingText, Windowing
+from hazgate.text.growing_windows import GrowingWindows
 from hazgate.text.tokenization import Tokenizer, check_text
+
+# Windows of a large piece that are read before anybody looks at the first verdict.
+_MOST_TOGETHER = 32
 
 
 class Watch:
     """One growing text. Made by `Gate.watch`; for one thread at a time.
 
-    A check reads one window that ends with the newest tokens. In a bundle with close windows,
-    those are read, too, as soon as they fill. The first checks come `stride_tokens` apart, and
-    the distance grows with the text to almost a window (see `Windowing`), unless a stride was
-    asked for. So the checks of a long text read no more tokens than one check of the whole does.
+    A check reads one window. In a bundle with close windows, those are read, too, as soon as they
+    fill. Checks read the windows of the whole text, as they fill, so that the last check, which is
+    of the whole, finds their logits in a store. In a short text there are more checks of what is
+    new, the first `stride_tokens` apart (see `Windowing`). If a stride was asked for, each check
+    reads the window of the newest tokens, and the last check reads the whole again.
 
     `n_checks` counts the checks so far, and `n_tokens_read` the tokens that they read; a token in
     several checks counts in each. `n_read` are the characters from the beginning that a check has
@@ -27,7 +32,7 @@ class Watch:
 
     def __init__(
         self,
-        check: Callable[[str], Verdict],
+        check: Callable[[Sequence[DueWindow]], list[Verdict]],
         tokenizer: Tokenizer,
         *,
         max_text_bytes: int,
@@ -37,7 +42,7 @@ class Watch:
         """Use `Gate.watch`.
 
         Args:
-            check: returns the gate's verdict on a text.
+            check: returns the gate's verdict on each of some windows.
             tokenizer: the gate's tokenizer.
             max_text_bytes: the longest that the text may grow, in UTF-8.
             stride_tokens: new tokens between two checks; None begins with a quarter of a window.
@@ -58,7 +63,11 @@ class Watch:
         self._n_confirm = n_confirm
         self._pieces: list[str] = []
         self._n_bytes = 0
-        self._growing = GrowingText(tokenizer, windowings)
+        self._growing = (
+            GrowingWindows(tokenizer, windowings[0])
+            if stride_tokens is None
+            else GrowingText(tokenizer, windowings)
+        )
         # Checks in a row that flagged the text, per size of window.
         self._in_row = [0] * len(windowings)
         self._finished = False
@@ -95,8 +104,10 @@ class Watch:
         self.n_characters += len(piece)
         if not self.unsafe:
             self._growing.add(piece)
-            for part in self._growing.due():
-                if self._check(part):
+            due = self._growing.due()
+            # What is due together is read together.
+            for i in range(0, len(due), _MOST_TOGETHER):
+                if self._check(due[i : i + _MOST_TOGETHER]):
                     break
         return self.unsafe
 
@@ -108,22 +119,26 @@ class Watch:
             InferenceError: the model failed.
         """
         self._finished = True
-        self.verdict = self._judge("".join(self._pieces))
+        text = "".join(self._pieces)
+        whole = DueWindow(text=text, start=0, end=len(text), windowing=0)
+        (self.verdict,) = self._judge([whole])
         if not self.verdict.truncated:
             self.n_read = self.n_characters
         return self.verdict
 
-    def _check(self, part: DueWindow) -> bool:
-        verdict = self._judge(part.text)
-        start, end = (part.start + at for at in (verdict.span.start, verdict.span.end))
-        self.verdict = dataclasses.replace(verdict, span=Span(start=start, end=end))
-        self.n_checks += 1
-        self.n_tokens_read += verdict.tokens.read
-        if not verdict.truncated:
-            self.n_read = max(self.n_read, part.end)
-        i = part.windowing
-        self._in_row[i] = self._in_row[i] + 1 if verdict.flagged else 0
-        return self.unsafe
+    def _check(self, parts: Sequence[DueWindow]) -> bool:
+        for part, verdict in zip(parts, self._judge(parts), strict=True):
+            start, end = (part.start + at for at in (verdict.span.start, verdict.span.end))
+            self.verdict = dataclasses.replace(verdict, span=Span(start=start, end=end))
+            self.n_checks += 1
+            self.n_tokens_read += verdict.tokens.read
+            if not verdict.truncated:
+                self.n_read = max(self.n_read, part.end)
+            i = part.windowing
+            self._in_row[i] = self._in_row[i] + 1 if verdict.flagged else 0
+            if self.unsafe:
+                return True
+        return False
 
 
 def windowings_of(tokenizer: Tokenizer, stride_tokens: int | None) -> list[Windowing]:
@@ -132,13 +147,13 @@ def windowings_of(tokenizer: Tokenizer, stride_tokens: int | None) -> list[Windo
     Args:
         tokenizer: of the level that reads the text.
         stride_tokens: new tokens between two checks; None begins with a quarter of a window and
-            goes on to a window without half of the bundle's overlap.
+            goes on to a window without the bundle's overlap, where the next one begins.
     """
     # A part that is tokenised by itself may have some tokens more than it had in its text.
     room = max(1, tokenizer.window_tokens - tokenizer.window_tokens // 32)
     if stride_tokens is None:
         shortest = max(1, room // 4)
-        longest = max(shortest, room - max(1, tokenizer.overlap_tokens // 2))
+        longest = max(shortest, tokenizer.window_tokens - tokenizer.overlap_tokens)
     else:
         shortest = longest = stride_tokens
         room = max(room, stride_tokens)

@@ -1,6 +1,7 @@
 """The ASGI application: every dialect over one service, and the operators' endpoints."""
 
 import asyncio
+import dataclasses
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp
 from hazgate import __version__
 from hazgate.errors import HazgateError
 from hazgate.gate import Gate
-from hazgate.judge import Judge, level_of
+from hazgate.judge import Judge, level_of, levels_of
 from hazgate.judging.policy import Policy
 from hazgate.serving.failures import FailureAnswer, failure_of
 from hazgate.serving.http.dialects import (
@@ -227,6 +228,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             "pair": service.settings.policy.pair,
             "hazards": list(gate.hazards) if gate else [],
             "fail_open": list(service.settings.fail_open),
+            "store": _store(service),
         }
 
     @app.get(
@@ -238,6 +240,13 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def metrics_text() -> Response:
         metrics.set_waiting(service.engine.n_waiting)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _store(service: Service) -> dict[str, object]:
+    """Return the limits of the store of logits, and the levels for which it keeps any."""
+    is_on = service.engine.store is not None
+    kept = [level.level for level in levels_of(service.judge) if is_on and level.is_exact]
+    return {**dataclasses.asdict(service.settings.store), "levels": kept}
 
 
 def _identity(policy: Policy | None) -> dict[str, str] | None:

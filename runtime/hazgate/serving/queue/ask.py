@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hazgate.judging.speech import Role, Side
-from hazgate.text.tokenization import as_texts
+from hazgate.text.tokenization import Tokens, as_texts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +19,7 @@ class Ask:
         tenant: as in `Gate.check_many`.
         roles: who speaks in each text; empty if nobody knows.
         side: as in `Gate.check_many`.
+        tokens: of texts that are windows of a growing text; empty, or None, for others.
         caller: the name under which the request queues; callers take turns.
         timeout_s: seconds after arrival for which an answer is of use. The queue refuses a request
             at once if too much waits before it, and drops one that has waited too long.
@@ -30,6 +31,7 @@ class Ask:
     tenant: str | None = None
     roles: Sequence[Role | None] = ()
     side: Side = "request"
+    tokens: Sequence[Tokens | None] = ()
     caller: str = ""
     timeout_s: float = math.inf
     arrived_s: float = field(default_factory=time.monotonic)
@@ -45,6 +47,10 @@ class Ask:
     def role(self, i: int) -> Role | None:
         """Return who speaks in the text of that index, or None."""
         return self.roles[i] if self.roles else None
+
+    def tokens_of(self, i: int) -> Tokens | None:
+        """Return the tokens of the text of that index, or None if it is to be tokenised."""
+        return self.tokens[i] if self.tokens else None
 
     @property
     def deadline_s(self) -> float:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from types import TracebackType
 
+from hazgate.engine.logit_store import DEFAULT_STORE, StoreLimits
 from hazgate.gate import Gate
 from hazgate.judge import Answer, verdict_of
 from hazgate.judging.classification import Classification
@@ -46,10 +47,13 @@ class AsyncGate:
         *,
         limits: QueueLimits | None = None,
         cache_entries: int = 0,
+        store: StoreLimits = DEFAULT_STORE,
         on_batch: Callable[[BatchFacts], None] | None = None,
     ) -> None:
-        """Start the engine's thread; arguments as of `Batcher`."""
-        self.batcher = Batcher(gate, limits=limits, cache_entries=cache_entries, on_batch=on_batch)
+        """Start the engine's thread; arguments as of `Batcher`, but with a store by default."""
+        self.batcher = Batcher(
+            gate, limits=limits, cache_entries=cache_entries, store=store, on_batch=on_batch
+        )
 
     async def check(
         self,

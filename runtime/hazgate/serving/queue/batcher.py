@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from hazgate.classifier import n_tokens_to_read
+from hazgate.engine.logit_store import NO_STORE, LogitStore, StoreFacts, StoreLimits
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate
-from hazgate.judge import Answer, Judge, gate_of, verdict_of
+from hazgate.judge import Answer, Judge, gate_of, level_of, verdict_of
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import Backlog, QueueLimits
 from hazgate.serving.queue.fair_thread import FairThread
-from hazgate.serving.queue.sharing import QueuedText, SharedAnswers, key_of
+from hazgate.serving.queue.sharing import Key, QueuedText, SharedAnswers, key_of
 from hazgate.serving.queue.throughput import Throughput
 
 T = TypeVar("T")
@@ -37,7 +39,8 @@ class BatchFacts:
     """One batch, for metrics.
 
     `queue_s` is how long its first request waited; `tokenize_s` has, for each request, the time
-    from its arrival to its place in the queue; `n_waiting` requests still wait.
+    from its arrival to its place in the queue; `n_waiting` requests still wait. `store` has the
+    windows that this batch found in the store of logits, and those that it read.
     """
 
     n_requests: int
@@ -46,6 +49,7 @@ class BatchFacts:
     queue_s: float
     run_s: float
     tokenize_s: tuple[float, ...]
+    store: StoreFacts = field(default_factory=StoreFacts)
 
 
 class Batcher:
@@ -54,7 +58,8 @@ class Batcher:
     While the engine runs, new requests wait and then run together, up to a budget of tokens. An
     idle engine runs a request at once: nothing waits for company. Equal texts that wait or run
     share one answer and cost nothing; with `cache_entries` the last verdicts are kept, too, until
-    the gate is swapped.
+    the gate is swapped. With a store, no window is read twice. Each caller shares with itself only,
+    unless `store` says otherwise.
 
     Overload costs next to nothing: a request that would hardly be answered in time is refused
     before any work is done for it.
@@ -66,6 +71,7 @@ class Batcher:
         *,
         limits: QueueLimits | None = None,
         cache_entries: int = 0,
+        store: StoreLimits = NO_STORE,
         on_batch: Callable[[BatchFacts], None] | None = None,
     ) -> None:
         """Start the engine's thread.
@@ -74,6 +80,7 @@ class Batcher:
             gate: answers; `swap` replaces it.
             limits: of the queue and of a batch.
             cache_entries: number of verdicts kept by the SHA-256 of their text; 0 for none.
+            store: limits of the store of logits.
             on_batch: called after every run, on the engine's thread.
         """
         self._gate = gate
@@ -81,6 +88,9 @@ class Batcher:
         self.limits = limits or QueueLimits()
         self._backlog: Backlog[QueuedText] = Backlog(self.limits)
         self._shared = SharedAnswers(cache_entries)
+        self._callers_share = store.shared
+        self._store = LogitStore.of(store)
+        self._stored = StoreFacts()
         self._closing = False
         self._throughput = Throughput()
         # Texts of each caller that are being tokenised, or wait for it.
@@ -138,9 +148,17 @@ class Batcher:
         """Tokens of the requests that wait or run: the engine's outstanding work."""
         return self._backlog.n_tokens + self._throughput.n_running_tokens
 
+    @property
+    def store(self) -> LogitStore | None:
+        """The store of logits, or None if it is turned off."""
+        return self._store
+
     def swap(self, gate: Judge) -> None:
         """Answer new requests with another gate; the old gate answers what was asked before."""
         with self._condition:
+            if self._store is not None and gate.model != self._gate.model:
+                # Their keys name the old bundle: they would never be found.
+                self._store.clear()
             self._gate = gate
             self._shared.clear_cache()
 
@@ -159,9 +177,13 @@ class Batcher:
             lost = [*self._running, *self._backlog.drain()]
             self._gate = gate
             self._shared.clear_cache()
+            if self._store is not None:
+                self._store.clear()
             self._running, self._running_since_s = (), None
             self._throughput.end()
             self._thread_number += 1
+            # A thread of an older number that waits must not take the new one's wake-up.
+            self._condition.notify_all()
             self._thread = self._start_thread()
         for text in lost:
             self._finish(text, InferenceError("the engine did not answer and was opened again"))
@@ -323,8 +345,11 @@ class Batcher:
             if refusal is None or not all(isinstance(text, str) for text in ask.texts):
                 return None
             # An answer that is there or on its way costs nothing.
-            known = all(key_of(ask, i) in self._shared for i in range(len(ask.texts)))
+            known = all(self._key_of(ask, i) in self._shared for i in range(len(ask.texts)))
             return None if known else refusal
+
+    def _key_of(self, ask: Ask, i: int) -> Key:
+        return key_of(ask, i, shared=self._callers_share)
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
         # As in the queue, others go first with as many as this caller has there, plus one.
@@ -363,8 +388,11 @@ class Batcher:
                 tenant=ask.tenant,
                 roles=[ask.role(i)],
                 side=ask.side,
+                caller=ask.caller,
+                tokens=[ask.tokens_of(i)],
             )
-            key = key_of(ask, i)
+            key = self._key_of(ask, i)
+            n_tokens = n_tokens_to_read(level_of(gate), question, self._store)
         # The caller must hear of any error; a tokenizer's panic is no Exception.
         except BaseException as error:
             _resolve(future, _presentable(error))
@@ -376,7 +404,7 @@ class Batcher:
             question=question,
             key=key,
             ask=ask,
-            n_tokens=question.n_tokens,
+            n_tokens=n_tokens,
             added_s=time.monotonic(),
             waiters=[future],
         )
@@ -458,17 +486,22 @@ class Batcher:
         started_s = time.monotonic()
         answers: Sequence[Answer | BaseException]
         try:
-            answers = texts[0].gate.answer([text.question for text in texts])
+            answers = texts[0].gate.answer([text.question for text in texts], store=self._store)
         # The engine's thread must outlive any failure of the engine, panics included.
         except BaseException as error:
             # One text's failure must not fail its neighbours: run each once more alone.
-            answers = [error] if len(texts) == 1 else [_answer_alone(text) for text in texts]
+            answers = (
+                [error] if len(texts) == 1 else [_answer_alone(text, self._store) for text in texts]
+            )
         for text, answer in zip(texts, answers, strict=True):
             self._finish(text, answer)
         n_tokens = sum(text.n_tokens for text in texts)
         run_s = time.monotonic() - started_s
         with self._condition:
-            self._throughput.ran(run_s, n_tokens=n_tokens, n_requests=len(texts))
+            stored = self._store_facts()
+            # What came from the store says nothing about the engine's pace.
+            if self._store is None or stored.misses or not stored.hits:
+                self._throughput.ran(run_s, n_tokens=n_tokens, n_requests=len(texts))
         facts = BatchFacts(
             n_requests=len(texts),
             n_tokens=n_tokens,
@@ -476,6 +509,7 @@ class Batcher:
             queue_s=started_s - min(text.added_s for text in texts),
             run_s=run_s,
             tokenize_s=tuple(text.added_s - text.ask.arrived_s for text in texts),
+            store=stored,
         )
         try:
             if self._on_batch is not None:
@@ -483,6 +517,12 @@ class Batcher:
         # An observer's failure must not end the engine.
         except Exception:
             _LOG.exception("on_batch failed")
+
+    def _store_facts(self) -> StoreFacts:
+        """Return what the store did since this was last asked."""
+        before, now = self._stored, StoreFacts() if self._store is None else self._store.facts
+        self._stored = now
+        return now.since(before)
 
     def _finish(self, text: QueuedText, answer: Answer | BaseException) -> None:
         with self._condition:
@@ -499,9 +539,9 @@ def no_answer_in_time(ask: Ask) -> DeadlineExceeded:
     return DeadlineExceeded(f"no answer within {ask.timeout_s:g} s")
 
 
-def _answer_alone(text: QueuedText) -> Answer | BaseException:
+def _answer_alone(text: QueuedText, store: LogitStore | None) -> Answer | BaseException:
     try:
-        return text.gate.answer([text.question])[0]
+        return text.gate.answer([text.question], store=store)[0]
     except BaseException as error:
         return error
 

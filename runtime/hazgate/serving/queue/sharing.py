@@ -11,14 +11,25 @@ from hazgate.judge import Answer, Judge
 from hazgate.judging.speech import Role, Side
 from hazgate.serving.queue.ask import Ask
 
-Key = tuple[bytes, bool, str | None, Role | None, Side]
+Key = tuple[str | None, bytes, bool, str | None, Role | None, Side]
 
 
-def key_of(ask: Ask, i: int) -> Key:
-    """Return what an answer depends on besides the gate: the text's SHA-256 and the options."""
+def key_of(ask: Ask, i: int, *, shared: bool) -> Key:
+    """Return what an answer depends on besides the gate: the text's SHA-256 and the options.
+
+    Args:
+        ask: the request.
+        i: the index of its text.
+        shared: callers share answers; else the time of one tells nobody what another asked.
+    """
+    caller = None if shared else ask.caller
     # The gate refuses a text that is not well-formed; until then it needs a key like any other.
-    digest = hashlib.sha256(ask.texts[i].encode("utf-8", "surrogatepass")).digest()
-    return digest, ask.all_levels, ask.tenant, ask.role(i), ask.side
+    hashed = hashlib.sha256(ask.texts[i].encode("utf-8", "surrogatepass"))
+    tokens = ask.tokens_of(i)
+    if tokens is not None:
+        # In its text, a part may have other tokens than alone.
+        hashed.update(repr([window.input_ids for window in tokens.every_window]).encode())
+    return caller, hashed.digest(), ask.all_levels, ask.tenant, ask.role(i), ask.side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
