@@ -29,6 +29,7 @@ from hazgate.judging.scores import calibrated
 from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
 from hazgate.text.batching import pad, plan_batches
+from hazgate.text.outline import pack, unpack
 from hazgate.text.reading import Reading, check_sizes, choose_windows, within
 from hazgate.text.tokenization import Tokenizer, Tokens, as_texts
 
@@ -48,7 +49,8 @@ class Question:
     """A checked and tokenised text, with the terms that judge it.
 
     `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `owner` is the
-    caller, who alone gets from a store what was read for it.
+    caller, who alone gets from a store what was read for it. With `keys`, the text is known: its
+    windows have no token ids, and their logits were in the store under these keys.
     """
 
     text: str
@@ -56,6 +58,7 @@ class Question:
     terms: tuple[Terms, ...]
     all_levels: bool
     owner: Owner = NOBODY
+    keys: tuple[bytes, ...] = ()
 
     @property
     def n_tokens(self) -> int:
@@ -216,7 +219,7 @@ class Classifier:
             InputError: an element is not a well-formed string, or is too long; says which.
             InferenceError: the model failed or gave a logit that is not finite.
         """
-        return self.answer(self.ask(texts), store=self.store)
+        return self.answer(self.ask(texts, store=self.store), store=self.store)
 
     def ask(
         self,
@@ -228,6 +231,7 @@ class Classifier:
         side: Side = "request",
         caller: str = "",
         tokens: Sequence[Tokens | None] = (),
+        store: LogitStore | None = None,
     ) -> list[Question]:
         """Check and tokenise texts without running the model: the first half of `classify`.
 
@@ -239,6 +243,7 @@ class Classifier:
             side: means nothing without a policy.
             caller: the name of who asks, for a store of logits.
             tokens: of texts that this level's tokenizer has read already; empty for none.
+            store: knows the windows of texts that it has; None tokenises all.
 
         Raises:
             InputError: as in `classify`, or a tenant was named.
@@ -247,12 +252,7 @@ class Classifier:
             raise InputError("a tenant was named, but a level that stands alone has no policy")
         del roles, side
         return questions(
-            texts,
-            self.tokenizer,
-            self.reading,
-            all_levels=all_levels,
-            owner=(caller, None),
-            tokens=tokens,
+            texts, self, all_levels=all_levels, owner=(caller, None), tokens=tokens, store=store
         )
 
     def answer(
@@ -267,11 +267,7 @@ class Classifier:
         Raises:
             InferenceError: as in `classify`.
         """
-        logits = self.window_logits(
-            [question.tokens for question in asked],
-            store=store,
-            owners=[question.owner for question in asked],
-        )
+        logits = self.question_logits(asked, store)
         return [
             self._classification(question.tokens, rows)
             for question, rows in zip(asked, logits, strict=True)
@@ -331,11 +327,47 @@ class Classifier:
         ends = np.cumsum([len(text.every_window) for text in tokens])
         return np.split(logits, ends[:-1]) if len(tokens) else []
 
+    def question_logits(
+        self, asked: Sequence[Question], store: LogitStore | None
+    ) -> list[NDArray[np.float32]]:
+        """Return the logits of every window of each question; as `window_logits`."""
+        logits: dict[int, NDArray[np.float32]] = {}
+        for i, question in enumerate(asked):
+            kept = store.find_all(question.keys) if store is not None and question.keys else None
+            if kept is not None:
+                logits[i] = np.stack(kept)
+        others = [i for i in range(len(asked)) if i not in logits]
+        read = self.window_logits(
+            [self.tokens_of(asked[i]) for i in others],
+            store=store,
+            owners=[asked[i].owner for i in others],
+        )
+        logits.update(zip(others, read, strict=True))
+        return [logits[i] for i in range(len(asked))]
+
+    def tokens_of(self, question: Question) -> Tokens:
+        """Return a question's tokens with their ids; tokenise the text again if it has none."""
+        if not question.keys:
+            return question.tokens
+        (tokens,) = choose_windows(self.tokenizer.encode_checked([question.text]), self.reading)
+        return tokens
+
+    def store_source(self) -> tuple[str, ...]:
+        """Return all that logits depend on besides the token ids."""
+        model = self.model
+        return self.level, model.digest, model.variant, model.provider
+
+    def outline_key(self, store: LogitStore, text: str, owner: Owner) -> bytes:
+        """Return the store's key of a text's outline, which depends on how texts are cut, too."""
+        cut = self.tokenizer
+        sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens)
+        return store.text_key((*self.store_source(), repr((sizes, self.reading))), owner, text)
+
     def store_keys(self, store: LogitStore, tokens: Tokens, owner: Owner) -> list[bytes]:
         """Return the store's keys of a text's windows at this level."""
-        model = self.model
-        source = self.level, model.digest, model.variant, model.provider
-        return store.keys(source, owner, [window.input_ids for window in tokens.every_window])
+        return store.keys(
+            self.store_source(), owner, [window.input_ids for window in tokens.every_window]
+        )
 
     def logits_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return logits [len(rows), len(labels)] of rows of `input_ids`.
@@ -407,41 +439,70 @@ def served_windows(spec: TokenizerSpec, reading: Reading, engine: Engine) -> Tok
 
 def questions(
     texts: Sequence[str],
-    tokenizer: Tokenizer,
-    reading: Reading,
+    level: Classifier,
     *,
     terms: Sequence[tuple[Terms, ...]] | None = None,
     all_levels: bool = False,
     owner: Owner = NOBODY,
     tokens: Sequence[Tokens | None] = (),
+    store: LogitStore | None = None,
 ) -> list[Question]:
     """Check and tokenise texts.
 
     Args:
         texts: any number of strings.
-        tokenizer: cuts their windows.
-        reading: the treatment of long texts.
+        level: cuts their windows, and treats long texts as its `reading` says.
         terms: the terms that judge each text; None judges none.
         all_levels: as in `Question`.
         owner: as in `Question`.
-        tokens: of texts that `tokenizer` has read already; empty, or None, for others.
+        tokens: of texts that the level's tokenizer has read already; empty, or None, for others.
+        store: knows the windows of texts that it has; None tokenises all.
 
     Raises:
         InputError: an element is not a well-formed string, or is too long; says which.
     """
     texts = as_texts(texts)
-    check_sizes(texts, reading)
-    known = list(tokens) or [None] * len(texts)
-    new = iter(
-        tokenizer.encode_checked(
-            [text for text, of_text in zip(texts, known, strict=True) if not of_text]
-        )
+    check_sizes(texts, level.reading)
+    given = list(tokens) or [None] * len(texts)
+    known: dict[int, tuple[Tokens, tuple[bytes, ...]]] = {}
+    if store is not None and level.is_exact:
+        for i, text in enumerate(texts):
+            outline = None if given[i] else _known(text, level, owner, store)
+            if outline is not None:
+                known[i] = outline
+    new = [i for i in range(len(texts)) if i not in known and given[i] is None]
+    encoded = dict(zip(new, level.tokenizer.encode_checked([texts[i] for i in new]), strict=True))
+    # In the order of the texts, for errors name them by their index.
+    every = choose_windows(
+        [known[i][0] if i in known else given[i] or encoded[i] for i in range(len(texts))],
+        level.reading,
     )
-    every = choose_windows([of_text or next(new) for of_text in known], reading)
+    if store is not None and level.is_exact:
+        for i in new:
+            keys = level.store_keys(store, every[i], owner)
+            store.keep_outline(level.outline_key(store, texts[i], owner), pack(every[i], keys))
     return [
-        Question(text=text, tokens=each, terms=of_text, all_levels=all_levels, owner=owner)
-        for text, each, of_text in zip(texts, every, terms or [()] * len(texts), strict=True)
+        Question(
+            text=text,
+            tokens=every[i],
+            terms=terms[i] if terms else (),
+            all_levels=all_levels,
+            owner=owner,
+            keys=known[i][1] if i in known else (),
+        )
+        for i, text in enumerate(texts)
     ]
+
+
+def _known(
+    text: str, level: Classifier, owner: Owner, store: LogitStore
+) -> tuple[Tokens, tuple[bytes, ...]] | None:
+    """Return the outline of a text and its windows' keys, if the logits of all are kept."""
+    outline = store.outline(level.outline_key(store, text, owner))
+    if outline is None:
+        return None
+    tokens, keys = unpack(outline)
+    return (tokens, keys) if all(store.has(keys)) else None
 
 
 def n_tokens_to_read(level: Classifier, question: Question, store: LogitStore | None) -> int:
@@ -451,6 +512,8 @@ def n_tokens_to_read(level: Classifier, question: Question, store: LogitStore | 
     """
     if store is None or not level.is_exact:
         return question.n_tokens
+    if question.keys:
+        return TOKENS_PER_ANSWER
     keys = level.store_keys(store, question.tokens, question.owner)
     windows = question.tokens.every_window
     n_tokens = sum(

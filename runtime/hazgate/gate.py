@@ -283,7 +283,14 @@ class Gate:
                 which. Or no policy names the tenant.
             InferenceError: a model failed or gave a logit that is not finite.
         """
-        asked = self.ask(texts, all_levels=all_levels, tenant=tenant, roles=roles, side=side)
+        asked = self.ask(
+            texts,
+            all_levels=all_levels,
+            tenant=tenant,
+            roles=roles,
+            side=side,
+            store=self.store,
+        )
         return self.answer(asked, store=self.store)
 
     def ask(
@@ -296,6 +303,7 @@ class Gate:
         side: Side = "request",
         caller: str = "",
         tokens: Sequence[Tokens | None] = (),
+        store: LogitStore | None = None,
     ) -> list[Question]:
         """Check and tokenise texts without running a model: the first half of `check_many`.
 
@@ -307,6 +315,7 @@ class Gate:
             side: as in `check_many`.
             caller: the name of who asks, for a store of logits.
             tokens: of texts that this gate's tokenizer has read already; empty for none.
+            store: knows the windows of texts that it has; None tokenises all.
 
         Raises:
             InputError: as in `check_many`.
@@ -320,12 +329,12 @@ class Gate:
         }
         return questions(
             texts,
-            self.level1.tokenizer,
-            self.reading,
+            self._reader,
             terms=[terms[role] for role in speakers],
             all_levels=all_levels,
             owner=(caller, tenant),
             tokens=tokens,
+            store=store,
         )
 
     def answer(
@@ -341,11 +350,7 @@ class Gate:
             InferenceError: as in `check_many`.
         """
         heads = self._heads
-        level1_logits = self.level1.window_logits(
-            [question.tokens for question in asked],
-            store=store,
-            owners=[question.owner for question in asked],
-        )
+        level1_logits = self._reader.question_logits(asked, store)
         to_read = [
             [
                 windows_to_read(one, logits, heads, all_levels=question.all_levels)
@@ -439,6 +444,13 @@ class Gate:
         )
 
     @property
+    def _reader(self) -> Classifier:
+        """Level 1, which treats long texts as this gate does."""
+        if self.level1.reading == self.reading:
+            return self.level1
+        return dataclasses.replace(self.level1, reading=self.reading)
+
+    @property
     def _heads(self) -> Heads:
         hazards = None if self.hazard_level is None else self.hazard_level.spec
         return Heads(
@@ -459,10 +471,8 @@ class Gate:
         if self.hazard_level is None:
             return {}
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
-        pieces = [
-            self._level2_tokens(self.level2, asked[i].text, asked[i].tokens.every_window[k])
-            for i, k in keys
-        ]
+        every = {i: self._reader.tokens_of(asked[i]).every_window for i in {i for i, _ in keys}}
+        pieces = [self._level2_tokens(self.level2, asked[i].text, every[i][k]) for i, k in keys]
         owners = [asked[i].owner for i, _ in keys]
         logits = self.level2.window_logits(pieces, store=store, owners=owners)
         return dict(zip(keys, logits, strict=True))

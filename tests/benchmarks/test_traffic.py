@@ -30,6 +30,10 @@ def test_the_table_has_each_replay_and_no_verdict_differs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle: Path
 ) -> None:
     monkeypatch.setattr("benchmarks.traffic.store.RESULTS", tmp_path)
+    monkeypatch.setattr("benchmarks.traffic.store._REPEATS", 1)
+    # The small tokenizer has a token for each letter.
+    for name in ("SYSTEM", "QUESTION", "ANSWER", "CALL", "RESULT"):
+        monkeypatch.setattr(f"benchmarks.traffic.texts._{name}_WORDS", 6)
     done = CliRunner().invoke(main, [str(tiny_bundle), "--steps", "3", "--variant", "int8"])
     assert done.exit_code == 0, done.output
     results = load(StoreResults, tmp_path / "traffic-store.json")

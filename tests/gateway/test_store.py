@@ -178,9 +178,10 @@ def test_another_bundle_answers_by_itself_and_the_old_windows_are_dropped(
     with _batcher(spotting, StoreLimits()) as (batcher, _):
         batcher.check("good morning")
         assert batcher.store is not None
-        assert batcher.store.facts.n_windows == 2
+        # A window of each level, and the text's outline.
+        assert batcher.store.facts.n_entries == 3
         batcher.swap(swapped)
-        assert batcher.store.facts.n_windows == 0
+        assert batcher.store.facts.n_entries == 0
         assert batcher.check("good morning") == swapped.check("good morning")
         assert batcher.store.facts.hits == 0
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import tracemalloc
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hazgate import BundleError, Classifier, Gate, InferenceError
+from hazgate import BundleError, Classifier, Gate, InferenceError, Reading
 from hazgate.engine.logit_store import (
     NO_STORE,
     NOBODY,
@@ -24,6 +25,8 @@ from hazgate.engine.logit_store import (
 )
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU
+from hazgate.text.outline import pack, unpack
+from hazgate.text.tokenization import Tokenizer, Tokens
 from tests.support.damage import replace_graph
 from tests.support.graphs import constant_graph
 from tests.support.processes import run_python
@@ -126,6 +129,86 @@ def test_answer_reads_everything_unless_it_is_given_a_store(gate: Gate) -> None:
     assert len(n_rows) == 2
 
 
+# A known text is not tokenised
+
+
+def test_an_outline_says_everything_but_the_tokens(gate: Gate) -> None:
+    for tokens in gate.level1.tokenizer.encode(["", "hello", "good " * 300, "\U000e0041" * 9]):
+        n_windows = len(tokens.every_window)
+        keys = tuple(bytes([i % 256] * 16) for i in range(n_windows))
+        found, found_keys = unpack(pack(tokens, keys))
+        assert found_keys == keys
+        assert found.count == tokens.count
+        assert (found.understood, found.truncated) == (tokens.understood, tokens.truncated)
+        for a, b in zip(found.every_window, tokens.every_window, strict=True):
+            assert a == dataclasses.replace(b, input_ids=())
+
+
+LONG = "hello kill Python world " * 60
+
+
+def test_a_known_text_is_not_tokenised(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = dataclasses.replace(gate, store=_store())
+    expected = stored.check_many([LONG, "hello"])
+    encoded: list[str] = []
+    real = Tokenizer.encode_checked
+
+    def encode(self: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
+        encoded.extend(texts)
+        return real(self, texts)
+
+    monkeypatch.setattr(Tokenizer, "encode_checked", encode)
+    (question,) = stored.ask([LONG], store=stored.store)
+    assert question.keys
+    assert not encoded
+    assert stored.check_many(["new", LONG]) == [*stored.check_many(["new"]), expected[0]]
+
+
+@pytest.mark.parametrize("answering", ["with it", "emptied", "another", "none"])
+def test_a_known_text_is_answered_whatever_becomes_of_the_store(gate: Gate, answering: str) -> None:
+    store = _store()
+    expected = gate.check_many([LONG, "hello"], all_levels=True)
+    for _ in range(2):
+        asked = gate.ask([LONG, "hello"], all_levels=True, store=store)
+        found = gate.answer(asked, store=store)
+        assert found == expected
+    assert all(question.keys for question in asked)
+    if answering == "emptied":
+        store.clear()
+    given = {"another": _store(), "none": None}.get(answering, store)
+    assert gate.answer(asked, store=given) == expected
+
+
+def test_an_outline_without_its_windows_is_of_no_use(gate: Gate) -> None:
+    store = _store()
+    gate.ask(["hello"], store=store)
+    # It was asked and not answered.
+    (question,) = gate.ask(["hello"], store=store)
+    assert not question.keys
+
+
+def test_an_outline_is_its_owners_own_and_of_one_way_to_cut(gate: Gate) -> None:
+    store = _store()
+    gate.answer(gate.ask([LONG], caller="a", store=store), store=store)
+    assert gate.ask([LONG], caller="a", store=store)[0].keys
+    assert not gate.ask([LONG], caller="b", store=store)[0].keys
+    other = dataclasses.replace(gate, reading=Reading(long_texts="truncate"))
+    assert not other.ask([LONG], caller="a", store=store)[0].keys
+    verdict = other.answer(other.ask([LONG], caller="a", store=store), store=store)[0]
+    assert verdict.truncated
+
+
+def test_nothing_of_a_text_is_kept(gate: Gate) -> None:
+    store = _store()
+    word = "unrepeatable"
+    gate.answer(gate.ask([f"{word} " * 100], store=store), store=store)
+    ids = gate.level1.tokenizer.encode([word])[0].windows[0].input_ids[1:-1]
+    content = b"".join(key + value for key, value in store._content.entries.items())
+    assert word.encode() not in content
+    for width in ("I", "q"):
+        assert array(width, ids).tobytes() not in content
+
+
 # What is not exact is not kept
 
 
@@ -171,7 +254,9 @@ def test_nothing_is_kept_of_a_run_that_fails(gate: Gate) -> None:
     failing = dataclasses.replace(failing_gate(gate, lambda width: True), store=store)
     with pytest.raises(InferenceError):
         failing.check("hello")
-    assert store.facts.n_windows == 0
+    # Where its windows are is known, and nothing about them.
+    assert not failing.ask(["hello"], store=store)[0].keys
+    assert store.facts.n_entries == 1
 
 
 # Keys
@@ -254,7 +339,7 @@ def test_the_least_recently_used_window_goes_first() -> None:
     store.keep(keys[3:], _logits(3))
     assert store.has(keys) == [True, False, True, True]
     facts = store.facts
-    assert (facts.n_windows, facts.evictions, facts.hits, facts.misses) == (3, 1, 1, 0)
+    assert (facts.n_entries, facts.evictions, facts.hits, facts.misses) == (3, 1, 1, 0)
     assert facts.n_bytes <= 1300
 
 
@@ -264,7 +349,7 @@ def test_a_window_that_is_kept_twice_counts_once() -> None:
     store.keep([key], _logits(1))
     n_bytes = store.facts.n_bytes
     store.keep([key], _logits(2))
-    assert (store.facts.n_windows, store.facts.n_bytes) == (1, n_bytes)
+    assert (store.facts.n_entries, store.facts.n_bytes) == (1, n_bytes)
     (found,) = store.find([key])
     assert found is not None
     assert found.tolist() == [2, -2]
@@ -307,9 +392,9 @@ def test_clear_drops_windows_and_keeps_counts() -> None:
 
 
 def test_counts_since_an_earlier_look() -> None:
-    earlier = StoreFacts(hits=1, misses=2, evictions=3, n_windows=9, n_bytes=90)
-    later = StoreFacts(hits=5, misses=5, evictions=5, n_windows=4, n_bytes=40)
-    expected = StoreFacts(hits=4, misses=3, evictions=2, n_windows=4, n_bytes=40)
+    earlier = StoreFacts(hits=1, misses=2, evictions=3, n_entries=9, n_bytes=90)
+    later = StoreFacts(hits=5, misses=5, evictions=5, n_entries=4, n_bytes=40)
+    expected = StoreFacts(hits=4, misses=3, evictions=2, n_entries=4, n_bytes=40)
     assert later.since(earlier) == expected
 
 
@@ -337,7 +422,7 @@ with store._content.lock:
         signal.alarm(60)
         own = store.keys(("level1",), NOBODY, [(1,)])
         store.keep(own, logits)
-        is_own = own != keys and store.has(keys) == [False] and store.facts.n_windows == 1
+        is_own = own != keys and store.has(keys) == [False] and store.facts.n_entries == 1
         os._exit(0 if is_own else 1)
 _, status = os.waitpid(process, 0)
 assert store.has(keys) == [True]

@@ -1,7 +1,8 @@
 """A store of logits: what a level said about a window, so that the window is not read twice.
 
-It keeps logits by a keyed hash of everything that they depend on. It has no text and no token ids,
-and its hashes say nothing without the secret, which never leaves the process.
+It keeps logits by a keyed hash of everything that they depend on, and by one of a text where its
+windows are, so that it need not be tokenised again. It has no text and no token ids, and its hashes
+say nothing without the secret, which never leaves the process.
 """
 
 import dataclasses
@@ -61,13 +62,14 @@ NO_STORE = StoreLimits(max_bytes=0)
 class StoreFacts:
     """Counts of one store since it was made; nothing of a text.
 
-    A window is a hit if its logits were there, else a miss. `n_bytes` and `n_windows` are kept now.
+    A window is a hit if its logits were there, else a miss. `n_entries` of `n_bytes` are kept now:
+    windows, and outlines of texts.
     """
 
     hits: int = 0
     misses: int = 0
     evictions: int = 0
-    n_windows: int = 0
+    n_entries: int = 0
     n_bytes: int = 0
 
     def since(self, earlier: "StoreFacts") -> "StoreFacts":
@@ -104,11 +106,56 @@ class LogitStore:
             owner: whose windows they are; nobody sees another's unless the store is shared.
             rows: token ids without padding, each from 0 to 2**32 - 1.
         """
+        begun = self._begun(("window", *source), owner)
+        return [_key(begun, row) for row in rows]
+
+    def _begun(self, source: tuple[str, ...], owner: Owner) -> "hashlib.blake2b":
         begun = hashlib.blake2b(digest_size=_KEY_BYTES, key=self._own().secret)
         # Of a fixed length, so that no end of a name can pass for a token.
         scope = repr((source, None if self.limits.shared else owner))
         begun.update(hashlib.sha256(scope.encode("utf-8", "surrogatepass")).digest())
-        return [_key(begun, row) for row in rows]
+        return begun
+
+    def text_key(self, source: tuple[str, ...], owner: Owner, text: str) -> bytes:
+        """Return the key of a text's outline.
+
+        Args:
+            source: everything else that the outline depends on.
+            owner: as of `keys`.
+            text: a well-formed string.
+        """
+        begun = self._begun(("outline", *source), owner)
+        begun.update(text.encode())
+        return begun.digest()
+
+    def outline(self, key: bytes) -> bytes | None:
+        """Return the outline of a text, or None; count nothing."""
+        content = self._own()
+        with content.lock:
+            outline = content.entries.get(key)
+            if outline is not None:
+                content.entries.move_to_end(key)
+        return outline
+
+    def keep_outline(self, key: bytes, outline: bytes) -> None:
+        """Keep the outline of a text, as `keep` does logits."""
+        content = self._own()
+        with content.lock:
+            content.put(key, outline)
+            while content.n_bytes > self.limits.max_bytes:
+                content.evict()
+
+    def find_all(self, keys: Sequence[bytes]) -> list[NDArray[np.float32]] | None:
+        """Return the logits of each window if all are there; else None, and count nothing."""
+        content = self._own()
+        with content.lock:
+            found = [content.entries.get(key) for key in keys]
+            if any(kept is None for kept in found):
+                return None
+            for key in keys:
+                content.entries.move_to_end(key)
+            content.hits += len(keys)
+        return [np.frombuffer(kept, dtype=np.float32) for kept in found if kept is not None]
 
     def find(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
         """Return the logits of each window, or None; count hits and misses.
@@ -119,9 +166,9 @@ class LogitStore:
         found: list[NDArray[np.float32] | None] = []
         with content.lock:
             for key in keys:
-                kept = content.logits.get(key)
+                kept = content.entries.get(key)
                 if kept is not None:
-                    content.logits.move_to_end(key)
+                    content.entries.move_to_end(key)
                 found.append(None if kept is None else np.frombuffer(kept, dtype=np.float32))
             missing = {key for key, kept in zip(keys, found, strict=True) if kept is None}
             content.hits += len(keys) - len(missing)
@@ -132,7 +179,7 @@ class LogitStore:
         """Return whether each window is kept; count nothing and move nothing."""
         content = self._own()
         with content.lock:
-            return [key in content.logits for key in keys]
+            return [key in content.entries for key in keys]
 
     def keep(self, keys: Sequence[bytes], logits: NDArray[np.float32]) -> None:
         """Keep the logits of windows, and drop the least recently used ones above the limit.
@@ -152,7 +199,7 @@ class LogitStore:
         """Drop everything, e.g. because the model was replaced."""
         content = self._own()
         with content.lock:
-            content.logits.clear()
+            content.entries.clear()
             content.n_bytes = 0
 
     @property
@@ -164,7 +211,7 @@ class LogitStore:
                 hits=content.hits,
                 misses=content.misses,
                 evictions=content.evictions,
-                n_windows=len(content.logits),
+                n_entries=len(content.entries),
                 n_bytes=content.n_bytes,
             )
 
@@ -179,13 +226,13 @@ class LogitStore:
 class _Content:
     """The windows, their secret and their counts, in one process."""
 
-    __slots__ = ("evictions", "hits", "lock", "logits", "misses", "n_bytes", "process", "secret")
+    __slots__ = ("entries", "evictions", "hits", "lock", "misses", "n_bytes", "process", "secret")
 
     def __init__(self) -> None:
         self.process = os.getpid()
         self.secret = secrets.token_bytes(hashlib.blake2b.MAX_KEY_SIZE)
         self.lock = threading.Lock()
-        self.logits: OrderedDict[bytes, bytes] = OrderedDict()
+        self.entries: OrderedDict[bytes, bytes] = OrderedDict()
         self.n_bytes = 0
         self.hits = 0
         self.misses = 0
@@ -193,14 +240,14 @@ class _Content:
 
     def put(self, key: bytes, logits: bytes) -> None:
         """Put in a window as the most recently used one."""
-        if key in self.logits:
-            self.n_bytes -= _cost(self.logits.pop(key))
-        self.logits[key] = logits
+        if key in self.entries:
+            self.n_bytes -= _cost(self.entries.pop(key))
+        self.entries[key] = logits
         self.n_bytes += _cost(logits)
 
     def evict(self) -> None:
         """Drop the least recently used window."""
-        _, logits = self.logits.popitem(last=False)
+        _, logits = self.entries.popitem(last=False)
         self.n_bytes -= _cost(logits)
         self.evictions += 1
 

@@ -390,6 +390,7 @@ class Batcher:
                 side=ask.side,
                 caller=ask.caller,
                 tokens=[ask.tokens_of(i)],
+                store=self._store,
             )
             key = self._key_of(ask, i)
             n_tokens = n_tokens_to_read(level_of(gate), question, self._store)
