@@ -30,7 +30,9 @@ SPEC = TokenizerSpec(
 )
 
 
-def test_the_compact_file_reads_all_proof_texts_as_transformers_does(tmp_path: Path) -> None:
+def test_the_compact_file_reads_all_proof_texts_as_transformers_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     vocabulary = fetch_vocabulary(ROOT / "build" / "rehearsal" / "vocabulary")
     assert vocabulary is not None, "npm gave no vocabulary"
     write_tokenizer(tmp_path, FastTokenizer.from_file(str(vocabulary)))
@@ -50,3 +52,5 @@ def test_the_compact_file_reads_all_proof_texts_as_transformers_does(tmp_path: P
         check_tokenizer(tokenizer, spec, tmp_path, load_proof_texts())
         (tokens,) = tokenizer.encode(["hello"])
         assert tokens.windows[0].input_ids[:: len(tokens.windows[0].input_ids) - 1] == (2, 1)
+    # transformers 4.57 takes every large local vocabulary for a wrong Mistral's, and says so.
+    assert "incorrect" not in capfd.readouterr().err

@@ -11,12 +11,12 @@ from peft.utils.save_and_load import get_peft_model_state_dict
 from safetensors.torch import save
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.finetune_settings import LoraSettings
 from hazgate_export.model.config import load_config
 from hazgate_export.model.installed import conform, pretrained_config
+from hazgate_export.quiet import quiet_transformers
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -51,21 +51,18 @@ def new_adapter(
     config = pretrained_config(read.architecture, read.dropout)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    verbosity = transformers_logging.get_verbosity()
-    # It warns of the random head, which is what is wanted; other gaps are an error below.
-    transformers_logging.set_verbosity_error()
     try:
-        base, loading = AutoModelForSequenceClassification.from_pretrained(
-            base_dir,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        # It warns of the random head, which is what is wanted; other gaps are an error below.
+        with quiet_transformers():
+            base, loading = AutoModelForSequenceClassification.from_pretrained(
+                base_dir,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError) as error:
         raise SourceError(f"{base_id} cannot be loaded: {error}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     conform(base, read.architecture, base_id)
     lost = [key for key in loading["missing_keys"] if not _is_part_of(key, lora.modules_to_save)]
     if lost:

@@ -12,10 +12,10 @@ import onnx
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from transformers import PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from hazgate.engine.telemetry import disable_telemetry
 from hazgate_export.graphs.portable import MASKED_SCORE, OUTPUT, POOLING, check, save
+from hazgate_export.quiet import quiet_transformers
 
 
 def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
@@ -136,14 +136,11 @@ def _masked(total: NodeProto, producers: Mapping[str, NodeProto]) -> str | None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Optimum's notes on tracing off the terminal; parity is checked, not hoped for."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with quiet_transformers(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
-        transformers_logging.set_verbosity(verbosity)

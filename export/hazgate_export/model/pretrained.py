@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
 from hazgate_export.model.config import load_config
 from hazgate_export.model.installed import conform, pretrained_config
 from hazgate_export.model.sources import Fetched
+from hazgate_export.quiet import quiet_transformers
 from hazgate_export.recipe import BaseRecipe
 
 
@@ -62,25 +62,22 @@ def load_pretrained(
     # Another tool that opens the merged model must not take the wrong loss or activation.
     kind = "multi" if activation == "sigmoid" else "single"
     config.problem_type = f"{kind}_label_classification"
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
     try:
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            source.directory,
-            config=config,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            # The caller decides about a head of another width.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        with quiet_transformers():
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                source.directory,
+                config=config,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                # The caller decides about a head of another width.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise SourceError(f"{source.id} cannot be loaded: {error}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     conform(model, architecture, source.id)
     return Pretrained(
         model=model,

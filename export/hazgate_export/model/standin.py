@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from hazgate.judging.taxonomy import load_taxonomy
+from hazgate_export.quiet import quiet_transformers
 
 MMBERT_ID = "jhu-clsp/mmBERT-base"
 MMBERT_LORA_TARGETS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
@@ -129,7 +130,9 @@ def write_standin(
 def _write_adapter(
     base: Path, target: Path, base_id: str, n_labels: int, lora_targets: Sequence[str], rank: int
 ) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=n_labels)
+    # The head is new, which transformers warns of.
+    with quiet_transformers():
+        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=n_labels)
     adapted = get_peft_model(
         model,
         LoraConfig(

@@ -113,7 +113,13 @@ def reference_tokenizer(directory: Path, id: str) -> PreTrainedTokenizerFast:  #
                 **{name: token for name, token in named.items() if token is not None},
             )
         loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-            directory, use_fast=True, local_files_only=True, trust_remote_code=False
+            directory,
+            use_fast=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            # Said, for else transformers 4.57 warns of every large local vocabulary that it is
+            # a wrong Mistral's.
+            fix_mistral_regex=settings.get("fix_mistral_regex", False),
         )
     except Exception as error:  # any class of any release's tokenizers
         raise SourceError(
