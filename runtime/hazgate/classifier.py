@@ -30,8 +30,9 @@ from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
 from hazgate.text.batching import pad, plan_batches
 from hazgate.text.outline import pack, unpack
+from hazgate.text.prefix import STEP, Prefix, ends_of_prefixes, grown, prefix_of
 from hazgate.text.reading import Reading, check_sizes, choose_windows, within
-from hazgate.text.tokenization import Tokenizer, Tokens, as_texts
+from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,8 +50,8 @@ class Question:
     """A checked and tokenised text, with the terms that judge it.
 
     `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `owner` is the
-    caller, who alone gets from a store what was read for it. With `keys`, the text is known: its
-    windows have no token ids, and their logits were in the store under these keys.
+    caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
+    beginning: windows without token ids had their logits in the store under these keys.
     """
 
     text: str
@@ -331,23 +332,35 @@ class Classifier:
         self, asked: Sequence[Question], store: LogitStore | None
     ) -> list[NDArray[np.float32]]:
         """Return the logits of every window of each question; as `window_logits`."""
-        logits: dict[int, NDArray[np.float32]] = {}
+        # By question: the logits that are kept, by window.
+        kept: dict[int, dict[int, NDArray[np.float32]]] = {}
+        pieces: list[Tokens] = []
         for i, question in enumerate(asked):
-            kept = store.find_all(question.keys) if store is not None and question.keys else None
-            if kept is not None:
-                logits[i] = np.stack(kept)
-        others = [i for i in range(len(asked)) if i not in logits]
+            kept[i] = {} if store is None else self._kept(question, store)
+            pieces.append(question.tokens.without(kept[i]) if kept[i] else self.tokens_of(question))
         read = self.window_logits(
-            [self.tokens_of(asked[i]) for i in others],
-            store=store,
-            owners=[asked[i].owner for i in others],
+            pieces, store=store, owners=[question.owner for question in asked]
         )
-        logits.update(zip(others, read, strict=True))
-        return [logits[i] for i in range(len(asked))]
+        for i, rows in enumerate(read):
+            if kept[i]:
+                n_windows = len(asked[i].tokens.every_window)
+                rest = iter(rows)
+                new = {k: next(rest) for k in range(n_windows) if k not in kept[i]}
+                read[i] = np.stack(
+                    [kept[i][k] if k in kept[i] else new[k] for k in range(n_windows)]
+                )
+        return read
+
+    def _kept(self, question: Question, store: LogitStore) -> dict[int, NDArray[np.float32]]:
+        """Return the logits of a question's windows that have no ids; empty if any is missing."""
+        every = question.tokens.every_window
+        known = [k for k in range(len(question.keys)) if not every[k].input_ids]
+        logits = store.find_all([question.keys[k] for k in known])
+        return {} if logits is None else dict(zip(known, logits, strict=True))
 
     def tokens_of(self, question: Question) -> Tokens:
-        """Return a question's tokens with their ids; tokenise the text again if it has none."""
-        if not question.keys:
+        """Return a question's tokens with their ids; tokenise the text again if any are missing."""
+        if not question.keys or all(each.input_ids for each in question.tokens.every_window):
             return question.tokens
         (tokens,) = choose_windows(self.tokenizer.encode_checked([question.text]), self.reading)
         return tokens
@@ -357,11 +370,21 @@ class Classifier:
         model = self.model
         return self.level, model.digest, model.variant, model.provider
 
-    def outline_key(self, store: LogitStore, text: str, owner: Owner) -> bytes:
-        """Return the store's key of a text's outline, which depends on how texts are cut, too."""
+    def outline_key(
+        self, store: LogitStore, text: str, owner: Owner, *, begins: bool = False
+    ) -> bytes:
+        """Return the store's key of a text's outline, which depends on how texts are cut, too.
+
+        Args:
+            store: makes the key.
+            text: the text.
+            owner: whose it is.
+            begins: the text is the beginning of a longer one.
+        """
         cut = self.tokenizer
         sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens)
-        return store.text_key((*self.store_source(), repr((sizes, self.reading))), owner, text)
+        source = (*self.store_source(), repr((begins, sizes, self.reading)))
+        return store.text_key(source, owner, text)
 
     def store_keys(self, store: LogitStore, tokens: Tokens, owner: Owner) -> list[bytes]:
         """Return the store's keys of a text's windows at this level."""
@@ -497,12 +520,49 @@ def questions(
 def _known(
     text: str, level: Classifier, owner: Owner, store: LogitStore
 ) -> tuple[Tokens, tuple[bytes, ...]] | None:
-    """Return the outline of a text and its windows' keys, if the logits of all are kept."""
+    """Return the outline of a text and its windows' keys, if the logits of all are kept.
+
+    Of a long text, the windows of its beginning may be known, and its end is tokenised.
+    """
     outline = store.outline(level.outline_key(store, text, owner))
-    if outline is None:
+    if outline is not None:
+        tokens, keys = unpack(outline)
+        return (tokens, keys) if all(store.has(keys)) else None
+    can_grow = level.tokenizer.reads_words_apart and level.reading.long_texts == "window"
+    if not can_grow or len(text) < 2 * STEP:
         return None
-    tokens, keys = unpack(outline)
-    return (tokens, keys) if all(store.has(keys)) else None
+    return _grown(text, level, owner, store)
+
+
+def _grown(
+    text: str, level: Classifier, owner: Owner, store: LogitStore
+) -> tuple[Tokens, tuple[bytes, ...]] | None:
+    """Return the tokens of a long text and its windows' keys, and keep those of its beginning.
+
+    None if the tokenizer does not know all of it.
+    """
+    tokenizer, ends = level.tokenizer, ends_of_prefixes(text)
+    found: tuple[Tokens, TextTokens] | None = None
+    before: Prefix | None = None
+    for end in ends:
+        packed = store.outline(level.outline_key(store, text[:end], owner, begins=True))
+        before = None if packed is None else Prefix.unpack(packed)
+        if before is not None and all(store.has(before.keys)):
+            found = grown(text, before, tokenizer)
+            break
+    if found is None:
+        before, found = None, tokenizer.encode_long(text)
+        if not tokenizer.knows_all(found[1]):
+            return None
+    tokens, read = found
+    keys = tuple(level.store_keys(store, tokens, owner))
+    if before is not None:
+        keys = before.keys_among(keys, len(tokens.windows))
+    prefix = prefix_of(tokens, keys, read, tokenizer, ends[0], before) if ends else None
+    if prefix is not None:
+        key = level.outline_key(store, text[: ends[0]], owner, begins=True)
+        store.keep_outline(key, prefix.pack())
+    return tokens, keys
 
 
 def n_tokens_to_read(level: Classifier, question: Question, store: LogitStore | None) -> int:
@@ -512,16 +572,14 @@ def n_tokens_to_read(level: Classifier, question: Question, store: LogitStore | 
     """
     if store is None or not level.is_exact:
         return question.n_tokens
-    if question.keys:
-        return TOKENS_PER_ANSWER
-    keys = level.store_keys(store, question.tokens, question.owner)
     windows = question.tokens.every_window
+    keys = question.keys or level.store_keys(store, question.tokens, question.owner)
     n_tokens = sum(
         len(window.input_ids)
         for window, is_kept in zip(windows, store.has(keys), strict=True)
         if not is_kept
     )
-    return max(n_tokens, min(question.n_tokens, TOKENS_PER_ANSWER))
+    return max(n_tokens, TOKENS_PER_ANSWER)
 
 
 def _pool(workers: int, level: str) -> "ThreadPoolExecutor":

@@ -205,6 +205,17 @@ def test_windows_of_one_text_and_different_tokens_share_no_answer(spotting: Gate
     assert batcher.close()
 
 
+def test_a_word_that_goes_on_leaves_no_gap(tokenizer: Tokenizer) -> None:
+    for n_letters in (7, 23, 24, 60, 200):
+        text = "b" * n_letters + " " + "a" * 90
+        growing = _growing(tokenizer)
+        covered = bytearray(len(text))
+        for part in _handed_out(growing, [text]):
+            covered[part.start : part.end] = b"\x01" * len(part.text)
+        assert growing.n_read >= n_letters
+        assert {text[i] for i in range(growing.n_read) if not covered[i]} <= {" "}
+
+
 def test_looks_at_a_short_text_come_soon(tokenizer: Tokenizer) -> None:
     growing = _growing(tokenizer)
     ends = []

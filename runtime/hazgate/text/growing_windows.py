@@ -75,7 +75,7 @@ class GrowingWindows:
         """Return the windows that have filled since they were last asked for, in their order."""
         windows = [*self._filled(0)] if self._is_due else []
         if self._is_due:
-            windows.append(self._newest())
+            windows += self._newest()
         for i in range(1, len(self._grids)):
             windows += self._filled(i)
         self._forget()
@@ -104,14 +104,19 @@ class GrowingWindows:
             self.n_read = max(self.n_read, window.end)
             yield window
 
-    def _newest(self) -> DueWindow:
-        """Hand out the window of the newest tokens, those of a word that goes on included."""
+    def _newest(self) -> Iterator[DueWindow]:
+        """Hand out the window of the newest tokens, those of a word that goes on included.
+
+        They may be more than a window since the last one; then others come before it.
+        """
         tokens = self._kept.joined(self._tokenizer.text_tokens(self._word))
-        stop = len(tokens.ids)
-        window = self._window(0, tokens, max(0, stop - self._grids[0].size), stop)
+        grid, stop, start = self._grids[0], len(tokens.ids), self._end - self._first
+        while stop - start > grid.size:
+            yield self._window(0, tokens, start, start + grid.size)
+            start += grid.step
+        yield self._window(0, tokens, max(0, stop - grid.size), stop)
         self._end = self._n_tokens
         self.n_read = self.n_characters
-        return window
 
     def _window(self, i: int, tokens: TextTokens, start: int, stop: int) -> DueWindow:
         window = tokens.window(start, stop)

@@ -3,8 +3,9 @@
 import ctypes
 import dataclasses
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 _LARGE_BYTES = 1 << 20
 # Unicode assigns it to no character.
 _NO_CHARACTER = "\U0010fffe"
+# Steps of tokenizers that read each word by itself, as the tokenizers library names them.
+_APART_NORMALIZERS = ("NoneType", "BertNormalizer", "Lowercase")
+_APART_MODELS = (
+    ("BertPreTokenizer", "WordPiece"),
+    ("Whitespace", "WordLevel"),
+    ("WhitespaceSplit", "WordLevel"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +100,12 @@ class Tokens:
             understood=window.understood,
         )
 
+    def without(self, known: Container[int]) -> "Tokens":
+        """Return only those windows whose index among all is not in `known`."""
+        every = self.every_window
+        rest = [window for k, window in enumerate(every) if k not in known]
+        return dataclasses.replace(self, windows=tuple(rest), close=())
+
     def first_window(self) -> "Tokens":
         """Return the same text with only its first window."""
         first = self.windows[0]
@@ -109,7 +123,8 @@ class Tokenizer:
 
     `window_tokens` is the number of a text's own tokens that fit into one window, `close_tokens`
     into a close one; None without close windows. `unknown_id` is the token for what the tokenizer
-    does not know; None if it spells anything.
+    does not know; None if it spells anything. `reads_words_apart` is True if a text has the tokens
+    of its parts, wherever it is parted before a space.
     """
 
     _fast: "tokenizers.Tokenizer"
@@ -134,6 +149,7 @@ class Tokenizer:
         fast = _load(file, spec) if loaded is None else loaded._fast
         self._fast = fast
         self.unknown_id = _unknown_id(fast)
+        self.reads_words_apart = _reads_words_apart(fast, spec)
         n_special = self._n_special = fast.num_special_tokens_to_add(is_pair=False)
         self.window_tokens = spec.window_tokens - n_special
         self.overlap_tokens = spec.overlap_tokens
@@ -164,6 +180,15 @@ class Tokenizer:
         """Tokenize texts that have passed `check_text`, and parts of such texts."""
         encodings = self._fast.encode_batch(list(texts), add_special_tokens=True)
         return list(map(self._cut, texts, encodings))
+
+    def encode_long(self, text: str) -> "tuple[Tokens, TextTokens]":
+        """Tokenize a text as `encode_checked` does; return its tokens in one row, too."""
+        encoding = self._fast.encode(text, add_special_tokens=True)
+        return self._cut(text, encoding), self._text_tokens(text, encoding, self.unknown_id)
+
+    def knows_all(self, tokens: "TextTokens") -> bool:
+        """Return True if a text has nothing that the tokenizer does not know or drops."""
+        return self.unknown_id not in tokens.ids and not may_hide(tokens.text)
 
     def count(self, text: str) -> int:
         """Return the number of a text's own tokens; the text must have passed `check_text`."""
@@ -290,6 +315,25 @@ def _unknown_id(fast: "tokenizers.Tokenizer") -> int | None:
     except Exception:  # the binding raises plain Exception, where there is no unknown token
         return None
     return tokens[0].id if len(tokens) == 1 else None
+
+
+def _reads_words_apart(fast: "tokenizers.Tokenizer", spec: TokenizerSpec) -> bool:
+    """Return True for tokenizers as BERT's: each of their steps ends at a space.
+
+    Others may, too, but nothing here says so.
+    """
+    kinds = tuple(type(part).__name__ for part in (fast.normalizer, fast.pre_tokenizer, fast.model))
+    if kinds[0] not in _APART_NORMALIZERS or kinds[1:] not in _APART_MODELS:
+        return False
+    typed = [
+        token
+        for token in fast.get_added_tokens_decoder().values()
+        if not (token.special and spec.special_tokens_in_text == "text")
+    ]
+    return not any(
+        token.lstrip or token.rstrip or token.single_word or re.search(r"\s", token.content)
+        for token in typed
+    )
 
 
 def _release_freed_memory() -> None:
