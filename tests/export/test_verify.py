@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hazgate import Bundle, Classifier
@@ -22,7 +24,7 @@ from hazgate_export.parity import Parity
 from hazgate_export.proof.subject import Boundary, Subject
 from hazgate_export.proof.texts import Case, load_proof_texts, make_cases
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
-from hazgate_export.proof.verify import measure
+from hazgate_export.proof.verify import find_missed, measure
 from hazgate_export.recipe import ParityLimits, load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 
@@ -115,6 +117,70 @@ def test_decisions_within_the_margin_miss_no_limit_but_are_reported() -> None:
     assert parity.decisions_changed == 8
     assert parity.changed_outside_margin == 0
     assert parity.passed
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftedSession:
+    """Logits [Σ of ids + the shift of a case, 0] / 100; notes the cases that it ran alone."""
+
+    shifts: Sequence[float]
+    ran: list[int] = dataclasses.field(default_factory=list)
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        rows = [int(n) - 2 for n in attention_mask.sum(axis=1)]
+        if len(rows) == 1:
+            self.ran.append(rows[0])
+        total = (input_ids * attention_mask).sum(axis=1) / 100
+        first = total + np.array([self.shifts[i] for i in rows])
+        return np.stack([first, np.zeros_like(first)], axis=1).astype(np.float32)
+
+
+SHIFTS = st.sampled_from([0.0, 1e-5, 0.05, -0.05, 0.3, -0.3, -9.0, float("nan")])
+
+
+@given(
+    shifts=st.lists(SHIFTS, min_size=len(CASES), max_size=len(CASES)),
+    first=st.lists(st.integers(min_value=0, max_value=len(CASES) - 1)),
+    most=st.sampled_from([1e-4, 0.1, 99.0]),
+    share=st.sampled_from([0.0, 0.2, 0.9]),
+    margin=st.sampled_from([0.0, 0.02, 0.4]),
+)
+@settings(max_examples=40)
+def test_a_missed_case_is_found_exactly_if_the_whole_measurement_misses(
+    shifts: list[float], first: list[int], most: float, share: float, margin: float
+) -> None:
+    limits = ParityLimits(
+        max_abs_logit_diff=most,
+        max_changed_share=share,
+        decision_margin=margin,
+        max_invariance_diff=99.0,
+    )
+    subject = dataclasses.replace(SUBJECT, boundary=Boundary(positive=0, threshold=0.53))
+    found = find_missed(subject, ShiftedSession(shifts), variant="v", limits=limits, first=first)
+    whole = measure(subject, ShiftedSession(shifts), variant="v", batching="alone", limits=limits)
+    assert (found == ()) == whole.passed
+    # Cases that were found miss the limits on their own, in any order.
+    assert found == () or find_missed(
+        subject, ShiftedSession(shifts), variant="v", limits=limits, first=found
+    )
+
+
+def test_a_graph_is_given_up_at_its_first_miss_and_known_misses_are_tried_first() -> None:
+    session = ShiftedSession([0.0] * 4 + [1.0] + [0.0] * 5)
+    found = find_missed(SUBJECT, session, variant="v", limits=STRICT, first=())
+    assert found == (4,)
+    assert session.ran == [0, 1, 2, 3, 4]
+    session.ran.clear()
+    assert find_missed(SUBJECT, session, variant="v", limits=STRICT, first=(7, *found)) == (4,)
+    assert session.ran == [7, 4]
+
+
+def test_every_case_is_run_before_a_graph_is_kept() -> None:
+    session = ShiftedSession([0.0] * len(CASES))
+    assert find_missed(SUBJECT, session, variant="v", limits=STRICT, first=(3,)) == ()
+    assert sorted(session.ran) == list(range(len(CASES)))
 
 
 def test_level1_changes_at_its_threshold_and_the_others_at_argmax() -> None:

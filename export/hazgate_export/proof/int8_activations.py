@@ -7,7 +7,7 @@ from typing import Literal
 from hazgate.cli.progress import step
 from hazgate_export.author.families import BalancedWeights, write_fused, write_int8
 from hazgate_export.proof.subject import Subject
-from hazgate_export.proof.verify import TestedGraph, measure_graph
+from hazgate_export.proof.verify import TestedGraph, find_missed_of_graph
 from hazgate_export.recipe import ParityLimits
 
 # Two errors of a product (`choose.row_error`): up to the first it gets a static scale, up to the
@@ -29,7 +29,8 @@ def write_cheapest_int8(
 ) -> Mapping[str, int]:
     """Write the cheapest int8 graph that keeps the limits, or the most careful one if none does.
 
-    Each attempt runs every case alone; neighbours are tried once a graph is chosen.
+    Each attempt runs the cases alone, those that earlier attempts missed before the others, and
+    ends with the first miss. Neighbours are tried once a graph is chosen.
 
     Args:
         balanced: the merged model's weights and the activations that were observed.
@@ -42,6 +43,7 @@ def write_cheapest_int8(
     Returns:
         Number of products per arithmetic.
     """
+    missed: tuple[int, ...] = ()
     for name, write in _fused(balanced) if kind == "fused" else _authored(balanced):
         counts = write(file, opset)
         described = ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
@@ -54,8 +56,11 @@ def write_cheapest_int8(
             batching="alone",
             limits=limits,
         )
-        if measure_graph(subject, graph, try_unserved=False).passed:
+        found = find_missed_of_graph(subject, graph, missed)
+        if not found:
             break
+        step(f"{subject.level}: int8, errors up to {name}: missed at {subject.cases[found[-1]].id}")
+        missed = (*found, *missed)
     return counts
 
 

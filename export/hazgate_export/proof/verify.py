@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,26 +52,71 @@ class _Layout:
     logits: NDArray[np.float32]
 
 
-def measure_graph(subject: Subject, graph: TestedGraph, *, try_unserved: bool = True) -> Parity:
-    """Measure a graph file on this machine's CPU; a half graph by its float32 twin.
-
-    Args:
-        subject: the level.
-        graph: what to measure.
-        try_unserved: see `measure`.
-    """
+@contextmanager
+def _opened(subject: Subject, graph: TestedGraph) -> Iterator[Session]:
+    """Open a graph file on this machine's CPU; a half graph by its float32 twin."""
     with runnable_here(graph.file, graph.precision) as file:
-        session = OrtSession(
-            file, kind=graph.kind, n_labels=subject.n_labels, threads=n_processors()
-        )
+        yield OrtSession(file, kind=graph.kind, n_labels=subject.n_labels, threads=n_processors())
+
+
+def measure_graph(subject: Subject, graph: TestedGraph) -> Parity:
+    """Measure a graph file on this machine's CPU; a half graph by its float32 twin."""
+    with _opened(subject, graph) as session:
         return measure(
             subject,
             session,
             variant=graph.variant,
             batching=graph.batching,
             limits=graph.limits,
-            try_unserved=try_unserved,
         )
+
+
+def find_missed_of_graph(
+    subject: Subject, graph: TestedGraph, first: Sequence[int]
+) -> tuple[int, ...]:
+    """Find cases with which a graph file misses its limits; see `find_missed`."""
+    with _opened(subject, graph) as session:
+        return find_missed(
+            subject, session, variant=graph.variant, limits=graph.limits, first=first
+        )
+
+
+def find_missed(
+    subject: Subject,
+    session: Session,
+    *,
+    variant: str,
+    limits: ParityLimits,
+    first: Sequence[int],
+) -> tuple[int, ...]:
+    """Run cases alone until the limits are missed.
+
+    Args:
+        subject: the level.
+        session: the exported graph.
+        variant: the variant's name, for the progress bar.
+        limits: what the variant must keep.
+        first: indices of cases to run before the others, e.g. those that another graph missed.
+
+    Returns:
+        Indices of the cases that miss the limits; none if `measure` would pass the graph, run
+        alone.
+    """
+    cases, reference, boundary = subject.cases, subject.reference, subject.boundary
+    allowed = limits.max_changed_share * sum(case.is_text for case in cases)
+    order = list(dict.fromkeys((*first, *range(len(cases)))))
+    outside: list[int] = []
+    for i in track(order, f"{subject.level} {variant}: alone"):
+        logits, wanted = _run(subject, session, [[i]], stretch=1).logits, reference[i : i + 1]
+        # Written so that NaN fails.
+        if not np.abs(logits - wanted).max() <= limits.max_abs_logit_diff:
+            return (i,)
+        changed = cases[i].is_text and boundary.decide(logits) != boundary.decide(wanted)
+        if changed and boundary.margin(wanted) > limits.decision_margin:
+            outside.append(i)
+            if len(outside) > allowed:
+                return tuple(outside)
+    return ()
 
 
 def measure(
@@ -80,7 +126,6 @@ def measure(
     variant: str,
     batching: Batching,
     limits: ParityLimits,
-    try_unserved: bool = True,
 ) -> Parity:
     """Run every case through `session` as the runtime does, and judge it by `limits`.
 
@@ -90,7 +135,6 @@ def measure(
         variant: the variant's name, for the report.
         batching: how the runtime batches this variant.
         limits: what the variant must keep.
-        try_unserved: also report how logits move in layouts that the runtime never uses.
     """
     cases, reference, boundary = subject.cases, subject.reference, subject.boundary
     every = list(range(len(cases)))
@@ -106,9 +150,9 @@ def measure(
         "padded": ([[i] for i in mixed], 2),
         "batched": (_shuffled_batches(cases, mixed), 1),
     }
-    tried = list(layouts.items())[: None if try_unserved else n_served]
     others = [
-        run(track(batches, f"{label}: {how}"), stretch=stretch) for how, (batches, stretch) in tried
+        run(track(batches, f"{label}: {how}"), stretch=stretch)
+        for how, (batches, stretch) in layouts.items()
     ]
     served, unserved = [alone, *others[:n_served]], others[n_served:]
     differences = np.concatenate(
