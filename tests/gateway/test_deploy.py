@@ -38,7 +38,9 @@ def test_supervisors_wait_for_the_server_to_drain() -> None:
 
 
 def _images() -> list[Path]:
-    return sorted(DEPLOY.glob("Dockerfile*"))
+    images = sorted(DEPLOY.glob("Dockerfile*"))
+    assert "Dockerfile.kserve" in {image.name for image in images}
+    return images
 
 
 def test_no_image_runs_as_root_and_every_base_can_be_pinned() -> None:

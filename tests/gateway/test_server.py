@@ -74,7 +74,7 @@ def test_a_server_that_is_told_to_end_answers_its_requests_and_exits_with_0(bund
             thread.join(30)
     assert code == 0
     # A connection that was no longer accepted has no status; all accepted ones have an answer.
-    assert statuses
+    assert 200 in statuses
     assert set(statuses) <= {200, 503}
 
 

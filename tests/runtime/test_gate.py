@@ -259,11 +259,7 @@ def test_a_classifier_refuses_a_text_in_the_place_of_a_list(int8_gate: Gate) -> 
 
 def test_an_iterator_of_texts_is_never_taken_for_no_texts(int8_gate: Gate) -> None:
     texts = cast(Sequence[str], iter(["hello", "bomb"]))
-    try:
-        verdicts = int8_gate.check_many(texts)
-    except InputError:
-        return
-    assert len(verdicts) == 2
+    assert int8_gate.check_many(texts) == int8_gate.check_many(["hello", "bomb"])
 
 
 @pytest.mark.parametrize("value", [None, b"hello", 7, ["hello"]], ids=repr)

@@ -14,6 +14,7 @@ from hazgate.serving.bodies.fields import Place
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_body
 from hazgate.serving.bodies.table import APIS, FIELDS, KEYS, MEDIA, TYPES, fields_at
+from tests.support.bodies import read_unless_refused
 
 MARK = "the quick brown fox 17 jumps"
 JSON_TYPE = {"content-type": "application/json"}
@@ -59,11 +60,8 @@ def test_a_string_anywhere_in_any_body_is_read(
     value: object, data: st.DataObject, side: Side, ascii_only: bool
 ) -> None:
     body = json.dumps(_with_mark(value, data), ensure_ascii=ascii_only).encode()
-    try:
-        read = read_body(JSON_TYPE, body, side)
-    except InputError:
-        return  # refused as a whole: keys equal but for case, or numbers in the place of a text
-    assert any(MARK in passage.text for passage in read.passages)
+    read = read_unless_refused(lambda: read_body(JSON_TYPE, body, side))
+    assert read is None or any(MARK in passage.text for passage in read.passages)
 
 
 @settings(max_examples=300, deadline=None)
@@ -74,11 +72,9 @@ def test_a_string_anywhere_in_any_event_of_a_stream_is_read(
     i = place % len(events)
     events[i] = _with_mark(events[i], data)
     body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
-    try:
-        read = read_body({"content-type": "text/event-stream"}, body, "response")
-    except InputError:
-        return
-    assert any(MARK in passage.text for passage in read.passages)
+    kind = {"content-type": "text/event-stream"}
+    read = read_unless_refused(lambda: read_body(kind, body, "response"))
+    assert read is None or any(MARK in passage.text for passage in read.passages)
 
 
 @pytest.mark.parametrize("key", sorted({key for _, key in FIELDS}))
