@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec, PositiveSpec, TokenizerSpec
 from hazgate.engine.engine import Engine
-from hazgate.engine.logit_store import NOBODY, LogitStore, Owner, read_once
+from hazgate.engine.logit_store import LogitStore, Owner, read_once
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU, ProviderSpec
 from hazgate.engine.session import Session
@@ -24,15 +24,13 @@ from hazgate.judging.classification import (
     labels_that_hold,
     scores_of_windows,
 )
-from hazgate.judging.judgement import Terms
 from hazgate.judging.scores import calibrated
 from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
+from hazgate.questions import KnownTexts, Question, questions
 from hazgate.text.batching import pad, plan_batches
-from hazgate.text.outline import pack, unpack
-from hazgate.text.prefix import STEP, Prefix, ends_of_prefixes, grown, prefix_of
-from hazgate.text.reading import Reading, check_sizes, choose_windows, within
-from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
+from hazgate.text.reading import Reading, choose_windows, within
+from hazgate.text.tokenization import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,30 +39,6 @@ DEFAULT_READING = Reading()
 DEFAULT_ENGINE = EngineOptions()
 # Rows x longest row of one run. Above it a 2-core CPU gains nothing from sharing a run.
 DEFAULT_MAX_BATCH_TOKENS = 1024
-# To judge a text whose windows are all known takes a small model as long as so many tokens.
-TOKENS_PER_ANSWER = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """A checked and tokenised text, with the terms that judge it.
-
-    `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `owner` is the
-    caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
-    beginning: windows without token ids had their logits in the store under these keys.
-    """
-
-    text: str
-    tokens: Tokens
-    terms: tuple[Terms, ...]
-    all_levels: bool
-    owner: Owner = NOBODY
-    keys: tuple[bytes, ...] = ()
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that the first level reads, over all windows, special tokens included."""
-        return sum(len(window.input_ids) for window in self.tokens.every_window)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,7 +227,13 @@ class Classifier:
             raise InputError("a tenant was named, but a level that stands alone has no policy")
         del roles, side
         return questions(
-            texts, self, all_levels=all_levels, owner=(caller, None), tokens=tokens, store=store
+            texts,
+            self.tokenizer,
+            self.reading,
+            all_levels=all_levels,
+            owner=(caller, None),
+            tokens=tokens,
+            known=self.known(store),
         )
 
     def answer(
@@ -312,17 +292,20 @@ class Classifier:
             InferenceError: the model failed or gave a logit that is not finite.
         """
         rows = [window.input_ids for text in tokens for window in text.every_window]
-        if store is None or not self.is_exact or not rows:
+        known = self.known(store)
+        if known is None or not rows:
             logits = self.logits_of_ids(rows)
         else:
             keys = [
                 key
                 for text, owner in zip(tokens, owners, strict=True)
-                for key in self.store_keys(store, text, owner)
+                for key in known.window_keys(text, owner)
             ]
             logits = np.stack(
                 read_once(
-                    store, keys, lambda missing: self.logits_of_ids([rows[i] for i in missing])
+                    known.store,
+                    keys,
+                    lambda missing: self.logits_of_ids([rows[i] for i in missing]),
                 )
             )
         ends = np.cumsum([len(text.every_window) for text in tokens])
@@ -365,31 +348,16 @@ class Classifier:
         (tokens,) = choose_windows(self.tokenizer.encode_checked([question.text]), self.reading)
         return tokens
 
-    def store_source(self) -> tuple[str, ...]:
-        """Return all that logits depend on besides the token ids."""
+    def known(self, store: LogitStore | None) -> KnownTexts | None:
+        """Return what a store knows of texts at this level; None if nothing may be kept."""
+        if store is None or not self.is_exact:
+            return None
         model = self.model
-        return self.level, model.digest, model.variant, model.provider
-
-    def outline_key(
-        self, store: LogitStore, text: str, owner: Owner, *, begins: bool = False
-    ) -> bytes:
-        """Return the store's key of a text's outline, which depends on how texts are cut, too.
-
-        Args:
-            store: makes the key.
-            text: the text.
-            owner: whose it is.
-            begins: the text is the beginning of a longer one.
-        """
-        cut = self.tokenizer
-        sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens)
-        source = (*self.store_source(), repr((begins, sizes, self.reading)))
-        return store.text_key(source, owner, text)
-
-    def store_keys(self, store: LogitStore, tokens: Tokens, owner: Owner) -> list[bytes]:
-        """Return the store's keys of a text's windows at this level."""
-        return store.keys(
-            self.store_source(), owner, [window.input_ids for window in tokens.every_window]
+        return KnownTexts(
+            store=store,
+            source=(self.level, model.digest, model.variant, model.provider),
+            tokenizer=self.tokenizer,
+            reading=self.reading,
         )
 
     def logits_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -458,128 +426,6 @@ def served_windows(spec: TokenizerSpec, reading: Reading, engine: Engine) -> Tok
     if engine.placement.spec.static_shapes and engine.shapes.buckets:
         windows = within(windows, max(bucket.tokens for bucket in engine.shapes.buckets))
     return windows
-
-
-def questions(
-    texts: Sequence[str],
-    level: Classifier,
-    *,
-    terms: Sequence[tuple[Terms, ...]] | None = None,
-    all_levels: bool = False,
-    owner: Owner = NOBODY,
-    tokens: Sequence[Tokens | None] = (),
-    store: LogitStore | None = None,
-) -> list[Question]:
-    """Check and tokenise texts.
-
-    Args:
-        texts: any number of strings.
-        level: cuts their windows, and treats long texts as its `reading` says.
-        terms: the terms that judge each text; None judges none.
-        all_levels: as in `Question`.
-        owner: as in `Question`.
-        tokens: of texts that the level's tokenizer has read already; empty, or None, for others.
-        store: knows the windows of texts that it has; None tokenises all.
-
-    Raises:
-        InputError: an element is not a well-formed string, or is too long; says which.
-    """
-    texts = as_texts(texts)
-    check_sizes(texts, level.reading)
-    given = list(tokens) or [None] * len(texts)
-    known: dict[int, tuple[Tokens, tuple[bytes, ...]]] = {}
-    if store is not None and level.is_exact:
-        for i, text in enumerate(texts):
-            outline = None if given[i] else _known(text, level, owner, store)
-            if outline is not None:
-                known[i] = outline
-    new = [i for i in range(len(texts)) if i not in known and given[i] is None]
-    encoded = dict(zip(new, level.tokenizer.encode_checked([texts[i] for i in new]), strict=True))
-    # In the order of the texts, for errors name them by their index.
-    every = choose_windows(
-        [known[i][0] if i in known else given[i] or encoded[i] for i in range(len(texts))],
-        level.reading,
-    )
-    if store is not None and level.is_exact:
-        for i in new:
-            keys = level.store_keys(store, every[i], owner)
-            store.keep_outline(level.outline_key(store, texts[i], owner), pack(every[i], keys))
-    return [
-        Question(
-            text=text,
-            tokens=every[i],
-            terms=terms[i] if terms else (),
-            all_levels=all_levels,
-            owner=owner,
-            keys=known[i][1] if i in known else (),
-        )
-        for i, text in enumerate(texts)
-    ]
-
-
-def _known(
-    text: str, level: Classifier, owner: Owner, store: LogitStore
-) -> tuple[Tokens, tuple[bytes, ...]] | None:
-    """Return the outline of a text and its windows' keys, if the logits of all are kept.
-
-    Of a long text, the windows of its beginning may be known, and its end is tokenised.
-    """
-    outline = store.outline(level.outline_key(store, text, owner))
-    if outline is not None:
-        tokens, keys = unpack(outline)
-        return (tokens, keys) if all(store.has(keys)) else None
-    can_grow = level.tokenizer.reads_words_apart and level.reading.long_texts == "window"
-    if not can_grow or len(text) < 2 * STEP:
-        return None
-    return _grown(text, level, owner, store)
-
-
-def _grown(
-    text: str, level: Classifier, owner: Owner, store: LogitStore
-) -> tuple[Tokens, tuple[bytes, ...]] | None:
-    """Return the tokens of a long text and its windows' keys, and keep those of its beginning.
-
-    None if the tokenizer does not know all of it.
-    """
-    tokenizer, ends = level.tokenizer, ends_of_prefixes(text)
-    found: tuple[Tokens, TextTokens] | None = None
-    before: Prefix | None = None
-    for end in ends:
-        packed = store.outline(level.outline_key(store, text[:end], owner, begins=True))
-        before = None if packed is None else Prefix.unpack(packed)
-        if before is not None and all(store.has(before.keys)):
-            found = grown(text, before, tokenizer)
-            break
-    if found is None:
-        before, found = None, tokenizer.encode_long(text)
-        if not tokenizer.knows_all(found[1]):
-            return None
-    tokens, read = found
-    keys = tuple(level.store_keys(store, tokens, owner))
-    if before is not None:
-        keys = before.keys_among(keys, len(tokens.windows))
-    prefix = prefix_of(tokens, keys, read, tokenizer, ends[0], before) if ends else None
-    if prefix is not None:
-        key = level.outline_key(store, text[: ends[0]], owner, begins=True)
-        store.keep_outline(key, prefix.pack())
-    return tokens, keys
-
-
-def n_tokens_to_read(level: Classifier, question: Question, store: LogitStore | None) -> int:
-    """Return the tokens of a question that a level still has to read; see `Question.n_tokens`.
-
-    At least TOKENS_PER_ANSWER: an answer has its cost, too.
-    """
-    if store is None or not level.is_exact:
-        return question.n_tokens
-    windows = question.tokens.every_window
-    keys = question.keys or level.store_keys(store, question.tokens, question.owner)
-    n_tokens = sum(
-        len(window.input_ids)
-        for window, is_kept in zip(windows, store.has(keys), strict=True)
-        if not is_kept
-    )
-    return max(n_tokens, TOKENS_PER_ANSWER)
 
 
 def _pool(workers: int, level: str) -> "ThreadPoolExecutor":

@@ -15,9 +15,7 @@ from hazgate.classifier import (
     DEFAULT_ENGINE,
     DEFAULT_READING,
     Classifier,
-    Question,
     open_for,
-    questions,
 )
 from hazgate.engine.engine import Engine
 from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
@@ -28,6 +26,7 @@ from hazgate.judging.judgement import Heads, Judgement, judge, terms_of, windows
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Span, Verdict
+from hazgate.questions import Question, questions
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.growing import DueWindow
 from hazgate.text.reading import Reading
@@ -329,12 +328,13 @@ class Gate:
         }
         return questions(
             texts,
-            self._reader,
+            self.level1.tokenizer,
+            self.reading,
             terms=[terms[role] for role in speakers],
             all_levels=all_levels,
             owner=(caller, tenant),
             tokens=tokens,
-            store=store,
+            known=self._reader.known(store),
         )
 
     def answer(

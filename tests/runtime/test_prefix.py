@@ -136,7 +136,7 @@ def test_a_tokenizer_that_replaces_text_may_read_words_together(tmp_path: Path) 
 def test_verdicts_on_a_growing_text_are_the_gates_own(
     file: Path, bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hazgate.classifier.STEP", 64)
+    monkeypatch.setattr("hazgate.questions.STEP", 64)
     replace_file(bundle_copy, "tokenizer.json", file.read_bytes())
     gate = Gate.open(bundle_copy, engine=EngineOptions(threads=1))
     assert gate.level1.tokenizer.reads_words_apart

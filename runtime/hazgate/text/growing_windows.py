@@ -110,7 +110,9 @@ class GrowingWindows:
         They may be more than a window since the last one; then others come before it.
         """
         tokens = self._kept.joined(self._tokenizer.text_tokens(self._word))
-        grid, stop, start = self._grids[0], len(tokens.ids), self._end - self._first
+        grid, stop = self._grids[0], len(tokens.ids)
+        # With some of the last one, so that nothing between two tokens is left out.
+        start = max(0, self._end - self._first - (grid.size - grid.step))
         while stop - start > grid.size:
             yield self._window(0, tokens, start, start + grid.size)
             start += grid.step

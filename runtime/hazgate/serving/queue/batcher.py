@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from hazgate.classifier import n_tokens_to_read
 from hazgate.engine.logit_store import NO_STORE, LogitStore, StoreFacts, StoreLimits
 from hazgate.errors import DeadlineExceeded, HazgateError, InferenceError, Overloaded
 from hazgate.gate import Gate
@@ -393,7 +392,8 @@ class Batcher:
                 store=self._store,
             )
             key = self._key_of(ask, i)
-            n_tokens = n_tokens_to_read(level_of(gate), question, self._store)
+            known = level_of(gate).known(self._store)
+            n_tokens = question.n_tokens if known is None else known.n_tokens_to_read(question)
         # The caller must hear of any error; a tokenizer's panic is no Exception.
         except BaseException as error:
             _resolve(future, _presentable(error))

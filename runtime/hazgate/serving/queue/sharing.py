@@ -6,9 +6,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from hazgate.classifier import Question
 from hazgate.judge import Answer, Judge
 from hazgate.judging.speech import Role, Side
+from hazgate.questions import Question
 from hazgate.serving.queue.ask import Ask
 
 Key = tuple[str | None, bytes, bool, str | None, Role | None, Side]

@@ -32,12 +32,12 @@ from hazgate import (
     Verdict,
 )
 from hazgate.bundle.manifest import TokenizerSpec
-from hazgate.classifier import Question
 from hazgate.engine.canaries import check_canaries, tolerance_of
 from hazgate.engine.engine import canaries_of
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import Session
 from hazgate.engine.static_shapes import BucketedSession
+from hazgate.questions import Question
 from hazgate.serving import open_inference as oip
 from hazgate.text.reading import within
 from hazgate.text.tokenization import Tokenizer

@@ -1,0 +1,181 @@
+"""The questions that texts become: checked, tokenised, or known to a store of logits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hazgate.engine.logit_store import NOBODY, LogitStore, Owner
+from hazgate.judging.judgement import Terms
+from hazgate.text.outline import pack, unpack
+from hazgate.text.prefix import STEP, Prefix, ends_of_prefixes, grown, prefix_of
+from hazgate.text.reading import Reading, check_sizes, choose_windows
+from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
+
+# To judge a text whose windows are all known takes a small model as long as so many tokens.
+TOKENS_PER_ANSWER = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """A checked and tokenised text, with the terms that judge it.
+
+    `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `owner` is the
+    caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
+    beginning: windows without token ids had their logits in the store under these keys.
+    """
+
+    text: str
+    tokens: Tokens
+    terms: tuple[Terms, ...]
+    all_levels: bool
+    owner: Owner = NOBODY
+    keys: tuple[bytes, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the first level reads, over all windows, special tokens included."""
+        return sum(len(window.input_ids) for window in self.tokens.every_window)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownTexts:
+    """The texts that a store knows at one level, by their owners.
+
+    Attributes:
+        store: keeps logits of windows, and outlines of texts.
+        source: all that logits depend on besides token ids.
+        tokenizer: cuts the windows.
+        reading: the treatment of long texts.
+    """
+
+    store: LogitStore
+    source: tuple[str, ...]
+    tokenizer: Tokenizer
+    reading: Reading
+
+    def window_keys(self, tokens: Tokens, owner: Owner) -> list[bytes]:
+        """Return the store's keys of a text's windows."""
+        return self.store.keys(self.source, owner, [each.input_ids for each in tokens.every_window])
+
+    def tokens(self, text: str, owner: Owner) -> tuple[Tokens, tuple[bytes, ...]] | None:
+        """Return a text's windows and their keys, if the logits of all are kept.
+
+        Of a long text, the windows of its beginning may be known, and its end is tokenised.
+        """
+        outline = self.store.outline(self._outline_key(text, owner))
+        if outline is not None:
+            tokens, keys = unpack(outline)
+            return (tokens, keys) if all(self.store.has(keys)) else None
+        can_grow = self.tokenizer.reads_words_apart and self.reading.long_texts == "window"
+        return self._grown(text, owner) if can_grow and len(text) >= 2 * STEP else None
+
+    def keep(self, text: str, tokens: Tokens, owner: Owner) -> None:
+        """Keep where the windows of a text are that was tokenised."""
+        outline = pack(tokens, self.window_keys(tokens, owner))
+        self.store.keep_outline(self._outline_key(text, owner), outline)
+
+    def n_tokens_to_read(self, question: Question) -> int:
+        """Return the tokens of a question whose logits are not kept, and at least some.
+
+        An answer has its cost, too: that of TOKENS_PER_ANSWER.
+        """
+        windows = question.tokens.every_window
+        keys = question.keys or self.window_keys(question.tokens, question.owner)
+        n_tokens = sum(
+            len(window.input_ids)
+            for window, is_kept in zip(windows, self.store.has(keys), strict=True)
+            if not is_kept
+        )
+        return max(n_tokens, TOKENS_PER_ANSWER)
+
+    def _grown(self, text: str, owner: Owner) -> tuple[Tokens, tuple[bytes, ...]] | None:
+        """Return a long text's tokens and its windows' keys, and keep those of its beginning.
+
+        None if the tokenizer does not know all of it.
+        """
+        tokenizer, ends = self.tokenizer, ends_of_prefixes(text)
+        found: tuple[Tokens, TextTokens] | None = None
+        before: Prefix | None = None
+        for end in ends:
+            packed = self.store.outline(self._outline_key(text[:end], owner, begins=True))
+            before = None if packed is None else Prefix.unpack(packed)
+            if before is not None and all(self.store.has(before.keys)):
+                found = grown(text, before, tokenizer)
+                break
+        if found is None:
+            before, found = None, tokenizer.encode_long(text)
+            if not tokenizer.knows_all(found[1]):
+                return None
+        tokens, read = found
+        keys = tuple(self.window_keys(tokens, owner))
+        if before is not None:
+            keys = before.keys_among(keys, len(tokens.windows))
+        prefix = prefix_of(tokens, keys, read, tokenizer, ends[0], before) if ends else None
+        if prefix is not None:
+            self.store.keep_outline(
+                self._outline_key(text[: ends[0]], owner, begins=True), prefix.pack()
+            )
+        return tokens, keys
+
+    def _outline_key(self, text: str, owner: Owner, *, begins: bool = False) -> bytes:
+        """Return the key of a text, or of a longer one's beginning, and of the way it is cut."""
+        cut = self.tokenizer
+        sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens)
+        source = (*self.source, repr((begins, sizes, self.reading)))
+        return self.store.text_key(source, owner, text)
+
+
+def questions(
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    reading: Reading,
+    *,
+    terms: Sequence[tuple[Terms, ...]] | None = None,
+    all_levels: bool = False,
+    owner: Owner = NOBODY,
+    tokens: Sequence[Tokens | None] = (),
+    known: KnownTexts | None = None,
+) -> list[Question]:
+    """Check and tokenise texts.
+
+    Args:
+        texts: any number of strings.
+        tokenizer: cuts their windows.
+        reading: the treatment of long texts.
+        terms: the terms that judge each text; None judges none.
+        all_levels: as in `Question`.
+        owner: as in `Question`.
+        tokens: of texts that `tokenizer` has read already; empty, or None, for others.
+        known: texts that need not be tokenised again; None tokenises all.
+
+    Raises:
+        InputError: an element is not a well-formed string, or is too long; says which.
+    """
+    texts = as_texts(texts)
+    check_sizes(texts, reading)
+    given = list(tokens) or [None] * len(texts)
+    kept: dict[int, tuple[Tokens, tuple[bytes, ...]]] = {}
+    if known is not None:
+        for i, text in enumerate(texts):
+            found = None if given[i] else known.tokens(text, owner)
+            if found is not None:
+                kept[i] = found
+    new = [i for i in range(len(texts)) if i not in kept and given[i] is None]
+    encoded = dict(zip(new, tokenizer.encode_checked([texts[i] for i in new]), strict=True))
+    # In the order of the texts, for errors name them by their index.
+    every = choose_windows(
+        [kept[i][0] if i in kept else given[i] or encoded[i] for i in range(len(texts))], reading
+    )
+    if known is not None:
+        for i in new:
+            known.keep(texts[i], every[i], owner)
+    return [
+        Question(
+            text=text,
+            tokens=every[i],
+            terms=terms[i] if terms else (),
+            all_levels=all_levels,
+            owner=owner,
+            keys=kept[i][1] if i in kept else (),
+        )
+        for i, text in enumerate(texts)
+    ]
