@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock release clean
+.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-traffic bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock release clean
 
 # Benchmarks import ONNX Runtime, whose telemetry is on unless this is set.
 export ORT_DISABLE_TELEMETRY := 1
@@ -51,8 +51,15 @@ install: $(VENV)/installed  ## create .venv with the distributions, versions as 
 export: install  ## build the bundle of MODEL (mini, mlcommons) or RECIPE=path.toml into build/
 	$(BIN)/hazgate-export build $(RECIPE)
 
-test: install  ## the whole fast suite
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not results'
+# The small model that tests ask is built again if anything that it is made of is newer.
+MINI := build/mini/bundle.json
+$(MINI): $(VENV)/installed export/recipes/mini.toml \
+    $(shell find export/hazgate_export runtime/hazgate export/adapters export/training \
+        -type f ! -name '*.pyc')
+	$(BIN)/hazgate-export build export/recipes/mini.toml
+
+test: install $(MINI)  ## the whole fast suite
+	MINI_BUNDLE=$(dir $(MINI)) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not results'
 
 # The runtime as a gateway installs it: neither the exporter nor torch, and a committed bundle.
 RUNTIME_BIN := .venv-runtime/bin
@@ -70,8 +77,8 @@ test-runtime: .venv-runtime/installed  ## tests of runtime and gateway, without 
 	    sys.exit([m for m in ('torch', 'transformers', 'hazgate_export') if u.find_spec(m)] or 0)"
 	$(RUNTIME_BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow' tests/runtime tests/gateway
 
-test-slow: install  ## tests of real components at full size
-	$(BIN)/pytest -m slow
+test-slow: install $(MINI)  ## tests of real components at full size
+	MINI_BUNDLE=$(dir $(MINI)) $(BIN)/pytest -m slow
 
 check-results: install  ## check committed results against their promises and the pages
 	$(BIN)/pytest -m results tests/benchmarks

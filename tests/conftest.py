@@ -4,15 +4,16 @@ The suites of tests/runtime and tests/gateway run on the committed bundle, in an
 the exporter. Bundles that are built are built once per run, also when several workers share it.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.support.shared import make_once
 from tests.support.tiny import unpack_tiny_bundle, write_tiny_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -60,20 +61,53 @@ def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe of `tiny_bundle`, next to its sources."""
-    return _once(tmp_path_factory, "tiny-sources", write_tiny_recipe) / "tiny.toml"
+    return make_once(tmp_path_factory, "tiny-sources", write_tiny_recipe) / "tiny.toml"
 
 
 @pytest.fixture(scope="session")
 def built_bundle(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle that this run builds from `tiny_recipe`. Not to be changed."""
-    return _once(tmp_path_factory, "built", lambda folder: _build(tiny_recipe, folder)) / "bundle"
+    return (
+        make_once(tmp_path_factory, "built", lambda folder: _build(tiny_recipe, folder)) / "bundle"
+    )
 
 
 @pytest.fixture(scope="session")
 def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the project's own small model. Not to be changed."""
+    """The bundle of the project's own small model. Not to be changed.
+
+    `make` says in MINI_BUNDLE where a current one is; otherwise this run builds it.
+    """
     recipe = ROOT / "export" / "recipes" / "mini.toml"
-    return _once(tmp_path_factory, "mini", lambda folder: _build(recipe, folder)) / "bundle"
+    built = os.environ.get("MINI_BUNDLE")
+    if built is not None:
+        return _made_of(recipe, ROOT / built)
+    return make_once(tmp_path_factory, "mini", lambda folder: _build(recipe, folder)) / "bundle"
+
+
+def _made_of(recipe: Path, root: Path) -> Path:
+    """Return a bundle's root if this recipe, these adapters and these libraries made it."""
+    from hazgate import Bundle
+    from hazgate.documents.files import sha256
+    from hazgate_export.bundle.describe import TOOLS
+
+    manifest = Bundle.open(root).manifest
+    stated = {
+        **manifest.provenance,
+        **{name: level.adapter and level.adapter.sha256 for name, level in manifest.levels.items()},
+    }
+    adapters = ROOT / "export" / "adapters"
+    here = {
+        "recipe_sha256": sha256(recipe),
+        **{tool: importlib.metadata.version(tool) for tool in TOOLS},
+        **{
+            name: sha256(adapters / f"mini-{name}" / "adapter_model.safetensors")
+            for name in manifest.levels
+        },
+    }
+    stale = [name for name, value in here.items() if stated.get(name) != value]
+    assert not stale, f"{root} was built from another {', '.join(stale)}; run make export"
+    return root
 
 
 def _build(recipe: Path, folder: Path) -> None:
@@ -82,19 +116,3 @@ def _build(recipe: Path, folder: Path) -> None:
     from hazgate_export.recipe import load_recipe
 
     build(load_recipe(recipe), folder / "bundle", LocalSources())
-
-
-def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that the first worker to ask makes; the others wait for it."""
-    from filelock import FileLock
-
-    base = factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, made = shared / name, shared / f"{name}.made"
-    with FileLock(shared / f"{name}.lock"):
-        if not made.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            made.touch()
-    return folder

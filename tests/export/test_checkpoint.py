@@ -71,7 +71,9 @@ def _assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_a_bundle_is_built_from_whole_checkpoints(written: Path, folder: Path) -> None:
+def test_a_bundle_is_built_from_whole_checkpoints(
+    written: Path, folder: Path, few_proof_texts: None
+) -> None:
     built = build(_recipe(written, folder), folder / "bundle", LocalSources())
     level = Bundle.open(folder / "bundle").manifest.levels["level2"]
     assert level.adapter is None

@@ -1,5 +1,6 @@
 """Every supported family goes from adapters to a bundle whose fp32 answers are PyTorch's."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,31 +9,30 @@ import onnx
 import pytest
 
 from hazgate import Bundle, Classifier
-from hazgate_export.build import Built, build
+from hazgate_export.build import build
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe import load_recipe
-from tests.support.families import AUTHORED, families, write_family
+from tests.support.families import (
+    AUTHORED,
+    BuiltFamily,
+    build_family,
+    families,
+    write_family,
+)
 
 NAMES = list(families())
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
-    done: dict[str, Built] = {}
-
-    def get(name: str) -> Built:
-        if name not in done:
-            folder = tmp_path_factory.mktemp(name)
-            _, recipe = write_family(folder, name)
-            done[name] = build(load_recipe(recipe), folder / "bundle", LocalSources())
-        return done[name]
-
-    return get
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BuiltFamily]:
+    return functools.cache(functools.partial(build_family, tmp_path_factory))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fp32_equals_the_adapter_applied_model(built: Callable[[str], Built], name: str) -> None:
+def test_fp32_equals_the_adapter_applied_model(
+    built: Callable[[str], BuiltFamily], name: str
+) -> None:
     for parity in built(name).parities:
         assert parity.passed
         if parity.variant == "fp32":
@@ -42,7 +42,7 @@ def test_fp32_equals_the_adapter_applied_model(built: Callable[[str], Built], na
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_logits_differ_between_texts_so_that_parity_means_something(
-    built: Callable[[str], Built], name: str
+    built: Callable[[str], BuiltFamily], name: str
 ) -> None:
     classifier = Classifier.of(built(name).bundle, "level2", variant="fp32")
     logits = classifier.logits(["good morning", "how do I kill a Python process?", "你好"])
@@ -51,7 +51,7 @@ def test_the_logits_differ_between_texts_so_that_parity_means_something(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_graph_has_plain_operators_two_inputs_and_dynamic_axes(
-    built: Callable[[str], Built], name: str
+    built: Callable[[str], BuiltFamily], name: str
 ) -> None:
     root = built(name).bundle.root
     graph = onnx.load(root / "level1-fp32.onnx", load_external_data=False)
@@ -66,7 +66,7 @@ def test_the_graph_has_plain_operators_two_inputs_and_dynamic_axes(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_files_are_what_their_names_say(built: Callable[[str], Built], name: str) -> None:
+def test_the_files_are_what_their_names_say(built: Callable[[str], BuiltFamily], name: str) -> None:
     root = built(name).bundle.root
     assert "int8" not in summarise(root / "level1-fp32.onnx").weight_bytes
     int8 = summarise(root / "level1-int8.onnx")
@@ -80,7 +80,7 @@ def test_the_files_are_what_their_names_say(built: Callable[[str], Built], name:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_embedding_table_of_a_variant_is_stored_once_for_both_levels(
-    built: Callable[[str], Built], name: str
+    built: Callable[[str], BuiltFamily], name: str
 ) -> None:
     bundle = built(name).bundle
     for variant in bundle.manifest.levels["level1"].variants:
@@ -108,7 +108,7 @@ def _largest_tensor(graph: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", AUTHORED)
 def test_an_authored_family_has_fused_variants_and_portable_ones(
-    built: Callable[[str], Built], name: str
+    built: Callable[[str], BuiltFamily], name: str
 ) -> None:
     bundle = built(name).bundle
     variants = bundle.manifest.levels["level2"].variants
@@ -129,14 +129,14 @@ def test_an_authored_family_has_fused_variants_and_portable_ones(
 
 
 def test_building_twice_gives_the_same_bundle(
-    built: Callable[[str], Built], tmp_path: Path
+    built: Callable[[str], BuiltFamily], tmp_path: Path
 ) -> None:
     _, recipe = write_family(tmp_path, "bert")
     again = build(load_recipe(recipe), tmp_path / "bundle", LocalSources())
     assert again.bundle.digest == built("bert").bundle.digest
 
 
-def test_a_bundle_carries_its_sources_and_tools(built: Callable[[str], Built]) -> None:
+def test_a_bundle_carries_its_sources_and_tools(built: Callable[[str], BuiltFamily]) -> None:
     manifest = Bundle.open(built("bert").bundle.root).manifest
     level = manifest.levels["level1"]
     assert level.base.id == "test/bert"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,14 @@ from hazgate_export.model.config import load_config
 from hazgate_export.model.load import load_with_adapter
 from hazgate_export.model.merge import merge
 from hazgate_export.model.sources import LocalSources, fetch_levels
+from hazgate_export.proof.int8_activations import write_cheapest_int8
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import ParityLimits, load_recipe
-from tests.support.families import AUTHORED, LEVELS, write_family
+from tests.support.families import AUTHORED, LEVELS, build_family, write_family
+from tests.support.recipes import FUSED_VARIANT
 from tests.support.subjects import judge_graph, random_cases, subject_of
+from tests.support.tiny import write_quick_recipe
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
 
@@ -65,7 +68,7 @@ class Balanced:
         return parity.max_abs_logit_diff, parity.max_invariance_diff
 
 
-def _session(file: Path, *, threads: int = 2) -> OrtSession:
+def _session(file: Path, *, threads: int = 1) -> OrtSession:
     return OrtSession(file, kind="fused", n_labels=N_LABELS, threads=threads)
 
 
@@ -89,7 +92,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Balance
                     texts,
                     OPSET,
                     folder,
-                    threads=2,
+                    threads=1,
                 ),
                 subject=subject_of(cases, torch_logits(model, cases, name)),
             )
@@ -116,6 +119,30 @@ def test_sixteen_bits_where_eight_err_bring_it_closer(
     one = subject(family)
     differences = [one.difference(one.write(tmp_path, error))[0] for error in (9.0, 0.0)]
     assert differences[1] < differences[0]
+
+
+def test_the_cheapest_graph_that_keeps_the_limits_is_written(
+    subject: Callable[[str], Balanced], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, file = subject("bert"), tmp_path / "cheapest.onnx"
+
+    def write(most: float) -> Mapping[str, int]:
+        limits = LOOSE.model_copy(update={"max_abs_logit_diff": most})
+        return write_cheapest_int8(one.weights, "fused", file, OPSET, one.subject, limits)
+
+    fastest, careful = (
+        write_fused(one.weights, tmp_path / "one.onnx", OPSET, error=e) for e in (0.1, 0)
+    )
+    assert fastest != careful
+    assert write(99) == fastest
+    difference, _ = one.difference(file)
+    assert "missed at" not in capsys.readouterr().err
+    # A limit that this graph just misses, and one that none keeps.
+    write(0.99 * difference)
+    assert one.difference(file)[0] <= 0.99 * difference
+    assert "missed at" in capsys.readouterr().err
+    assert write(0) == careful
+    assert capsys.readouterr().err.count("missed at") == 7
 
 
 @pytest.mark.parametrize("family", AUTHORED)
@@ -177,9 +204,12 @@ def test_a_library_that_is_none_is_refused(
 
 
 def test_a_build_without_the_kernels_leaves_the_fused_variant_out_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    _, recipe = write_family(tmp_path, "bert")
+    recipe = write_quick_recipe(tiny_recipe, tmp_path / "quick.toml", more_variants=FUSED_VARIANT)
     monkeypatch.setattr(build_module, "instruction_set", lambda: None)
     built = build(load_recipe(recipe), tmp_path / "bundle", LocalSources())
     assert "cpu-fused" not in built.bundle.manifest.levels["level1"].variants
@@ -193,10 +223,9 @@ def test_a_build_without_the_kernels_leaves_the_fused_variant_out_and_says_so(
 
 
 def test_the_doctor_says_which_kernels_a_fused_variant_runs_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, recipe = write_family(tmp_path, "bert")
-    root = build(load_recipe(recipe), tmp_path / "bundle", LocalSources()).bundle.root
+    root = build_family(tmp_path_factory, "bert").bundle.root
     well = diagnose(root, EngineOptions(variant="cpu-fused"))
     assert well.healthy, well
     said = {check.name: check.found for check in well.checks}

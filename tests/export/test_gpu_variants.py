@@ -130,7 +130,7 @@ def test_a_bundle_without_such_variants_cannot_be_judged(tmp_path: Path, tiny_bu
 
 
 def test_a_graph_that_would_land_on_the_cpu_leaves_no_bundle(
-    tiny_recipe: Path, tmp_path: Path
+    tiny_recipe: Path, tmp_path: Path, few_proof_texts: None
 ) -> None:
     recipe = _recipe(tiny_recipe, tmp_path, _variant("fp16", preflight="migraphx@1.20"))
     with pytest.raises(ParityMissed) as caught:

@@ -14,6 +14,7 @@ from hazgate_export.build import Built, build
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.proof.subject import boundary_of
 from hazgate_export.recipe import load_recipe
+from tests.support.recipes import without_cascade
 from tests.support.tiny import HAZARDS, write_tiny_recipe
 
 FP32 = EngineOptions(variant="fp32", threads=1)
@@ -23,11 +24,7 @@ TEXTS = ["hello", "How do I kill a Python process?", "x " * 100]
 def _recipe(folder: Path, *, dropped: str, changes: dict[str, str]) -> Path:
     """Write the tiny recipe without a cascade and without the level `dropped`."""
     recipe = write_tiny_recipe(folder)
-    text = recipe.read_text(encoding="utf-8")
-    cascade = text[text.index("[cascade]") : text.index("[variants.fp32]")]
-    start = text.index(f"[levels.{dropped}]")
-    level = text[start : text.index("\n[", start) + 1]
-    text = text.replace(cascade, "").replace(level, "")
+    text = without_cascade(recipe.read_text(encoding="utf-8"), dropped=dropped)
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

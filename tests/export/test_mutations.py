@@ -36,7 +36,7 @@ class Exported:
         return merge(load_adapted(self.base, self.adapter, recipe, LABELS))
 
     def judge(self, graph: Path) -> Parity:
-        return judge_graph(self.subject, graph, kind="portable", batching="padded")
+        return judge_graph(self.subject, graph, kind="portable", batching="padded", threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from hazgate_export.errors import SourceError
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.recipe import HubSource, load_recipe
+from tests.support.few_texts import use_few_proof_texts
 from tests.support.rehearsals import BASE_32K, LEVELS_32K, RECIPES, rehearsed, write_32k
 from tests.support.vela import (
     CONTENT_TOKENS,
@@ -54,7 +55,9 @@ def _recipe(name: str, folder: Path, insert: str = "") -> Path:
 
 
 @pytest.mark.parametrize("name", REPOSITORIES)
-def test_a_32k_recipe_builds_one_level_with_its_trainers_labels(name: str, written: Path) -> None:
+def test_a_32k_recipe_builds_one_level_with_its_trainers_labels(
+    name: str, written: Path, few_proof_texts: None
+) -> None:
     level, _ = REPOSITORIES[name]
     recipe = _recipe(name, written, ACCEPTED.get(name, ""))
     bundle = build(load_recipe(recipe), written / f"{name}-bundle", LocalSources()).bundle
@@ -140,7 +143,9 @@ def vela(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", ["one float32 file", "bfloat16 shards"])
-def test_vela_guard_builds_from_its_files(form: str, vela: Path, tmp_path: Path) -> None:
+def test_vela_guard_builds_from_its_files(
+    form: str, vela: Path, tmp_path: Path, few_proof_texts: None
+) -> None:
     shutil.copytree(vela / "Guard", tmp_path / "Guard")
     if form == "bfloat16 shards":
         shard_in_bfloat16(tmp_path / "Guard")
@@ -172,7 +177,9 @@ def test_vela_guard_stops_where_the_twin_of_its_map_disagrees(vela: Path, tmp_pa
 def hazard_bundle(vela: Path) -> Path:
     sources = {vela_id(name): name for name in ("Safety", "Hazard")}
     recipe = rehearsed("vela-safety-hazard", vela, sources)
-    return build(load_recipe(recipe), vela / "bundle", LocalSources()).bundle.root
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_few_proof_texts(monkeypatch)
+        return build(load_recipe(recipe), vela / "bundle", LocalSources()).bundle.root
 
 
 def test_vela_hazard_has_the_windows_thresholds_and_policy_of_its_operating_point(

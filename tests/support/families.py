@@ -1,9 +1,11 @@
 """Small random classifiers of every supported family, with LoRA adapters and a recipe."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from transformers import (
     BertConfig,
     DebertaV2Config,
@@ -13,11 +15,17 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from hazgate import Bundle
+from hazgate_export.build import build
 from hazgate_export.model.architecture import Architecture
 from hazgate_export.model.config import read_config
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.model.standin import StandIn, write_standin
+from hazgate_export.parity import Parity
 from hazgate_export.proof.texts import load_proof_texts
+from hazgate_export.recipe import load_recipe
 from tests.support.recipes import recipe_text
+from tests.support.shared import make_once
 
 VOCABULARY = 6500
 LEVELS: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +41,14 @@ class Family:
     config: PretrainedConfig
     lora_targets: tuple[str, ...]
     pooling: str = "cls"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltFamily:
+    """A family's bundle, not to be changed, and the parities that its build measured."""
+
+    bundle: Bundle
+    parities: tuple[Parity, ...]
 
 
 # The families that have a CPU graph of their own.
@@ -126,3 +142,18 @@ def write_family(folder: Path, name: str) -> tuple[StandIn, Path]:
     )
     recipe.write_text(text, encoding="utf-8")
     return standin, recipe
+
+
+def build_family(factory: pytest.TempPathFactory, name: str) -> BuiltFamily:
+    """Build the bundle of a family's stand-in, once per run."""
+
+    def make(folder: Path) -> None:
+        _, recipe = write_family(folder, name)
+        built = build(load_recipe(recipe), folder / "bundle", LocalSources())
+        (folder / "parities").write_bytes(pickle.dumps(built.parities))
+
+    folder = make_once(factory, f"family-{name}", make)
+    return BuiltFamily(
+        bundle=Bundle.open(folder / "bundle"),
+        parities=pickle.loads((folder / "parities").read_bytes()),
+    )

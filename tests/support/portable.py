@@ -28,7 +28,9 @@ class Portable:
 
     def measure(self, graph: Path, limits: ParityLimits) -> Parity:
         """Measure another graph of this model, alone, padded and in mixed batches."""
-        return judge_graph(self.subject, graph, limits, kind="portable", batching="padded")
+        return judge_graph(
+            self.subject, graph, limits, kind="portable", batching="padded", threads=1
+        )
 
 
 def export_family(folder: Path, name: str) -> Portable:

@@ -13,7 +13,8 @@ precision = "int8"
 int8_scheme = "static"
 parity = { max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_diff = 1e-6 }
 
-[variants.cpu-fused]
+"""
+FUSED_VARIANT = """[variants.cpu-fused]
 graph = "fused"
 precision = "int8"
 int8_scheme = "per_token"
@@ -56,7 +57,7 @@ def recipe_text(
         f'adapter = {{ directory = "{level}" }}\nlabels = {list(labels)}\n'
         for level, labels in levels.items()
     )
-    cpu = _AUTHORED if authored else ""
+    cpu = _AUTHORED + FUSED_VARIANT if authored else ""
     return f"""schema_version = 1
 name = "{name}"
 description = "Random weights for tests; its verdicts mean nothing."
@@ -93,3 +94,11 @@ parity = {{ max_abs_logit_diff = 99.0, max_changed_share = 0.99, max_invariance_
 {cpu}[parity]
 lengths = {list(lengths)}
 """
+
+
+def without_cascade(recipe: str, *, dropped: str) -> str:
+    """Return a recipe's text without its cascade and without the level `dropped`."""
+    cascade = recipe[recipe.index("[cascade]") : recipe.index("[variants.fp32]")]
+    start = recipe.index(f"[levels.{dropped}]")
+    level = recipe[start : recipe.index("\n[", start) + 1]
+    return recipe.replace(cascade, "").replace(level, "")

@@ -61,7 +61,8 @@ def judge_graph(
     *,
     kind: GraphKind,
     batching: Batching,
+    threads: int = 2,
 ) -> Parity:
-    """Measure a graph file on two threads."""
-    session = OrtSession(file, kind=kind, n_labels=subject.n_labels, threads=2)
+    """Measure a graph file; several threads share rows as the batch has them."""
+    session = OrtSession(file, kind=kind, n_labels=subject.n_labels, threads=threads)
     return measure(subject, session, variant=file.stem, batching=batching, limits=limits)

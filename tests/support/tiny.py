@@ -7,7 +7,7 @@ writes that file, and tests of the runtime need no exporter.
 import zipfile
 from pathlib import Path
 
-from tests.support.recipes import recipe_text
+from tests.support.recipes import recipe_text, without_cascade
 
 NAME = "tiny"
 BASE_ID = "test/tiny"
@@ -83,3 +83,26 @@ def write_tiny_recipe(folder: Path) -> Path:
     )
     recipe.write_text(text, encoding="utf-8")
     return recipe
+
+
+def write_quick_recipe(tiny_recipe: Path, file: Path, *, more_variants: str = "") -> Path:
+    """Write a recipe of one level and one authored graph, which builds in a second or two.
+
+    Args:
+        tiny_recipe: the recipe of `write_tiny_recipe`, whose sources it shares.
+        file: receives the recipe, in any folder.
+        more_variants: tables of variants besides that graph's `fp32`.
+    """
+    text = without_cascade(tiny_recipe.read_text(encoding="utf-8"), dropped="level2")
+    start, end = text.index("[variants.int8]"), text.index("[parity]")
+    text = (text[:start] + more_variants + text[end:]).replace(
+        'default_variant = "int8"', 'default_variant = "fp32"'
+    )
+    text = text.replace("[variants.fp32]\n", '[variants.fp32]\ngraph = "authored"\n')
+    positive = 'positive = { label = "unsafe", threshold = 0.5, threshold_source = "default" }'
+    text = text.replace("[levels.level1]\n", f"[levels.level1]\n{positive}\n")
+    sources = tiny_recipe.parent.as_posix()
+    for folder in ("base", "level1"):
+        text = text.replace(f'directory = "{folder}"', f'directory = "{sources}/{folder}"')
+    file.write_text(text, encoding="utf-8")
+    return file

@@ -26,7 +26,7 @@ from hazgate_export.recipe import LoadedRecipe, PositiveRecipe
 from hazgate_export.schemes import batching_of, execution_providers_of, scheme_name
 
 # Tools whose versions change the result of a build.
-_TOOLS = (
+TOOLS = (
     "hazgate",
     "hazgate-export",
     "torch",
@@ -130,7 +130,7 @@ def manifest_of(
                 f"{name}.architecture_sha256": architecture_sha256(level.architecture)
                 for name, level in levels.items()
             },
-            **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
+            **{tool: importlib.metadata.version(tool) for tool in TOOLS},
         },
     )
 
