@@ -113,6 +113,7 @@ def body_of(target: OverHttp, text: str) -> bytes:
 def _in_process(target: InProcess) -> tuple[Opener, Callable[[str], object]]:
     # An asker over HTTP must not load it.
     from hazgate import DeadlineExceeded, Gate, Overloaded
+    from hazgate.engine.logit_store import NO_STORE
     from hazgate.engine.options import EngineOptions
     from hazgate.serving.queue.async_gate import AsyncGate
 
@@ -135,7 +136,8 @@ def _in_process(target: InProcess) -> tuple[Opener, Callable[[str], object]]:
 
     @asynccontextmanager
     async def batched() -> AsyncIterator[Ask]:
-        async with AsyncGate(gate) as served:
+        # Texts come again, and each is to be read, as by the other systems.
+        async with AsyncGate(gate, store=NO_STORE) as served:
 
             async def ask(text: str) -> bool:
                 try:

@@ -202,10 +202,14 @@ def _infinity(spec: LoadSpec, around: Surroundings) -> _AskedServer:
 
 
 def serve_settings(variant: str, threads: int) -> str:
-    """Return the configuration of `hazgate serve`, TOML."""
+    """Return the configuration of `hazgate serve`, TOML.
+
+    Without a store: the texts come again, and each is to be read, as by the other servers.
+    """
     return (
         f'[engine]\nvariant = "{variant}"\nthreads = {threads}\n'
         f"[request]\ntimeout_s = {SERVER_TIMEOUT_S}\n"
+        "[store]\nmax_bytes = 0\n"
     )
 
 

@@ -245,6 +245,8 @@ def test_the_server_accepts_its_settings(tmp_path: Path) -> None:
         "int8",
         2,
     )
+    # The texts come again, and each is to be read, as by the other servers.
+    assert ServeSettings.load(file).store.max_bytes == 0
 
 
 def test_the_peers_programs_are_where_they_are_started_from() -> None:

@@ -12,6 +12,7 @@ import click
 import uvicorn
 
 from hazgate import Gate
+from hazgate.engine.logit_store import NO_STORE
 from hazgate.engine.options import EngineOptions
 from hazgate.serving.http.app import create_app
 from hazgate.serving.settings import EngineTable, RequestTable, ServeSettings
@@ -49,6 +50,7 @@ def main(bundle: Path, variant: str, port: int, threads: int, timeout_s: float) 
     settings = ServeSettings(
         engine=EngineTable(variant=variant, threads=threads),
         request=RequestTable(timeout_s=timeout_s),
+        store=NO_STORE,
     )
     uvicorn.run(
         create_app(open_level1(bundle, variant, threads), settings),

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hazgate.classifier import Classifier
+from hazgate.engine.logit_store import NO_STORE
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU
 from hazgate.errors import BundleError
@@ -196,7 +197,8 @@ def _beside_s(gate: Gate, variant: VariantTimes, windows: Windows) -> float:
 
 
 async def _ask(gate: Gate, text: str, asked: _Asked) -> None:
-    async with AsyncGate(gate, on_batch=asked.add) as served:
+    # A store would answer what the engine is timed on.
+    async with AsyncGate(gate, store=NO_STORE, on_batch=asked.add) as served:
         until = time.perf_counter() + _ASKING_S
 
         async def one(n: int) -> None:
