@@ -45,6 +45,16 @@ def test_the_final_check_finds_an_unsafe_word_that_no_earlier_check_read(spottin
     assert watch.finish().flagged
 
 
+def test_spaces_alone_are_read_without_the_engine_and_hide_nothing(spotting: Gate) -> None:
+    watch = spotting.watch(stride_tokens=STRIDE)
+    assert not any(watch.add(" " * 10) for _ in range(100))
+    assert watch.n_checks == 0
+    assert any(watch.add(word) for word in ("good ", "morning ", "good ", "good "))
+    empty = spotting.watch(stride_tokens=STRIDE)
+    empty.add(" " * 1000)
+    assert not empty.finish().flagged
+
+
 class _Counting:
     """A session that counts the tokens that it is given."""
 
