@@ -40,7 +40,7 @@ _MOST_TURN_S = 0.020
 # Below these, other things than the input's size decide.
 _LEAST_CPU_S = 0.025
 _LEAST_BYTES = 16_000_000
-_ROUNDS = 3
+_ROUNDS, _MOST_ROUNDS = 2, 15
 _TIMEOUT_S = 120.0
 _MODEL = "tiny"
 _JSON = {"content-type": "application/json"}
@@ -164,21 +164,38 @@ def _sent(path: str, body: Callable[[Texts, int], bytes]) -> Send:
 
 
 def _check(server: _Server, send: Send, size: int) -> None:
-    """Send the input in both sizes, in turns, and compare the least that each cost."""
+    """Send the input in both sizes, in turns, and compare the least that each cost.
+
+    Other programs on the same processors can only add to a cost: they take its caches, and half of
+    a core. So an input that costs too much is measured again, which can only bring both costs
+    nearer to the truth; one that grows too fast stays over the ratio however often it is sent.
+    """
     send(server, size // 2)
     costs: dict[int, list[dict[str, float]]] = {size // 2: [], size: []}
-    for _ in range(_ROUNDS):
+    for i in range(_MOST_ROUNDS):
         for n, found in costs.items():
             server.cost()
             send(server, n)
             found.append(server.cost())
+        if i + 1 >= _ROUNDS and not _excesses(costs):
+            return
+    assert _excesses(costs) == []
+
+
+def _excesses(costs: Mapping[int, list[dict[str, float]]]) -> list[str]:
+    """Return what costs too much, by the least of each cost."""
     small, large = (
         {name: min(cost[name] for cost in found) for name in found[0]} for found in costs.values()
     )
-    said = f"{small} at {size // 2} bytes, {large} at {size}"
-    for name, least in (("cpu_s", _LEAST_CPU_S), ("peak_bytes", _LEAST_BYTES)):
-        assert large[name] <= _MOST_RATIO * max(small[name], least), said
-    assert large["worst_turn_s"] <= _MOST_TURN_S, said
+    said = " and ".join(
+        f"{least} at {n} bytes" for n, least in zip(costs, (small, large), strict=True)
+    )
+    grown = [
+        f"{name}: {said}"
+        for name, least in (("cpu_s", _LEAST_CPU_S), ("peak_bytes", _LEAST_BYTES))
+        if large[name] > _MOST_RATIO * max(small[name], least)
+    ]
+    return grown + ([said] if large["worst_turn_s"] > _MOST_TURN_S else [])
 
 
 @pytest.mark.parametrize("path", _ROUTES)

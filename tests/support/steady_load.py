@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ _CALLERS = 6
 _PAUSE_S = 0.01
 # Longer than any proxy between caller and engine waits before it gives up.
 TIMEOUT_S = 30.0
+_RECOVERY_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +35,35 @@ class Load:
     n_asked: int = 0
 
     def wait_for(self, n_more: int) -> list[Outcome]:
-        """Return that many outcomes of requests that end from now on."""
+        """Return that many outcomes of requests that end from now on, however slowly they come."""
         start = len(self.outcomes)
-        until = time.monotonic() + 2 * TIMEOUT_S
-        while len(self.outcomes) < start + n_more:
+        self._wait_until(lambda: len(self.outcomes) >= start + n_more)
+        return self.outcomes[start : start + n_more]
+
+    def wait_until_answered(self, n_in_a_row: int) -> None:
+        """Wait until that many requests in a row, that end from now on, have an answer.
+
+        A slow machine notices later that a node is gone: what it takes is no number of requests.
+        """
+        start, until = len(self.outcomes), time.monotonic() + _RECOVERY_S
+        last: list[Outcome] = []
+
+        def answered() -> bool:
+            last[:] = self.outcomes[start:][-n_in_a_row:]
+            return len(last) == n_in_a_row and {each.status for each in last} == {200}
+
+        self._wait_until(lambda: answered() or time.monotonic() > until)
+        statuses = [each.status for each in last]
+        assert statuses == [200] * n_in_a_row, f"not answered again: {self.statuses()}"
+
+    def _wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait; fail once no request ends any more."""
+        seen, until = -1, 0.0
+        while not holds():
+            if len(self.outcomes) > seen:
+                seen, until = len(self.outcomes), time.monotonic() + 2 * TIMEOUT_S
             assert time.monotonic() < until, f"no outcome any more: {self.statuses()}"
             time.sleep(0.05)
-        return self.outcomes[start : start + n_more]
 
     def statuses(self) -> Mapping[int | str, int]:
         """Count the requests by status."""

@@ -2,7 +2,8 @@
 
 `GET /_cost` answers with what the server has spent since it was last asked: processor seconds of
 the process, growth of its peak memory, and the longest turn of the event loop in processor seconds
-of its own thread. Other processes of the machine change none of these.
+of its own thread. Other processes of the machine change none of these. A turn is not longer for the
+time in which another thread holds the interpreter's lock, e.g. while it parses JSON.
 """
 
 import asyncio

@@ -84,6 +84,18 @@ def test_the_manifests_have_no_field_that_kserve_or_kubernetes_does_not_know() -
 
 
 @pytest.mark.slow
+def test_the_manifest_without_kserve_has_no_field_that_kubernetes_does_not_know() -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")))
+    kinds = [each["kind"] for each in documents]
+    assert kinds == ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"]
+    documents.append(copy.deepcopy(documents[0]))
+    documents[-1]["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    *found, (of_copy,) = problems(documents)
+    assert found == [[], [], [], []]
+    assert "livenesProbe" in of_copy
+
+
+@pytest.mark.slow
 def test_a_field_that_is_misspelt_missing_or_of_another_type_is_found() -> None:
     _, budget, service = manifests()
     budget["spec"]["maxUnavailabl"] = 1
