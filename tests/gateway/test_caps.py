@@ -4,6 +4,7 @@ All over real sockets, against the server's own protocols.
 """
 
 import asyncio
+import hashlib
 import json
 import socket
 import threading
@@ -31,6 +32,7 @@ from hazgate.serving.http.app import create_app
 from hazgate.serving.http.bounded_http import BoundedHttp
 from hazgate.serving.http.bounded_websocket import BoundedWebSocket
 from hazgate.serving.http.connections import OpenConnection, to_close
+from hazgate.serving.keys import ApiKey
 from hazgate.serving.launch import rpc_server
 from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.settings import RequestTable, ServeSettings
@@ -51,11 +53,11 @@ class _Served:
 
 
 @contextmanager
-def _serving(gate: Gate, **settings: object) -> Iterator[_Served]:
+def _serving(gate: Gate, *keys: ApiKey, **settings: object) -> Iterator[_Served]:
     """Serve on real sockets, as `hazgate serve` does."""
     own = ServeSettings(port=free_port(), grpc_port=free_port(), **settings)  # type: ignore[arg-type]
     config = uvicorn.Config(
-        create_app(gate, own, companion=rpc_server),
+        create_app(gate, own, keys, companion=rpc_server),
         port=own.port,
         http=partial(BoundedHttp, max_connections=own.max_connections),  # type: ignore[arg-type]
         ws=BoundedWebSocket,
@@ -297,6 +299,90 @@ def _infer(gate: Gate, *texts: str) -> protocol.ModelInferRequest:
     )
     tensor.contents.bytes_contents.extend(text.encode() for text in texts)
     return protocol.ModelInferRequest(model_name=gate.model.bundle, id="7", inputs=[tensor])
+
+
+# Keys
+
+
+def _key(name: str, max_concurrent: int | None = None) -> ApiKey:
+    digest = hashlib.sha256(name.encode()).digest()
+    return ApiKey(digest=digest, name=name, max_concurrent=max_concurrent)
+
+
+def test_open_requests_of_a_key_are_limited_over_every_protocol(spotting: Gate) -> None:
+    held, session = held_gate(spotting)
+    session.go.set()
+    headers = {name: {"authorization": f"Bearer {name}"} for name in ("few", "free")}
+    with _serving(held, _key("few", 2), _key("free")) as served, ExitStack() as stack:
+
+        def info(name: str) -> httpx.Response:
+            return httpx.get(f"{served.url}/info", headers=headers[name], timeout=_PATIENCE_S)
+
+        channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}"))
+        stub = GRPCInferenceServiceStub(channel)
+        infer = partial(
+            stub.ModelInfer.future,
+            _infer(spotting, "good"),
+            metadata=(("authorization", "Bearer few"),),
+        )
+        assert info("few").status_code == 200
+        session.go.clear()
+        open_call = infer()
+        _until(session.running.is_set)
+        url = f"ws://127.0.0.1:{served.port}/v1/watch"
+        watching = stack.enter_context(connect(url, additional_headers=headers["few"]))
+        refused = info("few")
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        assert "2 open requests" in refused.text
+        assert "max_concurrent" in refused.text
+        with pytest.raises(grpc.RpcError) as caught:
+            infer().result(_PATIENCE_S)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "max_concurrent" in str(caught.value.details())
+        with pytest.raises(InvalidStatus) as denied:
+            connect(url, additional_headers=headers["few"])
+        assert denied.value.response.status_code == 429
+        assert info("free").status_code == 200
+        probe = httpx.get(f"{served.url}/health/live", headers=headers["few"], timeout=_PATIENCE_S)
+        assert probe.status_code == 200
+        session.go.set()
+        assert open_call.result(_PATIENCE_S).id == "7"
+        assert info("few").status_code == 200
+        watching.close()
+        # Nothing stays counted.
+        for _ in range(9):
+            assert info("few").status_code == 200
+
+
+# Upgrades
+
+
+def _upgrade(port: int, path: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), _PATIENCE_S) as connection:
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        connection.sendall(f"{head}{key}".encode())
+        received = b""
+        while data := connection.recv(4000):
+            received += data
+        return received
+
+
+def test_an_upgrade_passes_ext_authz_only_where_the_settings_say_so(
+    small: _Served, spotting: Gate
+) -> None:
+    refused = _upgrade(small.port, "/ext_authz/v1/realtime?model=m")
+    assert refused.startswith(b"HTTP/1.1 400")
+    assert b"upgrades its connection" in refused
+    with _serving(spotting, ext_authz_upgrades=("websocket",)) as served:
+        passed = _upgrade(served.port, "/ext_authz/v1/realtime?model=m")
+        assert passed.startswith(b"HTTP/1.1 200")
+        assert b"x-hazgate-unread: upgrade\r\n" in passed
+        assert b"connection: close\r\n" in passed
+        # What can be read still decides.
+        unsafe = _upgrade(served.port, "/ext_authz/v1/realtime?q=good+morning")
+        assert unsafe.startswith(b"HTTP/1.1 403")
 
 
 # Bytes in flight

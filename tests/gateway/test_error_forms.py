@@ -8,6 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from hazgate import Gate
+from hazgate.errors import InferenceError
+from hazgate.serving.failures import failure_of
 from hazgate.serving.http.app import create_app
 from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
@@ -138,3 +140,10 @@ def test_openais_client_shows_type_and_param(spotting: Gate) -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             client.moderations.create(input=7)  # type: ignore[arg-type]
         assert caught.value.param == "input"
+
+
+def test_a_failed_engines_own_words_are_no_answer() -> None:
+    error = InferenceError("level1 failed on shape (1, 2): indices element out of bounds, idx=4711")
+    answer = failure_of(error)
+    assert (answer.status, answer.code) == (500, "inference_failed")
+    assert "4711" not in answer.message

@@ -114,6 +114,15 @@ def test_a_key_has_a_limit_of_its_own(spotting: Gate, keys: tuple[ApiKey, ...]) 
         assert "3" in refused.text
 
 
+def test_probes_need_no_key(spotting: Gate, keys: tuple[ApiKey, ...]) -> None:
+    name = spotting.model.bundle
+    with _served(spotting, keys) as client:
+        for path in ("/health/ready", "/v2/health/ready", f"/v2/models/{name}/ready"):
+            assert client.get(path).status_code == 200, path
+        for path in (f"/v2/models/{name}", f"/v2/models/{name}/x/ready", "/info"):
+            assert client.get(path).status_code == 401, path
+
+
 def test_all_problems_of_a_key_file_are_named_and_no_key(tmp_path: Path) -> None:
     same = _digest("same")
     file = _write(
@@ -125,13 +134,15 @@ sha256 = "plain-key"
 sha256 = "{same}"
 tenants = []
 max_tokens = 0
+max_concurrent = 0
 [keys.c]
 sha256 = "{same}"
 """,
     )
     with pytest.raises(BundleError) as caught:
         read_key_file(file)
-    for place in ("$.keys.a.sha256", "$.keys.b.tenants", "$.keys.b.max_tokens", "$.keys.c.sha256"):
+    places = ("a.sha256", "b.tenants", "b.max_tokens", "b.max_concurrent", "c.sha256")
+    for place in (f"$.keys.{place}" for place in places):
         assert place in str(caught.value)
     assert "plain-key" not in str(caught.value)
     with pytest.raises(BundleError, match="has no key"):

@@ -70,11 +70,14 @@ def prove_ownership(
 def _profiled(session: Any, bucket: Bucket) -> list[tuple[str, str]]:  # noqa: ANN401
     """Return owner and type of each node, from ONNX Runtime's profile of a run of zeros."""
     ids = np.zeros((bucket.batch, bucket.tokens), dtype=np.int64)
-    session.run([OUTPUT], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    file = Path(session.end_profiling())
-    events = json.loads(file.read_text(encoding="utf-8"))
-    file.unlink()
-    file.parent.rmdir()
+    try:
+        session.run([OUTPUT], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    finally:
+        # The file lies in a folder that was made for it.
+        file = Path(session.end_profiling())
+        events = json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+        file.parent.rmdir()
     return [
         (event["args"]["provider"], event["args"]["op_name"])
         for event in events

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from hazgate.errors import InputError
+from hazgate.serving.bodies.read import upgrades_of
+from hazgate.serving.failures import UNREAD_HEADER
 
 BLOCKED_STATUS, UNREADABLE_STATUS = 403, 400
 _PARTIAL = "x-envoy-auth-partial-body"
@@ -21,6 +23,19 @@ def check_whole(headers: Mapping[str, str]) -> None:
     flags = headers.get(_PARTIAL, "").lower().split(",")
     if any(flag.strip() == "true" for flag in flags):
         raise InputError("Envoy cut the body; raise max_request_bytes")
+
+
+def with_upgrade(answer: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of an answer, which name an upgrade as unread if the request has one.
+
+    Args:
+        answer: the answer's headers so far.
+        headers: of the request, as of `joined_headers`.
+    """
+    if not upgrades_of(headers):
+        return dict(answer)
+    unread = [answer[UNREAD_HEADER]] if UNREAD_HEADER in answer else []
+    return {**answer, UNREAD_HEADER: ", ".join([*unread, "upgrade"])}
 
 
 def joined_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -21,6 +21,7 @@ class _KeyTable:
     sha256: str
     tenants: tuple[str, ...] | None = None
     max_tokens: int | None = None
+    max_concurrent: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,7 @@ def read_key_file(file: Path) -> tuple[ApiKey, ...]:
             name=name,
             tenants=table.tenants,
             max_tokens=table.max_tokens,
+            max_concurrent=table.max_concurrent,
         )
         for name, table in found.keys.items()
     )
@@ -70,5 +72,7 @@ def _contradictions(found: _KeyFile) -> Iterator[str]:
         names.setdefault(table.sha256, name)
         if table.tenants == ():
             yield f"{path}.tenants: must not be empty; leave it out to allow every tenant"
-        if table.max_tokens is not None and table.max_tokens < 1:
-            yield f"{path}.max_tokens: must be at least 1, got {table.max_tokens}"
+        limits = {"max_tokens": table.max_tokens, "max_concurrent": table.max_concurrent}
+        for limit, most in limits.items():
+            if most is not None and most < 1:
+                yield f"{path}.{limit}: must be at least 1, got {most}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +41,15 @@ class ApiKey:
 
     `tenants` are the only ones whose rules a request with this key may ask for; None allows every
     tenant, and none. `max_tokens` limits one request; None leaves the server's limit.
+    `max_concurrent` limits its requests that are open at the same time in one process; None does
+    not.
     """
 
     digest: bytes
     name: str | None = None
     tenants: tuple[str, ...] | None = None
     max_tokens: int | None = None
+    max_concurrent: int | None = None
 
 
 class KeyRing:
@@ -55,6 +59,7 @@ class KeyRing:
         """Accept these keys, or keys with these SHA-256 digests; without any, none is needed."""
         self._by_caller: Mapping[str, ApiKey] = {}
         self._digests: tuple[bytes, ...] = ()
+        self._open: Counter[str] = Counter()
         self._set(keys)
 
     @classmethod
@@ -100,6 +105,27 @@ class KeyRing:
         """Return the tokens that a request may have: the key's limit, at most the server's."""
         key = self._by_caller.get(caller)
         return most if key is None or key.max_tokens is None else min(most, key.max_tokens)
+
+    def begin(self, caller: str) -> str | None:
+        """Count one more open request of a caller, and return None. Not thread-safe.
+
+        If its key has as many as it may, count nothing and return a sentence that says so.
+        """
+        key = self._by_caller.get(caller)
+        most = None if key is None else key.max_concurrent
+        if most is not None and self._open[caller] >= most:
+            return (
+                f"this key has {self._open[caller]} open requests and one more came; at most "
+                f"{most} may be: wait for an answer, or have its max_concurrent raised"
+            )
+        self._open[caller] += 1
+        return None
+
+    def end(self, caller: str) -> None:
+        """Count one open request of a caller less."""
+        self._open[caller] -= 1
+        if not self._open[caller]:
+            del self._open[caller]
 
     def replace(self, keys: Sequence[ApiKey | bytes]) -> None:
         """Accept other keys from now on; never none in place of some.

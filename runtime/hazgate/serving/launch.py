@@ -106,6 +106,8 @@ def build_app(source: ServeSource, inputs: ServeInputs, certificate: Certificate
         BundleError: the bundle or a policy cannot be served.
     """
     settings = inputs.settings
+    if settings.tls is not None:
+        certificate.make(settings.tls)
     reloading = Reloading(
         read=source.read,
         open=partial(open_served, source.bundle),
@@ -141,12 +143,16 @@ async def rpc_server(
         await server.stop(settings.drain_timeout_s)
 
 
-def _bounded_http(max_connections: int) -> Any:  # noqa: ANN401 - uvicorn's type knows classes only
+def _protocol(settings: ServeSettings, certificate: Certificate) -> Any:  # noqa: ANN401 - uvicorn's type knows classes only
     """Return the protocol's class with its limit; it pickles, for worker processes receive it."""
     # Its library comes with `hazgate[serve]` on most platforms only.
     from hazgate.serving.http.bounded_http import BoundedHttp
+    from hazgate.serving.http.handshake import Handshake
 
-    return partial(BoundedHttp, max_connections=max_connections)
+    most = settings.max_connections
+    if settings.tls is not None:
+        return partial(Handshake, certificate=certificate, max_connections=most)
+    return partial(BoundedHttp, max_connections=most)
 
 
 def _has_sansio() -> bool:
@@ -221,12 +227,14 @@ def _reread(source: ServeSource, settings: ServeSettings) -> uvicorn.Config:
 
 def _config(source: ServeSource, inputs: ServeInputs) -> uvicorn.Config:
     settings = inputs.settings
-    tls, most = settings.tls, settings.max_connections
     certificate = Certificate()
+    is_bounded = find_spec("httptools") is not None
+    # `Handshake` makes TLS connections itself.
+    tls = None if is_bounded else settings.tls
     return uvicorn.Config(
         partial(build_app, source, inputs, certificate),
-        http=_bounded_http(most) if find_spec("httptools") else "h11",
-        limit_concurrency=None if find_spec("httptools") else most,
+        http=_protocol(settings, certificate) if is_bounded else "h11",
+        limit_concurrency=None if is_bounded else settings.max_connections,
         factory=True,
         host=settings.host,
         port=settings.port,

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.queue.settle import Outcome, first_error, settle
 from hazgate.serving.settings import FailOpenRoute, ServeSettings
 from hazgate.serving.side_loop import SideLoop
+
+_LOG = logging.getLogger("hazgate.serving")
 
 T = TypeVar("T")
 
@@ -232,7 +235,9 @@ class Service:
                 outcomes = [_for_its_size(outcome, excess) for outcome in outcomes]
             error = first_error(outcomes)
             result = "ok" if error is None else type(error).__name__
-            if any(isinstance(outcome, InferenceError) for outcome in outcomes):
+            failed = next((each for each in outcomes if isinstance(each, InferenceError)), None)
+            if failed is not None:
+                _LOG.error("inference failed: %s", failed)
                 # Perhaps only this text fails: readiness is the engine's, not a text's.
                 self.health.suspect(self._run_engine)
         except HazgateError as error:

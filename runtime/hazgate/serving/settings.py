@@ -111,6 +111,8 @@ class ServeSettings:
     `max_calls` and `max_streams` limit open gRPC calls of one answer and of many. One caller may
     have three quarters of each but connections. Callers without keys take turns by address:
     X-Forwarded-For is read only from `trusted_proxies`, addresses or networks.
+    `ext_authz_upgrades` names the protocols, as "websocket", to which a request may change at
+    ext_authz, although nobody reads what follows; all others are denied.
     `classify_contract` is the form of semantic-router's answers. `litellm_masks_responses` says
     that LiteLLM puts masked answers in the place of the model's, as it does where
     `streaming_transform_mode` is `incremental_diff`; else they are blocked. Each of `workers`
@@ -140,6 +142,7 @@ class ServeSettings:
     fail_open: tuple[FailOpenRoute, ...] = ()
     classify_contract: ClassifyContract = "label_distribution.v1"
     litellm_masks_responses: bool = False
+    ext_authz_upgrades: tuple[str, ...] = ()
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
     stream: StreamTable = field(default_factory=StreamTable)
@@ -250,6 +253,12 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         number = getattr(settings, name)
         if number < 1:
             yield f"$.{name}: must be at least 1, got {number}"
+    for protocol in settings.ext_authz_upgrades:
+        if not protocol.strip() or protocol != protocol.strip().lower() or "," in protocol:
+            yield (
+                f'$.ext_authz_upgrades: must be protocols in lower case, as "websocket", got '
+                f"{protocol!r}"
+            )
     request = settings.request
     if request.max_bytes_in_flight < 2 * request.max_body_bytes:
         yield (

@@ -9,11 +9,32 @@ from hazgate.serving.settings import TlsTable
 
 
 class Certificate:
-    """The certificate that HTTP shows; it pickles before uvicorn has made its context."""
+    """The certificate that HTTP shows; it pickles before its context is made."""
 
     def __init__(self) -> None:
         """Start without a context."""
         self._context: ssl.SSLContext | None = None
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context of each connection.
+
+        Raises:
+            BundleError: none was made.
+        """
+        if self._context is None:
+            raise BundleError("there is no certificate: call `make` first")
+        return self._context
+
+    def make(self, tls: TlsTable) -> None:
+        """Make the context.
+
+        Raises:
+            BundleError: as of `check_certificate`.
+        """
+        # uvicorn makes its own first where it keeps TLS itself.
+        if self._context is None:
+            self._context = _context_of(tls)
 
     def keep(self, config: object, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Make uvicorn's context and remember it: an `ssl_context_factory`."""
@@ -38,13 +59,20 @@ def check_certificate(tls: TlsTable) -> None:
     Raises:
         BundleError: they do not; says which files.
     """
+    _context_of(tls)
+
+
+def _context_of(tls: TlsTable) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate_file, tls.key_file)
+        context.load_cert_chain(tls.certificate_file, tls.key_file)
     except (OSError, ssl.SSLError) as error:
         raise BundleError(
             f"{tls.certificate_file} and {tls.key_file} are not a certificate with its key: "
             f"{error.strerror or error}"
         ) from error
+    return context
 
 
 def pem_pair(tls: TlsTable) -> tuple[bytes, bytes]:

@@ -151,6 +151,13 @@ def test_a_request_without_a_body_passes_only_where_its_method_has_none() -> Non
 def test_an_upgrade_is_refused() -> None:
     with pytest.raises(InputError, match="upgrade"):
         read_request("GET", "/v1/realtime", {"upgrade": "websocket"}, b"")
+    with pytest.raises(InputError, match="upgrade"):
+        read_request(
+            "GET", "/v1/realtime", {"upgrade": "websocket, other"}, b"", upgrades=("websocket",)
+        )
+    allowed = {"upgrade": "h2c, WebSocket"}
+    read = read_request("GET", "/v1/x?q=how+are+you", allowed, b"", upgrades=("websocket",))
+    assert [passage.text for passage in read.passages] == ["how are you"]
 
 
 def test_an_empty_answer_is_no_text() -> None:

@@ -4,6 +4,7 @@ ext_authz sees requests only; ext_proc also sees the model's answers.
 """
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 
@@ -72,6 +74,7 @@ def _bootstrap(filters: list[dict[str, Any]], port: int, clusters: list[Any]) ->
         "stat_prefix": "chat",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [*filters, router],
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
     }
     network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
     listener = {
@@ -128,6 +131,37 @@ def test_a_flagged_prompt_is_refused_with_its_hazard_and_never_reaches_the_model
 
 def test_a_body_over_the_limit_is_refused_by_envoy_itself(gateway: str, model: Model) -> None:
     assert chat(gateway, _OVER_A_MEBIBYTE).status_code == 413
+    assert model.asked == []
+
+
+def _upgrade(gateway: str) -> int:
+    """Ask for a WebSocket; return the status of the answer."""
+    port = urlsplit(gateway).port
+    assert port is not None
+    with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
+        connection.sendall(
+            b"GET /v1/realtime?model=stub HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        return int(connection.recv(4000).split()[1])
+
+
+def test_an_upgrade_never_reaches_the_model(gateway: str, model: Model) -> None:
+    assert _upgrade(gateway) == 400
+
+
+def test_a_body_that_says_it_is_compressed_never_reaches_the_model(
+    gateway: str, model: Model
+) -> None:
+    body = {"model": "stub", "messages": [{"role": "user", "content": "good"}]}
+    answer = httpx.post(
+        f"{gateway}/v1/chat/completions",
+        content=json.dumps(body),
+        headers={"content-type": "application/json", "content-encoding": "deflate"},
+        timeout=30,
+    )
+    assert answer.status_code == 400, answer.text
     assert model.asked == []
 
 

@@ -4,7 +4,7 @@ One function for every protocol. What it cannot read it refuses; what is no text
 """
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from email.message import Message
 from functools import lru_cache
@@ -30,7 +30,14 @@ _BINARY_DOCUMENTS = (
 )
 
 
-def read_request(method: str, path: str, headers: Mapping[str, str], body: bytes) -> BodyText:
+def read_request(
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    upgrades: Collection[str] = (),
+) -> BodyText:
     """Read a request that a gateway passed on.
 
     Args:
@@ -38,12 +45,14 @@ def read_request(method: str, path: str, headers: Mapping[str, str], body: bytes
         path: its path with its query, whose values are read, too.
         headers: of the original request, names in lower case.
         body: all of it.
+        upgrades: protocols that the request may change to, in lower case, although nobody reads
+            what follows.
 
     Raises:
-        InputError: the request has an upgrade, its method has a body and none came, or the body
-            cannot be read; see `read_body`.
+        InputError: the request has another upgrade, its method has a body and none came, or the
+            body cannot be read; see `read_body`.
     """
-    if "upgrade" in headers and headers["upgrade"].lower() not in ("", "h2c"):
+    if any(name not in upgrades for name in upgrades_of(headers)):
         raise InputError("a request that upgrades its connection cannot be read: deny upgrades")
     asked = read_address(path)
     if not body.strip():
@@ -55,6 +64,15 @@ def read_request(method: str, path: str, headers: Mapping[str, str], body: bytes
         return asked
     read = read_body(headers, body, "request")
     return BodyText(passages=(*asked.passages, *read.passages), unread=read.unread)
+
+
+def upgrades_of(headers: Mapping[str, str]) -> list[str]:
+    """Return the protocols to which a request changes, in lower case, e.g. "websocket".
+
+    HTTP/2 is none: requests over it are read like any other.
+    """
+    names = (name.strip().lower() for name in headers.get("upgrade", "").split(","))
+    return [name for name in names if name not in ("", "h2c")]
 
 
 def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:

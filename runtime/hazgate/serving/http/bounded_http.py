@@ -13,20 +13,19 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from hazgate.serving.http.connections import OpenConnection, to_close
+from hazgate.serving.http.connections import ConnectionState
+from hazgate.serving.http.room import MAX_REFUSED, make_room, refusal
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 30.0
 # A client that still sends has this long to read why it was refused (RFC 9112, section 9.6).
 LINGER_S = 2.0
 # A client over the limit of connections has this long to send its request and read the refusal.
-# Those who may are few; more are cut off.
 _REFUSE_S = 1.0
-_MAX_REFUSED = 128
-# Where nothing could be closed, nothing else is looked for within this time.
-_LOOK_AGAIN_S = 0.1
 # Parsed in one turn of the event loop: each chunk of a body costs a call, and may be one byte.
 _BYTES_PER_TURN = 8_192
+# Below it gateways ask about requests of theirs, with the headers of those.
+_ASKED_ABOUT = b"/ext_authz"
 # A chunk of one byte takes six bytes.
 _FRAMING_PER_BODY_BYTE = 8
 
@@ -46,22 +45,42 @@ class BoundedHttp(HttpToolsProtocol):
     _head_deadline: asyncio.TimerHandle | None = None
     _is_refused = False
     # The time since which the connection is idle, or sends.
-    _since_s = 0.0
+    since_s = 0.0
     _is_one_too_many = False
     _is_upgraded = False
 
-    def __init__(self, *args: Any, max_connections: int | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        """Start as uvicorn does; None for connections without limit."""
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - uvicorn's own
+        max_connections: int | None = None,
+        handshake: object = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Start as uvicorn does.
+
+        Args:
+            args: uvicorn's own.
+            max_connections: open ones at most; None for connections without limit.
+            handshake: was counted in its place until now.
+            kwargs: uvicorn's own.
+        """
         super().__init__(*args, **kwargs)
         self._max_connections = max_connections
+        self._handshake = handshake
         self._unparsed = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own type
         """Expect a first head within the time limit."""
+        self.connections.discard(cast("Any", self._handshake))
         super().connection_made(transport)
-        self._since_s = self.loop.time()
-        if self._max_connections is not None and len(self.connections) > self._max_connections:
-            self._make_room(self._max_connections)
+        self.since_s = self.loop.time()
+        most = self._max_connections
+        if (
+            most is not None
+            and len(self.connections) > most
+            and not make_room(self, self.connections, most=most, state=self.server_state)
+        ):
+            self._refuse(most)
         if not self._is_one_too_many:
             self._expect_head()
 
@@ -74,7 +93,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Start counting: a request begins."""
         self._is_in_head, self._is_in_body, self._head_bytes = True, False, 0
         self._outside_bytes = self._body_bytes = 0
-        self._since_s = self.loop.time()
+        self.since_s = self.loop.time()
         if self._head_deadline is None:
             self._expect_head()
         super().on_message_begin()
@@ -84,6 +103,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_head, self._is_in_body = False, True
         self._stop_expecting()
         super().on_headers_complete()
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            # The parser reads nothing after it.
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body."""
@@ -97,7 +119,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Be idle again, or answer the next request."""
-        self._since_s = self.loop.time()
+        self.since_s = self.loop.time()
         super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -126,6 +148,13 @@ class BoundedHttp(HttpToolsProtocol):
             self.loop.call_soon(self._parse)
         elif not self.flow.read_paused:
             self.transport.resume_reading()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Upgrade no request that a gateway asks about: it is the gateway's own connection."""
+        return super()._should_upgrade_to_ws() and not self.url.startswith(_ASKED_ABOUT)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: such a request is answered, and the next one needs a new connection."""
 
     def handle_websocket_upgrade(self) -> None:
         """Give the connection to a protocol for WebSockets."""
@@ -161,39 +190,24 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
 
     @property
-    def as_open(self) -> OpenConnection["BoundedHttp"]:
-        """The connection, as `to_close` looks at it."""
+    def state(self) -> ConnectionState:
+        """The state of the connection: for whom, or for what, it waits."""
         # uvicorn's type hides that there is none before the first request.
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        is_answering = cycle is not None and not cycle.response_complete
-        is_sending = self._is_in_head or self._is_in_body
-        return OpenConnection(
-            connection=self,
-            address=_address(self),
-            state="sending" if is_sending else "answering" if is_answering else "idle",
-            since_s=self._since_s,
-        )
+        if self._is_in_head or self._is_in_body:
+            return "sending"
+        return "idle" if cycle is None or cycle.response_complete else "answering"
 
-    def _make_room(self, most: int) -> None:
-        """Close others that only wait, or be the one that is refused."""
-        now_s, own = self.loop.time(), _address(self)
-        full = _full_until_s(self.server_state)
-        chosen: list[OpenConnection[BoundedHttp]] = []
-        if now_s >= full.get(own, 0.0):
-            others = [each for each in self.connections if each is not self]
-            chosen = to_close(map(_as_open, others), own, most)
-            if len(full) >= _MAX_REFUSED:
-                full.clear()
-            if not chosen:
-                full[own] = now_s + _LOOK_AGAIN_S
-        for each in chosen:
-            if each.state == "sending":
-                each.connection._write_refusal(*_full(most))
-            each.connection.transport.close()
-        if chosen:
-            return
+    def give_way(self, most: int) -> None:
+        """Close for a newcomer; a client that still sends is told why."""
+        if self.state == "sending":
+            self._write_refusal(*refusal(most))
+        self.transport.close()
+
+    def _refuse(self, most: int) -> None:
+        """Be the one that is refused."""
         self._is_one_too_many = True
-        if len(self.connections) > most + _MAX_REFUSED:
+        if len(self.connections) > most + MAX_REFUSED:
             self.transport.abort()
         else:
             # Its request is read first: a close before that may lose the answer.
@@ -201,7 +215,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse_connection(self) -> None:
         if not self.transport.is_closing() and self._max_connections is not None:
-            self._write_refusal(*_full(self._max_connections))
+            self._write_refusal(*refusal(self._max_connections))
             self.transport.close()
 
     def _write_refusal(self, status: bytes, message: str) -> None:
@@ -226,32 +240,3 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_deadline = None
         if not self.transport.is_closing():
             self.transport.close()
-
-
-def _full_until_s(state: Any) -> dict[str, float]:  # noqa: ANN401 - uvicorn's state of one server
-    """Return the times, by address of newcomers, until which nothing can be closed for them."""
-    if not hasattr(state, "hazgate_full_until_s"):
-        state.hazgate_full_until_s = {}
-    found: dict[str, float] = state.hazgate_full_until_s
-    return found
-
-
-def _address(connection: Any) -> str:  # noqa: ANN401 - a protocol of uvicorn
-    client = getattr(connection, "client", None)
-    return client[0] if client else ""
-
-
-def _as_open(connection: Any) -> OpenConnection[Any]:  # noqa: ANN401 - a protocol of uvicorn
-    if isinstance(connection, BoundedHttp):
-        return connection.as_open
-    return OpenConnection(
-        connection=connection, address=_address(connection), state="answering", since_s=0.0
-    )
-
-
-def _full(most: int) -> tuple[bytes, str]:
-    return (
-        b"503 Service Unavailable\r\nretry-after: 1",
-        f"{most} connections are open and one more came; at most {most} may be: retry later, or "
-        "raise max_connections",
-    )

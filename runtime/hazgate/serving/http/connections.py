@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 C = TypeVar("C")
+# "sending" is also a client in its TLS handshake.
+ConnectionState = Literal["idle", "sending", "answering"]
 
 # Closed together, so that a flood pays for one look at all connections now and then.
 _SHARE_CLOSED = 1 / 32
@@ -20,7 +22,7 @@ class OpenConnection(Generic[C]):
 
     connection: C
     address: str
-    state: Literal["idle", "sending", "answering"]
+    state: ConnectionState
     since_s: float
 
 

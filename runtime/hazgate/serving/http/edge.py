@@ -5,6 +5,7 @@ event loop, so that its reading and answering hold up nobody else.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hazgate.errors import Overloaded
-from hazgate.serving.failures import FailureAnswer, failure_of
+from hazgate.serving.failures import FailureAnswer, failure_of, too_many
 from hazgate.serving.http.error_forms import ErrorForm, answer_in_form
 from hazgate.serving.http.hang_up import run_while_connected
 from hazgate.serving.http.whole_body import BodyLimits, HungUp, WholeBody
@@ -26,6 +27,8 @@ from hazgate.serving.side_loop import SideLoop, is_heavy, is_much
 
 # Probes have no key; their answers say nothing about any text.
 _OPEN_PREFIXES = ("/health/", "/v2/health/")
+# A probe of KServe's.
+_MODEL_READY = re.compile(r"/v2/models/[^/]+/ready")
 # The page itself; its requests need a key like all others.
 _PLAYGROUND = "/"
 # RFC 6455, and IANA's "try again later"; before the handshake, the server answers 403.
@@ -113,12 +116,28 @@ class Edge:
         if self._keys.needed and digest is not None:
             caller = digest.hex()
         scope.setdefault("state", {})["caller"] = caller
-        is_admitted = self._admitted(scope["path"], digest)
-        if scope["type"] == "websocket":
-            await self._converse(scope, receive, send, caller, is_admitted=is_admitted)
+        is_open = _is_open(scope["path"])
+        if not is_open and self._keys.needed and not self._keys.accepts(digest):
+            refusal = FailureAnswer(status=401, code="unauthorized", message=KEY_NEEDED)
+            await self._refuse(scope, send, refusal, request_id)
             return
-        answer = _Answer(send, request_id)
-        refusal = self._refusal(headers, is_admitted=is_admitted)
+        # Probes do not count.
+        counted = "" if is_open else caller
+        over = self._keys.begin(counted)
+        if over is not None:
+            await self._refuse(scope, send, too_many(over), request_id)
+            return
+        try:
+            if scope["type"] == "websocket":
+                await self._converse(scope, receive, send, caller)
+            else:
+                await self._answer(scope, receive, _Answer(send, request_id), caller)
+        finally:
+            self._keys.end(counted)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer", caller: str) -> None:
+        """Answer a request over HTTP."""
+        refusal = self._refusal(Headers(scope=scope))
         if refusal is None:
             try:
                 with WholeBody(self._bodies, caller) as body:
@@ -150,33 +169,40 @@ class Edge:
             for message in messages:
                 await answer.send(message)
 
-    async def _converse(
-        self, scope: Scope, receive: Receive, send: Send, caller: str, *, is_admitted: bool
-    ) -> None:
-        """Let the application hold a WebSocket open, if it may."""
-        if not is_admitted:
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-            return
+    async def _converse(self, scope: Scope, receive: Receive, send: Send, caller: str) -> None:
+        """Let the application hold a WebSocket open, if there is room."""
         try:
             self._sockets.take(caller)
         except Overloaded as error:
-            if _DENIAL in (scope.get("extensions") or {}):
-                for message in self._spelt(scope["path"], failure_of(error)):
-                    await send({**message, "type": f"websocket.{message['type']}"})
-            else:
-                await send(
-                    {"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": "max_sockets"}
-                )
+            await self._deny(scope, send, failure_of(error))
             return
         try:
             await self._app(scope, receive, send)
         finally:
             self._sockets.give_back(caller)
 
-    def _refusal(self, headers: Headers, *, is_admitted: bool) -> FailureAnswer | None:
+    async def _refuse(
+        self, scope: Scope, send: Send, refusal: FailureAnswer, request_id: str
+    ) -> None:
+        """Refuse a request, or a WebSocket, because of its key."""
+        if scope["type"] == "websocket":
+            await self._deny(scope, send, refusal)
+            return
+        answer = _Answer(send, request_id)
+        for message in self._spelt(scope["path"], refusal):
+            await answer.send(message)
+
+    async def _deny(self, scope: Scope, send: Send, refusal: FailureAnswer) -> None:
+        """Refuse a WebSocket before its handshake, with the reason where the server can say it."""
+        if refusal.status != 401 and _DENIAL in (scope.get("extensions") or {}):
+            for message in self._spelt(scope["path"], refusal):
+                await send({**message, "type": f"websocket.{message['type']}"})
+            return
+        code = _POLICY_VIOLATION if refusal.status == 401 else _TRY_AGAIN_LATER
+        await send({"type": "websocket.close", "code": code, "reason": refusal.code})
+
+    def _refusal(self, headers: Headers) -> FailureAnswer | None:
         """Return the answer to a request whose head is enough to refuse it, else None."""
-        if not is_admitted:
-            return FailureAnswer(status=401, code="unauthorized", message=KEY_NEEDED)
         length = headers.get("content-length", "0")
         # Python refuses to read a number of thousands of digits.
         if not length.isdecimal() or len(length) > 15 or int(length) > self._bodies.max_bytes:
@@ -201,11 +227,6 @@ class Edge:
             {"type": "http.response.body", "body": body},
         ]
 
-    def _admitted(self, path: str, digest: bytes | None) -> bool:
-        if not self._keys.needed or path == _PLAYGROUND or path.startswith(_OPEN_PREFIXES):
-            return True
-        return self._keys.accepts(digest)
-
 
 class _Answer:
     """The answer to one request; it carries the request's id."""
@@ -221,6 +242,15 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self.is_whole = not message.get("more_body", False)
         await self._send(message)
+
+
+def _is_open(path: str) -> bool:
+    """Return whether a path needs no key."""
+    return (
+        path == _PLAYGROUND
+        or path.startswith(_OPEN_PREFIXES)
+        or _MODEL_READY.fullmatch(path) is not None
+    )
 
 
 def _is_heavy(scope: Scope, body: WholeBody) -> bool:

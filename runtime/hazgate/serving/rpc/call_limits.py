@@ -6,6 +6,7 @@ from typing import Any, cast
 import grpc.aio
 
 from hazgate.errors import Overloaded
+from hazgate.serving.keys import KeyRing
 from hazgate.serving.rpc.callers import PROBES, caller_of
 from hazgate.serving.shares import Shares
 
@@ -17,11 +18,12 @@ _WATCH = "/grpc.health.v1.Health/Watch"
 class CallLimits(grpc.aio.ServerInterceptor):
     """An interceptor that counts open calls. Probes are not counted: they must be answered."""
 
-    def __init__(self, *, max_calls: int, max_streams: int, keyed: bool) -> None:
-        """Start without calls; `keyed` as of `caller_of`."""
+    def __init__(self, *, max_calls: int, max_streams: int, keys: KeyRing) -> None:
+        """Start without calls; each counts for its key in `keys`, too, with those over HTTP."""
         self._calls = Shares("open gRPC calls", most=max_calls, setting="max_calls")
         self._streams = Shares("open gRPC streams", most=max_streams, setting="max_streams")
-        self._keyed = keyed
+        self._keys = keys
+        self._keyed = keys.needed
 
     async def intercept_service(
         self, continuation: _Next, handler_call_details: grpc.HandlerCallDetails
@@ -58,7 +60,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
             try:
                 return await answer(request, context)
             finally:
-                self._calls.give_back(caller)
+                self._give_back(self._calls, caller)
 
         return counted
 
@@ -71,14 +73,22 @@ class CallLimits(grpc.aio.ServerInterceptor):
                 async for message in answer(request, context):
                     yield message
             finally:
-                self._streams.give_back(caller)
+                self._give_back(self._streams, caller)
 
         return counted
 
     async def _take(self, shares: Shares, context: _Context) -> str:
         caller = caller_of(context, keyed=self._keyed)
+        over = self._keys.begin(caller)
+        if over is not None:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, over)
         try:
             shares.take(caller)
         except Overloaded as error:
+            self._keys.end(caller)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         return caller
+
+    def _give_back(self, shares: Shares, caller: str) -> None:
+        shares.give_back(caller)
+        self._keys.end(caller)

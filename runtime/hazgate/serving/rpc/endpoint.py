@@ -82,7 +82,7 @@ async def start(service: Service, keys: KeyRing) -> grpc.aio.Server:
         maximum_concurrent_rpcs=settings.max_calls + settings.max_streams + _CALLS_TO_REFUSE,
         interceptors=[
             *([KeyCheck(keys)] if keyed else []),
-            CallLimits(max_calls=settings.max_calls, max_streams=settings.max_streams, keyed=keyed),
+            CallLimits(max_calls=settings.max_calls, max_streams=settings.max_streams, keys=keys),
         ],
         options=[
             ("grpc.max_receive_message_length", settings.request.max_body_bytes),

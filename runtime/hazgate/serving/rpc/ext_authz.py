@@ -5,6 +5,7 @@ Source: envoy.service.auth.v3. Without a verdict the call itself fails, so that 
 """
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import grpc.aio
@@ -24,7 +25,13 @@ from hazgate.errors import HazgateError, InputError
 from hazgate.serving.blocking import BlockDecision, decide_blocking
 from hazgate.serving.bodies.passages import BodyText
 from hazgate.serving.bodies.read import read_request
-from hazgate.serving.envoy import BLOCKED_STATUS, UNREADABLE_STATUS, check_whole, joined_headers
+from hazgate.serving.envoy import (
+    BLOCKED_STATUS,
+    UNREADABLE_STATUS,
+    check_whole,
+    joined_headers,
+    with_upgrade,
+)
 from hazgate.serving.failures import error_body
 from hazgate.serving.rpc.callers import caller_of, timeout_of
 from hazgate.serving.rpc.failures import status_of
@@ -46,10 +53,12 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
         """Decide whether a request may pass."""
         caller, left_s = caller_of(context, keyed=self._keyed), timeout_of(context)
         http = request.attributes.request.http
+        upgrades = self._service.settings.ext_authz_upgrades
 
         async def decide() -> BlockDecision:
+            read = _read(http, upgrades)
             return await decide_blocking(
-                self._service, _read(http), route="ext_authz", caller=caller, timeout_s=left_s
+                self._service, read, route="ext_authz", caller=caller, timeout_s=left_s
             )
 
         try:
@@ -68,7 +77,7 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
                 ok_response=OkHttpResponse(
                     headers=[
                         HeaderValueOption(header=HeaderValue(key=name, value=value))
-                        for name, value in decision.headers.items()
+                        for name, value in with_upgrade(decision.headers, _headers(http)).items()
                     ]
                 ),
             )
@@ -76,17 +85,22 @@ class Authorization(AuthorizationServicer):  # type: ignore[misc] # generated, u
         return response
 
 
-def _read(http: AttributeContext.HttpRequest) -> BodyText:
-    """Read a request; its headers are in `headers`, or raw in `header_map`.
-
-    Raises:
-        InputError: the body was cut, or cannot be read.
-    """
+def _headers(http: AttributeContext.HttpRequest) -> dict[str, str]:
+    """Return a request's headers, which are in `headers`, or raw in `header_map`."""
     raw = [
         (header.key, header.raw_value.decode("utf-8", "replace") or header.value)
         for header in http.header_map.headers
     ]
-    headers = {**joined_headers(raw), **joined_headers(http.headers.items())}
+    return {**joined_headers(raw), **joined_headers(http.headers.items())}
+
+
+def _read(http: AttributeContext.HttpRequest, upgrades: Collection[str]) -> BodyText:
+    """Read a request that may change to one of the `upgrades`.
+
+    Raises:
+        InputError: the body was cut, or cannot be read.
+    """
+    headers = _headers(http)
     check_whole(headers)
     body = http.raw_body or http.body.encode()
     if http.size > 0 and http.size != len(body):
@@ -94,7 +108,7 @@ def _read(http: AttributeContext.HttpRequest) -> BodyText:
             "the body came with another size than it was sent with; set pack_as_bytes in Envoy's "
             "with_request_body"
         )
-    return read_request(http.method, http.path, headers, body)
+    return read_request(http.method, http.path, headers, body, upgrades=upgrades)
 
 
 def _denied(status: int, code: str, message: str) -> CheckResponse:

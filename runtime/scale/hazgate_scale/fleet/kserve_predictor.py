@@ -21,6 +21,7 @@ from grpc_interceptor.exceptions import GrpcException
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 from kserve.errors import InvalidInput
 from kserve.model_server import app as kserve_app
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from prometheus_client import REGISTRY
 
 from hazgate.documents.problems import list_problems
@@ -28,7 +29,7 @@ from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate.serving import open_inference as oip
 from hazgate.serving.failures import failure_of
 from hazgate.serving.http.edge import Edge, edge_limits
-from hazgate.serving.keys import bearer_digest, read_api_keys
+from hazgate.serving.keys import ApiKey, KeyRing, bearer_digest, read_api_keys
 from hazgate.serving.metered import metered_service
 from hazgate.serving.metrics import Metrics
 from hazgate.serving.queue.ask import Ask
@@ -41,10 +42,11 @@ from hazgate_scale.fleet.opening import open_named
 class Predictor(Model):  # type: ignore[misc] # has no type information
     """A model of KServe's server."""
 
-    def __init__(self, name: str, service: Service) -> None:
-        """Answer through `service`, which is warm."""
+    def __init__(self, name: str, service: Service, *, keyed: bool) -> None:
+        """Answer through `service`, which is warm; `keyed` if only known keys come in."""
         super().__init__(name)
         self._service = service
+        self._keyed = keyed
         # KServe's server registers only ready models; from then on it asks `healthy`.
         self.ready = True
 
@@ -80,7 +82,9 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
         if not isinstance(payload, InferRequest):
             raise InputError(f"this model speaks v2: POST /v2/models/{self.name}/infer")
         try:
-            ask = Ask(texts=_texts(payload), caller=_caller(headers or {}))
+            # Without keys, a token is whatever the caller chose.
+            caller = _caller(headers or {}) if self._keyed else ""
+            ask = Ask(texts=_texts(payload), caller=caller)
             judge = self._service.judge
             named = [each.name for each in payload.request_outputs or ()]
             wanted = oip.wanted_outputs(named, judge)
@@ -107,6 +111,31 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
             use_binary_outputs=payload.use_binary_outputs,
             requested_outputs=payload.request_outputs,
         )
+
+
+class OneModel(ModelRepositoryExtension):  # type: ignore[misc] # has no type information
+    """The model repository of a server that has one model for as long as it runs.
+
+    KServe's own lets anybody who may ask the model unload it, over HTTP and gRPC.
+    """
+
+    async def load(self, model_name: str) -> None:
+        """Refuse to load a model.
+
+        Raises:
+            InvalidInput: always.
+        """
+        del model_name
+        raise InvalidInput("this server loads no model: start another one")
+
+    async def unload(self, model_name: str) -> None:
+        """Refuse to unload the model.
+
+        Raises:
+            InvalidInput: always.
+        """
+        del model_name
+        raise InvalidInput("this server unloads no model: end it instead")
 
 
 def run(
@@ -140,7 +169,7 @@ def run(
     kserve_app.add_middleware(
         Edge,
         limits=edge_limits(settings),
-        key_digests=keys,
+        keys=KeyRing([ApiKey(digest=digest) for digest in keys]),
     )
     server = ModelServer(
         http_port=settings.port,
@@ -150,7 +179,8 @@ def run(
         grace_period=int(settings.drain_timeout_s) + 1,
         enable_latency_logging=settings.log_requests,
     )
-    server.start([Predictor(name or gate.model.bundle, service)])
+    server.model_repository_extension = OneModel(server.registered_models)
+    server.start([Predictor(name or gate.model.bundle, service, keyed=bool(keys))])
     service.engine.close(settings.drain_timeout_s)
 
 

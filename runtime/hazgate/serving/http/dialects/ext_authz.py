@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from hazgate.serving.blocking import decide_blocking
 from hazgate.serving.bodies.read import read_request
-from hazgate.serving.envoy import BLOCKED_STATUS, check_whole, joined_headers
+from hazgate.serving.envoy import BLOCKED_STATUS, check_whole, joined_headers, with_upgrade
 from hazgate.serving.failures import error_body
 from hazgate.serving.service import Service
 
@@ -34,12 +34,13 @@ def router(service: Service) -> APIRouter:
             target = f"{target}?{request.url.query}"
         headers = joined_headers(request.headers.items())
         check_whole(headers)
-        read = read_request(request.method, target, headers, body)
+        upgrades = service.settings.ext_authz_upgrades
+        read = read_request(request.method, target, headers, body, upgrades=upgrades)
         decision = await decide_blocking(
             service, read, route="ext_authz", caller=request.state.caller
         )
         if decision.reason is None:
-            return Response(status_code=200, headers=decision.headers)
+            return Response(status_code=200, headers=with_upgrade(decision.headers, headers))
         return JSONResponse(error_body("blocked", decision.reason), BLOCKED_STATUS)
 
     return routes
