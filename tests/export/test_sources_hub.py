@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE
 from safetensors.numpy import save_file
 
 from hazgate import Bundle
 from hazgate.documents.files import sha256
+from hazgate_export.__main__ import cli
 from tests.support.hub import TOKEN, StandInHub, commit_of, serve_hub
 from tests.support.published import (
     ADAPTER_FILES,
@@ -44,6 +46,22 @@ try:
 except SourceError as error:
     sys.exit(str(error))
 print(fetched.revision, *fetched.files)
+"""
+# The files of a recipe's levels, and what a build would print of them.
+_FETCH_LEVELS = """
+import json, sys
+from pathlib import Path
+from hazgate_export.model.pins import pins_to_paste
+from hazgate_export.model.sources import LocalSources, fetch_levels
+from hazgate_export.recipe import load_recipe
+loaded = load_recipe(Path(sys.argv[1]))
+sources = fetch_levels(loaded, loaded.recipe.levels, LocalSources(), Path(sys.argv[2]))
+read = {
+    f"{level} {part}": [one.id, one.revision, one.sha256, dict(one.files)]
+    for level, both in sources.items()
+    for part, one in (("base", both.base), ("adapter", both.adapter))
+}
+print(json.dumps({"read": read, "pins": pins_to_paste(loaded.recipe, sources)}))
 """
 
 
@@ -108,8 +126,7 @@ def test_the_pair_is_built_from_the_files_that_its_repositories_have(
     assert {path.name for path in pair[MMBERT_ID].iterdir()} == BASE_FILES
     assert {path.name for path in pair[LEVEL1_ID].iterdir()} == ADAPTER_FILES
     recipe, out = _small_recipe(tmp_path), tmp_path / "bundle"
-    build = ("-m", "hazgate_export", "build", str(recipe), "--out", str(out))
-    done = _run(hub, tmp_path, *build)
+    done = _run(hub, tmp_path, "-m", "hazgate_export", "build", str(recipe), "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "pytorch_model.bin: converted to safetensors" in done.stderr
     assert f"from the mirror {hub.endpoint} (HF_ENDPOINT)" in done.stderr
@@ -142,12 +159,17 @@ def test_the_pair_is_built_from_the_files_that_its_repositories_have(
     for place in ("base.source", "levels.level1.adapter", "levels.level2.adapter"):
         text = re.sub(rf"(?m)^{place.split('.')[-1]} = {{ hub.*\n", "", text, count=1)
     recipe.write_text(f"{text}\n{printed}", encoding="utf-8")
-    again = _run(None, tmp_path, *build)
+    again = _run(None, tmp_path, "-c", _FETCH_LEVELS, str(recipe), str(tmp_path / "again"))
     assert again.returncode == 0, again.stderr
     assert "is taken from its cache" in again.stderr
-    assert "[base.source]" not in again.stdout
-    rebuilt = Bundle.open(out).manifest
-    assert rebuilt.levels == levels
+    found = json.loads(again.stdout)
+    assert found["pins"] == ""
+    assert found["read"] == {
+        f"{name} {part}": [one.id, one.revision, one.sha256, dict(one.files or {})]
+        for name, level in levels.items()
+        for part, one in (("base", level.base), ("adapter", level.adapter))
+        if one is not None
+    }
 
 
 @pytest.mark.slow
@@ -257,16 +279,21 @@ def test_a_base_of_the_hub_with_an_adapters_configuration_is_refused(
         assert hub.files_asked_for() == set()
 
 
-def test_local_directories_stand_in_for_the_hub(pair: dict[str, Path], tmp_path: Path) -> None:
-    done = _run(
-        None, tmp_path,
-        "-m", "hazgate_export", "build", str(_small_recipe(tmp_path)),
-        "--out", str(tmp_path / "bundle"),
-        "--base", str(pair[MMBERT_ID]),
-        "--adapter", f"level1={pair[LEVEL1_ID]}",
-        "--adapter", f"level2={pair[LEVEL2_ID]}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_local_directories_stand_in_for_the_hub(
+    pair: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    few_proof_texts: None,
+) -> None:
+    monkeypatch.setenv("HAZGATE_CACHE", str(tmp_path / "cache"))
+    arguments = [
+        *("build", str(_small_recipe(tmp_path)), "--out", str(tmp_path / "bundle")),
+        *("--base", str(pair[MMBERT_ID])),
+        *("--adapter", f"level1={pair[LEVEL1_ID]}"),
+        *("--adapter", f"level2={pair[LEVEL2_ID]}"),
+    ]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
     level = Bundle.open(tmp_path / "bundle").manifest.levels["level1"]
     assert level.adapter is not None
     assert level.adapter.revision is None
