@@ -37,7 +37,7 @@ def rehearsal(
 ) -> Rehearsal:
     header = toy_header()
     return Rehearsal(
-        header=dataclasses.replace(header, machine=dataclasses.replace(header.machine, isa=isa)),
+        header=dataclasses.replace(header, machine=dataclasses.replace(header.host, isa=isa)),
         limits=BuildLimits(peak_rss_bytes=100, build_s=10.0),
         peak_rss_bytes=peak_rss_bytes,
         standin_s=None,
