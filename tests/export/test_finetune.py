@@ -31,6 +31,8 @@ from hazgate_export.finetune.data import (
     split,
 )
 from hazgate_export.finetune.evaluate import lowest_threshold, measure
+from hazgate_export.finetune.frozen import freeze, logits_above
+from hazgate_export.finetune.model import new_adapter, trainable
 from hazgate_export.finetune.run import FinetuneResult, finetune_level
 from hazgate_export.finetune_settings import (
     Candidate,
@@ -346,6 +348,36 @@ def test_figures_tell_recall_from_false_positives() -> None:
     assert figures.proposed.threshold == pytest.approx(0.61)
 
 
+def test_languages_have_their_own_figures_with_intervals() -> None:
+    rows = [
+        replace(ROW, level1=label, lang=lang)
+        for lang in ("en", "de")
+        for label in ("safe", "unsafe")
+    ]
+    scores = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.8, 0.2]], dtype=np.float32)
+
+    figures = measure(
+        rows, np.array([0, 1, 0, 1]), scores, LEVEL1, positive=1, max_false_positive_rate=0.15
+    )
+
+    others, german, english = figures.languages
+    assert [others.language, german.language, english.language] == ["all but en", "de", "en"]
+    assert figures.proposed is not None
+    assert figures.proposed.threshold == 0.11
+    assert german.recall is not None
+    assert english.recall is not None
+    assert (german.recall.share, english.recall.share) == (1.0, 1.0)
+    # Wilson's interval of 1 hit in 1, by hand: 1 / (1 + 1.96 ** 2).
+    assert german.recall.low == pytest.approx(0.2065, abs=1e-4)
+    assert german.macro_f1 == pytest.approx(1 / 3)
+    assert others == replace(german, language="all but en")
+    only_safe = measure(
+        rows[:1], np.array([0]), scores[:1], LEVEL1, positive=1, max_false_positive_rate=0.15
+    )
+    (english,) = only_safe.languages
+    assert english.recall is None
+
+
 # Whole runs, on a tiny BERT
 
 
@@ -506,6 +538,85 @@ def test_held_out_sources_are_measured_in_the_trial_and_learned_in_the_end(
     assert record["n_rows"]["trial"]["held_out"] == result.held_out.n_rows
     assert record["n_rows"]["final"]["held_out"] == 0
     assert "elsewhere" in record["n_rows_trained"]
+
+
+def test_without_learning_them_the_adapter_is_the_one_that_the_held_out_sources_measured(
+    finetune: Finetune,
+) -> None:
+    trial = SETTINGS.data.model_copy(update={"excluded_sources": ("elsewhere",)})
+    result = finetune("adapter", SETTINGS.model_copy(update={"learn_held_out": False}))
+    alone = finetune(
+        "alone",
+        SETTINGS.model_copy(update={"data": trial.model_copy(update={"held_out_sources": ()})}),
+    )
+
+    record = json.loads((result.directory / "training.json").read_text())
+    assert result.held_out is not None
+    card = (result.directory / "README.md").read_text(encoding="utf-8")
+    assert "of the adapter in this folder, which learned from none of these rows" in card
+    assert "| en |" in card
+    assert "elsewhere" not in record["n_rows_trained"]
+    assert record["n_rows"]["final"]["held_out"] == result.held_out.n_rows
+    assert_same(weights(result), weights(alone))
+
+
+FROZEN = SETTINGS.model_copy(update={"frozen_layers": 1})
+
+
+def test_frozen_layers_get_no_adapter_and_a_run_can_be_repeated(finetune: Finetune) -> None:
+    first, second = finetune("first", FROZEN), finetune("second", FROZEN)
+
+    assert_same(weights(first), weights(second))
+    layers = {name.split("encoder.layer.")[1][0] for name in weights(first) if "layer" in name}
+    assert layers == {"1"}
+    assert not list(finetune.folder.glob("*-work/*.states"))
+
+
+def test_the_layers_above_frozen_ones_give_the_logits_of_the_whole_model(
+    base_dir: Path, tmp_path: Path
+) -> None:
+    model = new_adapter(base_dir, BASE_ID, LEVEL1, SETTINGS.lora, 1).eval()
+    with torch.no_grad():  # a new adapter's products are zero
+        for parameter in trainable(model).values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    encoded = [[2, 17, 3], [2, 40, 41, 42, 43, 44, 3], [2, 3]]
+    states = freeze(model, encoded, 1, tmp_path / "states", "test")
+
+    with torch.inference_mode():
+        rows, mask = states.pad([2, 0, 1])
+        logits = logits_above(model, rows, mask, 1)
+        wrong = logits_above(model, rows, mask, 0)
+        whole = torch.cat([model(input_ids=torch.tensor([encoded[i]])).logits for i in (2, 0, 1)])
+
+    # The states are kept in half precision.
+    torch.testing.assert_close(logits, whole, rtol=0, atol=2e-3)
+    assert (wrong - whole).abs().max() > 0.01
+
+
+def test_an_interrupted_run_above_frozen_layers_ends_as_one_that_was_not(
+    finetune: Finetune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = finetune("whole", FROZEN)
+    steps = 0
+
+    def interrupted(items: Sequence[Any], _description: str) -> Iterator[Any]:
+        nonlocal steps
+        for item in items:
+            if (steps := steps + 1) > 4:
+                raise KeyboardInterrupt
+            yield item
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "track", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune("broken", FROZEN)
+
+    assert_same(weights(whole), weights(finetune("broken", FROZEN)))
+
+
+def test_freezing_every_layer_is_a_recipe_error(finetune: Finetune) -> None:
+    with pytest.raises(RecipeError, match="fewer than the 2 layers"):
+        finetune("adapter", SETTINGS.model_copy(update={"frozen_layers": 2}))
 
 
 def test_the_best_candidate_is_chosen(finetune: Finetune) -> None:

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from hazgate import Classifier, Gate, Policy
 from hazgate.engine.kernels import instruction_set
 from hazgate.engine.options import EngineOptions
+from hazgate.judging.taxonomy import load_taxonomy, translate
 from hazgate_export.build import build
 from hazgate_export.errors import SourceError
 from hazgate_export.model.sources import LocalSources
@@ -280,3 +281,19 @@ def test_a_recipe_is_named_as_its_file_and_pins_its_base(file: Path) -> None:
     assert recipe.name == file.stem
     source = recipe.base.source
     assert not isinstance(source, HubSource) or len(source.revision) == 40
+
+
+# The publishers' own codes: MLCommons AILuminate 1.0 and the model card of Llama Guard 3.
+CODES = {
+    "ailuminate": "vcr ncr src+cse+sxc_prn iwp ssh hte spc_fin+spc_hlt+spc_lgl prv spc_ele",
+    "llama_guard_3": "S1 S2 S3+S4+S12 S9 S11 S10 S6 S7 S13",
+}
+
+
+@pytest.mark.parametrize("taxonomy", CODES)
+@pytest.mark.parametrize("recipe", ["mini", "multilingual"])
+def test_a_hazard_of_a_bundled_pair_has_the_publishers_codes(recipe: str, taxonomy: str) -> None:
+    hazards = load_recipe(RECIPES / f"{recipe}.toml").recipe.levels["level2"].labels
+    for hazard, codes in zip(hazards, CODES[taxonomy].split(), strict=True):
+        scores = translate(load_taxonomy(taxonomy), {h: float(h == hazard) for h in hazards})
+        assert {code for code, score in scores.items() if score == 1.0} == set(codes.split("+"))

@@ -4,16 +4,24 @@ import dataclasses
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from hazgate_export.finetune.card_tables import figure_tables, table
 from hazgate_export.finetune.data import Selection, Split, TrainingRow
-from hazgate_export.finetune.evaluate import Figures, ThresholdFigures
+from hazgate_export.finetune.evaluate import Figures
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
+# Where the held-out figures come from, by `learn_held_out`.
+_ORIGIN = {
+    True: "These figures are from a trial run with the same settings, which learned from none of "
+    "these rows.\nThe adapter in this folder has learned from them, too.",
+    False: "These figures are of the adapter in this folder, which learned from none of these "
+    "rows.",
+}
 _TOOLS = ("torch", "transformers", "peft", "tokenizers", "scikit-learn")
 
 
@@ -121,6 +129,9 @@ def _recipe(trained: Trained) -> str:
     facts = {
         "LoRA": f"r {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout} on "
         f"{', '.join(lora.target_modules)}; trained in full: {', '.join(lora.modules_to_save)}",
+        "layers": f"the lowest {settings.frozen_layers} keep the base's weights"
+        if settings.frozen_layers
+        else "all",
         "optimizer": f"AdamW, learning rate {settings.learning_rate}, weight decay "
         f"{settings.weight_decay}, gradient norm at most {settings.max_gradient_norm}",
         "schedule": f"linear warm-up over {settings.warmup_ratio:.0%} of the steps, then linear "
@@ -144,7 +155,7 @@ def _recipe(trained: Trained) -> str:
         )
     return f"""## Recipe
 
-{_table(("", ""), facts.items())}
+{table(("", ""), facts.items())}
 {tried}"""
 
 
@@ -152,49 +163,21 @@ def _figures(trained: Trained) -> str:
     held_out = trained.held_out
     text = "## Figures\n"
     if held_out is not None:
+        origin = _ORIGIN[trained.settings.learn_held_out]
         text += f"""
 ### On unseen sources
 
-These figures are from a trial run with the same settings, which learned from none of these rows.
-The adapter in this folder has learned from them, too. They are the best estimate here for other
+{origin} They are the best estimate here for other
 people's texts, and a little too kind: some settings were chosen on these sources.
 
-{_figure_tables(held_out)}"""
+{figure_tables(held_out)}"""
     return f"""{text}
 ### On other items of the same sources
 
 Figures of this adapter on {trained.settings.data.validation_share:.0%} of the groups, from which
 no run learned. They are easier than real traffic.
 
-{_figure_tables(trained.validation)}"""
-
-
-def _figure_tables(figures: Figures) -> str:
-    summary = f"Macro-F1 {figures.macro_f1:.3f}, accuracy {figures.accuracy:.3f}, "
-    threshold_table = ""
-    if figures.proposed is not None:
-        rows = sorted((*figures.thresholds, figures.proposed), key=lambda row: row.threshold)
-        header = ("threshold", "recall of unsafe", "false positives of safe")
-        threshold_table = (
-            f"\n\n{_table(header, map(_at_threshold, rows))}\n\n"
-            f"{figures.proposed.threshold:.2f} is the lowest threshold within the recipe's "
-            "`max_false_positive_rate` on these rows."
-        )
-    classes = (
-        (label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
-        for label, c in figures.classes.items()
-    )
-    sources = ((s.source, s.label, f"{s.accuracy:.3f}", str(s.n_rows)) for s in figures.sources)
-    return f"""{summary}{figures.n_rows} rows.{threshold_table}
-
-{_table(("class", "precision", "recall", "F1", "rows"), classes)}
-
-{_table(("source", "class", "right", "rows"), sources)}
-"""
-
-
-def _at_threshold(row: ThresholdFigures) -> tuple[str, str, str]:
-    return f"{row.threshold:.2f}", _share(row.recall), _share(row.false_positive_rate)
+{figure_tables(trained.validation)}"""
 
 
 def _data(trained: Trained) -> str:
@@ -211,9 +194,9 @@ def _data(trained: Trained) -> str:
 
 {len(rows)} texts. The texts themselves are not part of this project.
 
-{_table(("source", "licence", "rows"), sources)}
+{table(("source", "licence", "rows"), sources)}
 
-{_table(("class", "rows"), labels)}
+{table(("class", "rows"), labels)}
 
 Left out: {"; ".join(f"{rule} {n}" for rule, n in dropped)}.
 Held out in the trial: {", ".join(held_out) or "nothing"}.
@@ -238,15 +221,6 @@ def _limits(trained: Trained) -> str:
 - Labels follow the sources' own policies, which differ. Some were made by models, some are
   assumed.
 """
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _sizes(parts: Split) -> dict[str, int]:

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_fscore_support
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from hazgate_export.finetune.data import TrainingRow
 
+_CONFIDENCE = 0.95
+_NOT_ENGLISH = "all but en"
 # Thresholds that a card shows next to the proposed one.
 _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -46,6 +49,32 @@ class SourceFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredShare:
+    """A share of `n_rows` rows, with its 95 % interval of Wilson."""
+
+    share: float
+    low: float
+    high: float
+    n_rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageFigures:
+    """Rows of one language, or of all but English.
+
+    At Level 1 `recall` and `false_positive_rate` are shares of unsafe and of safe texts that are
+    flagged at the proposed threshold, None where there was no text of that kind; at other levels
+    both are None.
+    """
+
+    language: str
+    accuracy: MeasuredShare
+    macro_f1: float
+    recall: MeasuredShare | None
+    false_positive_rate: MeasuredShare | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
     """All figures of one set of rows; `thresholds` and `proposed` only at Level 1."""
 
@@ -54,6 +83,7 @@ class Figures:
     macro_f1: float
     classes: Mapping[str, ClassFigures]
     sources: tuple[SourceFigures, ...]
+    languages: tuple[LanguageFigures, ...]
     thresholds: tuple[ThresholdFigures, ...]
     proposed: ThresholdFigures | None
 
@@ -103,6 +133,13 @@ def measure(
             for i, label in enumerate(labels)
         },
         sources=_by_source(rows, targets, predicted, labels),
+        languages=_by_language(
+            [row.lang for row in rows],
+            targets,
+            predicted,
+            is_positive=None if positive is None else targets == positive,
+            is_flagged=None if proposed is None else scores[:, positive] >= proposed.threshold,
+        ),
         thresholds=thresholds,
         proposed=proposed,
     )
@@ -148,4 +185,54 @@ def _by_source(
             accuracy=sum(right) / len(right),
         )
         for (source, target), right in sorted(hits.items())
+    )
+
+
+def _by_language(
+    languages: Sequence[str],
+    targets: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    *,
+    is_positive: NDArray[np.bool_] | None,
+    is_flagged: NDArray[np.bool_] | None,
+) -> tuple[LanguageFigures, ...]:
+    """Return the figures of all but English together, and of each language."""
+    of_row = np.asarray(languages)
+    parts = {language: of_row == language for language in sorted(set(languages))}
+    if len(parts) > 1 and "en" in parts:
+        parts = {_NOT_ENGLISH: of_row != "en", **parts}
+    figures = []
+    for language, part in parts.items():
+        present = sorted(set(targets[part].tolist()))
+        recall = false_positive_rate = None
+        if is_positive is not None and is_flagged is not None:
+            recall = measured_share(is_flagged[part & is_positive])
+            false_positive_rate = measured_share(is_flagged[part & ~is_positive])
+        accuracy = measured_share(predicted[part] == targets[part])
+        assert accuracy is not None, "a language that is named has rows"
+        f1 = f1_score(
+            targets[part], predicted[part], labels=present, average="macro", zero_division=0
+        )
+        figures.append(
+            LanguageFigures(
+                language=language,
+                accuracy=accuracy,
+                macro_f1=float(f1),
+                recall=recall,
+                false_positive_rate=false_positive_rate,
+            )
+        )
+    return tuple(figures)
+
+
+def measured_share(hits: NDArray[np.bool_]) -> MeasuredShare | None:
+    """Return the share of true values with Wilson's 95 % interval (Wilson 1927); None of none."""
+    if len(hits) == 0:
+        return None
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(_CONFIDENCE, method="wilson")
+    return MeasuredShare(
+        share=float(hits.mean()),
+        low=float(interval.low),
+        high=float(interval.high),
+        n_rows=len(hits),
     )

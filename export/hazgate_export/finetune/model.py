@@ -36,16 +36,20 @@ def load_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
 
 
 def new_adapter(
-    base_dir: Path, base_id: str, labels: tuple[str, ...], lora: LoraSettings
+    base_dir: Path,
+    base_id: str,
+    labels: tuple[str, ...],
+    lora: LoraSettings,
+    frozen_layers: int = 0,
 ) -> PeftModel:
     """Load the base, frozen, with an adapter that changes nothing yet and a random head, float32.
 
-    Draws from torch's global generator.
+    Draws from torch's global generator. The lowest `frozen_layers` get no adapter.
 
     Raises:
         SourceError: the base cannot be loaded, or its configuration is not understood.
         RecipeError: the base lacks weights of modules that are not in `modules_to_save`: they
-            would stay random and be lost.
+            would stay random and be lost; or no layer is left to train.
     """
     read = load_config(base_dir, base_id)
     config = pretrained_config(read.architecture, read.dropout)
@@ -70,7 +74,11 @@ def new_adapter(
             f"{base_id} has no weights for {', '.join(sorted(lost))}: lora.modules_to_save must "
             "name their modules"
         )
+    n_layers = config.num_hidden_layers
+    if frozen_layers >= n_layers:
+        raise RecipeError(f"frozen_layers: expected fewer than the {n_layers} layers of {base_id}")
     lora_config = LoraConfig(
+        layers_to_transform=list(range(frozen_layers, n_layers)) if frozen_layers else None,
         task_type=TaskType.SEQ_CLS,
         r=lora.rank,
         lora_alpha=lora.alpha,

@@ -53,7 +53,8 @@ def finetune_level(
     """Train a level's adapter and write it with its card; continue an interrupted run.
 
     Each candidate is tried without the held-out rows. The one with the best mean of macro-F1 on
-    validation and held-out rows is trained again, held-out rows included, and written.
+    validation and held-out rows is trained again, held-out rows included, and written; without
+    `learn_held_out` it is written as it is.
 
     Args:
         settings: the recipe's table.
@@ -74,7 +75,6 @@ def finetune_level(
     _check_names(settings, rows, labels)
     selection = select(rows, settings.data, seed=settings.seed)
     trial_split = split(selection.rows, settings.data, seed=settings.seed, hold_out=True)
-    final_split = split(selection.rows, settings.data, seed=settings.seed, hold_out=False)
     _check_parts(trial_split, labels, settings)
     task = _Task(
         settings=settings,
@@ -86,6 +86,11 @@ def finetune_level(
     )
     trials = tuple(task.trial(candidate, trial_split) for candidate in settings.candidates)
     chosen = max(trials, key=lambda trial: trial.score).candidate
+    final_split = (
+        split(selection.rows, settings.data, seed=settings.seed, hold_out=False)
+        if settings.learn_held_out
+        else trial_split
+    )
     step(
         f"{level}: {chosen.epochs} epochs, class balance {chosen.class_balance}, "
         f"source balance {chosen.source_balance}"
@@ -134,7 +139,13 @@ class _Task:
     def train(self, candidate: Candidate, rows: tuple[TrainingRow, ...], name: str) -> PeftModel:
         tokenizer = load_tokenizer(self.base_dir)
         with repeatable(self.settings.seed):
-            model = new_adapter(self.base_dir, self.base_id, self.labels, self.settings.lora)
+            model = new_adapter(
+                self.base_dir,
+                self.base_id,
+                self.labels,
+                self.settings.lora,
+                self.settings.frozen_layers,
+            )
             train(
                 model,
                 tokenizer,
@@ -168,7 +179,13 @@ class _Task:
         # The interval of checkpoints and later measurements do not change the weights.
         settings = self.settings.model_dump(
             mode="json",
-            exclude={"candidates", "checkpoint_steps", "max_false_positive_rate", "data"},
+            exclude={
+                "candidates",
+                "checkpoint_steps",
+                "data",
+                "learn_held_out",
+                "max_false_positive_rate",
+            },
         )
         inputs = {
             "settings": settings,

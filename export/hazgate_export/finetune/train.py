@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmu
 
 from hazgate.cli.progress import track
 from hazgate_export.finetune.data import TrainingRow, add_noise, loss_weights, plan_epoch
+from hazgate_export.finetune.frozen import FrozenStates, freeze, logits_above
 from hazgate_export.finetune.model import set_trainable, trainable
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
 
@@ -71,21 +72,28 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
     weights = loss_weights(run.rows, settings.data, run.candidate)
     state = _State.start(model, run)
     state.restore(run.checkpoint)
+    # A finished run reads no more states.
+    is_open = state.step < state.steps_per_epoch * run.candidate.epochs
+    frozen = _freeze(model, tokenizer, run) if settings.frozen_layers and is_open else None
     for epoch in range(run.candidate.epochs):
         if state.step >= (epoch + 1) * state.steps_per_epoch:
             continue
         # Except for dropout, an epoch's randomness depends on its number alone.
         generator = random.Random(f"{settings.seed} {epoch}")  # noqa: S311 - not for secrets
-        encoded = _encode_epoch(tokenizer, run, generator)
+        encoded = frozen.encoded if frozen else _encode_epoch(tokenizer, run, generator)
         batches = plan_epoch([len(ids) for ids in encoded], settings.batch_size, generator)
         n_done = state.step - epoch * state.steps_per_epoch
         model.train()
         for batch in track(
             batches[n_done:], f"{run.name}: epoch {epoch + 1} of {run.candidate.epochs}"
         ):
-            input_ids, attention_mask = _pad([encoded[i] for i in batch], tokenizer)
             with _arithmetic(settings.precision):
-                logits = model(input_ids=input_ids, attention_mask=attention_mask).logits
+                if frozen:
+                    states, mask = frozen.states.pad(batch)
+                    logits = logits_above(model, states, mask, settings.frozen_layers)
+                else:
+                    input_ids, mask = _pad([encoded[i] for i in batch], tokenizer)
+                    logits = model(input_ids=input_ids, attention_mask=mask).logits
             losses = functional.cross_entropy(
                 logits.float(),
                 torch.tensor([targets[i] for i in batch]),
@@ -97,6 +105,8 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
             if state.step % settings.checkpoint_steps == 0:
                 state.save(run.checkpoint)
     state.save(run.checkpoint)
+    if frozen:
+        frozen.file.unlink()
     if state.average is not None:
         set_trainable(model, state.average)
     model.eval()
@@ -202,6 +212,23 @@ class _State:
         self.optimizer.load_state_dict(stored["optimizer"])
         self.schedule.load_state_dict(stored["schedule"])
         torch.set_rng_state(stored["generator"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Frozen:
+    """A run's texts after the frozen layers; every epoch reads the same."""
+
+    encoded: list[list[int]]
+    states: FrozenStates
+    file: Path
+
+
+def _freeze(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> _Frozen:
+    generator = random.Random(f"{run.settings.seed}")  # noqa: S311 - not for secrets
+    encoded = _encode_epoch(tokenizer, run, generator)
+    file = run.checkpoint.with_suffix(".states")
+    states = freeze(model, encoded, run.settings.frozen_layers, file, run.name)
+    return _Frozen(encoded=encoded, states=states, file=file)
 
 
 def _snapshot(model: PeftModel) -> dict[str, Tensor]:

