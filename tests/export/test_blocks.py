@@ -74,7 +74,7 @@ def embed(folder: Path, texts: tuple[str, ...]) -> NDArray[np.float32]:
             ids = torch.tensor([tokenizer.encode(f"query: {text}").ids])
             rows.append(model(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy())
     vectors = np.stack(rows)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def least_cosine(engine: NDArray[np.float32], folder: Path, texts: tuple[str, ...]) -> float:
@@ -250,7 +250,7 @@ def test_a_source_of_blocks_is_found_in_its_packages_without_importing_them(
 def test_pins_hold_for_the_published_files(packages: BlocksSource, tmp_path: Path) -> None:
     pinned = packages.model_copy(update={"files": dict(_fetch(packages, tmp_path / "a").files)})
     _fetch(pinned, tmp_path / "b")
-    wrong = packages.model_copy(update={"files": pinned.files | {"tiny-q4.bin": "0" * 64}})
+    wrong = packages.model_copy(update={"files": {**pinned.files, "tiny-q4.bin": "0" * 64}})
     with pytest.raises(SourceError, match=r"tiny-q4\.bin: pinned 0000"):
         _fetch(wrong, tmp_path / "c")
 

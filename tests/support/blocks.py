@@ -37,7 +37,7 @@ class TinyBlocks:
 def pack(values: NDArray[np.float32]) -> tuple[bytes, NDArray[np.float32]]:
     """Round to 4-bit blocks, value by value; return the bytes and the rounded values."""
     packed = bytearray()
-    rounded = []
+    rounded: list[float] = []
     for block in values.reshape(-1, 32):
         scale = np.float16(np.abs(block).max() / 7.0)
         numbers = [int(np.clip(round(float(v) / float(scale)), -8, 7)) for v in block]
@@ -50,8 +50,11 @@ def pack(values: NDArray[np.float32]) -> tuple[bytes, NDArray[np.float32]]:
 def write_tiny_blocks(folder: Path, seed: int = 5) -> TinyBlocks:
     """Write `tiny-q4.bin` and `tokenizer.json` with random weights into `folder`."""
     random = np.random.default_rng(seed)
-    floats = {"emb.pos": (POSITIONS, HIDDEN), "emb.type": (TYPES, HIDDEN)}
-    blocks = {"emb.word": (VOCABULARY, HIDDEN)}
+    floats: dict[str, tuple[int, ...]] = {
+        "emb.pos": (POSITIONS, HIDDEN),
+        "emb.type": (TYPES, HIDDEN),
+    }
+    blocks: dict[str, tuple[int, ...]] = {"emb.word": (VOCABULARY, HIDDEN)}
     norms = ["emb.ln"]
     for i in range(LAYERS):
         blocks |= {f"l{i}.{name}.w": shape for name, shape in PRODUCTS.items()}
