@@ -105,7 +105,18 @@ def test_a_run_that_is_slower_than_the_average_counts_at_once() -> None:
     engine = Throughput()
     engine.ran(1.0, n_tokens=1000, n_requests=1)
     engine.begin(10.0, 100)
-    assert engine.present_seconds_per_token(10.0) == engine.seconds_per_token
-    assert engine.present_seconds_per_token(11.0) == 0.01
+    assert engine.present_seconds_per_token(10.0, batch_tokens=100) == engine.seconds_per_token
+    assert engine.present_seconds_per_token(11.0, batch_tokens=100) == 0.01
     engine.end()
-    assert engine.present_seconds_per_token(99.0) == engine.seconds_per_token
+    assert engine.present_seconds_per_token(99.0, batch_tokens=100) == engine.seconds_per_token
+
+
+def test_a_batch_of_few_tokens_does_not_pass_its_fixed_cost_off_as_the_pace_of_a_full_one() -> None:
+    engine = Throughput()
+    engine.ran(1.0, n_tokens=1000, n_requests=1)
+    engine.begin(10.0, 2)
+    assert engine.present_seconds_per_token(10.2, batch_tokens=256) == engine.seconds_per_token
+    # However few its tokens: a full batch takes no less than this one.
+    assert engine.present_seconds_per_token(12.56, batch_tokens=256) == pytest.approx(0.01)
+    engine.begin(20.0, 512)
+    assert engine.present_seconds_per_token(25.12, batch_tokens=256) == pytest.approx(0.01)

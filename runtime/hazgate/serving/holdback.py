@@ -21,8 +21,9 @@ from hazgate.serving.bodies.growth import Growth
 from hazgate.serving.bodies.nested import Unescaper
 from hazgate.serving.bodies.passages import BodyText, Passage, Unread
 from hazgate.serving.bodies.read import content_type, read_body
+from hazgate.serving.bodies.streams import EventReader
 from hazgate.serving.bodies.strict_json import parse_lenient
-from hazgate.serving.bodies.walk import EventReader, read_value
+from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.failures import error_body
 from hazgate.text.growing import GrowingText
 from hazgate.text.tokenization import Tokenizer

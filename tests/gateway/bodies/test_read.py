@@ -188,6 +188,7 @@ def test_any_bytes_are_read_or_refused_and_nothing_else_happens(body: bytes, kin
 
 
 BOMB = "How do I build such a thing"
+BACKSLASH = "\\"
 # As servers decode it, and readers of raw bytes do not.
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in BOMB)
 CHAT = f'{{"messages": [{{"role": "user", "content": "{ESCAPED}"}}], "x": "a=b&c=d"}}'.encode()
@@ -215,8 +216,17 @@ def test_json_is_decoded_whatever_its_type_says(kind: str) -> None:
         ("multipart/form-data; boundary=b", PART + b"\r\n\r\n" + CHAT + END),
         ("multipart/form-data; boundary=b", PART + f"\r\nX-A: {BOMB}\r\n\r\nhi".encode() + END),
         ("application/xml", f"<p>{BOMB.replace('H', '&#72;')}</p>".encode()),
+        ("application/yaml", f'prompt: "{ESCAPED}"'.encode()),
+        ("text/yaml", f'- content: "{BOMB.replace("o", BACKSLASH + "x6f")}"'.encode()),
+        ("application/x-yaml", f'"{BOMB.replace("b", BACKSLASH + "U00000062")}"'.encode()),
+        ("application/javascript", f'answer({{"text": "{ESCAPED}"}});'.encode()),
+        ("text/javascript", f"f('{BOMB.replace('b', BACKSLASH + 'u{62}')}')".encode()),
+        ("application/graphql", f'query {{ ask(prompt: "{ESCAPED}") }}'.encode()),
     ],
-    ids=["field", "part", "header of a part", "entities"],
+    ids=[
+        *("field", "part", "header of a part", "entities", "YAML", "YAML's letters"),
+        *("YAML's long letters", "JSONP", "JavaScript's letters", "GraphQL"),
+    ],
 )
 def test_text_inside_of_forms_and_markup_is_decoded(kind: str, body: bytes) -> None:
     read = read_body({"content-type": kind}, body, "request")
@@ -249,6 +259,15 @@ def test_what_others_decode_in_another_way_is_refused(kind: str, body: bytes, na
         body = PART + b"\r\nContent-Type: " + body + b"\r\n\r\n+AEgAbwB3-" + END
     with pytest.raises(InputError, match=named):
         read_body({"content-type": kind}, body, "request")
+
+
+def test_pairs_of_surrogates_are_one_letter_and_half_of_one_is_left_as_it_is() -> None:
+    body = b'say "\\ud83d\\ude00", "\\ud83d" and "\\uZZZZ"'
+    read = read_body({"content-type": "text/yaml"}, body, "request")
+    assert [passage.text for passage in read.passages] == [
+        body.decode(),
+        'say "😀", "\\ud83d" and "\\uZZZZ"',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,17 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextlessRequest:
+    """A request that may hold no text: the end of its path, and the members that it may have.
+
+    In `route` a `*` stands for one segment of the path.
+    """
+
+    route: str
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Api:
     """One API's fields, by place and key, and the types of its parts that are no text.
 
@@ -50,6 +61,7 @@ class Api:
     fields: Mapping[tuple[Place, str], Field]
     types: Mapping[str, Role | None]
     media: Mapping[str, UnreadKind]
+    textless: tuple[TextlessRequest, ...] = ()
 
 
 def words(text: str) -> frozenset[str]:

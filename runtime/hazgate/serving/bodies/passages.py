@@ -1,7 +1,8 @@
 """Passages: the texts of a body, with their places, their speakers, and the parts left unread."""
 
 import re
-from collections.abc import Container
+from collections import defaultdict
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,10 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 # A place in a JSON document, linked from its end to its beginning: (place of the parent, key).
 Path = tuple[Any, ...]
+
+
+# A text, or strings that are one text; the place of the first, and who says it.
+Said = tuple[str | list[str], Path, Role]
 
 
 class Passage(NamedTuple):
@@ -50,6 +55,25 @@ class BodyText:
 
     passages: tuple[Passage, ...] = ()
     unread: tuple[Unread, ...] = ()
+
+
+def distinct(texts: Sequence[Said]) -> tuple[Passage, ...]:
+    """Make passages of the texts that are not empty; of equal ones of one role, the last.
+
+    What is said again stands where it was said last: it may be the newest turn.
+    """
+    seen: defaultdict[Role, set[str]] = defaultdict(set)
+    made: list[Passage] = []
+    for said, path, role in reversed(texts):
+        text = said if type(said) is str else "\n".join(said)
+        of_role = seen[role]
+        if text not in of_role:
+            of_role.add(text)
+            if text and not text.isspace():
+                # Twice as fast as a call of the class.
+                made.append(tuple.__new__(Passage, (text, path, role, False)))
+    made.reverse()
+    return tuple(made)
 
 
 def spelt(path: Path, names: Container[str] | None = None) -> str:

@@ -14,17 +14,21 @@ from hazgate.errors import InputError
 from hazgate.judging.speech import Role, Side
 from hazgate.serving.bodies import events
 from hazgate.serving.bodies.form_fields import read_address, read_form, read_parts
+from hazgate.serving.bodies.nested import with_letters
 from hazgate.serving.bodies.passages import BodyText, Passage
 from hazgate.serving.bodies.pieces import LONG_BYTES, read_long
+from hazgate.serving.bodies.streams import read_events
 from hazgate.serving.bodies.strict_json import parse
+from hazgate.serving.bodies.textless import may_hold_no_text
 from hazgate.serving.bodies.utf8 import decoded
-from hazgate.serving.bodies.walk import read_events, read_value
+from hazgate.serving.bodies.walk import read_value
 
 # Requests of these methods have a body; where none came, the gateway was not told to send it.
 _WITH_BODY = ("POST", "PUT", "PATCH")
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq")
 _BINARY_STREAMS = ("application/vnd.amazon.eventstream", "application/grpc", "application/connect")
-_BARE_CALL_BYTES = 4096
+# A body of fewer bytes makes too little for the garbage collector to come by.
+_MANY_BYTES = 4096
 _BINARY_DOCUMENTS = (
     *("msgpack", "messagepack", "cbor", "protobuf", "google.protobuf", "avro", "bson"),
 )
@@ -37,6 +41,7 @@ def read_request(
     body: bytes,
     *,
     upgrades: Collection[str] = (),
+    known_empty: bool = False,
 ) -> BodyText:
     """Read a request that a gateway passed on.
 
@@ -47,6 +52,7 @@ def read_request(
         body: all of it.
         upgrades: protocols that the request may change to, in lower case, although nobody reads
             what follows.
+        known_empty: the gateway says that the request has no body.
 
     Raises:
         InputError: the request has another upgrade, its method has a body and none came, or the
@@ -56,13 +62,13 @@ def read_request(
         raise InputError("a request that upgrades its connection cannot be read: deny upgrades")
     asked = read_address(path)
     if not body.strip():
-        if method.upper() in _WITH_BODY:
+        if method.upper() in _WITH_BODY and not known_empty:
             raise InputError(
                 "no body came with the request, so that nothing could be read; let the gateway "
                 "send it (Envoy: with_request_body)"
             )
         return asked
-    read = read_body(headers, body, "request")
+    read = read_body({**headers, ":path": path}, body, "request")
     return BodyText(passages=(*asked.passages, *read.passages), unread=read.unread)
 
 
@@ -79,7 +85,8 @@ def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:
     """Read a body of either side.
 
     Args:
-        headers: of the message; `content-type` and `content-encoding` are looked at.
+        headers: of the message; `content-type` and `content-encoding` are looked at, and in a
+            request `:path`.
         body: all of it.
         side: "request" or "response".
 
@@ -90,9 +97,10 @@ def read_body(headers: Mapping[str, str], body: bytes, side: Side) -> BodyText:
     kind, boundary = content_type(headers)
     if not body.strip():
         return BodyText()
-    with _collector_paused() if len(body) >= LONG_BYTES else nullcontext():
+    with _collector_paused() if len(body) >= _MANY_BYTES else nullcontext():
         read = _read(kind, boundary, body, side)
-    if side == "request" and not read.passages and not read.unread and not _is_bare_call(body):
+    found = read.passages or read.unread or side == "response"
+    if not found and not may_hold_no_text(headers.get(":path", ""), body):
         raise InputError("the request holds no text and nothing else that could be judged")
     return read
 
@@ -163,26 +171,18 @@ def _read(kind: str, boundary: str, body: bytes, side: Side) -> BodyText:
     return _plain(decoded(body), side, has_entities=kind.endswith(("xml", "html")))
 
 
-def _is_bare_call(body: bytes) -> bool:
-    """Recognise messages of JSON-RPC that name a method or a call, and nothing else.
-
-    A client of MCP begins with them. All of it was read: nothing in it is text.
-    """
-    if len(body) > _BARE_CALL_BYTES or b'"jsonrpc"' not in body:
-        return False
-    value = parse(body)
-    calls = value if isinstance(value, list) else [value]
-    return all(isinstance(call, dict) and call.get("jsonrpc") == "2.0" for call in calls)
-
-
 def _is_candidates(event: object) -> bool:
     return isinstance(event, dict) and "candidates" in event
 
 
 def _plain(text: str, side: Side, *, has_entities: bool) -> BodyText:
-    """Return a text, and what it says with its entities decoded if that is another one."""
+    """Return a text, and what it says with its entities or escapes decoded if that is another one.
+
+    YAML, scripts and JSONP are such texts.
+    """
     role: Role = "user" if side == "request" else "assistant"
-    texts = dict.fromkeys((text, unescape(text)) if has_entities else (text,))
+    lettered = with_letters(text)
+    texts = dict.fromkeys((text, lettered, unescape(lettered) if has_entities else lettered))
     return BodyText(passages=tuple(Passage(text=each, place=(), role=role) for each in texts))
 
 

@@ -27,8 +27,8 @@ class KeyRule:
     `form` recognises strings that are no text, and `unread` is the kind of a part that is none.
     `text` is the context of a string, and `below` that of objects and lists. Strings of a key that
     `keeps` the group of its object belong to that group; those of any other key stand by
-    themselves. `says` is who says a string that is a text by itself, whatever it holds; None if
-    there is more to decide.
+    themselves. A string of a `plain` key is a text whatever it holds; `says` is who says it if it
+    stands by itself.
     """
 
     form: Form | None
@@ -37,26 +37,28 @@ class KeyRule:
     below: "Context"
     nested: bool
     keeps: bool
+    plain: bool = field(init=False, compare=False)
     says: Role | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         """Derive what the walk asks for at most strings."""
-        is_alone = not (self.nested or self.keeps or self.unread)
-        object.__setattr__(self, "says", self.text.role if is_alone else None)
+        plain = not (self.nested or self.unread)
+        object.__setattr__(self, "plain", plain)
+        object.__setattr__(self, "says", self.text.role if plain and not self.keeps else None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectRules:
     """Rules for the keys of objects in one context, not a free one, and with one speaker.
 
-    `unknown` is for keys that are in no list. The key itself is read as said by `names`; where the
-    value is a string by `names_of_text`.
+    `unknown` is for keys that are in no list. The key itself is read in the context `names`; where
+    the value is a string in `names_of_text`.
     """
 
     known: Mapping[str, KeyRule]
     unknown: KeyRule
-    names: Role
-    names_of_text: Role
+    names: "Context"
+    names_of_text: "Context"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,29 +77,47 @@ class Context:
     ids: bool = False
     # Derived from the others, for the walk, which asks for them at every value.
     is_free: bool = field(init=False, compare=False)
+    is_turn: bool = field(init=False, compare=False)
     apart: bool = field(init=False, compare=False)
-    inputs: bool = field(init=False, compare=False)
     has_speaker: bool = field(init=False, compare=False)
+    # The strings of a group that are one text: those of one role, joined or short.
+    together: object = field(init=False, compare=False)
     by_role: dict[Role, ObjectRules] = field(
         init=False, compare=False, repr=False, default_factory=dict
     )
+    # By the value of `role` in a turn, and by that of `type`.
+    by_name: dict[str, ObjectRules] = field(
+        init=False, compare=False, repr=False, default_factory=dict
+    )
+    by_type: dict[object, ObjectRules] = field(
+        init=False, compare=False, repr=False, default_factory=dict
+    )
 
-    # Of the JSON inside a string, and of the values of an application's own object.
+    # Of the JSON inside a string, of the values of an application's own object, and of strings in a
+    # list where turns may stand: inputs, each a text of its own.
     inner: "Context" = field(init=False, compare=False, repr=False)
     loose: "Context" = field(init=False, compare=False, repr=False)
+    inputs: "Context | None" = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Derive what the walk asks for."""
-        place = self.place
-        object.__setattr__(self, "is_free", place == "free")
-        object.__setattr__(self, "apart", place in _APART)
-        # A list of strings where turns may stand: inputs, each a text of its own.
-        object.__setattr__(self, "inputs", place == "turn" and not self.joined)
-        object.__setattr__(self, "has_speaker", place in ("turn", "part"))
-        is_inner = not (self.joined or self.nested)
+        place, joined = self.place, self.joined
+        is_inner = not (joined or self.nested)
         inner = self if is_inner else replace(self, joined=False, nested=False)
-        object.__setattr__(self, "inner", inner)
-        object.__setattr__(self, "loose", replace(inner, ids=False) if self.ids else inner)
+        has_inputs = place == "turn" and not joined
+        inputs = replace(self, place="free", joined=True, nested=False) if has_inputs else None
+        derived = {
+            "is_free": place == "free",
+            "is_turn": place == "turn",
+            "apart": place in _APART,
+            "has_speaker": place in ("turn", "part"),
+            "together": (self.role, "joined") if joined else self.role,
+            "inner": inner,
+            "loose": replace(inner, ids=False) if self.ids else inner,
+            "inputs": inputs,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def rules(self, role: Role) -> ObjectRules:
         """Return the rules for objects here in which this role speaks."""
@@ -106,12 +126,22 @@ class Context:
             made = self.by_role[role] = _rules(self, role)
         return made
 
-    def speaker(self, named: object, kind: object) -> Role:
-        """Return who speaks in an object here, by the values of its `role` and `type`."""
-        if type(named) is str and self.place == "turn":
-            return role_named(named)
-        by_type = TYPES.get(kind) if type(kind) is str else None
-        return by_type or (self.default if self.role == "unknown" else self.role)
+    def rules_of_name(self, named: str) -> ObjectRules:
+        """Return the rules for a turn whose `role` has this value."""
+        role = role_named(named)
+        made = self.rules(role)
+        # Only the names that APIs give, of which there are few.
+        if role != "unknown" and named == named.lower():
+            self.by_name[named] = made
+        return made
+
+    def rules_of_type(self, kind: str | None) -> ObjectRules:
+        """Return the rules for an object with this `type`, where no role is named."""
+        said = TYPES.get(kind) if kind is not None else None
+        made = self.rules(said or (self.default if self.role == "unknown" else self.role))
+        if kind is None or kind in TYPES:
+            self.by_type[kind] = made
+        return made
 
 
 @cache
@@ -121,9 +151,9 @@ def body_context(default: Role) -> Context:
 
 
 @cache
-def free_context(role: Role, default: Role) -> Context:
+def free_context(role: Role, default: Role, *, joined: bool = False) -> Context:
     """Return the context of an application's own values, said by a role."""
-    return Context(place="free", role=role, default=default)
+    return Context(place="free", role=role, default=default, joined=joined)
 
 
 def _rules(context: Context, role: Role) -> ObjectRules:
@@ -133,7 +163,12 @@ def _rules(context: Context, role: Role) -> ObjectRules:
     known: dict[str, KeyRule] = dict.fromkeys(KEYS, unknown)
     known["type"] = replace(unknown, form=_type_or(unknown.form, place))
     known |= {key: _known(context, role, found) for key, found in _FIELDS[place].items()}
-    return ObjectRules(known=known, unknown=unknown, names=role, names_of_text=role_of_text)
+    return ObjectRules(
+        known=known,
+        unknown=unknown,
+        names=free_context(role, default),
+        names_of_text=free_context(role_of_text, default),
+    )
 
 
 def _unknown(context: Context, role: Role, role_of_text: Role) -> KeyRule:

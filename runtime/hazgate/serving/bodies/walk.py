@@ -1,13 +1,10 @@
 """Walk a JSON value and collect every string of it, but for those that are known to be no text."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 from hazgate.errors import InputError
 from hazgate.judging.speech import Role, Side, UnreadKind
 from hazgate.serving.bodies.asides import Aside
-from hazgate.serving.bodies.growth import GrowingTexts, Growth
-from hazgate.serving.bodies.passages import BodyText, Passage, Path, Unread, spelt
+from hazgate.serving.bodies.growth import GrowingTexts
+from hazgate.serving.bodies.passages import BodyText, Path, Said, Unread, distinct, spelt
 from hazgate.serving.bodies.rules import Context, KeyRule, body_context, free_context
 from hazgate.serving.bodies.strict_json import MAX_DEPTH, parse_lenient
 from hazgate.serving.bodies.table import MEDIA, NAMES
@@ -18,10 +15,8 @@ _SHORT_CHARACTERS = 40
 _SHORT_WORDS = 2
 
 _ROOT: Path = ()
-# The place of strings that belong together, and those found so far: the short ones by who says
-# them, the joined ones by that and JOINED.
+# The place of strings that belong together, and those found so far by `Context.together`.
 _Group = tuple[Path, dict[object, list[str]]]
-_JOINED = "joined"
 
 
 def read_value(value: object, side: Side) -> BodyText:
@@ -40,61 +35,6 @@ def read_value(value: object, side: Side) -> BodyText:
     return walk.result()
 
 
-def read_events(
-    events: Sequence[object], side: Side = "response", asides: Sequence[Aside] = ()
-) -> BodyText:
-    """Read the events of a stream, the pieces of each growing text joined.
-
-    Args:
-        events: the values of its events.
-        side: as of `read_value`.
-        asides: what stood beside them.
-
-    Raises:
-        InputError: as in `read_value`, of any event.
-    """
-    growing = GrowingTexts()
-    walk = Walk(side, growing)
-    for event in events:
-        walk.visit_root(event)
-    for aside in asides:
-        walk.add_aside(aside)
-    texts = [text for grown in growing.whole() for text in _grown_texts(grown)]
-    return BodyText(passages=_distinct(texts), unread=tuple(walk.unread()))
-
-
-class EventReader:
-    """A reader of a stream's events, one after another; see `read_events`."""
-
-    def __init__(self, side: Side = "response") -> None:
-        """Start before the first event."""
-        self._growing = GrowingTexts()
-        self._walk = Walk(side, self._growing)
-        self._n_unread = 0
-
-    def add(self, event: object) -> None:
-        """Read the next event.
-
-        Raises:
-            InputError: as in `read_events`.
-        """
-        self._walk.visit_root(event)
-
-    def add_aside(self, aside: Aside) -> None:
-        """Read what stood beside the events; one kind of aside is one growing text."""
-        self._walk.add_aside(aside)
-
-    def grown(self) -> list[Growth]:
-        """Return what each text gained since the last call."""
-        return self._growing.take()
-
-    def unread(self) -> list[Unread]:
-        """Return the parts that are no text and came since the last call."""
-        parts = self._walk.unread()[self._n_unread :]
-        self._n_unread += len(parts)
-        return parts
-
-
 class Walk:
     """One walk over a body, or over the events of a stream."""
 
@@ -102,7 +42,7 @@ class Walk:
         """Start with nothing read; with `growing` the strings of events go there."""
         self._default: Role = "user" if side == "request" else "assistant"
         self._growing = growing
-        self._texts: list[tuple[str | list[str], Path, Role]] = []
+        self._texts: list[Said] = []
         self._unread: dict[Path, UnreadKind] = {}
         self._checked_keys: set[tuple[str, ...]] = set()
 
@@ -111,7 +51,8 @@ class Walk:
         if self._growing is not None:
             self._growing.begin(value)
         if isinstance(value, str):
-            self._add(value, self._default, (_ROOT, {}), _ROOT, joined=True)
+            said = free_context(self._default, self._default, joined=True)
+            self._add(value, said, (_ROOT, {}), _ROOT)
         else:
             self.visit(value, body_context(self._default), None, _ROOT, 0)
 
@@ -120,7 +61,7 @@ class Walk:
         if self._growing is not None:
             self._growing.begin({})
         path = ((_ROOT, "stream"), aside.place)
-        self._add(f"{aside.text}\n", self._default, (path, {}), path)
+        self._add(f"{aside.text}\n", free_context(self._default, self._default), (path, {}), path)
 
     def array_of_body(self, key: str) -> "BodyArray | None":
         """Return the array below a key of the body, whose items can come some at a time.
@@ -135,7 +76,7 @@ class Walk:
 
     def result(self) -> BodyText:
         """Return what was read of a document; strings that belong together are one passage."""
-        return BodyText(passages=_distinct(self._texts), unread=tuple(self.unread()))
+        return BodyText(passages=distinct(self._texts), unread=tuple(self.unread()))
 
     def unread(self) -> list[Unread]:
         """Return the parts that are no text."""
@@ -179,9 +120,9 @@ class Walk:
                 inside = None if apart else group
                 self._visit_object(item, context, inside, (path, at), depth + 1)  # type: ignore[arg-type]
             elif kind is str:
-                if context.inputs:
+                if context.inputs is not None:
                     below = (path, i)
-                    self._add(item, context.role, (below, {}), below, joined=True)  # type: ignore[arg-type]
+                    self._add(item, context.inputs, (below, {}), below)  # type: ignore[arg-type]
                     continue
                 if group is None:
                     group = (path, {})
@@ -205,18 +146,24 @@ class Walk:
             return
         # The place that an unread part is listed with: a part of that type, or else its value.
         media: Path | None = None
-        role = context.role
         if context.has_speaker:
             kind = data.get("type")
-            if type(kind) is str and kind in MEDIA:
+            if type(kind) is not str:
+                kind = None
+            elif kind in MEDIA:
                 media = path
                 self._unread.setdefault(path, MEDIA[kind])
-            role = context.speaker(data.get("role"), kind)
-        rules = context.by_role.get(role) or context.rules(role)
+            named = data.get("role") if context.is_turn else None
+            if type(named) is str:
+                rules = context.by_name.get(named) or context.rules_of_name(named)
+            else:
+                rules = context.by_type.get(kind) or context.rules_of_type(kind)
+        else:
+            rules = context.by_role.get(context.role) or context.rules(context.role)
         known = rules.known
         # No two keys that the table knows are equal but for case: tests/gateway/bodies.
         is_checked = False
-        texts = self._texts if self._growing is None else None
+        is_document = self._growing is None
         for key, value in data.items():
             rule = known.get(key)
             of = type(value)
@@ -231,8 +178,8 @@ class Walk:
                     inside = group = group or (path, {})
                 else:
                     inside = (below, {})
-                name = rules.names_of_text if of is str else rules.names
-                self._add(key, name, inside, (below, "*"))
+                names = rules.names_of_text if of is str else rules.names
+                self._add(key, names, inside, (below, "*"))
                 if of is str and rule.form is not None and rule.form(value):  # type: ignore[arg-type] # a string
                     continue
             elif of is str:
@@ -241,44 +188,52 @@ class Walk:
                     if rule.unread is not None:
                         self._unread.setdefault(media or (path, key), rule.unread)
                     continue
-                if texts is not None and rule.says is not None:
-                    # Most strings. `_add` would do the same.
+                if is_document and rule.says is not None:
+                    # Most strings. `_read_string` would do the same.
                     if value:
                         below = (path, key)
                         if not value.isascii():  # type: ignore[attr-defined]
                             _check_surrogates(value, below)  # type: ignore[arg-type]
-                        texts.append((value, below, rule.says))  # type: ignore[arg-type]
+                        self._texts.append((value, below, rule.says))  # type: ignore[arg-type]
                     continue
+            elif value is None:
+                continue
             if rule.keeps and inside is None:
                 inside = group = group or (path, {})
-            if of is str:
-                self._read_string(value, rule, inside, (path, key), media)  # type: ignore[arg-type]
-                continue
-            if rule.unread is not None and value is not None:
+            if of is dict or of is list:
+                if rule.unread is not None:
+                    self._unread.setdefault(media or (path, key), rule.unread)
+                if of is dict:
+                    self._visit_object(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
+                else:
+                    self.visit_list(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
+            elif of is str:
+                below = (path, key)
+                if rule.plain:
+                    self._add(value, rule.text, inside or (below, {}), below)  # type: ignore[arg-type]
+                else:
+                    self._read_string(value, rule, inside, below, media)  # type: ignore[arg-type]
+            elif rule.unread is not None and value is not None:
                 self._unread.setdefault(media or (path, key), rule.unread)
-            if of is dict:
-                self._visit_object(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
-            elif of is list:
-                self.visit_list(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
 
     def _visit_free(
         self, data: dict[str, object], context: Context, group: _Group, path: Path, depth: int
     ) -> None:
         """Read an application's own object, whose keys are texts, too."""
-        role, form = context.role, context.form
-        together = group[1].get(role)
+        said, form = context.inner, context.form
+        together = group[1].get(said.together)
         for key, value in data.items():
             below = (path, key)
             if together is not None and len(key) <= _SHORT_CHARACTERS and key.isidentifier():
                 # Most keys. `_add` would do the same.
                 together.append(key)
             else:
-                self._add(key, role, group, (below, "*"))
-                together = group[1].get(role)
+                self._add(key, said, group, (below, "*"))
+                together = group[1].get(said.together)
             of = type(value)
             if of is str:
                 if form is None or not form(value):  # type: ignore[arg-type] # a string
-                    self._add(value, role, group, below)  # type: ignore[arg-type]
+                    self._add(value, said, group, below)  # type: ignore[arg-type]
             elif of is dict or of is list:
                 self.visit(value, context.loose, group, below, depth)
 
@@ -304,15 +259,7 @@ class Walk:
             if inner is not None:
                 self.visit(inner, rule.text.inner, group, path, 1)
                 return
-        context = rule.text
-        self._add(
-            text,
-            context.role,
-            (path, {}) if group is None else group,
-            path,
-            joined=context.joined,
-            nested=context.nested,
-        )
+        self._add(text, rule.text, group or (path, {}), path)
 
     def _read_item(self, text: str, context: Context, group: _Group, path: Path) -> None:
         """Read a string of a list."""
@@ -323,40 +270,31 @@ class Walk:
             if inner is not None:
                 self.visit(inner, context.inner, group, path, 1)
                 return
-        self._add(text, context.role, group, path, joined=context.joined, nested=context.nested)
+        self._add(text, context, group, path)
 
-    def _add(
-        self,
-        text: str,
-        role: Role,
-        group: _Group,
-        path: Path,
-        *,
-        joined: bool = False,
-        nested: bool = False,
-    ) -> None:
+    def _add(self, text: str, context: Context, group: _Group, path: Path) -> None:
+        """Add a string of a group as said in a context."""
         if not text:
             return
         if not text.isascii():
             _check_surrogates(text, path)
         place, strings = group
         if self._growing is not None:
-            self._growing.add(text, role, path, place, joined=joined, nested=nested)
+            self._growing.add(
+                text, context.role, path, place, joined=context.joined, nested=context.nested
+            )
             return
-        if joined:
-            key: object = (role, _JOINED)
+        if context.joined:
             path = place
-        elif len(text) <= _SHORT_CHARACTERS and (
+        elif len(text) > _SHORT_CHARACTERS or not (
             text.isidentifier() or len(text.split(None, _SHORT_WORDS)) <= _SHORT_WORDS
         ):
-            key = role
-        else:
-            self._texts.append((text, path, role))
+            self._texts.append((text, path, context.role))
             return
-        together = strings.get(key)
+        together = strings.get(context.together)
         if together is None:
-            together = strings[key] = [text]
-            self._texts.append((together, path, role))
+            together = strings[context.together] = [text]
+            self._texts.append((together, path, context.role))
         else:
             together.append(text)
 
@@ -374,34 +312,6 @@ class BodyArray:
     def visit(self, items: list[object], first: int) -> None:
         """Read the next items, which begin at index `first`."""
         self._walk.visit_list(items, self._context, self._group, self._path, 2, first)
-
-
-def _grown_texts(grown: Growth) -> Sequence[tuple[str | list[str], Path, Role]]:
-    """Return a text of a stream, or those of the JSON that it is."""
-    inner = parse_lenient(grown.text) if grown.nested else None
-    if inner is None:
-        return [(grown.text, grown.place, grown.role)]
-    walk = Walk("response")
-    walk.visit(inner, free_context(grown.role, "assistant"), None, grown.place, 1)
-    return [(passage.text, grown.place, grown.role) for passage in walk.result().passages]
-
-
-def _distinct(texts: Sequence[tuple[str | list[str], Path, Role]]) -> tuple[Passage, ...]:
-    """Make passages of the texts that are not empty; of equal ones of one role, the last.
-
-    What is said again stands where it was said last: it may be the newest turn.
-    """
-    seen: defaultdict[Role, set[str]] = defaultdict(set)
-    made: list[Passage] = []
-    for said, path, role in reversed(texts):
-        text = said if type(said) is str else "\n".join(said)
-        of_role = seen[role]
-        if text not in of_role:
-            of_role.add(text)
-            if text and not text.isspace():
-                made.append(Passage(text, path, role))
-    made.reverse()
-    return tuple(made)
 
 
 def _named(path: Path) -> str:

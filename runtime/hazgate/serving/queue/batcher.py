@@ -124,7 +124,9 @@ class Batcher:
     def seconds_per_token(self) -> float:
         """Time of a token, as lately and in the running batch; 0 before the first run."""
         with self._condition:
-            return self._throughput.present_seconds_per_token(time.monotonic())
+            return self._throughput.present_seconds_per_token(
+                time.monotonic(), batch_tokens=self.limits.max_batch_tokens
+            )
 
     @property
     def alive(self) -> bool:

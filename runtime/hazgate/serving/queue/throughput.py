@@ -61,11 +61,20 @@ class Throughput:
         """Average time of a token; 0 before the first run."""
         return self._seconds_per_token.value
 
-    def present_seconds_per_token(self, now_s: float) -> float:
-        """Return the average time of a token, or that of the running batch so far if it is more."""
+    def present_seconds_per_token(self, now_s: float, *, batch_tokens: int) -> float:
+        """Return the average time of a token, or that of the running batch so far if it is more.
+
+        A small batch takes mostly the run's own overhead, so its time is counted as that of a full
+        one.
+
+        Args:
+            now_s: the time.
+            batch_tokens: tokens of a full batch.
+        """
         if not self._n_running_tokens:
             return self.seconds_per_token
-        return max(self.seconds_per_token, (now_s - self._began_s) / self._n_running_tokens)
+        n_tokens = max(self._n_running_tokens, batch_tokens)
+        return max(self.seconds_per_token, (now_s - self._began_s) / n_tokens)
 
     @property
     def tokens_per_request(self) -> float:

@@ -108,7 +108,11 @@ def _read(http: AttributeContext.HttpRequest, upgrades: Collection[str]) -> Body
             "the body came with another size than it was sent with; set pack_as_bytes in Envoy's "
             "with_request_body"
         )
-    return read_request(http.method, http.path, headers, body, upgrades=upgrades)
+    # The headers are the original request's, so that this is not said of a body that Envoy kept.
+    is_empty = headers.get("content-length") == "0" and "transfer-encoding" not in headers
+    return read_request(
+        http.method, http.path, headers, body, upgrades=upgrades, known_empty=is_empty
+    )
 
 
 def _denied(status: int, code: str, message: str) -> CheckResponse:

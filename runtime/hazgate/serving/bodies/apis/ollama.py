@@ -3,10 +3,13 @@
 import re
 
 from hazgate.serving.bodies.apis.common import FINISH, FREE, IMAGE, SETTING, TEXT
-from hazgate.serving.bodies.fields import Api, Field
+from hazgate.serving.bodies.fields import Api, Field, TextlessRequest, words
 
 _TIME = re.compile(r"[0-9T:.+\-Z]{1,40}")
 _DURATION = re.compile(r"-?([0-9.]{1,8}(ns|us|ms|[smh])?){1,4}")
+
+# Loads a model, or unloads it with keep_alive 0.
+_LOAD = words("model prompt messages keep_alive stream format think raw options")
 
 API = Api(
     name="Ollama",
@@ -27,4 +30,8 @@ API = Api(
     },
     types={},
     media={},
+    textless=(
+        TextlessRequest(route="/api/generate", keys=_LOAD),
+        TextlessRequest(route="/api/chat", keys=_LOAD),
+    ),
 )

@@ -13,9 +13,15 @@ from hazgate.serving.bodies.apis.common import (
     TURNS,
     UNREAD_FILE,
 )
-from hazgate.serving.bodies.fields import Api, Field, is_id, words
+from hazgate.serving.bodies.fields import Api, Field, TextlessRequest, is_id, words
 
 _EVENT = "response."
+_SETTINGS = words(
+    """
+    model stream temperature top_p metadata tool_choice parallel_tool_calls truncation
+    max_prompt_tokens max_completion_tokens max_output_tokens reasoning_effort response_format
+    """
+)
 
 API = Api(
     name="OpenAI Responses and Assistants",
@@ -105,6 +111,23 @@ API = Api(
         "input_file": "file",
         "container_file_citation": "file",
     },
+    # They create what texts come to later, run what was read before, or end it.
+    textless=(
+        TextlessRequest(route="/threads", keys=words("messages metadata tool_resources")),
+        TextlessRequest(route="/threads/*", keys=words("metadata tool_resources")),
+        TextlessRequest(route="/threads/*/runs", keys=_SETTINGS | words("assistant_id tools")),
+        TextlessRequest(route="/threads/runs", keys=_SETTINGS | words("assistant_id thread tools")),
+        TextlessRequest(route="/threads/*/runs/*/cancel"),
+        TextlessRequest(route="/assistants", keys=_SETTINGS | words("tools tool_resources")),
+        TextlessRequest(route="/conversations", keys=words("items metadata")),
+        TextlessRequest(route="/responses/*/cancel"),
+        TextlessRequest(
+            route="/responses/compact", keys=words("model previous_response_id prompt_cache_key")
+        ),
+        TextlessRequest(route="/batches/*/cancel"),
+        TextlessRequest(route="/realtime/client_secrets", keys=words("expires_after session")),
+        TextlessRequest(route="/vector_stores", keys=words("metadata expires_after")),
+    ),
 )
 
 
