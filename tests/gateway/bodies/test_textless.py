@@ -44,12 +44,10 @@ def test_a_request_that_its_api_has_without_text_passes(path: str, body: object)
     headers = {**JSON, ":path": path}
     assert read_body(headers, json.dumps(body).encode(), "request") == BodyText()
     # Anywhere else, and where the path is not known, it is refused.
-    for read in (
-        lambda: _read("/v1/chat/completions", body),
-        lambda: read_body(JSON, json.dumps(body).encode(), "request"),
-    ):
-        with pytest.raises(InputError, match="holds no text"):
-            read()
+    with pytest.raises(InputError, match="holds no text"):
+        _read("/v1/chat/completions", body)
+    with pytest.raises(InputError, match="holds no text"):
+        read_body(JSON, json.dumps(body).encode(), "request")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +65,7 @@ def test_a_request_that_its_api_has_without_text_passes(path: str, body: object)
 )
 def test_another_shape_or_path_is_refused(path: str, body: object) -> None:
     with pytest.raises(InputError, match=r"holds no text|cannot be read"):
-        assert _read(path, body) == "never"
+        _read(path, body)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.route)

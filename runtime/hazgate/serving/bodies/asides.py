@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from hazgate.serving.bodies.fields import is_id, words
+from hazgate.serving.bodies.fields import is_event_name, is_id
 
 # Comments that keep a connection open, with or without a time.
 _KEEP_ALIVE = re.compile(
@@ -16,30 +16,9 @@ _KEEP_ALIVE = re.compile(
     r"[ \-]{0,3}[0-9T:.+\- Z]{0,40}",
     re.IGNORECASE,
 )
-# Names of events as APIs have them: words of a closed set, joined.
-_NAME_WORDS = words(
-    """
-    message messages start stop delta content block ping error thread run step requires action
-    cancelling cancelled expired created queued in progress completed failed incomplete done end
-    text generation stream tool plan call calls chunk citation citations search queries results
-    response output item added part refusal function arguments file searching web interpreting code
-    interpreter image generating partial mcp list tools reasoning summary annotation custom input
-    audio transcript endpoint update notification open close closed data event keep alive heartbeat
-    metadata usage final partial result
-    """
-)
-_JOINTS = re.compile(r"[._\-/]")
-# Shorter letters between joints are no words.
-_SHORT = re.compile(r"[A-Za-z0-9]{1,2}")
-
-
-def _words_of(name: str) -> list[str]:
-    return [part for part in _JOINTS.split(name) if not _SHORT.fullmatch(part)]
-
-
 _NO_TEXT: Mapping[str, Callable[[str], bool]] = {
     "comment": lambda text: _KEEP_ALIVE.fullmatch(text) is not None,
-    "event": lambda text: len(text) <= 64 and _NAME_WORDS.issuperset(_words_of(text)),
+    "event": is_event_name,
     "id": is_id,
     "retry": lambda text: len(text) <= 10 and text.isascii() and text.isdecimal(),
 }

@@ -139,3 +139,29 @@ def _is_row_of_words(value: str) -> bool:
     """Recognise words that separators of base64 join: most of their letters stand in words."""
     words = [part for part in _OPAQUE_SEPARATORS.split(value) if _WORD.fullmatch(part)]
     return len(words) > _MAX_WORDS_OF_ID and 2 * sum(map(len, words)) > len(value)
+
+
+# Names of events as APIs have them: words of a closed set, joined.
+_EVENT_WORDS = words(
+    """
+    message messages start stop delta content block ping error thread run step requires action
+    cancelling cancelled expired created queued in progress completed failed incomplete done end
+    text generation stream tool plan call calls chunk citation citations search queries results
+    response output item added part refusal function arguments file searching web interpreting code
+    interpreter image generating partial mcp list tools reasoning summary annotation custom input
+    audio transcript endpoint update notification open close closed data event keep alive heartbeat
+    metadata usage final partial result handoff agent conversation started execution session
+    updated speech stopped cleared truncated buffer committed transcription failed rate limits
+    """
+)
+_EVENT_JOINTS = re.compile(r"[._\-/]")
+# Letters that are too few for a word.
+_SHORT_PART = re.compile(r"[A-Za-z0-9]{1,2}")
+
+
+def is_event_name(value: str) -> bool:
+    """Recognise the name of a streamed event: words of a closed set, joined."""
+    parts = _EVENT_JOINTS.split(value)
+    return len(value) <= 64 and all(
+        part in _EVENT_WORDS or _SHORT_PART.fullmatch(part) for part in parts if part
+    )

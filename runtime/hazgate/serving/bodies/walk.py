@@ -201,7 +201,12 @@ class Walk:
             if rule.keeps and inside is None:
                 inside = group = group or (path, {})
             if of is dict or of is list:
-                if rule.unread is not None:
+                # An empty list of images holds none, and a definition's object is a schema.
+                if (
+                    rule.unread is not None
+                    and value
+                    and not (of is dict and context.place == "definition")
+                ):
                     self._unread.setdefault(media or (path, key), rule.unread)
                 if of is dict:
                     self._visit_object(value, rule.below, inside, (path, key), depth + 1)  # type: ignore[arg-type]
@@ -213,7 +218,7 @@ class Walk:
                     self._add(value, rule.text, inside or (below, {}), below)  # type: ignore[arg-type]
                 else:
                     self._read_string(value, rule, inside, below, media)  # type: ignore[arg-type]
-            elif rule.unread is not None and value is not None:
+            elif rule.unread is not None and value:
                 self._unread.setdefault(media or (path, key), rule.unread)
 
     def _visit_free(
@@ -252,7 +257,7 @@ class Walk:
         self, text: str, rule: KeyRule, group: _Group | None, path: Path, media: Path | None
     ) -> None:
         """Read a string that is not of the rule's form."""
-        if rule.unread is not None and rule.form is None:
+        if rule.unread is not None and rule.form is None and text:
             self._unread.setdefault(media or path, rule.unread)
         if rule.nested and self._growing is None:
             inner = parse_lenient(text)

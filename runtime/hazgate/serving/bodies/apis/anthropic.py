@@ -1,7 +1,6 @@
 """Anthropic's messages, whole and as streamed events."""
 
 from hazgate.serving.bodies.apis.common import (
-    FILE,
     FINISH,
     FREE,
     ID,
@@ -19,12 +18,15 @@ from hazgate.serving.bodies.fields import Api, Field, is_model, one_of
 API = Api(
     name="Anthropic messages",
     fields={
+        # A batch: each request's parameters are a body of their own.
+        ("body", "requests"): Field(place="body"),
+        ("body", "custom_id"): ID,
         ("body", "system"): Field(place="part", role="system", joined=True),
         ("body", "thinking"): SETTING,
         ("body", "output_config"): Field(place="definition", form=SETTING.form),
         ("body", "mcp_servers"): Field(place="free", role="definition"),
         ("body", "container"): FREE,
-        ("body", "content"): Field(place="part", role="assistant", joined=True),
+        ("body", "content"): PARTS,
         ("body", "role"): Field(form=one_of("assistant", "user")),
         ("body", "stop_reason"): FINISH,
         ("body", "type"): Field(
@@ -52,9 +54,11 @@ API = Api(
         ("part", "content"): Field(place="part", joined=True, apart=True),
         ("part", "cache_control"): SETTING,
         ("part", "citations"): FREE,
-        ("part", "source"): FILE,
+        # An object has a file; a string says where a search result is from.
+        ("part", "source"): Field(place="media", form=lambda _: False, unread="file"),
         ("part", "encrypted_content"): UNREAD_FILE,
         ("part", "data"): UNREAD_FILE,
+        ("part", "encrypted_stdout"): UNREAD_FILE,
         ("definition", "cache_control"): SETTING,
         ("media", "media_type"): MIME,
         ("media", "source"): Field(place="media"),

@@ -27,6 +27,9 @@ API = Api(
         ("body", "outputScope"): Field(form=one_of("INTERVENTIONS", "FULL")),
         ("body", "stopReason"): FINISH,
         ("turn", "message"): Field(place="turn", joined=True),
+        # What tokens are counted of.
+        ("turn", "converse"): Field(place="body"),
+        ("turn", "invokeModel"): FILE,
         ("part", "toolUse"): CALLS,
         ("part", "toolResult"): Field(place="part", role="tool"),
         ("part", "toolUseId"): ID,

@@ -3,6 +3,7 @@
 import re
 
 from hazgate.serving.bodies.apis.common import (
+    AUDIO,
     CALLS,
     DEFINITIONS,
     FILE,
@@ -66,12 +67,15 @@ API = Api(
         ("part", "videoMetadata"): FREE,
         ("call", "args"): FREE,
         ("call", "response"): NESTED,
+        ("call", "parts"): PARTS,
         ("media", "mimeType"): MIME,
         ("media", "fileUri"): OPAQUE,
         ("media", "file_uri"): OPAQUE,
         ("definition", "functionDeclarations"): DEFINITIONS,
         ("definition", "function_declarations"): DEFINITIONS,
         ("definition", "responseModalities"): SETTING,
+        ("definition", "voiceSampleAudio"): AUDIO,
+        ("definition", "consentAudio"): AUDIO,
         ("definition", "mode"): Field(form=one_of("AUTO", "ANY", "NONE", "VALIDATED")),
     },
     types={},

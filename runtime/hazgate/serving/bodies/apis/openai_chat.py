@@ -55,6 +55,8 @@ API = Api(
         ("body", "response_format"): Field(place="definition", form=SETTING.form),
         ("body", "prediction"): Field(place="turn", role="assistant"),
         ("body", "web_search_options"): FREE,
+        # Of Azure.
+        ("body", "data_sources"): Field(place="free", role="definition"),
         ("body", "metadata"): FREE,
         ("body", "documents"): Field(place="free", role="tool"),
         ("body", "chat_template"): Field(role="system"),

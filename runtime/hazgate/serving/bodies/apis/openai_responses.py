@@ -13,9 +13,16 @@ from hazgate.serving.bodies.apis.common import (
     TURNS,
     UNREAD_FILE,
 )
-from hazgate.serving.bodies.fields import Api, Field, TextlessRequest, is_id, words
+from hazgate.serving.bodies.fields import (
+    Api,
+    Field,
+    TextlessRequest,
+    is_event_name,
+    is_id,
+    is_opaque,
+    words,
+)
 
-_EVENT = "response."
 _SETTINGS = words(
     """
     model stream temperature top_p metadata tool_choice parallel_tool_calls truncation
@@ -31,6 +38,20 @@ API = Api(
         ("body", "additional_messages"): TURNS,
         ("body", "thread"): Field(place="body"),
         ("body", "input"): Field(place="turn", ids=True),
+        # Of conversations.
+        ("body", "items"): TURNS,
+        # Of decisions.
+        ("body", "questions"): TURNS,
+        ("body", "input_file_id"): FILE,
+        ("body", "file_ids"): FILE,
+        ("body", "mask"): IMAGE,
+        ("body", "input_reference"): IMAGE,
+        ("body", "partial_image_b64"): IMAGE,
+        ("body", "tool_resources"): DEFINITIONS,
+        ("body", "tool_outputs"): Field(place="free", role="tool"),
+        ("body", "data"): Field(place="event"),
+        ("event", "b64_json"): IMAGE,
+        ("event", "url"): Field(place="media", form=is_opaque, unread="image"),
         ("body", "output"): Field(place="turn", role="assistant"),
         ("body", "output_text"): Field(role="assistant"),
         ("body", "text"): Field(place="definition"),
@@ -42,7 +63,7 @@ API = Api(
         ("body", "assistant_id"): ID,
         ("body", "status"): SETTING,
         # Streamed events.
-        ("body", "type"): Field(form=lambda value: value.startswith(_EVENT) and is_event(value)),
+        ("body", "type"): Field(form=is_event_name),
         ("body", "response"): Field(place="body", role="assistant"),
         ("body", "item"): Field(place="turn", role="assistant"),
         ("body", "part"): Field(place="part", role="assistant"),
@@ -50,7 +71,10 @@ API = Api(
         ("body", "arguments"): Field(place="free", role="assistant", nested=True),
         ("body", "item_id"): ID,
         ("body", "obfuscation"): Field(form=is_id),
+        ("body", "attachments"): FILE,
         ("turn", "attachments"): FILE,
+        ("definition", "file_ids"): FILE,
+        ("definition", "input_image_mask"): IMAGE,
         ("turn", "file_ids"): FILE,
         ("turn", "status"): SETTING,
         ("turn", "phase"): SETTING,
@@ -62,10 +86,12 @@ API = Api(
         ("turn", "encrypted_content"): Field(unread="reasoning", place="media"),
         ("turn", "action"): FREE,
         ("turn", "results"): Field(place="free", role="tool"),
-        ("turn", "outputs"): Field(place="free", role="tool"),
+        ("turn", "outputs"): Field(place="part", role="tool"),
+        ("turn", "instructions"): Field(place="part", role="system", joined=True),
         ("turn", "tools"): DEFINITIONS,
         ("turn", "approval_request_id"): ID,
         ("part", "image_file"): IMAGE,
+        ("part", "output"): PARTS,
         ("part", "annotations"): FREE,
         ("part", "logprobs"): FREE,
         ("part", "file_id"): ID,
@@ -101,6 +127,14 @@ API = Api(
         "shell_call_output": "tool",
         "apply_patch_call_output": "tool",
         "item_reference": None,
+        "logs": "tool",
+        "program": "assistant",
+        "program_output": "tool",
+        "tool_search_call": "assistant",
+        "tool_search_output": "definition",
+        "additional_tools": "definition",
+        "compaction": "assistant",
+        "compaction_trigger": None,
     },
     media={
         "input_image": "image",
@@ -128,19 +162,4 @@ API = Api(
         TextlessRequest(route="/realtime/client_secrets", keys=words("expires_after session")),
         TextlessRequest(route="/vector_stores", keys=words("metadata expires_after")),
     ),
-)
-
-
-def is_event(value: str) -> bool:
-    """Recognise the name of a streamed event: lower-case words joined by dots."""
-    return len(value) <= 64 and _EVENT_WORDS.issuperset(value.replace("_", ".").split("."))
-
-
-_EVENT_WORDS = words(
-    """
-    response created queued in progress completed failed incomplete output item added done
-    content part text delta refusal function call arguments file search searching web
-    interpreting code interpreter image generation generating partial mcp list tools
-    reasoning summary annotation custom tool input audio transcript error
-    """
 )

@@ -10,7 +10,7 @@ API = Api(
     name="completions, embeddings, rerank, images and speech",
     fields={
         ("body", "prompt"): _OR_IDS,
-        ("body", "inputs"): Field(place="free", role="user", ids=True),
+        ("body", "inputs"): Field(place="turn", role="user", ids=True),
         ("body", "input_ids"): Field(ids=True),
         ("body", "token_ids"): Field(ids=True),
         ("body", "prompt_token_ids"): Field(ids=True),
