@@ -369,6 +369,15 @@ def test_a_post_without_its_body_is_denied_and_a_get_passes(
     assert client.get("/ext_authz/v1/models").status_code == 200
 
 
+def test_a_preload_of_a_model_passes_at_its_path_alone(client: TestClient) -> None:
+    preload = {"model": "llama3.2"}
+    assert client.post("/ext_authz/api/generate", json=preload).status_code == 200
+    assert client.post("/ext_authz/v1/completions", json=preload).status_code == 400
+    assert client.post("/ext_authz/api/generate", content=b"").status_code == 400
+    blocked = {**preload, "system": "good morning"}
+    assert client.post("/ext_authz/api/generate", json=blocked).status_code == 403
+
+
 def test_a_body_that_envoy_cut_is_denied(client: TestClient) -> None:
     headers = {"x-envoy-auth-partial-body": "true"}
     assert client.post("/ext_authz/x", content=b"good", headers=headers).status_code == 400

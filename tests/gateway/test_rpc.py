@@ -114,6 +114,38 @@ def test_envoys_authorization_passes_denies_and_refuses_unreadable_bodies(
     assert _check(channel, b"good", x_envoy_auth_partial_body="true") == (denied, 400)
 
 
+def test_envoys_authorization_passes_a_request_that_says_that_it_has_no_body(
+    channel: grpc.Channel,
+) -> None:
+    denied = grpc.StatusCode.PERMISSION_DENIED.value[0]
+    assert _check(channel, b"", content_length="0") == (0, 0)
+    assert _check(channel, b"", content_length="17") == (denied, 400)
+    assert _check(channel, b"", content_length="0", transfer_encoding="chunked") == (denied, 400)
+    assert _check(channel, b"good morning", content_length="0") == (denied, 403)
+
+
+PRELOAD = b'{"model": "llama3.2"}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "is_passed"),
+    [
+        ("/api/generate", PRELOAD, True),
+        ("/v1/threads", b"{}", True),
+        ("/v1/chat/completions", PRELOAD, False),
+        ("/api/generate", b'{"model": "llama3.2", "prompt": "good morning"}', False),
+    ],
+)
+def test_envoys_processor_passes_requests_that_may_lack_text_at_their_paths(
+    channel: grpc.Channel, path: str, body: bytes, is_passed: bool
+) -> None:
+    first = ProcessingRequest(request_headers=HttpHeaders())
+    header = first.request_headers.headers.headers.add()
+    header.key, header.value = ":path", path
+    answers = _process(channel, first, _asked(body))
+    assert (answers[-1].WhichOneof("response") == "request_body") is is_passed
+
+
 def _process(channel: grpc.Channel, *messages: ProcessingRequest) -> list[ProcessingResponse]:
     return list(ExternalProcessorStub(channel).Process(iter(messages)))
 

@@ -38,6 +38,11 @@ its field should have is read as text.
 - *No text* are identifiers, names of models and words of a closed list, each only in that form.
 - *Asides* of a stream of server-sent events (comments, names of events, ids) are read, but for
   those that APIs use: `: ping`, `event: message_start`, an identifier.
+- *Base64* is unread in the fields that hold bytes, and no text in signatures. In any other field it
+  is read as the text that it is.
+- YAML, scripts, JSONP and GraphQL are texts: they are read as they stand and, if they spell letters
+  by number (`\\u0068`), also with the letters.
+- *May lack text*: requests with that path and no other members pass if nothing in them is text.
 - *Token ids* stand for text that only another tokenizer can give back. They are refused.
 
 **Refused in every API**: equal keys in one object, also equal but for case; a byte-order mark;
@@ -60,6 +65,7 @@ def _section(api: Api) -> str:
         ("unread", _unread(api)),
         ("no text", _listed(api, lambda field: field.form is not None and field.unread is None)),
         ("refused", _listed(api, lambda field: field.ids, after="token ids in ")),
+        ("may lack text", _textless(api)),
     ]
     shown = [(name, cell) for name, cell in rows if cell]
     lines = [f"| {name} | {cell} |\n" for name, cell in shown]
@@ -90,6 +96,14 @@ def _unread(api: Api) -> str:
     for name, kind in api.media.items():
         by_kind.setdefault(kind, []).append(f"type `{name}`")
     return "<br>".join(f"*{kind}*: {', '.join(found)}" for kind, found in sorted(by_kind.items()))
+
+
+def _textless(api: Api) -> str:
+    """List requests that may hold no text, with the members that they may have."""
+    return "<br>".join(
+        f"`{each.route}`: {', '.join(f'`{key}`' for key in sorted(each.keys)) or 'nothing'}"
+        for each in api.textless
+    )
 
 
 def _listed(api: Api, wanted: Callable[[Field], bool], after: str = "") -> str:
