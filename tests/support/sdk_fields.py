@@ -13,34 +13,29 @@ from collections.abc import Iterator, Mapping
 from gzip import decompress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pydantic
 import typing_extensions as te
 
 Element = str | Mapping[str, str]
+FieldPath = tuple[Element, ...]
 _WRAPPERS = (te.Required, te.NotRequired, typing.Annotated)
 _LISTS = (list, collections.abc.Iterable, collections.abc.Sequence)
 _DISCRIMINATORS = ("type", "role", "object")
 _MAX_DEPTH = 14
 
 
-class StringField(NamedTuple):
-    """A string that a type has at a path."""
-
-    path: tuple[Element, ...]
-
-
-def fields_of_type(root: object) -> Iterator[StringField]:
+def fields_of_type(root: object) -> Iterator[FieldPath]:
     """Yield the strings of a TypedDict or a pydantic model, each type once below each key."""
     seen: set[object] = set()
-    queue: deque[tuple[Any, tuple[Element, ...]]] = deque([(root, ())])
+    queue: deque[tuple[Any, FieldPath]] = deque([(root, ())])
     while queue:
         kind, path = queue.popleft()
         kind = _unwrapped(kind)
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if kind in (str, bytes):
-            yield StringField(path)
+            yield path
         elif origin in (typing.Union, types.UnionType):
             queue.extend((each, path) for each in arguments)
         elif origin in _LISTS:
@@ -58,7 +53,7 @@ def fields_of_type(root: object) -> Iterator[StringField]:
                 queue.append((below, (*path, *([others] if others else []), key)))
 
 
-def fields_of_botocore(service: str, operation: str, side: str) -> Iterator[StringField]:
+def fields_of_botocore(service: str, operation: str, side: str) -> Iterator[FieldPath]:
     """Yield the strings of an operation of AWS; `side` is "input" or "output"."""
     spec = find_spec("botocore")
     assert spec is not None
@@ -67,14 +62,14 @@ def fields_of_botocore(service: str, operation: str, side: str) -> Iterator[Stri
     model = json.loads(decompress((versions[-1] / "service-2.json.gz").read_bytes()))
     shapes = model["shapes"]
     seen: set[object] = set()
-    queue: deque[tuple[str, tuple[Element, ...]]] = deque()
+    queue: deque[tuple[str, FieldPath]] = deque()
     queue.append((model["operations"][operation][side]["shape"], ()))
     while queue:
         name, path = queue.popleft()
         shape = shapes[name]
         kind = shape["type"]
         if kind in ("string", "blob") and "enum" not in shape:
-            yield StringField(path)
+            yield path
         elif kind == "list":
             queue.append((shape["member"]["shape"], (*path, "[]")))
         elif kind == "map":
@@ -86,7 +81,7 @@ def fields_of_botocore(service: str, operation: str, side: str) -> Iterator[Stri
                     queue.append((member["shape"], (*path, member.get("locationName", key))))
 
 
-def with_value(path: tuple[Element, ...], value: object) -> object:
+def with_value(path: FieldPath, value: object) -> object:
     """Return the body that has a value at a path, and what the path needs."""
     if not path:
         return value

@@ -388,6 +388,30 @@ def test_a_field_that_a_model_sees_or_hears_is_unread(kind: str, body: object) -
     assert kind in [found.kind for found in read.unread]
 
 
+@pytest.mark.parametrize("value", [[], {}, "", None, False, True, 0])
+@pytest.mark.parametrize("key", ["images", "image", "attachments", "file_ids", "audio"])
+def test_no_picture_in_the_place_of_one_is_nothing_unread(key: str, value: object) -> None:
+    for body in (
+        {"messages": [{"role": "user", "content": "hello there", key: value}]},
+        {"prompt": "hello there", key: value},
+    ):
+        read = read_body(JSON, json.dumps(body).encode(), "request")
+        assert not read.unread
+
+
+@pytest.mark.parametrize("key", ["file_ids", "input_image_mask"])
+def test_a_tools_parameter_is_no_file(key: str) -> None:
+    schema = {"type": "array", "description": "which files to read", "items": {"type": "string"}}
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {key: schema}}}
+    body = {"prompt": "hello there", "tools": [{"type": "function", "function": tool}]}
+    read = read_body(JSON, json.dumps(body).encode(), "request")
+    assert not read.unread
+    assert "which files to read" in [passage.text for passage in read.passages]
+    body["tools"] = [{"type": "code_interpreter", "container": {"file_ids": ["file-1"]}}]
+    read = read_body(JSON, json.dumps(body).encode(), "request")
+    assert [part.kind for part in read.unread] == ["file"]
+
+
 def test_a_description_in_the_place_of_a_picture_is_read() -> None:
     said = "a picture of a garden in the rain"
     assert said in _request(JSON, json.dumps({"prompt": "hello", "image": said}).encode())

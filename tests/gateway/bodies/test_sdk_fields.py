@@ -9,8 +9,7 @@ import pytest
 from hazgate.judging.speech import Side
 from hazgate.serving.bodies.read import read_body
 from tests.support.sdk_fields import (
-    Element,
-    StringField,
+    FieldPath,
     fields_of_botocore,
     fields_of_type,
     with_value,
@@ -44,17 +43,17 @@ RESPONSES = [
 ]
 
 
-def _check_read(fields: Iterable[StringField], side: Side) -> None:
+def _check_read(fields: Iterable[FieldPath], side: Side) -> None:
     n_fields = 0
-    for field in fields:
+    for path in fields:
         n_fields += 1
         for value in (SENTENCE, *OPAQUE):
-            body = json.dumps(with_value(field.path, value)).encode()
-            if value != SENTENCE and field.path[-1] in NO_TEXT:
+            body = json.dumps(with_value(path, value)).encode()
+            if value != SENTENCE and path[-1] in NO_TEXT:
                 continue
             read = read_body({"content-type": "application/json"}, body, side)
             found = any(value in passage.text for passage in read.passages)
-            assert found or (read.unread and value != SENTENCE), (field.path, value)
+            assert found or (read.unread and value != SENTENCE), (path, value)
     assert n_fields > 3
 
 
@@ -94,7 +93,7 @@ PICTURE = {"type": "input_image", "image_url": "https://a.org/b.png"}
         ("instructions", "[]", {"type": "custom_tool_call_output"}, "output", "[]"),
     ],
 )
-def test_a_picture_in_an_item_is_listed(path: tuple[Element, ...]) -> None:
+def test_a_picture_in_an_item_is_listed(path: FieldPath) -> None:
     body = json.dumps(with_value(path, PICTURE)).encode()
     read = read_body({"content-type": "application/json"}, body, "request")
     assert [part.kind for part in read.unread] == ["image"]

@@ -218,8 +218,6 @@ class Walk:
                     self._add(value, rule.text, inside or (below, {}), below)  # type: ignore[arg-type]
                 else:
                     self._read_string(value, rule, inside, below, media)  # type: ignore[arg-type]
-            elif rule.unread is not None and value:
-                self._unread.setdefault(media or (path, key), rule.unread)
 
     def _visit_free(
         self, data: dict[str, object], context: Context, group: _Group, path: Path, depth: int

@@ -19,7 +19,6 @@ from hazgate.serving.bodies.fields import (
     TextlessRequest,
     is_event_name,
     is_id,
-    is_opaque,
     words,
 )
 
@@ -51,7 +50,6 @@ API = Api(
         ("body", "tool_outputs"): Field(place="free", role="tool"),
         ("body", "data"): Field(place="event"),
         ("event", "b64_json"): IMAGE,
-        ("event", "url"): Field(place="media", form=is_opaque, unread="image"),
         ("body", "output"): Field(place="turn", role="assistant"),
         ("body", "output_text"): Field(role="assistant"),
         ("body", "text"): Field(place="definition"),
