@@ -228,7 +228,7 @@ def test_the_command_writes_policy_figures_and_plot_and_prints_tables(
 
 
 def test_the_command_needs_neither_torch_nor_transformers(
-    mini_bundle: Path, tmp_path: Path
+    tiny_bundle: Path, tmp_path: Path
 ) -> None:
     data = write_rows(tmp_path / "rows.jsonl", own_rows(300))
     code = (
@@ -238,17 +238,17 @@ def test_the_command_needs_neither_torch_nor_transformers(
         "sys.exit(', '.join({'torch', 'transformers', 'onnx'} & set(sys.modules)) or 0)"
     )
     out = tmp_path / "policy.toml"
-    done = run_python("-c", code, "calibrate", mini_bundle, "--data", data, "--out", out)
+    done = run_python("-c", code, "calibrate", tiny_bundle, "--data", data, "--out", out)
     assert done.returncode == 0, done.stderr
     assert out.is_file()
 
 
 def test_a_target_out_of_reach_exits_with_4_and_leaves_nothing(
-    mini_bundle: Path, tmp_path: Path
+    tiny_bundle: Path, tmp_path: Path
 ) -> None:
     data = write_rows(tmp_path / "rows.jsonl", own_rows(300))
     out = tmp_path / "out" / "policy.toml"
-    code, printed, error = _run(mini_bundle, "--data", data, "--out", out, "--target-fpr", "0.0001")
+    code, printed, error = _run(tiny_bundle, "--data", data, "--out", out, "--target-fpr", "0.0001")
     assert (code, printed) == (4, "")
     assert "cannot be reached" in error
     assert list(out.parent.iterdir()) == []
