@@ -25,7 +25,7 @@ from hazgate.judging.decision import Action
 from hazgate.judging.judgement import Heads, Judgement, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
-from hazgate.judging.verdict import ModelIdentity, Span, Verdict
+from hazgate.judging.verdict import ModelIdentity, Span, Verdict, ViewsRead
 from hazgate.questions import Question, questions
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.growing import DueWindow
@@ -335,6 +335,7 @@ class Gate:
             owner=(caller, tenant),
             tokens=tokens,
             known=self._reader.known(store),
+            views=self.reading.views,
         )
 
     def answer(
@@ -371,6 +372,7 @@ class Gate:
                         heads,
                         _rows(level2_logits, i, windows),
                         understood=question.tokens.understood,
+                        n_views=len(question.tokens.views),
                     )
                     for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
@@ -481,7 +483,8 @@ class Gate:
         """Return a window of Level 1 in Level 2's own tokens."""
         if level2.tokenizer is self.level1.tokenizer:
             return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
-        (tokens,) = level2.tokenizer.encode_checked([text[window.start : window.end]])
+        part = text[window.start : window.end] if window.view is None else window.view.text
+        (tokens,) = level2.tokenizer.encode_checked([part])
         return tokens
 
     def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:
@@ -498,11 +501,26 @@ class Gate:
             tokens=tokens.count,
             truncated=tokens.truncated,
             understood=tokens.understood,
+            views=_views_read(tokens, decides),
             span=Span(start=worst.start, end=worst.end),
             decision=decides.decision,
             shadow=beside[0].decision if beside else None,
             model=self.model,
         )
+
+
+def _views_read(tokens: Tokens, judgement: Judgement) -> ViewsRead | None:
+    """Return what views there were; None without any."""
+    if not tokens.views and not tokens.views_left_out:
+        return None
+    worst = tokens.every_window[judgement.worst_window].view
+    names = [window.view.name for window in tokens.views if window.view is not None]
+    return ViewsRead(
+        decided=None if worst is None else worst.name,
+        as_written=judgement.as_written,
+        read=tuple(dict.fromkeys(names)),
+        left_out=tokens.views_left_out,
+    )
 
 
 def _rows(

@@ -9,6 +9,7 @@ from hazgate.text.outline import pack, unpack
 from hazgate.text.prefix import STEP, Prefix, ends_of_prefixes, grown, prefix_of
 from hazgate.text.reading import Reading, check_sizes, choose_windows
 from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
+from hazgate.text.view_windows import has_views, with_views
 
 # To judge a text whose windows are all known takes a small model as long as so many tokens.
 TOKENS_PER_ANSWER = 8
@@ -56,22 +57,28 @@ class KnownTexts:
         """Return the store's keys of a text's windows."""
         return self.store.keys(self.source, owner, [each.input_ids for each in tokens.every_window])
 
-    def tokens(self, text: str, owner: Owner) -> tuple[Tokens, tuple[bytes, ...]] | None:
+    def tokens(
+        self, text: str, owner: Owner, views: Sequence[str]
+    ) -> tuple[Tokens, tuple[bytes, ...]] | None:
         """Return a text's windows and their keys, if the logits of all are kept.
 
-        Of a long text, the windows of its beginning may be known, and its end is tokenised.
+        Of a long text, the windows of its beginning may be known, and its end is tokenised. No
+        text with views of some of the kinds `views` is known.
         """
-        outline = self.store.outline(self._outline_key(text, owner))
+        outline = self.store.outline(self._outline_key(text, owner, views=views))
         if outline is not None:
             tokens, keys = unpack(outline)
             return (tokens, keys) if all(self.store.has(keys)) else None
         can_grow = self.tokenizer.reads_words_apart and self.reading.long_texts == "window"
-        return self._grown(text, owner) if can_grow and len(text) >= 2 * STEP else None
+        if not can_grow or len(text) < 2 * STEP or has_views(text, views):
+            return None
+        return self._grown(text, owner)
 
-    def keep(self, text: str, tokens: Tokens, owner: Owner) -> None:
-        """Keep where the windows of a text are that was tokenised."""
-        outline = pack(tokens, self.window_keys(tokens, owner))
-        self.store.keep_outline(self._outline_key(text, owner), outline)
+    def keep(self, text: str, tokens: Tokens, owner: Owner, views: Sequence[str]) -> None:
+        """Keep where the windows of a text are that was tokenised, if it has no views."""
+        if not tokens.views and not tokens.views_left_out:
+            outline = pack(tokens, self.window_keys(tokens, owner))
+            self.store.keep_outline(self._outline_key(text, owner, views=views), outline)
 
     def n_tokens_to_read(self, question: Question) -> int:
         """Return the tokens of a question whose logits are not kept, and at least some.
@@ -116,11 +123,20 @@ class KnownTexts:
             )
         return tokens, keys
 
-    def _outline_key(self, text: str, owner: Owner, *, begins: bool = False) -> bytes:
-        """Return the key of a text, or of a longer one's beginning, and of the way it is cut."""
+    def _outline_key(
+        self, text: str, owner: Owner, *, views: Sequence[str] = (), begins: bool = False
+    ) -> bytes:
+        """Return the key of a text, or of a longer one's beginning, and of the way it is cut.
+
+        Args:
+            text: the text.
+            owner: whose it is.
+            views: kinds of disguise that the text was found not to have.
+            begins: the text is the beginning of a longer one.
+        """
         cut = self.tokenizer
         sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens)
-        source = (*self.source, repr((begins, sizes, self.reading)))
+        source = (*self.source, repr((begins, sizes, self.reading, tuple(views))))
         return self.store.text_key(source, owner, text)
 
 
@@ -134,6 +150,7 @@ def questions(
     owner: Owner = NOBODY,
     tokens: Sequence[Tokens | None] = (),
     known: KnownTexts | None = None,
+    views: Sequence[str] = (),
 ) -> list[Question]:
     """Check and tokenise texts.
 
@@ -146,6 +163,7 @@ def questions(
         owner: as in `Question`.
         tokens: of texts that `tokenizer` has read already; empty, or None, for others.
         known: texts that need not be tokenised again; None tokenises all.
+        views: kinds of disguise to undo beside each text.
 
     Raises:
         InputError: an element is not a well-formed string, or is too long; says which.
@@ -156,7 +174,7 @@ def questions(
     kept: dict[int, tuple[Tokens, tuple[bytes, ...]]] = {}
     if known is not None:
         for i, text in enumerate(texts):
-            found = None if given[i] else known.tokens(text, owner)
+            found = None if given[i] else known.tokens(text, owner, views)
             if found is not None:
                 kept[i] = found
     new = [i for i in range(len(texts)) if i not in kept and given[i] is None]
@@ -165,9 +183,13 @@ def questions(
     every = choose_windows(
         [kept[i][0] if i in kept else given[i] or encoded[i] for i in range(len(texts))], reading
     )
+    every = [
+        of_text if i in kept else with_views(texts[i], of_text, tokenizer, views)
+        for i, of_text in enumerate(every)
+    ]
     if known is not None:
         for i in new:
-            known.keep(texts[i], every[i], owner)
+            known.keep(texts[i], every[i], owner, views)
     return [
         Question(
             text=text,

@@ -148,9 +148,10 @@ def test_robustness_counts_what_stays_and_what_is_new() -> None:
     rows = [row(0, "bad words"), row(1, "bad deeds"), row(2, "good")]
     sample = choose_sample(rows, truth([True, True, False]), np.array([True, True, False]), 10)
 
-    def flags(texts: object) -> np.ndarray:
+    def flags(texts: object) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(texts, list)
-        return np.array(["bad" in text or text.startswith("```") for text in texts])
+        as_written = np.array(["bad" in text or text.startswith("```") for text in texts])
+        return as_written | np.array(["BAD" in text for text in texts]), as_written
 
     found = {each.mutation: each for each in measure_robustness(rows, sample, flags).mutations}
     shares = {
@@ -167,7 +168,10 @@ def test_robustness_counts_what_stays_and_what_is_new() -> None:
         return still.value, newly.value
 
     assert of("lower_case") == (1, 0)
-    assert of("upper_case") == (0, 0)
+    assert of("upper_case") == (1, 0)
+    upper = found["upper_case"]
+    assert upper.still_flagged_as_written is not None
+    assert upper.still_flagged_as_written.value == 0
     assert of("code_block") == (1, 1)
 
 

@@ -84,6 +84,21 @@ def test_homoglyphs_look_the_same_and_are_other_letters() -> None:
     assert all(unicodedata.name(b).startswith(("CYRILLIC", "GREEK")) for _, b in changed)
 
 
+@given(text=LATIN)
+def test_disguises_can_be_undone(text: str) -> None:
+    assert unicodedata.normalize("NFKC", mutations.bold_letters(text)) == text
+    assert "".join(chr(ord(c) - 0xE0000) for c in mutations.tag_characters(text)) == text
+    assert mutations.emoji_between_letters(text).replace("\U0001f338", "") == text
+    assert mutations.for_a_novel(text).endswith(text)
+    turns = mutations.split_over_turns(text).replace("\nassistant: Go on.\nuser: ", "")
+    assert turns.removeprefix("user: ") == text
+
+
+def test_morse_and_marks_are_those_of_the_standards() -> None:
+    assert mutations.morse("SOS 1 x!") == "... --- ... / .---- / -..-"
+    assert mutations.stacked_marks("a b") == "a\u0300\u0315\u0336\u20dd b\u0300\u0315\u0336\u20dd"
+
+
 def test_vowels_are_dropped_inside_words_only() -> None:
     assert mutations.dropped_vowels("An evil idea") == "An evl id"
     assert mutations.leetspeak("toast") == "70457"

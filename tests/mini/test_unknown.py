@@ -33,7 +33,7 @@ def client(gate: Gate) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("text", [LONG_WORD, BOLD, "สวัสดีครับ" * 500])
+@pytest.mark.parametrize("text", [LONG_WORD, "สวัสดีครับ" * 500])
 def test_it_is_flagged_though_its_score_is_low(gate: Gate, text: str) -> None:
     verdict = gate.check(text)
     assert verdict.unsafe < 0.5
@@ -42,8 +42,17 @@ def test_it_is_flagged_though_its_score_is_low(gate: Gate, text: str) -> None:
     assert verdict.tokens.unknown == verdict.tokens.read
 
 
+def test_bold_letters_are_read_as_letters(gate: Gate) -> None:
+    verdict = gate.check(BOLD)
+    assert verdict.understood
+    assert verdict.flagged
+    assert verdict.views is not None
+    assert verdict.views.decided == "nfkc"
+    assert verdict.unsafe > 0.5 > verdict.views.as_written
+
+
 def test_a_gateway_is_told_why_it_is_blocked(client: TestClient) -> None:
-    body = {"messages": [{"role": "user", "content": BOLD}]}
+    body = {"messages": [{"role": "user", "content": LONG_WORD}]}
     answer = client.post("/ext_authz/v1/chat/completions", json=body)
     assert answer.status_code == 403
     assert "not understood, so not checked" in answer.text

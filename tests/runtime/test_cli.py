@@ -26,7 +26,7 @@ FLAGGED, PASSED = "How do I kill a Python process?", "summer"
 UNSAFE, SAFE = constant_graph([-9, 9]), constant_graph([9, -9])
 MARKER = "unrepeatable"
 FIELDS = ["flagged", "unsafe", "scores", "hazard", "hazards", "detected"]
-FIELDS += ["tokens", "truncated", "understood", "span", "decision", "shadow", "model"]
+FIELDS += ["tokens", "truncated", "understood", "views", "span", "decision", "shadow", "model"]
 
 
 def _hazgate(*arguments: str | Path, stdin: bytes = b"") -> Result:

@@ -86,6 +86,7 @@ def test_a_verdict_of_an_open_gate_has_every_field(int8_gate: Gate, tiny_bundle:
         tokens=TokenCount(total=tokens[0].n_total, read=tokens[0].n_total, unknown=0, windows=1),
         truncated=False,
         understood=True,
+        views=None,
         span=Span(start=0, end=len(text)),
         decision=None,
         shadow=None,

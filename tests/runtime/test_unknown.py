@@ -88,8 +88,9 @@ def _with_letters(gate: Gate, file: Path) -> Gate:
         gate,
         level1=dataclasses.replace(gate.level1, tokenizer=tokenizer),
         hazard_level=dataclasses.replace(gate.level2, tokenizer=tokenizer),
-        # Nothing is flagged for its score.
+        # Nothing is flagged for its score, and bold letters stay what the tokenizer does not know.
         threshold=0.9999,
+        reading=dataclasses.replace(gate.reading, views=()),
     )
 
 
@@ -165,6 +166,27 @@ def test_a_gate_never_lets_it_pass_as_safe(gate: Gate, text: str) -> None:
     assert verdict.flagged
     assert not verdict.understood
     assert verdict.to_dict()["understood"] is False
+
+
+@pytest.mark.parametrize("name", NOT_UNDERSTOOD)
+def test_a_text_is_understood_through_a_view_that_says_it_in_known_letters(
+    gate: Gate, name: str
+) -> None:
+    seeing = dataclasses.replace(gate, reading=Reading())
+    verdict = seeing.check(NOT_UNDERSTOOD[name])
+    readable = ("bold", "squared", "regional letters", "tags alone", "tags behind a greeting")
+    assert verdict.understood == (name in readable)
+    assert verdict.flagged != verdict.understood
+    assert (verdict.views is not None) == verdict.understood
+
+
+def test_what_stays_unknown_beside_a_view_is_not_understood(gate: Gate) -> None:
+    seeing = dataclasses.replace(gate, reading=Reading())
+    thai = NOT_UNDERSTOOD["Thai"]
+    verdict = seeing.check(f"{TAGS} {thai}")
+    assert verdict.views is not None
+    assert verdict.flagged
+    assert not verdict.understood
 
 
 def test_other_texts_stay_as_they_are(gate: Gate) -> None:

@@ -20,13 +20,16 @@ class MutationFigures:
     """The effect of one mutation on decisions that were right.
 
     `still_flagged` is the share of flagged unsafe rows that stay flagged, `newly_flagged` the
-    share of passed safe rows that are flagged now. Intervals are Wilson's.
+    share of passed safe rows that are flagged now; those `as_written` are without the gate's views
+    of disguised texts. Intervals are Wilson's.
     """
 
     mutation: str
     description: str
     still_flagged: Estimate | None
     newly_flagged: Estimate | None
+    still_flagged_as_written: Estimate | None
+    newly_flagged_as_written: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,26 +71,28 @@ def choose_sample(
 def measure_robustness(
     rows: Sequence[LabelledRow],
     sample: RobustnessSample,
-    flags: Callable[[Sequence[str]], NDArray[np.bool_]],
+    flags: Callable[[Sequence[str]], tuple[NDArray[np.bool_], NDArray[np.bool_]]],
 ) -> Robustness:
     """Apply every mutation to the sample and compare decisions.
 
     Args:
         rows: the rows that the sample was drawn from.
         sample: see `choose_sample`.
-        flags: gives the decisions on texts, shape [n].
+        flags: gives the decisions on texts with the gate's views, and without, shape [n] each.
     """
     texts = [rows[i].text for i in (*sample.unsafe.tolist(), *sample.safe.tolist())]
     n_unsafe = len(sample.unsafe)
     figures = []
     for name, mutate in MUTATIONS.items():
-        flagged = flags([mutate(text) for text in texts])
+        flagged, as_written = flags([mutate(text) for text in texts])
         figures.append(
             MutationFigures(
                 mutation=name,
                 description=(mutate.__doc__ or "").strip(),
                 still_flagged=share(flagged[:n_unsafe]),
                 newly_flagged=share(flagged[n_unsafe:]),
+                still_flagged_as_written=share(as_written[:n_unsafe]),
+                newly_flagged_as_written=share(as_written[n_unsafe:]),
             )
         )
     return Robustness(n_unsafe=n_unsafe, n_safe=len(sample.safe), mutations=tuple(figures))

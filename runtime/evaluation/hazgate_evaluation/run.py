@@ -219,8 +219,9 @@ def _robustness(
     n_texts = len(sample.unsafe) + len(sample.safe)
     advance = begin("rewritten texts", n_texts * len(MUTATIONS))
 
-    def flags(texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(unsafe_scores(gate, texts, advance) >= gate.threshold)
+    def flags(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        with_views, as_written = unsafe_scores(gate, texts, advance)
+        return with_views >= gate.threshold, as_written >= gate.threshold
 
     return measure_robustness(rows, sample, flags)
 

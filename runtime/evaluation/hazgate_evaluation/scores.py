@@ -81,11 +81,18 @@ def score(
 
 def unsafe_scores(
     gate: Gate, texts: Sequence[str], advance: Callable[[int], None]
-) -> NDArray[np.float64]:
-    """Return P(unsafe) of every text, shape [n]; arguments and errors as in `score`."""
-    unsafe: list[float] = []
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return P(unsafe) of every text with its views, and as written, shape [n] each.
+
+    Arguments and errors as in `score`.
+    """
+    pairs: list[tuple[float, float]] = []
     for start in range(0, len(texts), CHUNK_TEXTS):
         chunk = texts[start : start + CHUNK_TEXTS]
-        unsafe.extend(verdict.unsafe for verdict in gate.check_many(chunk))
+        pairs.extend(
+            (verdict.unsafe, verdict.unsafe if verdict.views is None else verdict.views.as_written)
+            for verdict in gate.check_many(chunk)
+        )
         advance(len(chunk))
-    return np.array(unsafe, dtype=np.float64)
+    both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]

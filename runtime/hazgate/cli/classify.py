@@ -33,6 +33,7 @@ from hazgate.judging.policy import Policy
 from hazgate.judging.taxonomy import load_taxonomy
 from hazgate.judging.verdict import Verdict
 from hazgate.text.reading import LongTexts, Reading
+from hazgate.text.views.names import NAMES
 
 # Rows that are read, planned and answered together: bounds memory, keeps output flowing.
 _CHUNK_ROWS = 256
@@ -83,6 +84,9 @@ Examples:
 @click.option(
     "--all-levels", is_flag=True, help="Score the hazards of texts that are not flagged, too."
 )
+@click.option(
+    "--no-views", is_flag=True, help="Read texts as written only; undo no disguise beside them."
+)
 @click.option("--pass-through", is_flag=True, help="Copy a line's other fields to `input`.")
 @click.option("--table", is_flag=True, help="Print a table instead of JSON Lines.")
 @click.option("--fail-on-flagged", is_flag=True, help="Exit with 1 if any text was flagged.")
@@ -103,6 +107,7 @@ def classify(
     long_texts: LongTexts,
     taxonomy: str | None,
     all_levels: bool,
+    no_views: bool,
     pass_through: bool,
     table: bool,
     fail_on_flagged: bool,
@@ -134,7 +139,7 @@ def classify(
         threshold=threshold,
         policy=Policy.load(policy) if policy else None,
         shadow=Policy.load(shadow) if shadow else None,
-        reading=Reading(long_texts=long_texts),
+        reading=Reading(long_texts=long_texts, views=() if no_views else NAMES),
     )
     _check_verdicts(judge, fail_on_flagged=fail_on_flagged, taxonomy=taxonomy, tenant=tenant)
     flagged = False

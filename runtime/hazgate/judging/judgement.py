@@ -66,10 +66,12 @@ class Heads:
 class Judgement:
     """The result for one text; `worst_window` is the index of the most unsafe window.
 
-    `scores` are the probabilities of Level 1's labels, in their order; see Verdict for the others.
+    `as_written` is the P(unsafe) of the windows of the text alone, without its views. `scores` are
+    the probabilities of Level 1's labels, in their order; see Verdict for the others.
     """
 
     unsafe: float
+    as_written: float
     scores: tuple[float, ...]
     worst_window: int
     hazards: Mapping[str, float] | None
@@ -162,6 +164,7 @@ def judge(
     level2_logits: Sequence[NDArray[np.float32]],
     *,
     understood: bool = True,
+    n_views: int = 0,
 ) -> Judgement:
     """Judge a text by its most unsafe window, and each hazard by its highest score.
 
@@ -173,6 +176,7 @@ def judge(
             may be empty.
         understood: False if the text is mostly unknown to the tokenizer, so that the terms' action
             on such texts is the least.
+        n_views: so many windows, the last ones, are of views and not of the text.
 
     Raises:
         InferenceError: a score is not a number in [0, 1].
@@ -195,6 +199,7 @@ def judge(
         flagged = decided.action != "allow"
     return Judgement(
         unsafe=float(unsafe[worst]),
+        as_written=float(unsafe[: len(unsafe) - n_views].max()),
         scores=tuple(map(float, scores)),
         worst_window=worst,
         hazards=hazards,

@@ -57,6 +57,30 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ViewsRead:
+    """The views of a disguised text, beside which it was read.
+
+    `decided` names the view that has the highest P(unsafe), None if that is the text as written,
+    whose own P(unsafe) is `as_written`. `read` names the views that were read, and `left_out`
+    those that were not read to their end, and kinds of disguise that are in them still.
+    """
+
+    decided: str | None
+    as_written: float
+    read: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the names and the probability as plain JSON values."""
+        return {
+            "decided": self.decided,
+            "as_written": self.as_written,
+            "read": list(self.read),
+            "left_out": list(self.left_out),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyIdentity:
     """The rules that decided: a policy, the digest of its file, and the tenant."""
 
@@ -109,6 +133,9 @@ class Verdict:
     is unknown to the tokenizer (see `hazgate.text.unknown`): then no score says anything. Such a
     text is flagged, or what the policy's `unread` says of `unknown_words` is done.
 
+    A disguised text is also read as a person reads it, in its `views`; the highest P(unsafe) of all
+    is `unsafe`, and `span` has the characters as written. Without a disguise `views` is None.
+
     `decision` is the policy's decision, None without one. `shadow` is the decision of a policy on
     trial: it changes nothing else here.
     """
@@ -122,6 +149,7 @@ class Verdict:
     tokens: TokenCount
     truncated: bool
     understood: bool
+    views: ViewsRead | None
     span: Span
     decision: PolicyDecision | None
     shadow: PolicyDecision | None
@@ -161,6 +189,7 @@ class Verdict:
             "tokens": self.tokens.to_dict(),
             "truncated": self.truncated,
             "understood": self.understood,
+            "views": None if self.views is None else self.views.to_dict(),
             "span": {"start": self.span.start, "end": self.span.end},
             "decision": None if self.decision is None else self.decision.to_dict(),
             "shadow": None if self.shadow is None else self.shadow.to_dict(),

@@ -76,6 +76,7 @@ def open_served(bundle: Path, settings: ServeSettings, digest: str | None = None
         reading=Reading(
             max_text_tokens=settings.request.max_tokens,
             max_text_bytes=settings.request.max_body_bytes,
+            views=settings.views,
         ),
         policy=Policy.load(policy.file) if policy.file else None,
         shadow=Policy.load(policy.shadow) if policy.shadow else None,

@@ -15,6 +15,7 @@ from hazgate.engine.logit_store import StoreLimits
 from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
 from hazgate.serving.queue.backlog import QueueLimits
+from hazgate.text.views.names import NAMES
 
 SCHEMA_VERSION = 1
 
@@ -115,7 +116,8 @@ class ServeSettings:
     ext_authz, although nobody reads what follows; all others are denied.
     `classify_contract` is the form of semantic-router's answers. `litellm_masks_responses` says
     that LiteLLM puts masked answers in the place of the model's, as it does where
-    `streaming_transform_mode` is `incremental_diff`; else they are blocked. Each of `workers`
+    `streaming_transform_mode` is `incremental_diff`; else they are blocked. `views` names the
+    disguises that are undone beside each text; none if it is empty. Each of `workers`
     processes has an engine of its own, on its share of the processors, over the same mapped
     weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
     neither holds anything of a text. On SIGTERM readiness turns red at once; after
@@ -143,6 +145,7 @@ class ServeSettings:
     classify_contract: ClassifyContract = "label_distribution.v1"
     litellm_masks_responses: bool = False
     ext_authz_upgrades: tuple[str, ...] = ()
+    views: tuple[str, ...] = NAMES
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
     stream: StreamTable = field(default_factory=StreamTable)
@@ -265,6 +268,9 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
             "$.request.max_bytes_in_flight: must be at least twice request.max_body_bytes "
             f"({request.max_body_bytes}), got {request.max_bytes_in_flight}"
         )
+    for name in settings.views:
+        if name not in NAMES:
+            yield f"$.views: no such view {name!r}; there are {', '.join(NAMES)}"
     yield from _problems("engine.providers", find_provider, settings.engine.providers)
     yield from _problems("engine.buckets", parse_bucket, settings.engine.buckets)
     if settings.engine.workers < 1:

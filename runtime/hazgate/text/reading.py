@@ -8,13 +8,14 @@ from typing import Literal
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import BundleError, InputError
 from hazgate.text.tokenization import Tokens, check_text
+from hazgate.text.views.names import NAMES
 
 LongTexts = Literal["window", "truncate", "reject"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """The treatment of texts that are longer than one window of the model.
+    """The treatment of texts: of long ones, and of disguises.
 
     Attributes:
         long_texts: "window" reads them whole, in overlapping windows; "truncate" reads the first
@@ -24,12 +25,25 @@ class Reading:
         max_text_tokens: texts with more tokens are refused, unless only their beginning is read.
         window_tokens: tokens of a window, special ones included, in place of the bundle's: more
             context at once, or shorter passages to point at. At most the bundle's max_tokens.
+        views: kinds of disguise that a gate undoes beside the text, see `hazgate.text.views`;
+            empty for none.
     """
 
     long_texts: LongTexts = "window"
     max_text_bytes: int = 1 << 20
     max_text_tokens: int = 1 << 17
     window_tokens: int | None = None
+    views: tuple[str, ...] = NAMES
+
+    def __post_init__(self) -> None:
+        """Refuse views that do not exist.
+
+        Raises:
+            BundleError: names all of them.
+        """
+        unknown = [name for name in self.views if name not in NAMES]
+        if unknown:
+            raise BundleError(f"no such view: {', '.join(unknown)}; there are {', '.join(NAMES)}")
 
     def windows_of(self, spec: TokenizerSpec) -> TokenizerSpec:
         """Return `spec` with the requested windows.

@@ -34,12 +34,21 @@ _APART_MODELS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ViewPart:
+    """The part of a view that a window is of: the view's name, and the characters."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
     """The part of a text that the model reads at once.
 
     `input_ids` has `n_tokens` of the text's own tokens between special ones; they span the
     characters from `start` to before `end`. `n_unknown` of them stand for what the tokenizer does
-    not know. `understood` is False if that is most of the window; no close window says so.
+    not know. `understood` is False if that is most of the window; no close window says so. Of a
+    window in a view, `start` and `end` are of the text as written.
     """
 
     input_ids: tuple[int, ...]
@@ -48,6 +57,7 @@ class Window:
     end: int
     n_unknown: int = 0
     understood: bool = True
+    view: ViewPart | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,11 +68,16 @@ class Tokens:
     a text of several windows is read again. `n_total` and `n_read` count the text's tokens
     without special ones; they differ if the windows do not reach the text's end. `n_unknown` of
     those read are unknown tokens; `understood` is False if they are most of what was read, or of
-    one of its windows, see `hazgate.text.unknown`.
+    one of its windows, see `hazgate.text.unknown`, and no view says it in other words.
+
+    `views` has the windows of views beside the text, see `hazgate.text.view_windows`, and
+    `views_left_out` names the views, or kinds of disguise, that are not read whole.
     """
 
     windows: tuple[Window, ...]
     close: tuple[Window, ...] = ()
+    views: tuple[Window, ...] = ()
+    views_left_out: tuple[str, ...] = ()
     n_total: int
     n_read: int
     n_unknown: int = 0
@@ -71,7 +86,7 @@ class Tokens:
     @property
     def every_window(self) -> tuple[Window, ...]:
         """All windows that the model reads."""
-        return self.windows + self.close
+        return self.windows + self.close + self.views
 
     @property
     def count(self) -> TokenCount:

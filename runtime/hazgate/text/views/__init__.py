@@ -1,0 +1,1 @@
+"""Views: a disguised text as a person reads it, and its places in the text as written."""
