@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hazgate.text.views.kinds import KINDS
 from hazgate.text.views.names import NAMES
-from hazgate.text.views.outline import outline_of
+from hazgate.text.views.scan import scan_of
 from hazgate.text.views.views import MAX_VIEWS, View, views_of
 from tests.support.disguises import DISGUISES
 
@@ -184,7 +184,7 @@ def test_undoing_characters_twice_changes_nothing_more(name: str, text: str) -> 
 def test_the_scan_lets_nothing_through_that_a_kind_would_undo(kind: str, text: str) -> None:
     (row,) = (row for row in KINDS if row.name == kind)
     if row.undo(text):
-        assert row.may(outline_of(text))
+        assert row.may(scan_of(text))
 
 
 UNITS: Sequence[str] = (

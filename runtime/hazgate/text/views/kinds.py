@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from hazgate.text.views import characters, codes, confusables, spelling, turned
 from hazgate.text.views.edits import Edit
-from hazgate.text.views.outline import (
+from hazgate.text.views.scan import (
     COMPATIBLE,
     EMOJI,
     INVISIBLE,
     MARK,
     TAG,
     TWIN,
-    Outline,
+    TextScan,
 )
 
 
@@ -20,13 +20,13 @@ from hazgate.text.views.outline import (
 class Kind:
     """One kind of disguise.
 
-    `may` says from the outline of a text if it may be of the kind. `undo` returns the edits that
+    `may` says from the scan of a text if it may be of the kind. `undo` returns the edits that
     undo it; none where there is nothing to undo, or where the result is no text. A kind is
     `doubtful` if what it undoes may be meant as it is written.
     """
 
     name: str
-    may: Callable[[Outline], bool]
+    may: Callable[[TextScan], bool]
     undo: Callable[[str], Sequence[Edit]]
     doubtful: bool = False
 

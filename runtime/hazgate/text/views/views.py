@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hazgate.text.views.edits import OffsetMap, apply
 from hazgate.text.views.kinds import KINDS, Kind
-from hazgate.text.views.outline import outline_of
+from hazgate.text.views.scan import scan_of
 
 # Disguises in disguises are undone so many times.
 MAX_DEPTH = 3
@@ -78,7 +78,7 @@ class _Undoing:
     """The steps from one text to its last view."""
 
     def __init__(self, text: str) -> None:
-        self._outline = outline_of(text)
+        self._scan = scan_of(text)
         self._text = text
         self._steps: list[View] = []
         # Steps before the first doubtful one.
@@ -98,7 +98,7 @@ class _Undoing:
             if kind.doubtful and self._n_sure is None:
                 self._n_sure = len(self._steps)
             self._steps.append(after)
-            self._outline = outline_of(after.text)
+            self._scan = scan_of(after.text)
         return len(self._steps) > n_steps
 
     def views(self, kinds: Sequence[Kind]) -> Views:
@@ -116,10 +116,10 @@ class _Undoing:
 
     def _next(self, kind: Kind) -> View | None:
         """Return a view with one more kind undone; None if it is not there."""
-        edits = kind.undo(self._outline.text) if kind.may(self._outline) else ()
+        edits = kind.undo(self._scan.text) if kind.may(self._scan) else ()
         if not edits:
             return None
-        edited, way = apply(self._outline.text, edits)
+        edited, way = apply(self._scan.text, edits)
         if not self._steps:
             return View(name=kind.name, text=edited, maps=(way,))
         before = self._steps[-1]

@@ -32,7 +32,7 @@ _EMOJI = "\u2190-\u21ff\u2300-\u23ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outline:
+class TextScan:
     """The findings of one scan of a text.
 
     `bits` has the bits of all its characters together. `is_mixed` is True if letters of two
@@ -59,7 +59,7 @@ class Outline:
     trigrams: NDArray[np.uint16]
 
 
-def outline_of(text: str) -> Outline:
+def scan_of(text: str) -> TextScan:
     """Scan a text."""
     codes: NDArray[np.unsignedinteger]
     if text.isascii():
@@ -77,7 +77,7 @@ def outline_of(text: str) -> Outline:
     if bits & OTHER:
         is_letter |= codes >= _FIRST_OTHER
         same |= (codes[1:] == codes[:-1]) & is_letter[1:]
-    return Outline(
+    return TextScan(
         text=text,
         bits=bits,
         is_mixed=is_mixed,
