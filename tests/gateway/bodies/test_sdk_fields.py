@@ -54,7 +54,7 @@ def _check_read(fields: Iterable[FieldPath], side: Side) -> None:
             read = read_body({"content-type": "application/json"}, body, side)
             found = any(value in passage.text for passage in read.passages)
             assert found or (read.unread and value != SENTENCE), (path, value)
-    assert n_fields > 3
+    assert n_fields > 1
 
 
 @pytest.mark.parametrize("name", REQUESTS)
