@@ -78,7 +78,9 @@ void CheckLinear(const Kernels& k, int rows, int depth, const std::vector<int>& 
   const QuantisedRows rest{rest_values.data(), rest_zeros.data(), rest_steps.data()};
   const Norm norm{has_norm ? weight.data() : nullptr, has_norm ? shift.data() : nullptr, nullptr,
                   1e-5f};
-  k.quantise(x.data(), rows, depth, norm, normed.data(), q, has_rest ? &rest : nullptr);
+  std::vector<float> spare(3 * static_cast<size_t>(depth));
+  k.quantise(x.data(), rows, depth, norm, normed.data(), q, has_rest ? &rest : nullptr,
+             has_norm || has_rest ? spare.data() : nullptr);
   const int out = activation == Activation::kGatedGelu ? total / 2 : total;
   const std::vector<float> residual = Floats(static_cast<int64_t>(rows) * out);
   std::vector<float> y(residual.size());

@@ -2,8 +2,8 @@
 // positions and a window of tokens on each side.
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 
+#include "buffers.h"
 #include "op.h"
 
 namespace hazgate {
@@ -26,37 +26,6 @@ struct Task {
   int64_t text_begin, text_end;
   int64_t query_begin, query_end;
   int head_begin, head_end;
-};
-
-class Buffers {
- public:
-  Buffers(const Runtime& runtime, const OrtKernelContext* context, size_t floats)
-      : scratch_(runtime, context), floats_(floats) {}
-
-  // Return a free buffer, or null if memory ran out.
-  float* Take() {
-    const std::lock_guard<std::mutex> hold(lock_);
-    if (!free_.empty()) {
-      float* buffer = free_.back();
-      free_.pop_back();
-      return buffer;
-    }
-    try {
-      return scratch_.Floats(floats_);
-    } catch (const std::exception&) {
-      return nullptr;
-    }
-  }
-  void Give(float* buffer) {
-    const std::lock_guard<std::mutex> hold(lock_);
-    free_.push_back(buffer);
-  }
-
- private:
-  std::mutex lock_;
-  Scratch scratch_;
-  std::vector<float*> free_;
-  size_t floats_;
 };
 
 class AttentionKernel {
@@ -89,6 +58,7 @@ class AttentionKernel {
     const int64_t tokens = qkv.shape[0], hidden = qkv.width() / 3, width = hidden / n_heads_;
     if (width < 1 || width > 1024) throw OpError("Attention: heads must be 1 to 1,024 wide");
     const auto* end = static_cast<const int64_t*>(ends.data);
+    if (!ends) throw OpError("Attention: ends is missing");
     const int64_t longest = Longest(end, ends.size(), tokens);
     if (static_cast<bool>(cos) != static_cast<bool>(sin)) {
       throw OpError("Attention: cos and sin come together");
@@ -99,6 +69,7 @@ class AttentionKernel {
                     std::to_string(width / 2) + "]");
     }
     const Tensor out = runtime_.Output(context, 0, {tokens, hidden});
+    if (!out) throw OpError("Attention: nothing asks for its result");
     if (tokens == 0) return;
 
     const std::vector<Task> tasks = Plan(end, ends.size(), width);
@@ -109,7 +80,8 @@ class AttentionKernel {
       KeyRange(a, &first, &last);
       most_keys = std::max(most_keys, last - first);
     }
-    Buffers buffers(runtime_, context, kernels_.attention_scratch(most_keys, width));
+    Scratch scratch(runtime_, context);
+    Buffers buffers(&scratch, static_cast<int64_t>(kernels_.attention_scratch(most_keys, width)));
     std::atomic<bool> is_short{false};
     runtime_.ParallelFor(context, tasks.size(), [&](size_t i) {
       const Task& task = tasks[i];

@@ -1,6 +1,7 @@
 // hazgate.Mean and hazgate.Dense: the head behind the layers, in float32 and row by row, so a
 // text's result does not depend on the other texts of its batch.
 #include <algorithm>
+#include <cmath>
 
 #include "op.h"
 
@@ -11,6 +12,7 @@ namespace {
 constexpr int64_t kTokensPerSum = 256;
 // Columns per task; a multiple of the widest step of any instruction set.
 constexpr int64_t kColumnsPerTask = 128;
+constexpr int64_t kWidest = INT32_MAX / 2;
 
 class Mean {
  public:
@@ -18,15 +20,22 @@ class Mean {
 
   Mean(const Runtime& runtime, const Kernels& kernels, const OrtKernelInfo* info)
       : runtime_(runtime), kernels_(kernels), epsilon_(runtime.FloatAttribute(info, "epsilon")) {
+    if (!std::isfinite(epsilon_) || epsilon_ < 0) {
+      throw OpError("Mean: epsilon must be finite and not negative");
+    }
     const Tensor weight = runtime.Constant(info, kNormWeight, kFloat, "Mean: norm weight");
-    if (weight) weight_.assign(weight.floats(), weight.floats() + weight.size());
+    if (!weight) return;
+    if (weight.size() == 0) throw OpError("Mean: the norm weight is empty");
+    weight_.assign(weight.floats(), weight.floats() + weight.size());
   }
 
   void Compute(OrtKernelContext* context) const {
     const Tensor x = runtime_.Input(context, kX, kFloat, "Mean: x");
     const Tensor ends = runtime_.Input(context, kEnds, kInt64, "Mean: ends");
     if (x.shape.size() != 2) throw OpError("Mean: x must be [tokens, width]");
+    if (!ends) throw OpError("Mean: ends is missing");
     const int64_t width = x.shape[1], n = ends.size();
+    if (width > kWidest) throw OpError("Mean: x is too wide");
     if (!weight_.empty() && static_cast<int64_t>(weight_.size()) != width) {
       throw OpError("Mean: the norm has another width than x");
     }
@@ -43,12 +52,15 @@ class Mean {
       }
     }
     const Tensor y = runtime_.Output(context, 0, {n, width});
-    std::fill_n(y.mutable_floats(), n * width, 0.f);
+    if (!y) throw OpError("Mean: nothing asks for its result");
+    const int64_t n_values = Times(n, width);
+    if (n_values == 0) return;
+    std::fill_n(y.mutable_floats(), n_values, 0.f);
     if (parts.empty()) return;
     Scratch scratch(runtime_, context);
     const auto n_parts = static_cast<int64_t>(parts.size());
-    float* sums = scratch.Floats(n_parts * width);
-    float* rows = scratch.Floats(n_parts * width);
+    float* sums = scratch.Floats(Times(n_parts, width));
+    float* rows = scratch.Floats(Times(n_parts, width));
     std::fill_n(sums, n_parts * width, 0.f);
     const Norm norm{weight_.empty() ? nullptr : weight_.data(), nullptr, nullptr, epsilon_};
     runtime_.ParallelFor(context, parts.size(), [&](size_t i) {
@@ -106,8 +118,13 @@ class Dense {
     }
     const int64_t columns = weight.shape[1];
     if (bias && bias.size() != columns) throw OpError("Dense: the bias needs a value a column");
-    if (weight.size() > INT32_MAX) throw OpError("Dense: the weight is too large");
+    // One of both may be large while the other is zero.
+    if (columns > kWidest || weight.shape[0] > kWidest || weight.size() > INT32_MAX) {
+      throw OpError("Dense: the weight is too large");
+    }
     const Tensor y = runtime_.Output(context, 0, {x.shape[0], columns});
+    if (!y) throw OpError("Dense: nothing asks for its result");
+    if (x.shape[0] == 0 || columns == 0) return;
     const int64_t n = (columns + kColumnsPerTask - 1) / kColumnsPerTask;
     runtime_.ParallelFor(context, n, [&](size_t i) {
       DenseProduct p{};

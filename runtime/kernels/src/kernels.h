@@ -102,9 +102,10 @@ struct Kernels {
   int gated_panel;  // columns of a gated panel
   void (*pack)(const int8_t* const* weights, const int* columns, int n_weights, PackedMatrix*);
   // Normalise and quantise rows. `normed`, if not null, receives the norm's result. `rest`, if not
-  // null, receives the rounding error, quantised again: 16 bits as two times 8.
+  // null, receives the rounding error, quantised again: 16 bits as two times 8. `spare` is scratch
+  // space for three rows; null if there is no norm, no balance and no rest.
   void (*quantise)(const float* x, int64_t rows, int depth, const Norm&, float* normed,
-                   const QuantisedRows& result, const QuantisedRows* rest);
+                   const QuantisedRows& result, const QuantisedRows* rest, float* spare);
   void (*multiply)(const Product&);
   // Add up rows, each after its norm; `row` is scratch space for one row.
   void (*add_rows)(const float* x, int64_t rows, int depth, const Norm&, float* row, float* sum);

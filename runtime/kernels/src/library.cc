@@ -10,14 +10,13 @@ using hazgate::Runtime;
 extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(
     OrtSessionOptions* options, const OrtApiBase* base) {
   const OrtApi* api = base->GetApi(kApiVersion);
-  if (api == nullptr) {
-    // Version 1 can already make an error.
-    return Runtime(base->GetApi(1))
-        .Error("hazgate-kernels needs ONNX Runtime 1.17 or later, this is " +
-               std::string(base->GetVersionString()));
-  }
-  const Runtime runtime(api);
+  // Version 1 can already make an error.
+  const Runtime runtime(api == nullptr ? base->GetApi(1) : api);
   try {
+    if (api == nullptr) {
+      throw hazgate::OpError("hazgate-kernels needs ONNX Runtime 1.17 or later, this is " +
+                             std::string(base->GetVersionString()));
+    }
     hazgate::TheKernels();
     // Never released: sessions refer to it until the process ends.
     static OrtCustomOpDomain* const domain = runtime.Domain(
@@ -27,6 +26,8 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(
     return nullptr;
   } catch (const std::exception& error) {
     return runtime.Error(error.what());
+  } catch (...) {
+    return runtime.Error("hazgate-kernels cannot be registered");
   }
 }
 
@@ -34,7 +35,7 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(
 extern "C" __attribute__((visibility("default"))) const char* hazgate_kernels_isa() {
   try {
     return hazgate::TheKernels().name;
-  } catch (const std::exception&) {
+  } catch (...) {
     return nullptr;
   }
 }
@@ -59,7 +60,12 @@ hazgate_kernels_peak(int kind, int64_t n, const float* values) {
   return floats == 1e38f && integers == -1 ? 0 : done;
 }
 
-// Return the number of packed weight matrices in this process, over all sessions.
+// Return the number of packed weight matrices in this process, over all sessions; -1 if they cannot
+// be counted.
 extern "C" __attribute__((visibility("default"))) int64_t hazgate_kernels_packed() {
-  return hazgate::PackedMatrices();
+  try {
+    return hazgate::PackedMatrices();
+  } catch (...) {
+    return -1;
+  }
 }

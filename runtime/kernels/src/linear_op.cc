@@ -1,8 +1,11 @@
 // hazgate.Linear: an optional norm, per-token quantisation, up to three int8 products of the same
 // activation, an activation function, a residual.
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <memory>
 
+#include "buffers.h"
 #include "op.h"
 #include "packed.h"
 
@@ -19,6 +22,8 @@ enum InputIndex {
   kFirstWeight,  // int8 [depth, n], then float [n]; up to three pairs
 };
 constexpr int64_t kMaxDepth = 32768;
+constexpr int64_t kMostColumns = INT32_MAX / 2;
+constexpr int64_t kMostWeights = int64_t{1} << 40;
 // Up to this many rows one thread quantises faster than several.
 constexpr int64_t kSerialRows = 32;
 constexpr int64_t kRowsPerQuantisation = 16;
@@ -55,6 +60,7 @@ class Linear {
       if (weight.shape.size() != 2 || weight.size() == 0) {
         throw OpError("Linear: a weight must be a matrix that is not empty");
       }
+      if (weight.size() > kMostWeights) throw OpError("Linear: a weight is too large");
       if (i == 0) depth = weight.shape[0];
       if (weight.shape[0] != depth || depth > kMaxDepth) {
         throw OpError("Linear: weights of depth " + std::to_string(weight.shape[0]) + " and " +
@@ -64,11 +70,16 @@ class Linear {
         throw OpError("Linear: a weight needs a constant scale for each of its columns");
       }
       columns += weight.shape[1];
-      if (columns > INT32_MAX / 2) throw OpError("Linear: too many columns");
+      if (columns > kMostColumns) throw OpError("Linear: too many columns");
       matrices.push_back({static_cast<const int8_t*>(weight.data), scale.floats(),
                           static_cast<int>(depth), static_cast<int>(weight.shape[1])});
     }
     if (matrices.empty()) throw OpError("Linear: weights must be constants");
+    for (size_t i = matrices.size(); i < kMaxMatrices; ++i) {
+      if (runtime.Constant(info, kFirstWeight + 2 * i, kInt8, "Linear: weight")) {
+        throw OpError("Linear: a weight stands behind one that is left out");
+      }
+    }
     const int64_t kind = runtime.IntAttribute(info, "activation");
     if (kind < 0 || kind > 2) throw OpError("Linear: activation must be 0, 1 or 2");
     const auto activation = static_cast<Activation>(kind);
@@ -84,6 +95,10 @@ class Linear {
         Copy(runtime.Constant(info, kBias, kFloat, "bias"), columns, "bias");
     norm_ = {OrNull(norm_weight_), OrNull(norm_bias_), OrNull(balance_),
              runtime.FloatAttribute(info, "epsilon")};
+    if (!std::isfinite(norm_.epsilon) || norm_.epsilon < 0) {
+      throw OpError("Linear: epsilon must be finite and not negative");
+    }
+    if (norm_.bias && !norm_.weight) throw OpError("Linear: a norm's bias needs its weight");
     matrix_ = Pack(kernels, matrices, OrNull(bias), activation);
     const int64_t bits = runtime.IntAttribute(info, "activation_bits");
     if (bits != 8 && bits != 16) throw OpError("Linear: activation_bits must be 8 or 16");
@@ -108,6 +123,7 @@ class Linear {
       throw OpError("Linear: the residual has another shape than the result");
     }
     const Tensor y = runtime_.Output(context, 0, shape);
+    if (!y) throw OpError("Linear: nothing asks for its result");
     const Tensor normed = runtime_.Output(context, 1, x.shape);
     if (normed && !norm_.weight) throw OpError("Linear: no norm, but its result is asked for");
     const int64_t rows = x.rows();
@@ -115,15 +131,25 @@ class Linear {
 
     Scratch scratch(runtime_, context);
     const auto space = [&]() -> QuantisedRows {
-      return {static_cast<uint8_t*>(scratch.Bytes(rows * m.padded_depth)),
-              static_cast<int32_t*>(scratch.Bytes(rows * sizeof(int32_t))), scratch.Floats(rows)};
+      return {static_cast<uint8_t*>(scratch.Bytes(Times(rows, m.padded_depth))),
+              static_cast<int32_t*>(scratch.Bytes(Times(rows, sizeof(int32_t)))),
+              scratch.Floats(rows)};
     };
     const QuantisedRows quantised = space(), rest = has_rest_ ? space() : QuantisedRows{};
+    const bool is_spared = norm_.weight || norm_.balance || has_rest_;
+    Buffers spares(&scratch, 3 * int64_t{m.depth});
+    std::atomic<bool> is_short{false};
     const auto quantise = [&](int64_t begin, int64_t end) {
+      float* spare = is_spared ? spares.Take() : nullptr;
+      if (is_spared && spare == nullptr) {
+        is_short = true;
+        return;
+      }
       const QuantisedRows some = has_rest_ ? rest.from(begin, m.padded_depth) : QuantisedRows{};
       kernels_.quantise(x.floats() + begin * m.depth, end - begin, m.depth, norm_,
                         normed ? normed.mutable_floats() + begin * m.depth : nullptr,
-                        quantised.from(begin, m.padded_depth), has_rest_ ? &some : nullptr);
+                        quantised.from(begin, m.padded_depth), has_rest_ ? &some : nullptr, spare);
+      if (spare != nullptr) spares.Give(spare);
     };
     if (rows <= kSerialRows) {
       quantise(0, rows);
@@ -134,6 +160,8 @@ class Linear {
         quantise(rows * static_cast<int64_t>(i) / n, rows * static_cast<int64_t>(i + 1) / n);
       });
     }
+
+    if (is_short) throw OpError("Linear: out of memory");
 
     // A task is a block of rows times a range of panels. The grid cannot change a result: integer
     // sums are exact.

@@ -53,6 +53,8 @@ const OrtCustomOp* DescribeOp() {
         return nullptr;
       } catch (const std::exception& error) {
         return Runtime(api).Error(error.what());
+      } catch (...) {
+        return Runtime(api).Error("an operator failed");
       }
     };
     o.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) -> OrtStatus* {
@@ -62,6 +64,8 @@ const OrtCustomOp* DescribeOp() {
         return nullptr;
       } catch (const std::exception& error) {
         return instance->runtime.Error(error.what());
+      } catch (...) {
+        return instance->runtime.Error("an operator failed");
       }
     };
     o.KernelDestroy = [](void* kernel) { delete static_cast<Instance<Kernel>*>(kernel); };

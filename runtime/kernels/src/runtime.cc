@@ -1,9 +1,20 @@
 #include "runtime.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace hazgate {
 
-OrtStatus* Runtime::Error(const std::string& message) const {
-  return api_->CreateStatus(ORT_INVALID_ARGUMENT, message.c_str());
+namespace {
+
+// Stands for the data of an empty tensor, which has none; never read.
+char g_no_data;
+
+}  // namespace
+
+OrtStatus* Runtime::Error(const char* message) const noexcept {
+  return api_->CreateStatus(ORT_INVALID_ARGUMENT, message);
 }
 
 void Runtime::Check(OrtStatus* status) const {
@@ -33,7 +44,12 @@ Tensor Runtime::Constant(const OrtKernelInfo* info, size_t index, ONNXTensorElem
   int is_constant = 0;
   const OrtValue* value = nullptr;
   Check(api_->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
-  return is_constant && value ? Read(value, type, name) : Tensor{};
+  if (is_constant && value) return Read(value, type, name);
+  // An input that is left out has an empty name, whose size is that of its final zero.
+  size_t name_size = 0;
+  Check(api_->KernelInfo_GetInputName(info, index, nullptr, &name_size));
+  if (name_size > 1) throw OpError(std::string(name) + " must be a constant");
+  return {};
 }
 
 Tensor Runtime::Input(const OrtKernelContext* context, size_t index, ONNXTensorElementDataType type,
@@ -56,6 +72,7 @@ Tensor Runtime::Output(OrtKernelContext* context, size_t index,
   Tensor tensor;
   if (value == nullptr) return tensor;
   Check(api_->GetTensorMutableData(value, &tensor.data));
+  if (tensor.data == nullptr) tensor.data = &g_no_data;
   tensor.shape = shape;
   return tensor;
 }
@@ -82,7 +99,7 @@ Tensor Runtime::Read(const OrtValue* value, ONNXTensorElementDataType type,
   Check(api_->GetDimensions(shape, tensor.shape.data(), rank));
   Check(api_->GetTensorMutableData(const_cast<OrtValue*>(value), &tensor.data));
   // An empty tensor may have no data; it is still not a missing one.
-  if (tensor.data == nullptr) tensor.data = &tensor.shape;
+  if (tensor.data == nullptr) tensor.data = &g_no_data;
   return tensor;
 }
 
@@ -124,23 +141,35 @@ Scratch::Scratch(const Runtime& runtime, const OrtKernelContext* context) : runt
 }
 
 Scratch::~Scratch() {
-  for (void* memory : held_) {
+  for (const Held& held : held_) {
+#if defined(__SANITIZE_ADDRESS__)
+    ASAN_UNPOISON_MEMORY_REGION(held.memory, held.size);
+#endif
     // A destructor cannot throw, and a failure here is one of the arena itself.
-    if (auto* status = runtime_.api_->AllocatorFree(allocator_, memory)) {
+    if (auto* status = runtime_.api_->AllocatorFree(allocator_, held.memory)) {
       runtime_.api_->ReleaseStatus(status);
     }
   }
   runtime_.api_->ReleaseAllocator(allocator_);
 }
 
-void* Scratch::Bytes(size_t n) {
+void* Scratch::Bytes(int64_t n) {
   constexpr size_t kAlignment = 64;
+  // A model's shapes decide on `n`: no sum of sizes below may overflow.
+  if (n < 0 || n > INT64_MAX / 2) throw OpError("out of memory");
+  const size_t size = static_cast<size_t>(n) + kAlignment;
+  held_.reserve(held_.size() + 1);
   void* memory = nullptr;
-  runtime_.Check(runtime_.api_->AllocatorAlloc(allocator_, n + kAlignment, &memory));
+  runtime_.Check(runtime_.api_->AllocatorAlloc(allocator_, size, &memory));
   if (memory == nullptr) throw OpError("out of memory");
-  held_.push_back(memory);
-  return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory) + kAlignment - 1) /
-                                 kAlignment * kAlignment);
+  held_.push_back({memory, size});
+  auto* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory) + kAlignment - 1) /
+                                          kAlignment * kAlignment);
+#if defined(__SANITIZE_ADDRESS__)
+  // The sanitizer then sees a write behind what was asked for, too.
+  ASAN_POISON_MEMORY_REGION(aligned + n, static_cast<char*>(memory) + size - (aligned + n));
+#endif
+  return aligned;
 }
 
 }  // namespace hazgate

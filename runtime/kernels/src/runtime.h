@@ -3,6 +3,7 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <stdexcept>
@@ -24,15 +25,25 @@ struct OpError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Multiply sizes from a model. Throw if one is negative or the product overflows.
+inline int64_t Times(int64_t a, int64_t b) {
+  int64_t product = 0;
+  if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product)) {
+    throw OpError("a shape is negative or too large");
+  }
+  return product;
+}
+
 // A tensor that ONNX Runtime owns; `data` is null if an optional one is missing.
 struct Tensor {
   void* data = nullptr;
   std::vector<int64_t> shape;
 
   explicit operator bool() const { return data != nullptr; }
+  // Number of values. Dimensions come from a model, so their product may overflow.
   int64_t size() const {
     int64_t n = 1;
-    for (int64_t d : shape) n *= d;
+    for (int64_t d : shape) n = Times(n, d);
     return n;
   }
   // Product of all but the last dimension.
@@ -46,12 +57,14 @@ class Runtime {
  public:
   explicit Runtime(const OrtApi* api) : api_(api) {}
 
-  OrtStatus* Error(const std::string& message) const;
+  // Takes no std::string: making one may throw, and ONNX Runtime calls from C.
+  OrtStatus* Error(const char* message) const noexcept;
 
   // For constructors of kernels.
   float FloatAttribute(const OrtKernelInfo* info, const char* name) const;
   int64_t IntAttribute(const OrtKernelInfo* info, const char* name) const;
-  // Return a constant input of that type; a missing one has no data.
+  // Return a constant input of that type; a missing one has no data. Throw if it is there and not a
+  // constant.
   Tensor Constant(const OrtKernelInfo* info, size_t index, ONNXTensorElementDataType type,
                   const char* name) const;
 
@@ -82,13 +95,18 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  void* Bytes(size_t n);
-  float* Floats(size_t n) { return static_cast<float*>(Bytes(n * sizeof(float))); }
+  void* Bytes(int64_t n);
+  float* Floats(int64_t n) { return static_cast<float*>(Bytes(Times(n, sizeof(float)))); }
 
  private:
   const Runtime& runtime_;
+  struct Held {
+    void* memory;
+    size_t size;
+  };
+
   OrtAllocator* allocator_ = nullptr;
-  std::vector<void*> held_;
+  std::vector<Held> held_;
 };
 
 }  // namespace hazgate

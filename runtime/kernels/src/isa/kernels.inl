@@ -113,9 +113,8 @@ inline void NormRow(const float* x, int depth, const Norm& norm, float* out) {
 }
 
 void Quantise(const float* x, int64_t rows, int depth, const Norm& norm, float* normed,
-              const QuantisedRows& result, const QuantisedRows* rest) {
+              const QuantisedRows& result, const QuantisedRows* rest, float* spare) {
   const int64_t stride = RoundUp(depth, kDepthStep);
-  float* spare = static_cast<float*>(__builtin_alloca(3 * depth * sizeof(float)));
   for (int64_t row = 0; row < rows; ++row) {
     const float* from = x + row * depth;
     if (norm.weight) {
