@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from hazgate import Gate
+from hazgate.engine.logit_store import NO_STORE
 from hazgate.errors import InferenceError
 from hazgate.serving.failures import failure_of
 from hazgate.serving.http.app import create_app
@@ -90,7 +91,9 @@ def test_every_error_has_its_protocols_form(
 
 def test_a_failed_engine_is_told_in_the_protocols_form(spotting: Gate) -> None:
     breakable, switch = breakable_gate(spotting)
-    with TestClient(create_app(breakable, ServeSettings())) as client:
+    # A known text would need no engine.
+    settings = ServeSettings(store=NO_STORE)
+    with TestClient(create_app(breakable, settings)) as client:
         for path, body in BODIES.items():
             switch.broken = False
             assert client.post(path, json=body).status_code == 200
