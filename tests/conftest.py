@@ -34,10 +34,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if importlib.util.find_spec("torch") is not None:
         # Raised inside torch and transformers about their own use of TorchScript.
         config.addinivalue_line("filterwarnings", "ignore::torch.jit.TracerWarning")
-    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
-    if workers is not None:
-        # Workers share the processors; torch would start a thread per processor in each of them.
-        threads = max(1, (os.cpu_count() or 1) // int(workers))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _take_own_processors()
+
+
+def _take_own_processors() -> None:
+    """Give this worker processors of its own, and the processes that its tests start.
+
+    Libraries start a thread per processor, and threads that wait for each other's turn burn time.
+    """
+    worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    if hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, mine[worker % workers :: workers] or mine)
+    else:
+        threads = max(1, (os.cpu_count() or 1) // workers)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 

@@ -66,7 +66,8 @@ def test_the_wheel_holds_the_package_and_its_metadata_only(wheel: Path) -> None:
         names = set(archive.namelist())
     sources = ROOT / "runtime" / "hazgate"
     page = sources / "serving" / "http" / "playground.html"
-    data = [*sources.glob("judging/taxonomies/*.json"), page]
+    tables = [sources / "text" / "views" / name for name in ("confusables.tsv", "trigrams.bin")]
+    data = [*sources.glob("judging/taxonomies/*.json"), page, *tables]
     package = {
         f"hazgate/{path.relative_to(sources).as_posix()}"
         for path in (*sources.rglob("*.py"), *data)

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from hazgate import Gate, Policy
+from hazgate.engine.logit_store import NO_STORE
 from hazgate.serving.http.app import create_app
 from hazgate.serving.keys import bearer_digest
 from hazgate.serving.masking import MARKER
@@ -167,7 +168,8 @@ def test_an_empty_request_is_a_validation_error(content: list[object], client: C
 
 def test_a_failed_engine_is_an_internal_error_unless_it_may_fail_open(spotting: Gate) -> None:
     breakable, switch = breakable_gate(spotting)
-    with listening(create_app(breakable, ServeSettings())) as url:
+    # A known text would need no engine.
+    with listening(create_app(breakable, ServeSettings(store=NO_STORE))) as url:
         client = _client(url)
         assert _applied(client, _text("good"))["action"] == "NONE"
         switch.broken = True

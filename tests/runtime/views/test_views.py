@@ -197,11 +197,14 @@ UNITS: Sequence[str] = (
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_time_of_a_long_text_is_linear(unit: str) -> None:
     def seconds(n: int) -> float:
+        """Least of three, on this thread: what else runs here must not count."""
         text = unit * (n // len(unit))
-        start = time.process_time()
-        views_of(text, NAMES)
-        return time.process_time() - start
+        tries = []
+        for _ in range(3):
+            start = time.thread_time()
+            views_of(text, NAMES)
+            tries.append(time.thread_time() - start)
+        return min(tries)
 
-    seconds(1000)
     short = max(seconds(5_000), 0.002)
     assert seconds(40_000) < 8 * 4 * short
