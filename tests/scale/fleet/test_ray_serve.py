@@ -118,7 +118,7 @@ def test_a_replica_reports_the_tokens_that_wait_or_run(spotter: Path) -> None:
         watched_gate(engine.gate, lambda _: seen.append(replica.record_autoscaling_stats()[TOKENS]))
     )
     engine.check("good " * 10)
-    # Ten words and the marks around them, while they run.
-    assert seen == [12.0]
+    # Two windows of eight tokens, while they run.
+    assert seen == [16.0]
     engine.close()
     assert replica.record_autoscaling_stats() == {TOKENS: 0.0}
