@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.harness.store import load
+from benchmarks.harness.store import RESULTS, load
 from benchmarks.traffic.store import StoreResults, main
 from benchmarks.traffic.texts import REPLAYS, agent
 
@@ -48,3 +48,14 @@ def test_a_variant_that_is_not_kept_is_refused(tiny_bundle: Path) -> None:
     done = CliRunner().invoke(main, [str(tiny_bundle), "--variant", "fp32"])
     assert done.exit_code == 1
     assert "the store keeps nothing of fp32" in done.output
+
+
+@pytest.mark.results
+def test_committed_results_keep_the_promises() -> None:
+    results = load(StoreResults, RESULTS / "traffic-store.json")
+    for each in results.replays:
+        assert each.n_different == 0
+        if each.replay == "agent" and each.scope != "last":
+            assert each.n_steps == 60
+            assert each.engine_ratio >= 20
+            assert each.last_ratio <= 1.5

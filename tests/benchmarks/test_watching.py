@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.harness.errors import BenchmarkError
-from benchmarks.harness.store import load
+from benchmarks.harness.store import RESULTS, load
 from benchmarks.load.watching import WatchingResults, main, prose, watched
 from hazgate import Gate
 from hazgate.engine.options import EngineOptions
@@ -31,6 +31,13 @@ def test_a_line_per_size_says_how_much_longer_a_watch_takes(
     assert [each.n_bytes for each in results.texts] == [2000, 4000]
     assert all(each.n_checks > 1 and each.ratio > 0 for each in results.texts)
     assert len([line for line in result.output.splitlines() if line.startswith("|")]) == 2 + 2
+
+
+@pytest.mark.results
+def test_a_committed_watch_takes_at_most_twice_the_time_of_a_check() -> None:
+    results = load(WatchingResults, RESULTS / "watching.json")
+    assert [each.n_bytes for each in results.texts] == [1 << 17, 1 << 20]
+    assert all(each.ratio <= 2 for each in results.texts)
 
 
 def test_a_text_that_is_flagged_is_no_measurement(tiny_bundle: Path) -> None:
