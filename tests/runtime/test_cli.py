@@ -350,7 +350,10 @@ def test_plain_lines_are_texts(tiny_bundle: Path, tmp_path: Path) -> None:
     assert _hazgate("classify", tiny_bundle, "text", "--plain").exit_code == 2
 
 
-def test_ctrl_c_exits_with_130(tiny_bundle: Path) -> None:
+def test_ctrl_c_exits_with_130(tiny_bundle: Path, request: pytest.FixtureRequest) -> None:
+    # A shell's background jobs inherit that it is ignored; a handler is not inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     command = [sys.executable, "-m", "hazgate", "classify", str(tiny_bundle), "-", "--plain"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
