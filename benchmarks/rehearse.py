@@ -102,10 +102,8 @@ class Rehearsal:
     parity: tuple[Parity, ...]
 
 
-# The project's promise for the production recipe on two processors. A processor without these
-# instructions proves the int8 graphs several times as slowly: its time is shown, not judged.
+# The project's promise for the production recipe on two processors.
 LIMITS = BuildLimits(peak_rss_bytes=12_000_000_000, build_s=600.0)
-TIMED_ISA = "avx512_vnni"
 # As PEFT counts the published adapters on mmBERT-base. It counts the base's untrained head and
 # its trained copy, so the merged model is smaller.
 EXPECTED = {
@@ -236,7 +234,7 @@ def for_random_weights(recipe: Path) -> str:
 
 
 def excesses(rehearsal: Rehearsal) -> list[str]:
-    """Return each limit that was exceeded, in words; time counts on processors of `TIMED_ISA`."""
+    """Return each limit that was exceeded, in words."""
     limits = rehearsal.limits
     found = []
     if rehearsal.peak_rss_bytes > limits.peak_rss_bytes:
@@ -244,7 +242,7 @@ def excesses(rehearsal: Rehearsal) -> list[str]:
             f"the build held {rehearsal.peak_rss_bytes / 1e9:.1f} GB; "
             f"at most {limits.peak_rss_bytes / 1e9:.1f} GB are promised"
         )
-    if rehearsal.build_s > limits.build_s and TIMED_ISA in rehearsal.header.host.isa:
+    if rehearsal.build_s > limits.build_s:
         found.append(
             f"the build took {rehearsal.build_s:.0f} s; at most {limits.build_s:.0f} s are promised"
         )
@@ -370,7 +368,7 @@ def main(folder: Path, out: Path) -> None:
     """Build the production recipe on a full-size stand-in in FOLDER and write the figures.
 
     Takes six to thirty minutes and 8 GB of disk. Exits 1 if the build fails, or takes more memory
-    than is promised, or more time on a processor with AVX512-VNNI.
+    or time than is promised; the results are written all the same.
     """
     command = "python -m benchmarks.rehearse build/rehearsal"
     rehearsal = rehearse(folder.resolve(), _RECIPE, full_size(), LIMITS, command)

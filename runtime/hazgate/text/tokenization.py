@@ -119,7 +119,7 @@ class Tokens:
         """Return only those windows whose index among all is not in `known`."""
         every = self.every_window
         rest = [window for k, window in enumerate(every) if k not in known]
-        return dataclasses.replace(self, windows=tuple(rest), close=())
+        return dataclasses.replace(self, windows=tuple(rest), close=(), views=())
 
     def first_window(self) -> "Tokens":
         """Return the same text with only its first window."""
