@@ -11,6 +11,7 @@ from hazgate.text.tokenization import Tokenizer, Tokens
 CHARACTERS_PER_TOKEN = 16
 # A word that is longer is not waited for.
 _MAX_WORD = 256
+# The last space; it goes with the word behind it, as tokenizers have it.
 _SPACE = re.compile(r"\s(?=\S*\Z)")
 
 
@@ -47,6 +48,18 @@ class DueWindow:
     tokens: Tokens | None = None
 
 
+def end_of_words(text: str, space: re.Pattern[str]) -> int:
+    """Return the end of the words of a growing text that have ended; 0 if none has.
+
+    Args:
+        text: the words so far.
+        space: finds where the last word begins.
+    """
+    found = space.search(text)
+    end = found.start() if found else 0
+    return len(text) if len(text) - end > _MAX_WORD else end
+
+
 class GrowingText:
     """One growing text and what of it has been handed out to be read.
 
@@ -81,11 +94,7 @@ class GrowingText:
         self._tail += piece
         self.n_characters += len(piece)
         self._word += piece
-        space = _SPACE.search(self._word)
-        # The space goes with the word behind it, as tokenizers have it.
-        cut = space.start() if space else 0
-        if len(self._word) - cut > _MAX_WORD:
-            cut = len(self._word)
+        cut = end_of_words(self._word, _SPACE)
         if cut:
             n_tokens = self._count(self._word[:cut])
             self._word = self._word[cut:]

@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hazgate.text.growing import CHARACTERS_PER_TOKEN, DueWindow, Windowing
+from hazgate.text.growing import CHARACTERS_PER_TOKEN, DueWindow, Windowing, end_of_words
 from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens
 
-# A word that is longer is not waited for.
-_MAX_WORD = 256
 # The last space behind a word: the spaces go with the word behind them, as tokenizers have it.
 _SPACE = re.compile(r"(?<=\S)\s(?=\s*\S*\Z)")
 
@@ -63,10 +61,7 @@ class GrowingWindows:
         """Add the next piece; it must be a well-formed string."""
         self.n_characters += len(piece)
         self._word += piece
-        space = _SPACE.search(self._word)
-        cut = space.start() if space else 0
-        if len(self._word) - cut > _MAX_WORD:
-            cut = len(self._word)
+        cut = end_of_words(self._word, _SPACE)
         if cut:
             self._kept = self._kept.joined(self._tokenizer.text_tokens(self._word[:cut]))
             self._word = self._word[cut:]
