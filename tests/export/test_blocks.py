@@ -17,11 +17,10 @@ from transformers import BertModel
 
 from hazgate.documents.files import sha256
 from hazgate_export.errors import SourceError
-from hazgate_export.finetune.model import load_tokenizer
 from hazgate_export.model.block_source import stage_blocks
 from hazgate_export.model.blocks import parse_blocks, unpack_blocks
 from hazgate_export.model.sources import Fetched, fetch
-from hazgate_export.model.tokenizer_files import read_tokenizer_files
+from hazgate_export.model.tokenizer_files import read_tokenizer_files, reference_tokenizer
 from hazgate_export.recipe import BlocksSource, load_recipe
 from tests.support.blocks import LAYERS, PIECES, TinyBlocks, write_tiny_blocks
 
@@ -149,7 +148,7 @@ def test_the_special_tokens_have_their_roles(tiny: TinyBlocks, folder: Path) -> 
     stage_blocks(tiny.weights, tiny.tokenizer, folder, subject="tiny")
 
     read = read_tokenizer_files(folder, "tiny")
-    loaded = load_tokenizer(folder)
+    loaded = reference_tokenizer(folder, "tiny")
     assert read is not None
     assert (read.opening, read.closing) == ((0,), (2,))
     assert (loaded.pad_token_id, loaded.cls_token_id, loaded.sep_token_id) == (1, 0, 2)

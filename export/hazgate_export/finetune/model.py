@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.utils.save_and_load import get_peft_model_state_dict
 from safetensors.torch import save
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification
 
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.finetune_settings import LoraSettings
@@ -20,19 +20,6 @@ from hazgate_export.quiet import quiet_transformers
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
-
-
-def load_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
-    """Load the base's fast tokenizer.
-
-    Raises:
-        SourceError: there is none.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base_dir, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"no tokenizer in {base_dir.name}: {error}") from error
-    return cast(PreTrainedTokenizerBase, tokenizer)
 
 
 def new_adapter(

@@ -15,9 +15,10 @@ from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.card import Trained, TrialOutcome, write_card, write_record
 from hazgate_export.finetune.data import Split, TrainingRow, loss_weights, read_rows, select, split
 from hazgate_export.finetune.evaluate import Figures, measure
-from hazgate_export.finetune.model import load_tokenizer, new_adapter, save_adapter
+from hazgate_export.finetune.model import new_adapter, save_adapter
 from hazgate_export.finetune.train import Run, predict, repeatable, train
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
+from hazgate_export.model.tokenizer_files import reference_tokenizer
 
 _POSITIVE_LABEL = "unsafe"
 
@@ -137,7 +138,7 @@ class _Task:
         )
 
     def train(self, candidate: Candidate, rows: tuple[TrainingRow, ...], name: str) -> PeftModel:
-        tokenizer = load_tokenizer(self.base_dir)
+        tokenizer = reference_tokenizer(self.base_dir, self.base_id)
         with repeatable(self.settings.seed):
             model = new_adapter(
                 self.base_dir,
@@ -161,7 +162,7 @@ class _Task:
         return model
 
     def measure(self, model: PeftModel, rows: tuple[TrainingRow, ...]) -> Figures:
-        tokenizer = load_tokenizer(self.base_dir)
+        tokenizer = reference_tokenizer(self.base_dir, self.base_id)
         scores = predict(model, tokenizer, [row.text for row in rows], self.settings)
         field = self.settings.data.label_field
         targets = [self.labels.index(label) for row in rows if (label := row.label(field))]

@@ -52,8 +52,6 @@ def _config(header: BlocksHeader) -> dict[str, object]:
     return {
         "architectures": ["BertModel"],
         "model_type": "bert",
-        # The file's spelling. Without it transformers 4.57 warns of another model's tokenizer.
-        "transformers_version": "4.57.0",
         "vocab_size": header.vocab_size,
         "hidden_size": header.hidden_size,
         "num_hidden_layers": header.n_layers,
