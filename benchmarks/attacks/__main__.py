@@ -8,7 +8,7 @@ import click
 from benchmarks.attacks.attacks import ATTACKS
 from benchmarks.attacks.measure import measure_attacks
 from benchmarks.attacks.results import FILE, AttackResults, attack_table
-from benchmarks.harness.command import publish, refusals
+from benchmarks.harness.command import refusals
 from benchmarks.harness.store import RESULTS, load, save
 
 
@@ -50,13 +50,15 @@ def main(
     out: Path | None,
     before: Path | None,
 ) -> None:
-    """Attack `hazgate serve BUNDLE`, write the results and print the table.
+    """Attack `hazgate serve BUNDLE`, write the results after each attack, and print the table.
 
     With --only nothing is written unless --out says where.
     """
     if runtime is not None and (out is None or label is None):
         raise click.UsageError("--runtime: expected --out and --label, too")
-    results = measure_attacks(
+    older = None if before is None else load(AttackResults, before)
+    file = RESULTS / FILE if out is None and not only else out
+    for results in measure_attacks(
         bundle,
         only or [attack.name for attack in ATTACKS],
         seconds=seconds,
@@ -64,17 +66,15 @@ def main(
         runtime=runtime,
         label=label or "this version",
         command=f"python -m benchmarks.attacks build/mini --seconds {seconds:g} --rate {rate:g}",
-    )
-    if before is not None:
-        older = load(AttackResults, before)
-        results = dataclasses.replace(results, before=older.attacks, before_label=older.label)
-    if out is not None:
-        save(results, out)
-        click.echo(attack_table(results))
-    elif only:
-        click.echo(attack_table(results))
-    else:
-        publish(results, RESULTS / FILE, attack_table)
+    ):
+        if older is not None:
+            results = dataclasses.replace(results, before=older.attacks, before_label=older.label)
+        # A run takes a quarter of an hour; one that is interrupted leaves what it measured.
+        if file is not None:
+            save(results, file)
+    click.echo(attack_table(results))
+    if file is not None:
+        click.echo(f"\n{file}")
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def measure_attacks(
     runtime: Path | None,
     label: str,
     command: str,
-) -> AttackResults:
-    """Attack a server of its own with each attack.
+) -> Iterator[AttackResults]:
+    """Attack a server of its own with each attack; yield all that is measured after each.
 
     Args:
         bundle: what is served.
@@ -81,14 +81,14 @@ def measure_attacks(
         # A server that one attack has damaged must not answer for the next.
         with battlefield(bundle, opened.manifest.name, runtime=runtime) as field:
             found.append(_measure(field, name, seconds, rate))
-    return AttackResults(
-        header=header(opened.manifest.name, command, digest=opened.digest),
-        label=label,
-        seconds=seconds,
-        rate=rate,
-        deadline_s=DEADLINE_S,
-        attacks=tuple(found),
-    )
+        yield AttackResults(
+            header=header(opened.manifest.name, command, digest=opened.digest),
+            label=label,
+            seconds=seconds,
+            rate=rate,
+            deadline_s=DEADLINE_S,
+            attacks=tuple(found),
+        )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The server as users run it: a process, real clients, real signals."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -90,9 +91,13 @@ def test_a_hundred_megabytes_are_refused_without_being_read(server: Server) -> N
 
 
 def test_a_caller_that_hangs_up_does_not_disturb_others(server: Server) -> None:
-    for _ in range(5):
-        with httpx.Client(timeout=0.001) as client, pytest.raises(httpx.TimeoutException):
-            client.post(f"{server.url}/v1/check", json={"text": "good " * 1000})
+    for i in range(5):
+        body = json.dumps({"text": f"{i} " + "good " * 1000}).encode()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(
+                b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(body) + body
+            )
     assert httpx.post(f"{server.url}/v1/check", json={"text": "morning"}).json()["flagged"]
 
 
@@ -260,6 +265,32 @@ def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(bundle: Pat
     # The dead worker's counts are kept and added to the others.
     (line,) = (x for x in figures.splitlines() if x.startswith("hazgate_requests_total{"))
     assert float(line.rpartition(" ")[2]) >= answered
+
+
+def test_a_dead_worker_is_replaced_while_another_hangs(bundle: Path) -> None:
+    with serving(bundle, "--workers", "2") as server:
+        workers = _workers(server, 2)
+        hanging, dead = workers
+        hanging.suspend()
+        try:
+            # Long enough for the supervisor to ask the one that hangs.
+            time.sleep(2)
+            dead.kill()
+            _until_replaced(server, dead)
+            # It dies while it owes an answer.
+            hanging.kill()
+            _until_replaced(server, hanging)
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                hanging.resume()
+        assert server.stop() == 0
+
+
+def _until_replaced(server: Server, worker: psutil.Process) -> None:
+    until = time.monotonic() + 20
+    while len(found := set(_workers(server, 1)) - {worker}) < 2:
+        assert time.monotonic() < until, f"{found} after 20 s: no new worker"
+        time.sleep(0.1)
 
 
 def test_workers_share_the_weights_that_they_map(tiny_bundle: Path) -> None:

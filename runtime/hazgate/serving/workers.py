@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from socket import socket
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -41,6 +42,8 @@ class Workers(Multiprocess):
         super().__init__(config, sockets)
         self._reread = reread
         self._try_again_s = 0.0
+        # When each worker was asked for the sign of life that it still owes.
+        self._asked_s: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
 
     def restart_all(self) -> None:
         """Replace all workers by ready ones, or keep all of them."""
@@ -67,7 +70,7 @@ class Workers(Multiprocess):
         for i, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
-            if process.is_alive(timeout=ANSWERS_WITHIN_S):
+            if self._lives(process):
                 continue
             process.kill()
             process.join()
@@ -84,6 +87,25 @@ class Workers(Multiprocess):
             fresh = Process(self.config, self.sockets)
             fresh.start()
             self.processes[i] = fresh
+
+    def _lives(self, process: Process) -> bool:
+        """Tell whether a worker runs and owes no sign of life for too long; never wait for one.
+
+        A worker that dies while it owes a sign would be waited for to the end, since this process
+        keeps both ends of the pipe open; nor would any signal or other worker be attended to.
+        """
+        if not process.process.is_alive():
+            return False
+        try:
+            while process.parent_conn.poll():
+                process.parent_conn.recv()
+                self._asked_s.pop(process, None)
+            if process not in self._asked_s:
+                process.parent_conn.send(b"ping")
+                self._asked_s[process] = time.monotonic()
+        except (OSError, EOFError):
+            return False
+        return time.monotonic() < self._asked_s[process] + ANSWERS_WITHIN_S
 
 
 class _Ending:
