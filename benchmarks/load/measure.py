@@ -44,6 +44,9 @@ _IDLE_PAUSE_S = 0.2
 _IDLE_SHARE = 0.05
 _IDLE_LIMIT_S = 60.0
 
+# Of each text that is read: one before it and one behind.
+_SPECIAL_TOKENS = 2
+
 _MAX_REASON = 300
 
 _PEERS = ("optimum-onnx", "fastapi", "uvicorn")
@@ -79,6 +82,9 @@ def measure_load(
     opened = Bundle.open(bundle)
     texts = shuffled_texts()
     lengths = token_counts(opened, texts)
+    window = opened.manifest.levels[opened.manifest.cascade_for("this benchmark").level1].tokenizer
+    # Without the special tokens, of which every text has as many.
+    short = [n + _SPECIAL_TOKENS <= window.window_tokens for n in lengths]
     peers = write_peer_models(opened, recipe, REPOSITORY / "build" / "peers")
     absent = {spec.name: reason for spec in specs if (reason := absent_reason(spec))}
     with ExitStack() as stack:
@@ -96,9 +102,9 @@ def measure_load(
                 running[spec.name] = system
             else:
                 absent[spec.name] = system
-        systems = _find_saturation(running, seconds)
+        systems = _find_saturation(running, seconds, short)
         figures = tuple(
-            _turn(running[system.name], load, load * system.saturation_rate, seconds)
+            _turn(running[system.name], load, load * system.saturation_rate, seconds, short)
             for load, system in track([(load, s) for load in LOADS for s in systems], "load")
         )
         rate = _OVERHEAD_LOAD * _rate_in_turn(running.get("lock"), len(texts))
@@ -131,7 +137,9 @@ def _start(stack: ExitStack, spec: LoadSpec, around: Surroundings) -> Running | 
         return str(error)[:_MAX_REASON]
 
 
-def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[LoadedSystem, ...]:
+def _find_saturation(
+    running: Mapping[str, Running], seconds: float, short: Sequence[bool]
+) -> tuple[LoadedSystem, ...]:
     rates: dict[str, float] = {}
     for name, system in track(list(running.items()), "rate without arrivals"):
         # The first run of each length allocates what later ones use again.
@@ -140,7 +148,7 @@ def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[Lo
         request = AskerRequest(action="saturate", n_askers=_ASKERS, seconds=seconds / 2)
         rates[name] = system.worker.ask(request, Rate).answers_per_s
     best = {
-        name: _peak(system, _SEARCH_START * rates[name], seconds)
+        name: _peak(system, _SEARCH_START * rates[name], seconds, short)
         for name, system in track(list(running.items()), "look for saturation")
     }
     return tuple(
@@ -155,13 +163,13 @@ def _find_saturation(running: Mapping[str, Running], seconds: float) -> tuple[Lo
     )
 
 
-def _peak(system: Running, rate: float, seconds: float) -> float:
+def _peak(system: Running, rate: float, seconds: float, short: Sequence[bool]) -> float:
     """Return the greatest goodput while the search for saturation goes on from `rate`."""
     tried: list[tuple[float, float]] = []
     best = 0.0
     following: float | None = rate
     while following is not None and len(tried) < _SEARCH_TURNS:
-        figures = _turn(system, len(tried), following, seconds)
+        figures = _turn(system, len(tried), following, seconds, short)
         best = max(best, figures.goodput)
         tried.append((following, figures.goodput))
         following = next_rate(tried)
@@ -169,7 +177,9 @@ def _peak(system: Running, rate: float, seconds: float) -> float:
     return best or rate
 
 
-def _turn(system: Running, load: float, rate: float, seconds: float) -> LoadFigures:
+def _turn(
+    system: Running, load: float, rate: float, seconds: float, short: Sequence[bool]
+) -> LoadFigures:
     times = arrivals(rate, seconds, _SEED + int(100 * load))
     _wait_until_idle(system.pids)
     before = None if system.server_pid is None else _cpu_s(system.server_pid)
@@ -186,6 +196,8 @@ def _turn(system: Running, load: float, rate: float, seconds: float) -> LoadFigu
         seconds,
         asker_cpu_s=found.cpu_s,
         server_cpu_s=server_cpu_s,
+        # The asker goes through the texts in their order, again and again.
+        short=[short[i % len(short)] for i in range(len(found.taken_s))],
     )
 
 

@@ -23,8 +23,9 @@ class LoadFigures:
     """One system at one load; `load` is a multiple of its own saturation.
 
     `answered` counts answers within the deadline, `shed` refused, dropped or failed requests,
-    `late` the others. Latencies in milliseconds are of answered requests. Processor seconds are
-    those of the asker and, where it is a process of its own, of the server.
+    `late` the others. Latencies in milliseconds are of answered requests, `short_p99_ms` of those
+    for texts of one window; None in results of before it was measured. Processor seconds are those
+    of the asker and, where it is a process of its own, of the server.
     """
 
     system: str
@@ -38,6 +39,7 @@ class LoadFigures:
     p99_ms: float | None
     asker_cpu_s: float
     server_cpu_s: float | None
+    short_p99_ms: float | None = None
 
     @property
     def goodput(self) -> float:
@@ -103,9 +105,23 @@ def figures_of(
     *,
     asker_cpu_s: float = 0.0,
     server_cpu_s: float | None = None,
+    short: Sequence[bool] = (),
 ) -> LoadFigures:
-    """Count the requests' fates; `found` is as `offer` returns it, offered over `s` seconds."""
-    answered = [1e3 * taken for taken in found if taken is not None and not math.isnan(taken)]
+    """Count the requests' fates.
+
+    Args:
+        system: that was asked.
+        load: as in `LoadFigures`.
+        found: as `offer` returns it.
+        s: seconds over which they were offered.
+        asker_cpu_s: as in `LoadFigures`.
+        server_cpu_s: as in `LoadFigures`.
+        short: True for each request whose text is one window; empty if that is not known.
+    """
+    answered = _answered_ms(found)
+    answered_short = _answered_ms(
+        [taken for taken, is_short in zip(found, short, strict=False) if is_short]
+    )
     return LoadFigures(
         system=system,
         load=load,
@@ -118,7 +134,12 @@ def figures_of(
         p99_ms=float(np.percentile(answered, 99)) if answered else None,
         asker_cpu_s=asker_cpu_s,
         server_cpu_s=server_cpu_s,
+        short_p99_ms=float(np.percentile(answered_short, 99)) if answered_short else None,
     )
+
+
+def _answered_ms(found: Sequence[float | None]) -> list[float]:
+    return [1e3 * taken for taken in found if taken is not None and not math.isnan(taken)]
 
 
 def next_rate(tried: Sequence[tuple[float, float]]) -> float | None:

@@ -113,6 +113,13 @@ def test_every_request_is_answered_shed_or_late() -> None:
     assert figures.goodput == 1.0
 
 
+def test_short_texts_have_a_p99_of_their_own() -> None:
+    short = [True, False, True, False]
+    figures = figures_of("embedded", 1.0, [0.1, 9.0, None, 0.3], 2.0, short=short)
+    assert figures.short_p99_ms == pytest.approx(100)
+    assert figures_of("embedded", 1.0, [0.1], 2.0).short_p99_ms is None
+
+
 def test_without_answers_there_are_no_latencies() -> None:
     figures = figures_of("direct", 1.0, [None], 2.0)
     assert (figures.p50_ms, figures.p99_ms) == (None, None)
