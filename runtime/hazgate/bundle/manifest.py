@@ -284,6 +284,10 @@ class Manifest:
             bodies.setdefault(graphs if level.columns else name, []).append(name)
         return tuple(map(tuple, bodies.values()))
 
+    def body_of(self, level: str) -> tuple[str, ...]:
+        """Return the levels that one pass computes together with this one, itself included."""
+        return next(body for body in self.bodies() if level in body)
+
     def positive_of(self, level: str) -> PositiveSpec | None:
         """Return what flags a text at a level: its own statement, or the cascade's of Level 1."""
         cascade = self.cascade

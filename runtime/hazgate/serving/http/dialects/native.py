@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -32,6 +32,9 @@ class CheckRequest(BaseModel):
     )
     all_levels: bool = Field(
         default=False, description="Score the hazards of texts that are not flagged, too."
+    )
+    levels: list[Annotated[str, Field(max_length=64)]] | Literal["all"] = Field(
+        default=[], description="Levels beside the cascade to answer, too, by name."
     )
     tenant: str | None = Field(default=None, description="Tenant whose policy rules decide.")
     role: Role | None = Field(
@@ -108,6 +111,7 @@ def router(service: Service) -> APIRouter:
             texts=texts,
             roles=tuple(passage.role for passage in read),
             all_levels=body.all_levels,
+            levels=tuple(service.gate.beside if body.levels == "all" else body.levels),
             tenant=body.tenant,
             side=body.side,
             caller=request.state.caller,
