@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 
 from hazgate.engine.logit_store import DEFAULT_STORE, StoreLimits
