@@ -175,7 +175,7 @@ class Gate:
         Raises:
             PolicyError: a policy names hazards or levels that the bundle does not have.
         """
-        beside = {name: level.labels for name, level in self.beside.items()}
+        beside = {name: level.head for name, level in self.beside.items()}
         for one in (policy, shadow, responses):
             if one is not None:
                 one.check_labels(self.hazards)
@@ -348,13 +348,7 @@ class Gate:
             role: tuple(terms_of(self.threshold, policy, self.shadow, tenant, role))
             for role in {*speakers, None}
         }
-        needed = {
-            name
-            for of_role in terms.values()
-            for one in of_role
-            if one.rules is not None
-            for name in one.rules.levels
-        }
+        needed = {name for of_role in terms.values() for one in of_role for name in one.level_names}
         return questions(
             texts,
             self.level1.tokenizer,
@@ -533,7 +527,11 @@ class Gate:
                     for _ in of_window
                 ]
                 results[i][name] = level_result(
-                    level.head, np.concatenate(read), counts, level.positive_threshold
+                    level.head,
+                    np.concatenate(read),
+                    counts,
+                    level.positive_threshold,
+                    understood=asked[i].tokens.understood,
                 )
         return results
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -244,13 +244,12 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
     """Return a table for 80 columns, so the tokens are shown only if some are unread."""
     has_policy = any(verdict.decision for _, verdict in shown)
     has_unread = any(verdict.truncated for _, verdict in shown)
-    beside = list(dict.fromkeys(name for _, verdict in shown for name in verdict.levels))
+    has_levels = any(verdict.levels for _, verdict in shown)
+    found = "found, with its probability" if has_levels else "hazard, P(hazard)"
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("text", overflow="fold", min_width=24)
-    for title in ("action" if has_policy else "flagged", "P(unsafe)", "hazard, P(hazard)"):
+    for title in ("action" if has_policy else "flagged", "P(unsafe)", found):
         table.add_column(title, no_wrap=True)
-    for name in beside:
-        table.add_column(name, overflow="fold")
     if has_unread:
         table.add_column("read", overflow="fold")
     for row, verdict in shown:
@@ -263,18 +262,16 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
         cells = [
             verdict.decision.action if verdict.decision else flagged,
             f"{verdict.unsafe:.3f}",
-            hazard,
+            "\n".join(filter(None, [hazard, *_held(verdict.levels)])),
         ]
-        cells += [_held(verdict.levels.get(name)) for name in beside]
         if has_unread:
             cells.append(f"{verdict.tokens.read}/{verdict.tokens.total}")
         table.add_row(Text(" ".join(row.text.split())[:60]), *cells)
     return table
 
 
-def _held(result: LevelResult | None) -> str:
-    """Return the labels that hold at a level, with their scores."""
-    if result is None:
-        return ""
-    held = ", ".join(f"{label} {result.scores[label]:.3f}" for label in result.labels)
-    return held or "none"
+def _held(levels: Mapping[str, LevelResult]) -> Iterator[str]:
+    """Yield a line for each level: the labels that hold, with their probabilities."""
+    for name, result in levels.items():
+        held = ", ".join(f"{label} {result.scores[label]:.3f}" for label in result.labels)
+        yield f"{name}: {held or 'none of its labels'}"
