@@ -15,6 +15,8 @@ from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
 
+_Names = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=64)]
+
 
 class CheckRequest(BaseModel):
     """A request with exactly one of `text`, `texts` and `messages`."""
@@ -33,7 +35,7 @@ class CheckRequest(BaseModel):
     all_levels: bool = Field(
         default=False, description="Score the hazards of texts that are not flagged, too."
     )
-    levels: list[Annotated[str, Field(max_length=64)]] | Literal["all"] = Field(
+    levels: _Names | Literal["all"] = Field(
         default=[], description="Levels beside the cascade to answer, too, by name."
     )
     tenant: str | None = Field(default=None, description="Tenant whose policy rules decide.")
