@@ -35,6 +35,8 @@ def serve(requests: Iterator[str], reply: Reply) -> None:
 class _Count:
     n_acts: int = 0
     n_failed: int = 0
+    # Until Python 3.12, wait_for can swallow the cancellation of its task.
+    is_over: bool = False
 
 
 async def _attack(target: Target, request: AttackRequest) -> Attacked:
@@ -46,6 +48,7 @@ async def _attack(target: Target, request: AttackRequest) -> Attacked:
     going = _mixed if request.acts_per_s else _flooding
     tasks = going(target, attacks, request, count)
     await asyncio.sleep(request.seconds)
+    count.is_over = True
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -56,7 +59,7 @@ def _flooding(
     target: Target, attacks: Sequence[Attack], _: AttackRequest, count: _Count
 ) -> list["asyncio.Task[None]"]:
     async def again_and_again(attack: Attack) -> None:
-        while True:
+        while not count.is_over:
             await _act(target, attack, count)
             await asyncio.sleep(attack.pause_s)
 
@@ -74,6 +77,8 @@ def _mixed(
 
     async def begin() -> None:
         for attack in cycle(attacks):
+            if count.is_over:
+                return
             if len(tasks) < _MAX_MIXED:
                 task = asyncio.create_task(_act(target, attack, count))
                 tasks.add(task)

@@ -250,3 +250,45 @@ def test_a_removed_request_never_runs(
 def test_limits_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         QueueLimits(**{name: 0})
+
+
+@given(requests=REQUESTS, now_s=st.floats(0, 10), budget=st.integers(1, 60))
+def test_way_is_made_for_whole_batches_of_short_requests_only(
+    requests: list[tuple[str, int, float]], now_s: float, budget: int
+) -> None:
+    backlog = _filled(requests, budget)
+    taken = backlog.take_short(now_s)
+    batch, expired = set(_numbers(taken.batch)), set(_numbers(taken.expired))
+    assert sum(requests[i][1] for i in batch) <= budget
+    assert all(requests[i][2] > now_s for i in batch)
+    assert all(requests[i][2] <= now_s for i in expired)
+    assert backlog.n_requests == len(requests) - len(batch | expired)
+    assert backlog.n_tokens == sum(
+        n_tokens for i, (_, n_tokens, _) in enumerate(requests) if i not in batch | expired
+    )
+    # A short one that stays has no room beside those that go.
+    room = budget - sum(requests[i][1] for i in batch)
+    stay = [i for i in range(len(requests)) if i not in batch | expired]
+    assert all(requests[i][1] > room for i in stay) or not batch
+    assert batch or all(requests[i][1] > budget for i in stay)
+    rest: list[int] = []
+    while backlog.n_requests:
+        rest += _numbers(backlog.take(-1.0).batch)
+    assert sorted(rest) == stay
+
+
+def test_a_request_that_others_made_way_for_is_its_callers_turn() -> None:
+    backlog = _filled([("a", 100, 11.0), ("a", 10, 11.0), ("b", 10, 11.0), ("b", 10, 11.0)], 20)
+    assert _numbers(backlog.take(0.0).batch) == [0]
+    assert _numbers(backlog.take_short(0.0).batch) == [2, 3]
+    assert _numbers(backlog.take_short(0.0).batch) == [1]
+    backlog.add(_queued(4, "b", 20))
+    backlog.add(_queued(5, "c", 20))
+    assert _numbers(backlog.take(0.0).batch) == [5]
+
+
+def test_of_a_long_request_ahead_a_short_one_counts_one_piece() -> None:
+    backlog = _filled([("a", 1000, 11.0), ("a", 10, 11.0)], 50)
+    assert backlog.tokens_ahead("b") == pytest.approx(1000)
+    assert backlog.tokens_ahead("b", is_short=True) == pytest.approx(50)
+    assert backlog.tokens_ahead("a", is_short=True) == pytest.approx(60)

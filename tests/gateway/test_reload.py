@@ -147,9 +147,11 @@ def test_workers_are_replaced_all_or_none(bundle: Path, tmp_path: Path) -> None:
         second = _workers(server.process.pid)
         policy.write_text("name =", encoding="utf-8")
         server.process.send_signal(signal.SIGHUP)
-        time.sleep(3)
+        # A worker reads the policy itself, and ends.
+        assert _until(lambda: _workers(server.process.pid) > second, seconds=60)
         assert names() == {"second"}
-        assert _workers(server.process.pid) == second
+        assert _until(lambda: _workers(server.process.pid) == second, seconds=60)
+        assert names() == {"second"}
 
 
 _SLOW = """

@@ -120,3 +120,30 @@ def test_a_batch_of_few_tokens_does_not_pass_its_fixed_cost_off_as_the_pace_of_a
     assert engine.present_seconds_per_token(12.56, batch_tokens=256) == pytest.approx(0.01)
     engine.begin(20.0, 512)
     assert engine.present_seconds_per_token(25.12, batch_tokens=256) == pytest.approx(0.01)
+
+
+@given(running=st.integers(1, 3000), ahead=st.integers(0, 3000), piece=st.integers(1, 3000))
+def test_who_is_made_way_for_waits_no_longer_than_without(
+    running: int, ahead: int, piece: int
+) -> None:
+    throughput = _throughput()
+    throughput.begin(0.0, running)
+
+    def is_refused(timeout_s: float, **options: float) -> bool:
+        return (
+            throughput.refusal(0.0, tokens_ahead=ahead, n_tokens=0, timeout_s=timeout_s, **options)
+            is not None
+        )
+
+    waits_s = (ahead + (min(running, ahead + piece) if running > piece else running)) / 1000
+    assert not is_refused(2 * waits_s + 1e-6, piece_tokens=piece)
+    assert is_refused(2 * waits_s - 1e-6, piece_tokens=piece)
+    assert not (is_refused(1.0, piece_tokens=piece) and not is_refused(1.0))
+
+
+def test_a_batch_that_made_way_is_free_later() -> None:
+    throughput = _throughput()
+    throughput.begin(0.0, 1000)
+    throughput.made_way(0.5)
+    assert throughput.refusal(1.2, tokens_ahead=0, n_tokens=0, timeout_s=0.5) is not None
+    assert throughput.present_seconds_per_token(1.5, batch_tokens=1) == pytest.approx(0.001)

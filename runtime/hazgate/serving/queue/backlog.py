@@ -137,9 +137,15 @@ class Backlog(Generic[T]):
             evicted.append(unlucky)
         return evicted
 
-    def tokens_ahead(self, caller: str) -> float:
-        """Estimate the tokens that run before a request that this caller would add now."""
-        return self._queue.cost_ahead(caller)
+    def tokens_ahead(self, caller: str, *, is_short: bool = False) -> float:
+        """Estimate the tokens that run before a request that this caller would add now.
+
+        Args:
+            caller: who would add it.
+            is_short: it fits into a batch, so that long requests make way for it.
+        """
+        piece = self.limits.max_batch_tokens if is_short else math.inf
+        return self._queue.cost_ahead(caller, piece=piece)
 
     def take(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
         """Remove the next batch: as many requests as the budget holds, and at least one.
@@ -167,6 +173,38 @@ class Backlog(Generic[T]):
             else:
                 batch.append(request)
                 n_tokens += request.n_tokens
+        return Taken(batch=tuple(batch), expired=tuple(expired))
+
+    def take_short(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
+        """Remove a batch for which a long request makes way; it may be empty.
+
+        It has the first requests, in the order of turns, that fit into a batch together; longer
+        ones are passed over, also those of the same caller.
+
+        Args:
+            now_s: as in `take`.
+            seconds_per_token: as in `take`.
+        """
+        most = self.limits.max_batch_tokens
+        batch: list[T] = []
+        expired: list[T] = []
+        n_tokens = 0
+        for _, request in self._queue.in_order():
+            if n_tokens + request.n_tokens > most:
+                continue
+            end_s = now_s + (n_tokens + request.n_tokens) * seconds_per_token
+            if request.deadline_s <= end_s:
+                expired.append(request)
+                continue
+            batch.append(request)
+            n_tokens += request.n_tokens
+            if n_tokens == most:
+                break
+        for request in batch:
+            self._queue.take(request.caller, request)
+            self.n_tokens -= request.n_tokens
+        for request in expired:
+            self.remove(request)
         return Taken(batch=tuple(batch), expired=tuple(expired))
 
     def remove(self, request: T) -> bool:

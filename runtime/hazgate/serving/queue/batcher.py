@@ -20,8 +20,9 @@ from hazgate.gate import Gate
 from hazgate.judge import Answer, Judge, gate_of, level_of, verdict_of
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
-from hazgate.serving.queue.backlog import Backlog, QueueLimits
+from hazgate.serving.queue.backlog import Backlog, QueueLimits, Taken
 from hazgate.serving.queue.fair_thread import FairThread
+from hazgate.serving.queue.pieces import in_pieces
 from hazgate.serving.queue.sharing import Key, QueuedText, SharedAnswers, key_of
 from hazgate.serving.queue.throughput import Throughput
 
@@ -51,14 +52,31 @@ class BatchFacts:
     store: StoreFacts = field(default_factory=StoreFacts)
 
 
+@dataclass(kw_only=True, slots=True, eq=False)
+class _LongRun:
+    """A batch that runs in pieces: the number of its thread, its texts, and its state.
+
+    It has stood still for `stood_still_s` in all, and does so now if it `makes_way`.
+    """
+
+    number: int
+    texts: tuple[QueuedText, ...]
+    n_pieces: int = 0
+    stood_still_s: float = 0.0
+    makes_way: bool = False
+
+
 class Batcher:
     """A gate for many threads: one engine thread, a bounded fair queue. Thread-safe.
 
     While the engine runs, new requests wait and then run together, up to a budget of tokens. An
-    idle engine runs a request at once: nothing waits for company. Equal texts that wait or run
-    share one answer and cost nothing; with `cache_entries` the last verdicts are kept, too, until
-    the gate is swapped. With a store, no window is read twice. Each caller shares with itself only,
-    unless `store` says otherwise.
+    idle engine runs a request at once: nothing waits for company. A text of more tokens than the
+    budget runs in pieces: between two of them a batch of short texts runs, and what nobody waits
+    for any more ends.
+
+    Equal texts that wait or run share one answer and cost nothing; with `cache_entries` the last
+    verdicts are kept, too, until the gate is swapped. With a store, no window is read twice. Each
+    caller shares with itself only, unless `store` says otherwise.
 
     Overload costs next to nothing: a request that would hardly be answered in time is refused
     before any work is done for it.
@@ -98,6 +116,10 @@ class Batcher:
         self._running: tuple[QueuedText, ...] = ()
         self._running_since_s: float | None = None
         self._thread_number = 0
+        # Only the engine's thread uses these: the long batch that makes way, if one runs, and the
+        # time for which it has stood still; each gate in pieces, by its id.
+        self._long: _LongRun | None = None
+        self._in_pieces: dict[int, tuple[Judge, Judge]] = {}
         self._condition = threading.Condition()
         self._process = os.getpid()
         # Tokenising is short and prepares the next batch while the engine runs this one. Long
@@ -167,6 +189,7 @@ class Batcher:
         """Take other limits, for what comes from now on."""
         with self._condition:
             self.limits = self._backlog.limits = limits
+            self._in_pieces = {}
 
     def rebuild(self, gate: Judge) -> None:
         """Give up a run that does not end, and answer by another gate on a thread of its own.
@@ -359,15 +382,20 @@ class Batcher:
         return key_of(ask, i, shared=self._callers_share)
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
+        # One whose tokens are not known yet is judged again when they are.
+        most_tokens = self.limits.max_batch_tokens
+        is_short = n_tokens <= most_tokens
         # As in the queue, others go first with as many as this caller has there, plus one.
         most = self._n_entering[caller] + 1
         n_entering = sum(min(n, most) for n in self._n_entering.values())
-        entering = n_entering * self._throughput.tokens_per_request
+        piece_tokens = most_tokens if is_short else math.inf
+        entering = n_entering * min(self._throughput.tokens_per_request, piece_tokens)
         return self._throughput.refusal(
             time.monotonic(),
-            tokens_ahead=self._backlog.tokens_ahead(caller) + entering,
+            tokens_ahead=self._backlog.tokens_ahead(caller, is_short=is_short) + entering,
             n_tokens=n_tokens,
             timeout_s=timeout_s,
+            piece_tokens=piece_tokens,
         )
 
     def _tokenize(self, future: Future[Answer], ask: Ask, i: int) -> None:
@@ -478,35 +506,93 @@ class Batcher:
                 taken = self._backlog.take(now_s, self._throughput.seconds_per_token)
                 self._throughput.begin(now_s, sum(text.n_tokens for text in taken.batch))
                 self._running, self._running_since_s = taken.batch, now_s
-            for text in taken.expired:
-                waited = time.monotonic() - text.added_s
-                self._finish(text, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
-            # One batch may span a swap: each gate answers its own questions.
-            by_gate: dict[int, list[QueuedText]] = {}
-            for text in taken.batch:
-                by_gate.setdefault(id(text.gate), []).append(text)
-            for texts in by_gate.values():
-                self._run(texts)
+            if sum(text.n_tokens for text in taken.batch) > self.limits.max_batch_tokens:
+                self._long = _LongRun(number=number, texts=taken.batch)
+            self._run_taken(taken)
+            self._long = None
             with self._condition:
                 if number == self._thread_number:
                     self._throughput.end()
                     self._running, self._running_since_s = (), None
 
+    def _run_taken(self, taken: Taken[QueuedText]) -> None:
+        for text in taken.expired:
+            waited = time.monotonic() - text.added_s
+            self._finish(text, DeadlineExceeded(f"dropped unread after {waited:.3f} s"))
+        # One batch may span a swap: each gate answers its own questions.
+        by_gate: dict[int, list[QueuedText]] = {}
+        for text in taken.batch:
+            by_gate.setdefault(id(text.gate), []).append(text)
+        for texts in by_gate.values():
+            self._run(texts)
+
+    def _make_way(self) -> None:
+        """Run a batch of short texts between two pieces of a long one; on the engine's thread.
+
+        Raises:
+            DeadlineExceeded: nobody waits for the long one any more, so that its rest is not run.
+        """
+        long = self._long
+        if long is None or long.makes_way:
+            return
+        if not long.n_pieces:
+            # It has just been taken, and every other batch was before it.
+            long.n_pieces += 1
+            return
+        long.n_pieces += 1
+        began_s = time.monotonic()
+        with self._condition:
+            if long.number != self._thread_number:
+                raise InferenceError("the engine was opened again while this text ran")
+            if all(not text.waiters or text.deadline_s <= began_s for text in long.texts):
+                raise DeadlineExceeded("dropped half read: nobody waits for its verdict")
+            taken = self._backlog.take_short(began_s, self._throughput.seconds_per_token)
+            self._running = (*long.texts, *taken.batch)
+        if not taken.batch and not taken.expired:
+            return
+        long.makes_way = True
+        try:
+            self._run_taken(taken)
+        finally:
+            long.makes_way = False
+            stood_still_s = time.monotonic() - began_s
+            long.stood_still_s += stood_still_s
+            with self._condition:
+                if long.number == self._thread_number:
+                    self._throughput.made_way(stood_still_s)
+                    self._running = long.texts
+
+    def _piecewise(self, gate: Judge) -> Judge:
+        """Return a gate that calls `_make_way` before each of its runs."""
+        kept = self._in_pieces.get(id(gate))
+        if kept is None or kept[0] is not gate:
+            if len(self._in_pieces) > 1:
+                # Gates that were swapped out; each stays alive, so that its id is its own.
+                self._in_pieces.clear()
+            kept = (gate, in_pieces(gate, self.limits.max_batch_tokens, self._make_way))
+            self._in_pieces[id(gate)] = kept
+        return kept[1]
+
     def _run(self, texts: Sequence[QueuedText]) -> None:
         started_s = time.monotonic()
+        gate = self._piecewise(texts[0].gate)
+        before_s = 0.0 if self._long is None else self._long.stood_still_s
         answers: Sequence[Answer | BaseException]
         try:
-            answers = texts[0].gate.answer([text.question for text in texts], store=self._store)
+            answers = gate.answer([text.question for text in texts], store=self._store)
         # The engine's thread must outlive any failure of the engine, panics included.
         except BaseException as error:
             # One text's failure must not fail its neighbours: run each once more alone.
             answers = (
-                [error] if len(texts) == 1 else [_answer_alone(text, self._store) for text in texts]
+                [error]
+                if len(texts) == 1
+                else [_answer_alone(gate, text, self._store) for text in texts]
             )
         for text, answer in zip(texts, answers, strict=True):
             self._finish(text, answer)
         n_tokens = sum(text.n_tokens for text in texts)
-        run_s = time.monotonic() - started_s
+        stood_still_s = 0.0 if self._long is None else self._long.stood_still_s - before_s
+        run_s = time.monotonic() - started_s - stood_still_s
         with self._condition:
             stored = self._store_facts()
             # What came from the store says nothing about the engine's pace.
@@ -549,9 +635,11 @@ def no_answer_in_time(ask: Ask) -> DeadlineExceeded:
     return DeadlineExceeded(f"no answer within {ask.timeout_s:g} s")
 
 
-def _answer_alone(text: QueuedText, store: LogitStore | None) -> Answer | BaseException:
+def _answer_alone(
+    gate: Judge, text: QueuedText, store: LogitStore | None
+) -> Answer | BaseException:
     try:
-        return text.gate.answer([text.question], store=store)[0]
+        return gate.answer([text.question], store=store)[0]
     except BaseException as error:
         return error
 

@@ -7,6 +7,7 @@ items cost a thousand times as much gets a thousandth of the turns.
 
 import heapq
 import itertools
+import math
 import statistics
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -89,6 +90,26 @@ class FairQueue(Generic[T]):
         self._start(caller, start + cost if served else start)
         return item
 
+    def in_order(self) -> Iterator[tuple[str, T]]:
+        """Yield callers and items in the order of turns, each caller's one behind another.
+
+        It is not the order in which they run, for a caller's first item changes its next turn. The
+        queue must not change meanwhile.
+        """
+        for caller in sorted(self._queues, key=self._starts.__getitem__):
+            for item, _ in self._queues[caller]:
+                yield caller, item
+
+    def take(self, caller: str, item: T) -> None:
+        """Remove an item out of its turn, for which its caller pays.
+
+        Raises:
+            KeyError: it is not here.
+        """
+        cost = self._cost_of(caller, item)
+        self.remove(caller, item)
+        self._start(caller, self._starts[caller] + cost)
+
     def remove(self, caller: str, item: T) -> bool:
         """Remove an item that is no longer wanted; return False if it is not here."""
         queue = self._queues.get(caller, deque())
@@ -112,17 +133,28 @@ class FairQueue(Generic[T]):
         self._heap.clear()
         self._now = 0.0
 
-    def cost_ahead(self, caller: str) -> float:
-        """Return the cost of the items that come before one that this caller would add now."""
-        own = self._costs.get(caller, 0.0)
+    def cost_ahead(self, caller: str, *, piece: float = math.inf) -> float:
+        """Return the cost of the items that come before one that this caller would add now.
+
+        Args:
+            caller: who would add it.
+            piece: the item that would be added lets no more than this much of another go first.
+        """
+        own = sum(min(cost, piece) for _, cost in self._queues.get(caller, ()))
         start = max(self._now, self._starts.get(caller, 0.0)) + own
         ahead = own
         for other, queue in self._queues.items():
             lead = start - self._starts[other]
             if other != caller and lead >= 0:
                 # An item that starts before `start` runs to its end.
-                ahead += min(self._costs[other], lead + queue[0][1])
+                ahead += min(self._costs[other], lead + min(queue[0][1], piece))
         return ahead
+
+    def _cost_of(self, caller: str, item: T) -> float:
+        for each, cost in self._queues.get(caller, ()):
+            if each is item:
+                return cost
+        raise KeyError(f"caller {caller!r} has no such item")
 
     def _first_caller(self) -> str | None:
         while self._heap:

@@ -1,5 +1,7 @@
 """Estimates of an engine's speed and of waiting times, from its last runs. Pure: no clock."""
 
+import math
+
 from hazgate.errors import Overloaded
 
 # Weight that older measurements keep when a new one is added: about ten of them count.
@@ -93,6 +95,11 @@ class Throughput:
         if not n_tokens:
             self._seconds_per_token.halve()
 
+    def made_way(self, seconds: float) -> None:
+        """Record that the running batch stood still for so long, while another one ran."""
+        self._began_s += seconds
+        self._free_s += seconds
+
     def ran(self, seconds: float, *, n_tokens: int, n_requests: int) -> None:
         """Record a finished run."""
         self._seconds_per_token.add(seconds, n_tokens)
@@ -104,7 +111,13 @@ class Throughput:
         self._n_running_tokens = 0
 
     def refusal(
-        self, now_s: float, *, tokens_ahead: float, n_tokens: int, timeout_s: float
+        self,
+        now_s: float,
+        *,
+        tokens_ahead: float,
+        n_tokens: int,
+        timeout_s: float,
+        piece_tokens: float = math.inf,
     ) -> Overloaded | None:
         """Return the reason to refuse a request that would hardly be answered in time, or None.
 
@@ -113,8 +126,16 @@ class Throughput:
             tokens_ahead: tokens that run before it, next to the batch that runs now.
             n_tokens: its own tokens; 0 if they are not known yet.
             timeout_s: seconds from now for which an answer is of use.
+            piece_tokens: a running batch of more tokens makes way after so many, each time that
+                it has run as many; infinite if it makes way for nothing.
         """
-        ahead_s = max(0.0, self._free_s - now_s) + self.seconds_per_token * tokens_ahead
+        running_s = max(0.0, self._free_s - now_s)
+        ahead_s = self.seconds_per_token * tokens_ahead
+        if self._n_running_tokens > piece_tokens:
+            # It runs a piece before every batch of what is ahead, and at most to its end.
+            ahead_s += min(running_s, ahead_s + self.seconds_per_token * piece_tokens)
+        else:
+            ahead_s += running_s
         own_s = self.seconds_per_token * n_tokens
         if not ahead_s or ahead_s <= _WAIT_SHARE * (timeout_s - own_s):
             return None
