@@ -1,6 +1,6 @@
 # The few commands that a person and CI both use. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-traffic bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock release clean
+.PHONY: help install export test test-runtime test-slow check-results lint format rehearse bench bench-full bench-load bench-traffic bench-panel bench-corpus bench-plan bench-attacks soak soak-attacks amd-report lock release clean
 
 # Benchmarks import ONNX Runtime, whose telemetry is on unless this is set.
 export ORT_DISABLE_TELEMETRY := 1
@@ -127,6 +127,10 @@ bench-load: $(VENV)/bench-installed build/peers/infinity/bin/infinity_emb  ## lo
 bench-traffic: install  ## replay an agent's loop and chats on build/mini, and watch growing texts
 	$(BIN)/python -m benchmarks.traffic.store build/mini
 	$(BIN)/python -m benchmarks.load.watching build/mini
+	$(BIN)/python -m benchmarks.readme $(PAGES)
+
+bench-panel: install  ## time levels on one body, build/panel, beside build/mini
+	$(BIN)/python -m benchmarks.speed.panel build/panel build/mini
 	$(BIN)/python -m benchmarks.readme $(PAGES)
 
 bench-plan: install  ## compare what `hazgate plan` predicts with this machine, on build/mini

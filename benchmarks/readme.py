@@ -22,6 +22,7 @@ from benchmarks.harness.store import RESULTS
 MODULES = (
     "benchmarks.speed.first_screen",
     "benchmarks.speed.tables",
+    "benchmarks.speed.panel",
     "benchmarks.engines.report",
     "benchmarks.engines.long",
     "benchmarks.engines.operators",

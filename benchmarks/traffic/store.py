@@ -234,8 +234,7 @@ def _clocked(gate: Gate) -> tuple[Gate, _EngineClock]:
             level, session=_ClockedSession(session=level.session, clock=clock)
         )
 
-    hazards = None if gate.hazard_level is None else clocked(gate.hazard_level)
-    return dataclasses.replace(gate, level1=clocked(gate.level1), hazard_level=hazards), clock
+    return gate.each_level(clocked), clock
 
 
 REGIONS: Regions = {"traffic-store": region("traffic-store.json", StoreResults, store_table)}

@@ -26,6 +26,7 @@ from hazgate.gate import Gate
 from hazgate.judging.classification import Classification
 from hazgate.judging.policy import Policy
 from hazgate.judging.verdict import (
+    LevelResult,
     ModelIdentity,
     PolicyDecision,
     PolicyIdentity,
@@ -53,6 +54,7 @@ __all__ = [
     "InferenceError",
     "InputError",
     "IntegrityError",
+    "LevelResult",
     "ManifestError",
     "Message",
     "ModelIdentity",

@@ -1,9 +1,10 @@
-"""Opening of a cascade: both levels and their tokenizers, side by side."""
+"""Opening of a bundle: its levels and their tokenizers, side by side."""
 
 import time
+from collections.abc import Sequence
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.bundle.manifest import CascadeSpec, TokenizerSpec
+from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.classifier import Classifier, served_windows
 from hazgate.engine.engine import Engine
 from hazgate.text.reading import Reading
@@ -14,25 +15,28 @@ _HEAD_START_S = 0.02
 
 
 def open_levels(
-    bundle: Bundle, cascade: CascadeSpec, variant: str, engine: Engine, reading: Reading
-) -> tuple[Classifier, Classifier]:
-    """Open both levels and their tokenizers at once; a tokenizer file is in memory once.
+    bundle: Bundle, variant: str, engine: Engine, reading: Reading
+) -> dict[str, Classifier]:
+    """Open all levels and their tokenizers at once; a tokenizer file is in memory once.
+
+    Returns:
+        The levels by name. Those on one body share its session and tokenizer.
 
     Raises:
         BundleError: a level cannot be served; the subclass and the message say which and why.
     """
-    names = (cascade.level1, cascade.level2)
     levels = bundle.manifest.levels
-    specs = [served_windows(levels[name].tokenizer, reading, engine) for name in names]
+    bodies = bundle.manifest.bodies()
+    specs = [served_windows(levels[body[0]].tokenizer, reading, engine) for body in bodies]
     # Imported here because `import hazgate` does not need it.
     from concurrent.futures import Future, ThreadPoolExecutor
 
     loading: dict[TokenizerSpec, Future[Tokenizer]] = {spec: Future() for spec in specs}
 
-    def open_level(name: str, spec: TokenizerSpec) -> Classifier:
+    def open_body(body: Sequence[str], spec: TokenizerSpec) -> Classifier:
         return Classifier.of(
             bundle,
-            name,
+            body[0],
             variant=variant,
             engine=engine,
             tokenizer=loading[spec],
@@ -41,8 +45,8 @@ def open_levels(
 
     # ONNX Runtime packs weights without the interpreter lock: two levels open in the time of one.
     # A compiler already uses all processors.
-    with ThreadPoolExecutor(1 if engine.placement.spec.static_shapes else len(names)) as pool:
-        opening = [pool.submit(open_level, *level) for level in zip(names, specs, strict=True)]
+    with ThreadPoolExecutor(1 if engine.placement.spec.static_shapes else len(bodies)) as pool:
+        opening = [pool.submit(open_body, *body) for body in zip(bodies, specs, strict=True)]
         # The tokenizers library keeps the interpreter lock while it loads: ONNX Runtime, which
         # does without it, is started first.
         time.sleep(_HEAD_START_S)
@@ -52,5 +56,9 @@ def open_levels(
         except BaseException as error:
             for future in loading.values():
                 future.set_exception(error)
-        level1, level2 = (level.result() for level in opening)
-    return level1, level2
+        opened = [body.result() for body in opening]
+    return {
+        name: first if name == first.level else first.on_this_body(name)
+        for first, body in zip(opened, bodies, strict=True)
+        for name in body
+    }

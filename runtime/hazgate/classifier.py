@@ -1,8 +1,9 @@
 """One level of a bundle: texts in, labels, probabilities and logits out."""
 
+import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,9 @@ DEFAULT_MAX_BATCH_TOKENS = 1024
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classifier:
     """One level of a bundle, ready to run. Thread-safe.
+
+    Levels on one body share its session, and one run computes the logits of all: those methods
+    whose names end in `_rows` return them, the others return the level's own.
 
     A text's logits do not depend on the texts in the same run: texts share a run only as the
     variant's arithmetic allows, see hazgate.bundle.manifest.VariantSpec.
@@ -149,15 +153,33 @@ class Classifier:
             store=engine.store,
         )
 
+    def on_this_body(self, level: str) -> "Classifier":
+        """Return another level that the same session computes."""
+        return dataclasses.replace(self, level=level, spec=self.bundle.manifest.levels[level])
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the logits."""
         return self.spec.labels
 
     @property
+    def graph(self) -> str:
+        """The graph's file in the bundle, which levels on one body have in common."""
+        return self.spec.variants[self.variant].graph
+
+    def own(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the level's logits [n, n_labels] of its body's rows [n, n_logits]."""
+        return rows[:, self.spec.own_columns]
+
+    @property
     def positive(self) -> PositiveSpec | None:
         """The label that flags a text and its threshold; None if the level looks for none."""
         return self.bundle.manifest.positive_of(self.level)
+
+    @property
+    def positive_threshold(self) -> float | None:
+        """The probability of the positive label that flags a text; None without such a label."""
+        return None if self.positive is None else self.positive.threshold
 
     @property
     def head(self) -> LabelHead:
@@ -201,6 +223,7 @@ class Classifier:
         texts: Sequence[str],
         *,
         all_levels: bool = False,
+        levels: Collection[str] = (),
         tenant: str | None = None,
         roles: Sequence[Role | None] | None = None,
         side: Side = "request",
@@ -213,6 +236,7 @@ class Classifier:
         Args:
             texts: any number of strings.
             all_levels: means nothing here; there is one level.
+            levels: must be empty; there is no level beside this one.
             tenant: must be None; there is no policy.
             roles: mean nothing without a policy.
             side: means nothing without a policy.
@@ -221,10 +245,14 @@ class Classifier:
             store: knows the windows of texts that it has; None tokenises all.
 
         Raises:
-            InputError: as in `classify`, or a tenant was named.
+            InputError: as in `classify`, or a tenant or another level was named.
         """
         if tenant is not None:
             raise InputError("a tenant was named, but a level that stands alone has no policy")
+        if levels:
+            raise InputError(
+                f"levels {', '.join(sorted(levels))} were named, but {self.level} stands alone"
+            )
         del roles, side
         return questions(
             texts,
@@ -291,10 +319,24 @@ class Classifier:
         Raises:
             InferenceError: the model failed or gave a logit that is not finite.
         """
+        return [self.own(rows) for rows in self.window_rows(tokens, store=store, owners=owners)]
+
+    def window_rows(
+        self,
+        tokens: Sequence[Tokens],
+        *,
+        store: LogitStore | None = None,
+        owners: Sequence[Owner] = (),
+    ) -> list[NDArray[np.float32]]:
+        """Return what the body computes of every window; else as `window_logits`.
+
+        Returns:
+            Shape [len(text.every_window), spec.n_logits] for each text, in the order given.
+        """
         rows = [window.input_ids for text in tokens for window in text.every_window]
         known = self.known(store)
         if known is None or not rows:
-            logits = self.logits_of_ids(rows)
+            logits = self._rows_of_ids(rows)
         else:
             keys = [
                 key
@@ -305,7 +347,7 @@ class Classifier:
                 read_once(
                     known.store,
                     keys,
-                    lambda missing: self.logits_of_ids([rows[i] for i in missing]),
+                    lambda missing: self._rows_of_ids([rows[i] for i in missing]),
                 )
             )
         ends = np.cumsum([len(text.every_window) for text in tokens])
@@ -315,15 +357,19 @@ class Classifier:
         self, asked: Sequence[Question], store: LogitStore | None
     ) -> list[NDArray[np.float32]]:
         """Return the logits of every window of each question; as `window_logits`."""
-        # By question: the logits that are kept, by window.
+        return [self.own(rows) for rows in self.question_rows(asked, store)]
+
+    def question_rows(
+        self, asked: Sequence[Question], store: LogitStore | None
+    ) -> list[NDArray[np.float32]]:
+        """Return what the body computes of every window of each question; as `window_rows`."""
+        # By question: the rows that are kept, by window.
         kept: dict[int, dict[int, NDArray[np.float32]]] = {}
         pieces: list[Tokens] = []
         for i, question in enumerate(asked):
             kept[i] = {} if store is None else self._kept(question, store)
             pieces.append(question.tokens.without(kept[i]) if kept[i] else self.tokens_of(question))
-        read = self.window_logits(
-            pieces, store=store, owners=[question.owner for question in asked]
-        )
+        read = self.window_rows(pieces, store=store, owners=[question.owner for question in asked])
         for i, rows in enumerate(read):
             if kept[i]:
                 n_windows = len(asked[i].tokens.every_window)
@@ -335,7 +381,7 @@ class Classifier:
         return read
 
     def _kept(self, question: Question, store: LogitStore) -> dict[int, NDArray[np.float32]]:
-        """Return the logits of a question's windows that have no ids; empty if any is missing."""
+        """Return the rows of a question's windows that have no ids; empty if any is missing."""
         every = question.tokens.every_window
         known = [k for k in range(len(question.keys)) if not every[k].input_ids]
         logits = store.find_all([question.keys[k] for k in known])
@@ -355,7 +401,7 @@ class Classifier:
         model = self.model
         return KnownTexts(
             store=store,
-            source=(self.level, model.digest, model.variant, model.provider),
+            source=(self.graph, model.digest, model.variant, model.provider),
             tokenizer=self.tokenizer,
             reading=self.reading,
         )
@@ -366,7 +412,11 @@ class Classifier:
         Raises:
             InferenceError: as in `window_logits`.
         """
-        result = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+        return self.own(self._rows_of_ids(rows))
+
+    def _rows_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return what the body computes, shape [len(rows), spec.n_logits]."""
+        result = np.empty((len(rows), self.spec.n_logits), dtype=np.float32)
         batches = plan_batches(
             [len(row) for row in rows],
             self.max_batch_tokens,

@@ -1,7 +1,7 @@
 """Checks that a host can serve a bundle, each with its finding and its cure."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -91,8 +91,8 @@ def diagnose(
     if any(level.variants[name].kind == "fused" for level in bundle.manifest.levels.values()):
         attempt("kernels", kernels_library, lambda found: f"{instruction_set()}, {found.name}")
     engine = Engine.of(options, host)
-    for level in bundle.manifest.levels:
-        found += _level_checks(bundle, level, name, engine, attempt)
+    for body in bundle.manifest.bodies():
+        found += _body_checks(bundle, body, name, engine, attempt)
     return Diagnosis(checks=tuple(found))
 
 
@@ -115,24 +115,35 @@ def _host_checks(host: Host) -> Iterator[Check]:
         )
 
 
-def _level_checks(
+def _body_checks(
     bundle: Bundle,
-    level: str,
+    body: Sequence[str],
     variant: str,
     engine: Engine,
     attempt: Callable[..., object],
 ) -> Iterator[Check]:
     start_s = time.monotonic()
     session = attempt(
-        f"{level} opens",
-        lambda: engine.open_level(bundle, level, variant),
+        f"{', '.join(body)} {'opens' if len(body) == 1 else 'open'}",
+        lambda: engine.open_level(bundle, body[0], variant),
         lambda opened: f"in {time.monotonic() - start_s:.1f} s{_owners(opened)}",
     )
     if session is None:
         return
-    canaries = canaries_of(bundle, level)
+    for level in body:
+        yield from _canary_checks(bundle, level, variant, session, attempt)
+
+
+def _canary_checks(
+    bundle: Bundle,
+    level: str,
+    variant: str,
+    session: object,
+    attempt: Callable[..., object],
+) -> Iterator[Check]:
+    known = canaries_of(bundle, level)
     tolerance = tolerance_of(bundle.manifest.levels[level].variants[variant])
-    if not canaries:
+    if not known.canaries:
         yield Check(
             name=f"{level} canaries",
             status="warn",
@@ -141,8 +152,14 @@ def _level_checks(
         return
     attempt(
         f"{level} canaries",
-        lambda: check_canaries(session, canaries, name=level, tolerance=tolerance),  # type: ignore[arg-type]
-        lambda moved: f"{len(canaries)} texts within {moved:.1e}; {tolerance:.1e} is allowed",
+        lambda: check_canaries(
+            session,  # type: ignore[arg-type]
+            known.canaries,
+            name=level,
+            tolerance=tolerance,
+            columns=known.columns,
+        ),
+        lambda moved: f"{len(known.canaries)} texts within {moved:.1e}; {tolerance:.1e} is allowed",
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from hazgate.classifier import (
 from hazgate.engine.engine import Engine
 from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
 from hazgate.engine.options import EngineOptions
-from hazgate.errors import BundleError
+from hazgate.errors import BundleError, InputError
 from hazgate.judging.decision import Action
 from hazgate.judging.judgement import Heads, Judgement, judge, terms_of, windows_to_read
+from hazgate.judging.panel import level_result
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
-from hazgate.judging.verdict import ModelIdentity, Span, Verdict, ViewsRead
+from hazgate.judging.verdict import LevelResult, ModelIdentity, Span, Verdict, ViewsRead
 from hazgate.questions import Question, questions
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.growing import DueWindow
@@ -38,8 +39,9 @@ from hazgate.text.watch import Watch
 class Gate:
     """A safety gate over one bundle. Thread-safe; build it once and share it.
 
-    `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`. `store`
-    keeps logits for `check` and its relatives, see `EngineOptions`; None keeps nothing.
+    `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`. `beside`
+    has the bundle's levels that are not in the cascade, by name. `store` keeps logits for `check`
+    and its relatives, see `EngineOptions`; None keeps nothing.
     """
 
     bundle: Bundle
@@ -51,6 +53,7 @@ class Gate:
     shadow: Policy | None = None
     responses: Policy | None = None
     store: LogitStore | None = None
+    beside: Mapping[str, Classifier] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -64,7 +67,7 @@ class Gate:
         shadow: Policy | None = None,
         responses: Policy | None = None,
     ) -> "Gate":
-        """Verify the bundle at `path` and load both levels.
+        """Verify the bundle at `path` and load its levels.
 
         Only the files that the chosen variant needs are hashed.
 
@@ -107,17 +110,18 @@ class Gate:
         shadow: Policy | None,
         responses: Policy | None,
     ) -> "Gate":
-        """Load both levels of an open bundle; see `open`."""
+        """Load the levels of an open bundle; see `open`."""
         cascade = bundle.manifest.cascade_for("Gate.open")
         limit = _threshold(cascade.threshold, threshold, policy)
-        level1, level2 = open_levels(bundle, cascade, variant, engine, reading)
+        levels = open_levels(bundle, variant, engine, reading)
         return cls(
             bundle=bundle,
-            level1=level1,
-            hazard_level=level2,
+            level1=levels.pop(cascade.level1),
+            hazard_level=levels.pop(cascade.level2),
             threshold=limit,
             reading=reading,
             store=engine.store,
+            beside=levels,
         ).with_policy(policy, shadow=shadow, responses=responses)
 
     @classmethod
@@ -169,11 +173,13 @@ class Gate:
         """Return a gate of the same models under other policies, to swap in while serving.
 
         Raises:
-            PolicyError: a policy names hazards that the bundle does not have.
+            PolicyError: a policy names hazards or levels that the bundle does not have.
         """
+        beside = {name: level.head for name, level in self.beside.items()}
         for one in (policy, shadow, responses):
             if one is not None:
                 one.check_labels(self.hazards)
+                one.check_levels(beside)
         return dataclasses.replace(self, policy=policy, shadow=shadow, responses=responses)
 
     def policy_for(self, side: Side) -> Policy | None:
@@ -233,8 +239,17 @@ class Gate:
     @property
     def levels(self) -> tuple[Classifier, ...]:
         """The open levels, in the order in which they read a text."""
-        hazards = self.hazard_level
-        return (self.level1,) if hazards is None else (self.level1, hazards)
+        hazards = () if self.hazard_level is None else (self.hazard_level,)
+        return (self.level1, *hazards, *self.beside.values())
+
+    def each_level(self, change: Callable[[Classifier], Classifier]) -> "Gate":
+        """Return a gate of the same levels, each changed, e.g. to count its runs."""
+        return dataclasses.replace(
+            self,
+            level1=change(self.level1),
+            hazard_level=None if self.hazard_level is None else change(self.hazard_level),
+            beside={name: change(level) for name, level in self.beside.items()},
+        )
 
     @property
     def conversation(self) -> ConversationSpec:
@@ -246,6 +261,7 @@ class Gate:
         text: str,
         *,
         all_levels: bool = False,
+        levels: Collection[str] = (),
         tenant: str | None = None,
         role: Role | None = None,
         side: Side = "request",
@@ -253,7 +269,7 @@ class Gate:
         """Return the verdict on one text; see `check_many`."""
         roles = None if role is None else [role]
         return self.check_many(
-            [text], all_levels=all_levels, tenant=tenant, roles=roles, side=side
+            [text], all_levels=all_levels, levels=levels, tenant=tenant, roles=roles, side=side
         )[0]
 
     def check_many(
@@ -261,6 +277,7 @@ class Gate:
         texts: Sequence[str],
         *,
         all_levels: bool = False,
+        levels: Collection[str] = (),
         tenant: str | None = None,
         roles: Sequence[Role | None] | None = None,
         side: Side = "request",
@@ -273,18 +290,21 @@ class Gate:
         Args:
             texts: any number of strings; an empty string is a text like any other.
             all_levels: score the hazards of texts that Level 1 did not flag, too.
+            levels: names of levels beside the cascade to answer, too; those that the policy has
+                rules for are answered in any case.
             tenant: the tenant whose policy rules decide; None takes the policy's own rules.
             roles: who speaks in each text, for the policy's rules by role; None for nobody known.
             side: "response" asks the policy of responses, if the gate has one.
 
         Raises:
             InputError: an element is not a well-formed string, or is too long; the message says
-                which. Or no policy names the tenant.
+                which. Or no policy names the tenant, or there is no such level.
             InferenceError: a model failed or gave a logit that is not finite.
         """
         asked = self.ask(
             texts,
             all_levels=all_levels,
+            levels=levels,
             tenant=tenant,
             roles=roles,
             side=side,
@@ -297,6 +317,7 @@ class Gate:
         texts: Sequence[str],
         *,
         all_levels: bool = False,
+        levels: Collection[str] = (),
         tenant: str | None = None,
         roles: Sequence[Role | None] | None = None,
         side: Side = "request",
@@ -309,6 +330,7 @@ class Gate:
         Args:
             texts: as in `check_many`.
             all_levels: as in `check_many`.
+            levels: as in `check_many`.
             tenant: as in `check_many`.
             roles: as in `check_many`.
             side: as in `check_many`.
@@ -326,12 +348,14 @@ class Gate:
             role: tuple(terms_of(self.threshold, policy, self.shadow, tenant, role))
             for role in {*speakers, None}
         }
+        needed = {name for of_role in terms.values() for one in of_role for name in one.level_names}
         return questions(
             texts,
             self.level1.tokenizer,
             self.reading,
             terms=[terms[role] for role in speakers],
             all_levels=all_levels,
+            levels=self._levels_named(levels, needed),
             owner=(caller, tenant),
             tokens=tokens,
             known=self._reader.known(store),
@@ -351,7 +375,8 @@ class Gate:
             InferenceError: as in `check_many`.
         """
         heads = self._heads
-        level1_logits = self._reader.question_logits(asked, store)
+        rows = self._reader.question_rows(asked, store)
+        level1_logits = [self.level1.own(of_text) for of_text in rows]
         to_read = [
             [
                 windows_to_read(one, logits, heads, all_levels=question.all_levels)
@@ -359,23 +384,25 @@ class Gate:
             ]
             for question, logits in zip(asked, level1_logits, strict=True)
         ]
-        level2_logits = self._level2_logits(
-            asked, [sorted({k for one in of_text for k in one}) for of_text in to_read], store
-        )
+        every = [sorted({k for one in of_text for k in one}) for of_text in to_read]
+        level2_logits = self._level2_logits(asked, every, rows, store)
+        beside = self._beside_results(asked, rows, store)
         return [
             self._verdict(
-                question.tokens,
+                question,
                 [
                     judge(
                         one,
                         level1_logits[i],
                         heads,
                         _rows(level2_logits, i, windows),
+                        levels=beside[i],
                         understood=question.tokens.understood,
                         n_views=len(question.tokens.views),
                     )
                     for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
+                beside[i],
             )
             for i, question in enumerate(asked)
         ]
@@ -467,28 +494,109 @@ class Gate:
         self,
         asked: Sequence[Question],
         to_read: Sequence[Sequence[int]],
+        rows: Sequence[NDArray[np.float32]],
         store: LogitStore | None,
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
         """Return Level 2's logits by text and window of Level 1; nothing without Level 2."""
         if self.hazard_level is None:
             return {}
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
-        every = {i: self._reader.tokens_of(asked[i]).every_window for i in {i for i, _ in keys}}
-        pieces = [self._level2_tokens(self.level2, asked[i].text, every[i][k]) for i, k in keys]
-        owners = [asked[i].owner for i, _ in keys]
-        logits = self.level2.window_logits(pieces, store=store, owners=owners)
+        logits = self._window_logits(self.level2, asked, keys, rows, store)
         return dict(zip(keys, logits, strict=True))
 
-    def _level2_tokens(self, level2: Classifier, text: str, window: Window) -> Tokens:
-        """Return a window of Level 1 in Level 2's own tokens."""
-        if level2.tokenizer is self.level1.tokenizer:
+    def _beside_results(
+        self,
+        asked: Sequence[Question],
+        rows: Sequence[NDArray[np.float32]],
+        store: LogitStore | None,
+    ) -> list[dict[str, LevelResult]]:
+        """Return the results of the levels beside the cascade that each question asks for."""
+        results: list[dict[str, LevelResult]] = [{} for _ in asked]
+        for name in dict.fromkeys(name for question in asked for name in question.levels):
+            level = self.beside[name]
+            asking = [i for i, question in enumerate(asked) if name in question.levels]
+            keys = [(i, k) for i in asking for k in range(len(asked[i].tokens.every_window))]
+            logits = iter(self._window_logits(level, asked, keys, rows, store))
+            for i in asking:
+                windows = asked[i].tokens.every_window
+                read = [next(logits) for _ in windows]
+                # A window may be several in another body's tokens; the longest count weighs it.
+                counts = [
+                    window.n_tokens
+                    for window, of_window in zip(windows, read, strict=True)
+                    for _ in of_window
+                ]
+                results[i][name] = level_result(
+                    level.head,
+                    np.concatenate(read),
+                    counts,
+                    level.positive_threshold,
+                    understood=asked[i].tokens.understood,
+                )
+        return results
+
+    def _window_logits(
+        self,
+        level: Classifier,
+        asked: Sequence[Question],
+        keys: Sequence[tuple[int, int]],
+        rows: Sequence[NDArray[np.float32]],
+        store: LogitStore | None,
+    ) -> list[NDArray[np.float32]]:
+        """Return a level's logits of windows of Level 1.
+
+        Args:
+            level: a level of this gate; on Level 1's body, nothing is run.
+            asked: the questions.
+            keys: index of a question and of its window.
+            rows: what Level 1's body computed of each question.
+            store: gives and keeps logits.
+
+        Returns:
+            Shape [n, n_labels] for each key; n is 1, or the number of windows that the level's own
+            tokenizer makes of that window.
+        """
+        if level.graph == self.level1.graph:
+            return [level.own(rows[i][k : k + 1]) for i, k in keys]
+        every = {i: self._reader.tokens_of(asked[i]).every_window for i in {i for i, _ in keys}}
+        pieces = [self._tokens_for(level, asked[i].text, every[i][k]) for i, k in keys]
+        owners = [asked[i].owner for i, _ in keys]
+        return level.window_logits(pieces, store=store, owners=owners)
+
+    def _tokens_for(self, level: Classifier, text: str, window: Window) -> Tokens:
+        """Return a window of Level 1 in the tokens of a level on another body."""
+        if level.tokenizer is self.level1.tokenizer:
             return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
         part = text[window.start : window.end] if window.view is None else window.view.text
-        (tokens,) = level2.tokenizer.encode_checked([part])
+        (tokens,) = level.tokenizer.encode_checked([part])
         return tokens
 
-    def _verdict(self, tokens: Tokens, judgements: Sequence[Judgement]) -> Verdict:
-        decides, *beside = judgements
+    def _levels_named(self, asked: Collection[str], needed: Collection[str]) -> tuple[str, ...]:
+        """Return the levels beside the cascade that are asked for or needed, in their order.
+
+        Raises:
+            InputError: there is no such level.
+        """
+        if isinstance(asked, str):
+            raise InputError("levels: expected a sequence of names, got one string")
+        names = {*asked, *needed}
+        unknown = sorted(names - self.beside.keys())
+        if unknown:
+            known = ", ".join(self.beside) or "none"
+            raise InputError(
+                f"no level {', '.join(map(repr, unknown))} beside the cascade; "
+                f"{self.model.bundle} has {known}"
+            )
+        return tuple(name for name in self.beside if name in names)
+
+    def _verdict(
+        self,
+        question: Question,
+        judgements: Sequence[Judgement],
+        levels: Mapping[str, LevelResult],
+    ) -> Verdict:
+        tokens = question.tokens
+        decides, *shadows = judgements
         worst = tokens.every_window[decides.worst_window]
         hazards = decides.hazards
         return Verdict(
@@ -504,7 +612,8 @@ class Gate:
             views=_views_read(tokens, decides),
             span=Span(start=worst.start, end=worst.end),
             decision=decides.decision,
-            shadow=beside[0].decision if beside else None,
+            shadow=shadows[0].decision if shadows else None,
+            levels=levels,
             model=self.model,
         )
 

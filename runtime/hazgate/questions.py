@@ -19,7 +19,8 @@ TOKENS_PER_ANSWER = 8
 class Question:
     """A checked and tokenised text, with the terms that judge it.
 
-    `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `owner` is the
+    `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `levels` names
+    the levels beside the cascade that are asked for. `owner` is the
     caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
     beginning: windows without token ids had their logits in the store under these keys.
     """
@@ -28,6 +29,7 @@ class Question:
     tokens: Tokens
     terms: tuple[Terms, ...]
     all_levels: bool
+    levels: tuple[str, ...] = ()
     owner: Owner = NOBODY
     keys: tuple[bytes, ...] = ()
 
@@ -147,6 +149,7 @@ def questions(
     *,
     terms: Sequence[tuple[Terms, ...]] | None = None,
     all_levels: bool = False,
+    levels: tuple[str, ...] = (),
     owner: Owner = NOBODY,
     tokens: Sequence[Tokens | None] = (),
     known: KnownTexts | None = None,
@@ -160,6 +163,7 @@ def questions(
         reading: the treatment of long texts.
         terms: the terms that judge each text; None judges none.
         all_levels: as in `Question`.
+        levels: as in `Question`.
         owner: as in `Question`.
         tokens: of texts that `tokenizer` has read already; empty, or None, for others.
         known: texts that need not be tokenised again; None tokenises all.
@@ -196,6 +200,7 @@ def questions(
             tokens=every[i],
             terms=terms[i] if terms else (),
             all_levels=all_levels,
+            levels=levels,
             owner=owner,
             keys=kept[i][1] if i in kept else (),
         )

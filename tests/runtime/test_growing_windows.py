@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hazgate import Gate, Reading, Verdict
@@ -63,6 +63,8 @@ PIECES = st.lists(
 
 
 @given(pieces=PIECES)
+@example(pieces=[" " * 90] * 3)
+@example(pieces=[" " * 90] * 3 + ["good "])
 def test_each_part_is_the_text_that_it_says_and_nothing_else_is_called_read(
     tokenizer: Tokenizer, pieces: list[str]
 ) -> None:

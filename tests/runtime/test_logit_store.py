@@ -308,7 +308,11 @@ def test_a_store_that_ignores_the_level_or_the_bundle_is_found_out(
     replace_graph(bundle_copy, "level1", constant_graph([-1.0, 1.0]))
     other = Gate.open(bundle_copy, engine=EngineOptions(threads=1))
     # Of as many labels as Level 1, so that only a wrong answer gives a mixture away.
-    twin = dataclasses.replace(other.level1, level="level2")
+    twin = dataclasses.replace(
+        other.level1,
+        level="level2",
+        spec=dataclasses.replace(other.level1.spec, variants=other.level2.spec.variants),
+    )
     two = dataclasses.replace(gate, hazard_level=None)
     assert not _mixed_up(gate, other)
     monkeypatch.setattr(LogitStore, "keys", _without(1))

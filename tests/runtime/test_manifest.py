@@ -10,6 +10,7 @@ import pytest
 from hazgate import ManifestError
 from hazgate.bundle.manifest import Manifest
 from tests.support.manifests import FILES, SHA256, manifest_data, spell
+from tests.support.tiny import LEVELS
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -248,8 +249,8 @@ def test_the_manifest_that_the_cases_spoil_is_valid_itself() -> None:
 
 
 def test_a_newer_schema_is_refused_before_its_fields_are_judged() -> None:
-    message = _refusal(spell({"schema_version": 2, "what_comes_next": {}}))
-    assert "schema version 2" in message
+    message = _refusal(spell({"schema_version": 3, "what_comes_next": {}}))
+    assert "schema version 3" in message
     assert "Upgrade hazgate" in message
     assert "unknown field" not in message
 
@@ -379,3 +380,61 @@ def test_a_threshold_is_stated_once() -> None:
 def test_the_bytes_of_the_committed_bundles_manifest_are_unchanged(tiny_bundle: Path) -> None:
     text = (tiny_bundle / "bundle.json").read_bytes()
     assert Manifest.parse(text).dump() == text
+
+
+def _on_one_body() -> dict[str, Any]:
+    """Return a valid manifest whose levels are columns of one graph."""
+    data = manifest_data()
+    data["schema_version"] = 2
+    level1, level2 = data["levels"]["level1"], data["levels"]["level2"]
+    width = len(level1["labels"]) + len(level2["labels"])
+    for level in (level1, level2):
+        level["adapter"] = level1["adapter"]
+        level["variants"]["fp32"]["graph"] = "level1-fp32.onnx"
+    level1["columns"] = {"first": 0, "width": width}
+    level2["columns"] = {"first": len(level1["labels"]), "width": width}
+    return data
+
+
+def test_levels_on_one_body_stand_together_and_know_their_columns() -> None:
+    manifest = Manifest.parse(spell(_on_one_body()))
+    assert manifest.bodies() == (("level1", "level2"),)
+    assert manifest.levels["level2"].own_columns == slice(2, 2 + len(LEVELS["level2"]))
+    assert manifest.levels["level1"].n_logits == manifest.levels["level2"].n_logits
+    assert Manifest.parse(spell(manifest_data())).bodies() == (("level1",), ("level2",))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_put("schema_version", 1), "$.schema_version: expected 2, got 1"),
+        (
+            _put("levels", "level2", "columns", "first", 1),
+            "$.levels.level2.columns: are also those of level1",
+        ),
+        (
+            _put("levels", "level2", "columns", "first", 99),
+            "$.levels.level2.columns: expected",
+        ),
+        (
+            _put("levels", "level1", "columns", "first", -1),
+            "$.levels.level1.columns: expected",
+        ),
+        (
+            _put("levels", "level2", "columns", "width", 99),
+            "$.levels.level2.columns.width: expected that of level1",
+        ),
+        (
+            _put("levels", "level2", "tokenizer", "close_tokens", 8),
+            "$.levels.level2.tokenizer: expected that of level1",
+        ),
+        (
+            _put("levels", "level2", "variants", "fp32", "batching", "alone"),
+            "$.levels.level2.variants.fp32: expected that of level1",
+        ),
+    ],
+)
+def test_levels_that_cannot_share_a_body_are_refused(change: Change, problem: str) -> None:
+    data = _on_one_body()
+    change(data)
+    assert problem in _refusal(spell(data))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hazgate.judging.decision import LevelRule
 from hazgate.judging.policy import Policy
 from hazgate.judging.policy_checks import MAX_TEMPERATURE, MIN_TEMPERATURE, SCHEMA_VERSION
+from tests.support.panel_heads import PANEL
 from tests.support.taxonomy_table import PAGE, with_table
 from tests.support.tiny import HAZARDS
 
@@ -19,8 +21,23 @@ def test_the_page_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_is_a_policy_for_the_nine_hazards(example: str) -> None:
-    Policy.parse(example.encode()).check_labels(HAZARDS)
+def test_every_example_is_a_policy_for_the_nine_hazards_and_the_panel(example: str) -> None:
+    policy = Policy.parse(example.encode())
+    policy.check_labels(HAZARDS)
+    policy.check_levels(PANEL)
+
+
+def test_an_example_has_rules_for_levels_beside_the_cascade() -> None:
+    (policy,) = (
+        policy
+        for policy in (Policy.parse(example.encode()) for example in EXAMPLES)
+        if policy.level_names
+    )
+    assert policy.level_names == ("injection", "pii")
+    assert policy.rules("clinic", "tool").levels == {
+        "injection": LevelRule(action="block", threshold=0.5),
+        "pii": LevelRule(action="allow", labels=("id_number", "payment")),
+    }
 
 
 def test_the_python_example_runs_on_the_first_policy(

@@ -420,7 +420,7 @@ def test_a_policy_error_asks_to_fix_the_deployment() -> None:
 
 FIELDS = """
 schema_version name mode temperature gate hazards controversial unsafe default action threshold
-always tenants acme S7_hate other
+always tenants acme S7_hate other levels labels roles tool
 """
 KEYS = st.sampled_from(FIELDS.split())
 VALUES = st.recursive(

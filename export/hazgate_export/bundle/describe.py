@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.bundle.manifest import (
-    SCHEMA_VERSION,
     CascadeSpec,
     ConversationSpec,
     GraphKind,
@@ -16,6 +15,7 @@ from hazgate.bundle.manifest import (
     PositiveSpec,
     SourceSpec,
     VariantSpec,
+    schema_version_of,
 )
 from hazgate_export.graphs.weights import WrittenGraph
 from hazgate_export.model.architecture import Architecture, architecture_sha256
@@ -97,28 +97,29 @@ def manifest_of(
             ),
         )
 
+    specs = {
+        name: LevelSpec(
+            labels=level.labels,
+            activation=recipe.levels[name].activation,
+            positive=_positive_spec(recipe.levels[name].positive),
+            thresholds=recipe.levels[name].thresholds,
+            family=recipe.base.family,
+            pooling=recipe.base.pooling,
+            tokenizer=level.subject.tokenizer,
+            base=_source_spec(level.sources.base),
+            adapter=(
+                None if level.sources.adapter is None else _source_spec(level.sources.adapter)
+            ),
+            variants={variant: variant_spec(name, variant) for variant in recipe.variants},
+        )
+        for name, level in levels.items()
+    }
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=schema_version_of(specs),
         name=recipe.name,
         description=recipe.description,
         default_variant=recipe.default_variant,
-        levels={
-            name: LevelSpec(
-                labels=level.labels,
-                activation=recipe.levels[name].activation,
-                positive=_positive_spec(recipe.levels[name].positive),
-                thresholds=recipe.levels[name].thresholds,
-                family=recipe.base.family,
-                pooling=recipe.base.pooling,
-                tokenizer=level.subject.tokenizer,
-                base=_source_spec(level.sources.base),
-                adapter=(
-                    None if level.sources.adapter is None else _source_spec(level.sources.adapter)
-                ),
-                variants={variant: variant_spec(name, variant) for variant in recipe.variants},
-            )
-            for name, level in levels.items()
-        },
+        levels=specs,
         cascade=None if recipe.cascade is None else CascadeSpec(**recipe.cascade.model_dump()),
         conversation=ConversationSpec(
             turn=recipe.conversation.turn, separator=recipe.conversation.separator

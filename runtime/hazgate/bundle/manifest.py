@@ -8,8 +8,8 @@ normative description of the format.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from string import Formatter
 from typing import Literal
@@ -21,7 +21,8 @@ from hazgate.errors import BundleError, ManifestError
 from hazgate.judging.scores import Activation
 
 MANIFEST_FILE = "bundle.json"
-SCHEMA_VERSION = 1
+# The newest that is read; see `schema_version_of`.
+SCHEMA_VERSION = 2
 # The name to ask for when hazgate should choose the variant.
 AUTO = "auto"
 # The probability from which a label of a multi-label head holds, if nothing else is stated.
@@ -148,8 +149,22 @@ class PositiveSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnsSpec:
+    """A level's place in the logits of a graph that computes several levels in one pass.
+
+    The level's logits are the columns from `first` on, one per label, of the graph's `width`.
+    """
+
+    first: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LevelSpec:
     """One classifier: its labels in the order of its logits, and its variants by name.
+
+    With `columns`, the level is a head on a body that it shares with other levels: all of them
+    name the same graphs, and one pass computes their logits. Without, the graph is its own.
 
     `activation` turns logits into probabilities: "softmax" if exactly one label holds,
     "sigmoid" if each label holds or not by itself (a multi-label head). A label of a multi-label
@@ -169,6 +184,18 @@ class LevelSpec:
     base: SourceSpec
     adapter: SourceSpec | None
     variants: Mapping[str, VariantSpec]
+    columns: ColumnsSpec | None = field(default=None, metadata=absent_if_none())
+
+    @property
+    def n_logits(self) -> int:
+        """Columns of the graph's logits: of all levels on its body."""
+        return len(self.labels) if self.columns is None else self.columns.width
+
+    @property
+    def own_columns(self) -> slice:
+        """The level's columns of the graph's logits."""
+        first = 0 if self.columns is None else self.columns.first
+        return slice(first, first + len(self.labels))
 
     @property
     def label_thresholds(self) -> tuple[float, ...]:
@@ -249,6 +276,18 @@ class Manifest:
                 files.update((level.variants[variant].graph, *level.variants[variant].data))
         return files
 
+    def bodies(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of the levels by body: those that one pass computes stand together."""
+        bodies: dict[object, list[str]] = {}
+        for name, level in self.levels.items():
+            graphs = tuple((variant, spec.graph) for variant, spec in level.variants.items())
+            bodies.setdefault(graphs if level.columns else name, []).append(name)
+        return tuple(map(tuple, bodies.values()))
+
+    def body_of(self, level: str) -> tuple[str, ...]:
+        """Return the levels that one pass computes together with this one, itself included."""
+        return next(body for body in self.bodies() if level in body)
+
     def positive_of(self, level: str) -> PositiveSpec | None:
         """Return what flags a text at a level: its own statement, or the cascade's of Level 1."""
         cascade = self.cascade
@@ -296,9 +335,14 @@ class Manifest:
         return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def schema_version_of(levels: Mapping[str, LevelSpec]) -> int:
+    """Return the oldest schema version that can describe these levels, which a bundle states."""
+    return 1 if all(level.columns is None for level in levels.values()) else 2
+
+
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """Yield what is wrong although every field has the right type."""
-    yield from wrong_version(manifest.schema_version, SCHEMA_VERSION)
+    yield from wrong_version(manifest.schema_version, schema_version_of(manifest.levels))
     for path, file in manifest.files.items():
         if not is_inside(path):
             yield f"$.files.{path}: must be a relative path inside the bundle"
@@ -308,6 +352,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"$.files.{path}.size_bytes: must not be negative, got {file.size_bytes}"
     for name, level in manifest.levels.items():
         yield from _level_contradictions(manifest, f"$.levels.{name}", level)
+    for body in manifest.bodies():
+        yield from _body_contradictions(manifest, body)
     if not manifest.levels:
         yield "$.levels: must have at least one level"
     if manifest.cascade is not None:
@@ -362,6 +408,41 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
                 )
         if not variant.execution_providers:
             yield f"{path}.variants.{name}.execution_providers: must name at least one"
+
+
+def _body_contradictions(manifest: Manifest, body: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with levels that share a body."""
+    first, *others = ((name, manifest.levels[name]) for name in body)
+    for name, level in others:
+        for part in ("family", "pooling", "tokenizer", "base", "adapter"):
+            if getattr(level, part) != getattr(first[1], part):
+                yield f"$.levels.{name}.{part}: expected that of {first[0]}, whose graphs it shares"
+        for variant, spec in level.variants.items():
+            if (
+                replace(spec, parity=first[1].variants[variant].parity)
+                != first[1].variants[variant]
+            ):
+                yield (
+                    f"$.levels.{name}.variants.{variant}: expected that of {first[0]}, whose graph "
+                    "it shares, but for parity"
+                )
+    taken: dict[int, str] = {}
+    for name in body:
+        level = manifest.levels[name]
+        if level.columns is None:
+            continue
+        columns = range(*level.own_columns.indices(level.n_logits))
+        if level.columns.first < 0 or len(columns) < len(level.labels):
+            yield (
+                f"$.levels.{name}.columns: expected {len(level.labels)} columns from 0 to under "
+                f"width, got first {level.columns.first} of {level.columns.width}"
+            )
+        if level.columns.width != first[1].n_logits:
+            yield f"$.levels.{name}.columns.width: expected that of {first[0]}, {first[1].n_logits}"
+        both = sorted({taken[column] for column in columns if column in taken})
+        if both:
+            yield f"$.levels.{name}.columns: are also those of {', '.join(both)}"
+        taken.update(dict.fromkeys(columns, name))
 
 
 def _decision_contradictions(path: str, level: LevelSpec) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from hazgate.judge import (
 from hazgate.judging.classification import Classification
 from hazgate.judging.policy import Policy
 from hazgate.judging.taxonomy import load_taxonomy
-from hazgate.judging.verdict import Verdict
+from hazgate.judging.verdict import LevelResult, Verdict
 from hazgate.text.reading import LongTexts, Reading
 from hazgate.text.views.names import NAMES
 
@@ -85,6 +85,13 @@ Examples:
     "--all-levels", is_flag=True, help="Score the hazards of texts that are not flagged, too."
 )
 @click.option(
+    "--levels",
+    metavar="NAME,NAME | all",
+    default="",
+    help="Answer these levels beside the cascade, too; all: each of the bundle's, and the hazards "
+    "of texts that are not flagged.",
+)
+@click.option(
     "--no-views", is_flag=True, help="Read texts as written only; undo no disguise beside them."
 )
 @click.option("--pass-through", is_flag=True, help="Copy a line's other fields to `input`.")
@@ -107,6 +114,7 @@ def classify(
     long_texts: LongTexts,
     taxonomy: str | None,
     all_levels: bool,
+    levels: str,
     no_views: bool,
     pass_through: bool,
     table: bool,
@@ -142,11 +150,17 @@ def classify(
         reading=Reading(long_texts=long_texts, views=() if no_views else NAMES),
     )
     _check_verdicts(judge, fail_on_flagged=fail_on_flagged, taxonomy=taxonomy, tenant=tenant)
+    beside = _levels_beside(judge, levels)
     flagged = False
     shown: list[tuple[Row, Answer]] = []
     with counted(n_rows, "classify") if n_rows else nullcontext() as advance:
         for chunk in _chunks(_rows(texts, file, plain=plain)):
-            asked = judge.ask([row.text for row in chunk], all_levels=all_levels, tenant=tenant)
+            asked = judge.ask(
+                [row.text for row in chunk],
+                all_levels=all_levels or levels == "all",
+                levels=beside,
+                tenant=tenant,
+            )
             answers: Sequence[Answer] = judge.answer(asked)
             for row, answer in zip(chunk, answers, strict=True):
                 flagged = flagged or (isinstance(answer, Verdict) and answer.flagged)
@@ -179,6 +193,13 @@ def _check_verdicts(
     if fail_on_flagged or tenant is not None:
         option = "--fail-on-flagged" if fail_on_flagged else "--tenant"
         raise BundleError(f"{no_verdicts(judge)}: leave {option} out")
+
+
+def _levels_beside(judge: Judge, levels: str) -> tuple[str, ...]:
+    """Return the names in --levels; of a level that stands alone, `all` is itself."""
+    if levels == "all":
+        return tuple(judge.beside) if isinstance(judge, Gate) else ()
+    return tuple(name.strip() for name in levels.split(",") if name.strip())
 
 
 def _rows(texts: tuple[str, ...], file: Path | None, *, plain: bool) -> Iterator[Row]:
@@ -223,9 +244,11 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
     """Return a table for 80 columns, so the tokens are shown only if some are unread."""
     has_policy = any(verdict.decision for _, verdict in shown)
     has_unread = any(verdict.truncated for _, verdict in shown)
+    has_levels = any(verdict.levels for _, verdict in shown)
+    found = "found, with its probability" if has_levels else "hazard, P(hazard)"
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("text", overflow="fold", min_width=24)
-    for title in ("action" if has_policy else "flagged", "P(unsafe)", "hazard, P(hazard)"):
+    for title in ("action" if has_policy else "flagged", "P(unsafe)", found):
         table.add_column(title, no_wrap=True)
     if has_unread:
         table.add_column("read", overflow="fold")
@@ -239,9 +262,16 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
         cells = [
             verdict.decision.action if verdict.decision else flagged,
             f"{verdict.unsafe:.3f}",
-            hazard,
+            "\n".join(filter(None, [hazard, *_held(verdict.levels)])),
         ]
         if has_unread:
             cells.append(f"{verdict.tokens.read}/{verdict.tokens.total}")
         table.add_row(Text(" ".join(row.text.split())[:60]), *cells)
     return table
+
+
+def _held(levels: Mapping[str, LevelResult]) -> Iterator[str]:
+    """Yield a line for each level: the labels that hold, with their probabilities."""
+    for name, result in levels.items():
+        held = ", ".join(f"{label} {result.scores[label]:.3f}" for label in result.labels)
+        yield f"{name}: {held or 'none of its labels'}"

@@ -123,10 +123,9 @@ def warm(
     Run it when an image is built, or before workers start: one process compiles, others wait.
     """
     opened = Bundle.open(bundle)
-    levels = opened.manifest.levels
-    n_shapes = sum(
-        len(buckets or default_buckets(spec.tokenizer.window_tokens)) for spec in levels.values()
-    )
+    levels = [body[0] for body in opened.manifest.bodies()]
+    specs = [opened.manifest.levels[level].tokenizer for level in levels]
+    n_shapes = sum(len(buckets or default_buckets(spec.window_tokens)) for spec in specs)
     with bar() as progress:
 
         def on_open(level: str, bucket: OpenedBucket) -> None:

@@ -35,7 +35,11 @@ def info(bundle: Path, as_json: bool) -> None:
     console.print(f"{manifest.name}: {manifest.description}", highlight=False, markup=False)
     console.print(f"digest   {opened.digest}", highlight=False)
     console.print(f"size     {size_mb:.1f} MB in {len(manifest.files)} files", highlight=False)
-    for line in (*_decision_lines(manifest), *_processor_lines(manifest)):
+    for line in (
+        *_decision_lines(manifest),
+        *_body_lines(manifest),
+        *_processor_lines(manifest),
+    ):
         console.print(line, highlight=False, markup=False)
     for name, level in manifest.levels.items():
         console.print(f"\n{name}: {', '.join(level.labels)}", highlight=False, markup=False)
@@ -96,6 +100,13 @@ def _decision_lines(manifest: Manifest) -> Iterator[str]:
             stated = zip(level.labels, level.label_thresholds, strict=True)
             from_ = ", ".join(f"{label} {threshold:g}" for label, threshold in stated)
             yield f"labels   each of {name} holds by itself, from {from_}"
+
+
+def _body_lines(manifest: Manifest) -> Iterator[str]:
+    """Yield which levels one pass computes."""
+    for first, *others in manifest.bodies():
+        if others:
+            yield f"pass     one computes {', '.join([first, *others])}"
 
 
 def _processor_lines(manifest: Manifest) -> list[str]:

@@ -61,8 +61,13 @@ def tolerance_of(variant: VariantSpec) -> float:
     return variant.parity.max_abs_logit_diff + _SLACK[variant.precision]
 
 
-def deviation(session: Session, canaries: Sequence[Canary]) -> float:
+def deviation(session: Session, canaries: Sequence[Canary], columns: slice) -> float:
     """Return the greatest difference of a logit; each canary is run by itself.
+
+    Args:
+        session: the open graph.
+        canaries: those of a level.
+        columns: the level's, of the graph's logits.
 
     Raises:
         InferenceError: the session failed, or a logit is not finite.
@@ -71,20 +76,32 @@ def deviation(session: Session, canaries: Sequence[Canary]) -> float:
     for canary in canaries:
         input_ids = np.asarray(canary.input_ids, dtype=np.int64)[None]
         (logits,) = session.run(input_ids, np.ones_like(input_ids))
-        differences.append(float(np.abs(logits - np.asarray(canary.logits)).max()))
+        differences.append(float(np.abs(logits[columns] - np.asarray(canary.logits)).max()))
     return max(differences)
 
 
 def check_canaries(
-    session: Session, canaries: Sequence[Canary], *, name: str, tolerance: float
+    session: Session,
+    canaries: Sequence[Canary],
+    *,
+    name: str,
+    tolerance: float,
+    columns: slice,
 ) -> float:
     """Return the deviation after checking that it is within the tolerance.
+
+    Args:
+        session: the open graph.
+        canaries: those of a level.
+        name: the subject of an error.
+        tolerance: the most that a logit may differ.
+        columns: as of `deviation`.
 
     Raises:
         ProviderError: it is not.
         InferenceError: as in `deviation`.
     """
-    found = deviation(session, canaries)
+    found = deviation(session, canaries, columns)
     if not found <= tolerance:
         raise ProviderError(
             f"{name}: logits of known texts differ by {found:.2g} from the bundle's, at most "

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,20 @@ from hazgate.engine.static_shapes import BucketedSession, OpenedBucket, open_buc
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LevelCanaries:
+    """A level's texts with known logits, and its columns of the graph's logits."""
+
+    level: str
+    columns: slice
+    canaries: tuple[Canary, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _LevelGraph:
-    """One level's graph in one variant, with the texts whose logits are known."""
+    """One body's graph in one variant, with the texts whose logits are known.
+
+    `level` is one of its levels; `canaries` has all of them.
+    """
 
     name: str
     file: Path
@@ -31,22 +42,33 @@ class _LevelGraph:
     sealed: SealedGraph
     level: LevelSpec
     variant: VariantSpec
-    canaries: tuple[Canary, ...]
+    canaries: tuple[LevelCanaries, ...]
 
     @property
     def pad_token_id(self) -> int:
         """The id that fills rows."""
         return self.level.tokenizer.pad_token_id
 
-    def prove(self, session: Session, canaries: Sequence[Canary], bucket: str = "") -> None:
-        """Compare the session's logits with the bundle's.
+    def prove(self, session: Session, *, bucket: str = "", max_tokens: int | None = None) -> None:
+        """Compare the session's logits with the bundle's, of canaries of up to `max_tokens`.
 
         Raises:
             ProviderError: they differ by more than the variant's tolerance.
         """
-        if canaries:
-            name = f"{self.name} {bucket}".rstrip()
-            check_canaries(session, canaries, name=name, tolerance=tolerance_of(self.variant))
+        for of_level in self.canaries:
+            fitting = [
+                each
+                for each in of_level.canaries
+                if max_tokens is None or len(each.input_ids) <= max_tokens
+            ]
+            if fitting:
+                check_canaries(
+                    session,
+                    fitting,
+                    name=f"{of_level.level} {self.name} {bucket}".rstrip(),
+                    tolerance=tolerance_of(self.variant),
+                    columns=of_level.columns,
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +107,7 @@ class Engine:
         )
 
     def open_level(self, bundle: Bundle, level: str, variant: str) -> Session:
-        """Open a session of one level.
+        """Open a session of one level, and of all others on its body.
 
         Raises:
             ProviderError: the provider does not own the graph, or computes something else.
@@ -97,7 +119,7 @@ class Engine:
         chosen = spec.variants[variant]
         file = bundle.file(chosen.graph)
         graph = _LevelGraph(
-            name=f"{level} {variant}",
+            name=variant,
             file=file,
             data=tuple(map(bundle.file, chosen.data)),
             sealed=SealedGraph(
@@ -107,12 +129,12 @@ class Engine:
             ),
             level=spec,
             variant=chosen,
-            canaries=canaries_of(bundle, level),
+            canaries=tuple(canaries_of(bundle, name) for name in bundle.manifest.body_of(level)),
         )
         if not self.placement.spec.static_shapes:
             session = self._open(graph)
             if self.placement.spec.gpu is not None:
-                graph.prove(session, graph.canaries)
+                graph.prove(session)
             return session
         key = program_key(bundle, level, variant, self.placement, self.host)
         return open_buckets(
@@ -131,7 +153,7 @@ class Engine:
             data=graph.data,
             sealed=graph.sealed,
             kind=graph.variant.kind,
-            n_labels=len(graph.level.labels),
+            n_labels=graph.level.n_logits,
             threads=self.threads,
             placement=self.placement,
             bucket=bucket,
@@ -148,8 +170,7 @@ class Engine:
         session = self._open(graph, bucket, programs)
         # Proven through the padding that requests get, too.
         padded = BucketedSession({bucket: [session]}, pad_token_id=graph.pad_token_id)
-        fitting = [each for each in graph.canaries if len(each.input_ids) <= bucket.tokens]
-        graph.prove(padded, fitting, str(bucket))
+        graph.prove(padded, bucket=str(bucket), max_tokens=bucket.tokens)
         return session
 
     def _tell(self, level: str, opened: OpenedBucket) -> None:
@@ -157,12 +178,15 @@ class Engine:
             self.shapes.on_open(level, opened)
 
 
-def canaries_of(bundle: Bundle, level: str) -> tuple[Canary, ...]:
+def canaries_of(bundle: Bundle, level: str) -> LevelCanaries:
     """Return a level's canaries; none in a bundle that was built before there were any."""
     file = bundle.manifest.canaries
-    if file is None:
-        return ()
-    return Canaries.parse(bundle.read(file), source=file).levels.get(level, ())
+    known = {} if file is None else Canaries.parse(bundle.read(file), source=file).levels
+    return LevelCanaries(
+        level=level,
+        columns=bundle.manifest.levels[level].own_columns,
+        canaries=tuple(known.get(level, ())),
+    )
 
 
 def program_key(

@@ -24,6 +24,17 @@ class LabelHead:
     positive: str | None
     thresholds: tuple[float, ...]
 
+    @property
+    def looked_for(self) -> tuple[str, ...]:
+        """The labels that flag a text if they hold.
+
+        The positive label alone; without one, every label of a multi-label head and none of a
+        softmax head.
+        """
+        if self.positive is not None:
+            return (self.positive,)
+        return self.labels if self.activation == "sigmoid" else ()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classification:

@@ -11,6 +11,8 @@ from hazgate.judging.scores import check_probabilities
 Action = Literal["allow", "flag", "mask", "block"]
 # Nobody can mask what nobody read.
 UnreadAction = Literal["allow", "flag", "block"]
+# A mask takes the window where P(unsafe) is highest, which need not be the one that a level found.
+LevelAction = Literal["allow", "flag", "block"]
 Mode = Literal["strict", "loose"]
 Severity = Literal["safe", "controversial", "unsafe"]
 
@@ -47,10 +49,25 @@ class HazardRule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LevelRule:
+    """The rule of one level beside the cascade.
+
+    `action` applies to a text of which one of `labels` has at least the probability `threshold`.
+    Without `labels` those count that the level looks for: its positive label, or every label of a
+    multi-label level. Without a `threshold` each label has its own, which the bundle states.
+    """
+
+    action: LevelAction
+    threshold: float | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
     """Everything that one tenant's decisions depend on.
 
-    `hazards` has the hazards that the policy names; every other one follows `default`.
+    `hazards` has the hazards that the policy names; every other one follows `default`. `levels` has
+    the levels beside the cascade that the policy names; no other one decides anything.
     """
 
     mode: Mode
@@ -58,6 +75,7 @@ class Rules:
     level1: Level1Thresholds
     default: HazardRule
     hazards: Mapping[str, HazardRule]
+    levels: Mapping[str, LevelRule] = field(default_factory=dict)
 
     @property
     def needs_all_hazards(self) -> bool:

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from hazgate.errors import InputError
 from hazgate.judging.decision import Action, Decision, Rules, Temperature, decide, strongest
+from hazgate.judging.panel import decide_levels
 from hazgate.judging.policy import Policy
 from hazgate.judging.scores import Activation, calibrated
 from hazgate.judging.speech import UNKNOWN_WORDS, Role, threshold_for
-from hazgate.judging.verdict import PolicyDecision, PolicyIdentity
+from hazgate.judging.verdict import LevelResult, PolicyDecision, PolicyIdentity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,11 @@ class Terms:
     def reads_every_window(self) -> bool:
         """True if the hazards of windows that Level 1 finds safe matter."""
         return self.rules is not None and self.rules.needs_all_hazards
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of the levels beside the cascade that the rules need; none without a policy."""
+        return () if self.rules is None else tuple(self.rules.levels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,8 +171,11 @@ def judge(
     *,
     understood: bool = True,
     n_views: int = 0,
+    levels: Mapping[str, LevelResult] | None = None,
 ) -> Judgement:
     """Judge a text by its most unsafe window, and each hazard by its highest score.
+
+    Levels beside the cascade count by a policy's rules alone: without a policy they change nothing.
 
     Args:
         terms: the terms that judge the text.
@@ -177,9 +186,12 @@ def judge(
         understood: False if the text is mostly unknown to the tokenizer, so that the terms' action
             on such texts is the least.
         n_views: so many windows, the last ones, are of views and not of the text.
+        levels: results of levels beside the cascade, at least those of `terms.level_names`; None
+            is none.
 
     Raises:
         InferenceError: a score is not a number in [0, 1].
+        RuntimeError: the caller left out hazards or levels that the terms depend on.
     """
     rows_level1 = calibrated(level1_logits, terms.temperature.level1, heads.level1)
     unsafe = rows_level1[:, heads.positive]
@@ -191,7 +203,9 @@ def judge(
         rows = calibrated(read, terms.temperature.level2, heads.level2)
         hazards = dict(zip(heads.hazard_labels, map(float, rows.max(axis=0)), strict=True))
     # Without a Level 2, the default of the rules decides by itself.
-    decided = _decide(terms, float(unsafe[worst]), hazards if heads.hazard_labels else {})
+    decided = _decide(
+        terms, float(unsafe[worst]), hazards if heads.hazard_labels else {}, levels or {}
+    )
     flagged = bool(unsafe[worst] >= terms.opens_at)
     least = "allow" if understood else terms.on_unknown
     if decided is not None:
@@ -210,23 +224,33 @@ def judge(
 
 
 def _at_least(action: Action, decided: PolicyDecision) -> PolicyDecision:
-    """Return a decision with at least an action; no text that this changes is called safe."""
-    stronger = strongest([decided.action, action])
-    if stronger == decided.action:
+    """Return a decision with at least an action; beyond "allow", no text is called safe."""
+    if action == "allow":
         return decided
     severity = "controversial" if decided.severity == "safe" else decided.severity
-    return replace(decided, action=stronger, severity=severity, hazards=())
+    stronger = strongest([decided.action, action])
+    if stronger == decided.action:
+        return replace(decided, severity=severity)
+    return replace(decided, action=stronger, severity=severity, hazards=(), levels=())
 
 
 def _decide(
-    terms: Terms, unsafe: float, hazards: Mapping[str, float] | None
+    terms: Terms,
+    unsafe: float,
+    hazards: Mapping[str, float] | None,
+    levels: Mapping[str, LevelResult],
 ) -> PolicyDecision | None:
+    """Return the stronger of the cascade's decision and the levels'; None without a policy."""
     if terms.rules is None or terms.policy is None:
         return None
     decision: Decision = decide(terms.rules, unsafe, hazards)
-    return PolicyDecision(
+    of_cascade = PolicyDecision(
         policy=terms.policy,
         action=decision.action,
         severity=decision.severity,
         hazards=decision.hazards,
     )
+    asked = decide_levels(terms.rules, levels)
+    decided = _at_least(strongest(asked.values()), of_cascade)
+    deciding = tuple(level for level, action in asked.items() if action == decided.action)
+    return replace(decided, levels=deciding)

@@ -1,4 +1,4 @@
-"""A policy: rules that allow, flag or block a text by its scores, per hazard and tenant.
+"""A policy: rules that allow, flag or block a text by its scores, per hazard, level and tenant.
 
 A policy is a TOML file, parsed strictly: all problems are reported at once, by field.
 `runtime/POLICIES.md` is the normative description of the format.
@@ -15,10 +15,13 @@ from hazgate.documents.files import read_bytes
 from hazgate.documents.problems import list_problems, refuse_newer
 from hazgate.documents.toml import parse_toml
 from hazgate.errors import InputError, PolicyError
+from hazgate.judging.classification import LabelHead
 from hazgate.judging.decision import (
     Action,
     HazardRule,
     Level1Thresholds,
+    LevelAction,
+    LevelRule,
     Mode,
     Rules,
     Temperature,
@@ -28,10 +31,14 @@ from hazgate.judging.decision import (
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
 from hazgate.judging.speech import Role, UnreadKind, threshold_for
 
-T = TypeVar("T", Level1Thresholds, HazardRule, Temperature, "_HazardTable")
+T = TypeVar(
+    "T", Level1Thresholds, HazardRule, LevelRule, Temperature, "_HazardTable", "_LevelTable"
+)
 
 # The base under a policy's default, whose own fields override all of it, as is checked.
 _STRICTEST = HazardRule(action="block", threshold=0.0)
+# The base under a level's rule, whose own action overrides it, as is checked.
+_STRICTEST_LEVEL = LevelRule(action="block")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +61,13 @@ class _HazardTable:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _LevelTable:
+    action: LevelAction | None = None
+    threshold: float | None = None
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _RoleTable:
     """The differences of a role's rules from those that it inherits."""
 
@@ -61,6 +75,7 @@ class _RoleTable:
     temperature: _TemperatureTable = field(default_factory=_TemperatureTable)
     level1: _Level1Table = field(default_factory=_Level1Table, metadata=spelt("gate"))
     hazards: Mapping[str, _HazardTable] | None = None
+    levels: Mapping[str, _LevelTable] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +96,7 @@ class _File:
     level1: Level1Thresholds = field(metadata=spelt("gate"))
     hazards: Mapping[str, _HazardTable]
     temperature: Temperature = field(default_factory=Temperature)
+    levels: Mapping[str, _LevelTable] | None = None
     roles: Mapping[str, _RoleTable] | None = None
     unread: Mapping[str, UnreadAction] | None = None
     tenants: Mapping[str, _TenantTable] | None = None
@@ -178,6 +194,11 @@ class Policy:
             )
         return self.tenants[tenant]
 
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of the levels beside the cascade that any of the rules needs, each once."""
+        return tuple(dict.fromkeys(name for _, rules, _ in self._scopes() for name in rules.levels))
+
     def check_labels(self, labels: Iterable[str]) -> None:
         """Refuse a policy that names hazards which a bundle does not have.
 
@@ -188,23 +209,70 @@ class Policy:
             PolicyError: the bundle lacks some hazards; names them, and those that it has.
         """
         known = list(labels)
-        named = [f"$.hazards.{hazard}" for hazard in self.base.hazards if hazard not in known]
-        for tenant, rules in self.tenants.items():
-            own = [hazard for hazard in rules.hazards if hazard not in self.base.hazards]
-            named += [f"$.tenants.{tenant}.hazards.{name}" for name in own if name not in known]
-        for (of, role), rules in self.roles.items():
-            parents = {*self.rules(of).hazards, *self.base.hazards}
-            if of is not None and (None, role) in self.roles:
-                parents |= {*self.roles[None, role].hazards}
-            path = f"$.roles.{role}" if of is None else f"$.tenants.{of}.roles.{role}"
-            own = [hazard for hazard in rules.hazards if hazard not in parents]
-            named += [f"{path}.hazards.{name}" for name in own if name not in known]
-        if named:
-            listed = list_problems([f"{path}: no such hazard" for path in named])
+        problems = [
+            f"{path}.hazards.{hazard}: no such hazard"
+            for path, rules, parents in self._scopes()
+            for hazard in rules.hazards
+            if hazard not in known and not any(hazard in each.hazards for each in parents)
+        ]
+        if problems:
             raise PolicyError(
-                f"policy {self.name!r} does not fit this bundle:{listed}\n"
+                f"policy {self.name!r} does not fit this bundle:{list_problems(problems)}\n"
                 f"the bundle's hazards are {', '.join(known) or 'none: it has one level'}"
             )
+
+    def check_levels(self, levels: Mapping[str, LabelHead]) -> None:
+        """Refuse a policy whose rules for levels beside the cascade a bundle cannot follow.
+
+        Args:
+            levels: every level of the bundle beside its cascade, by name, opened or not.
+
+        Raises:
+            PolicyError: the bundle lacks a level or a label that the policy names, or does not say
+                by which labels or thresholds a level flags a text, and neither does the policy;
+                names all of them, and the levels and labels that the bundle has.
+        """
+        problems = []
+        for path, rules, parents in self._scopes():
+            inherited = {one for each in parents for one in _misfits(each, levels)}
+            own = (one for one in _misfits(rules, levels) if one not in inherited)
+            problems += [f"{path}.levels.{one}" for one in own]
+        if problems:
+            there = [f"{name} ({', '.join(head.labels)})" for name, head in levels.items()]
+            raise PolicyError(
+                f"policy {self.name!r} does not fit this bundle:{list_problems(problems)}\n"
+                f"the bundle's levels beside the cascade are {', '.join(there) or 'none'}"
+            )
+
+    def _scopes(self) -> Iterator[tuple[str, Rules, tuple[Rules, ...]]]:
+        """Yield every set of rules with its place in the file and those that it inherits from."""
+        yield "$", self.base, ()
+        for tenant, rules in self.tenants.items():
+            yield f"$.tenants.{tenant}", rules, (self.base,)
+        for (of, role), rules in self.roles.items():
+            if of is None:
+                yield f"$.roles.{role}", rules, (self.base,)
+            else:
+                of_role = self.roles.get((None, role), self.base)
+                parents = (self.base, self.tenants[of], of_role)
+                yield f"$.tenants.{of}.roles.{role}", rules, parents
+
+
+def _misfits(rules: Rules, levels: Mapping[str, LabelHead]) -> Iterator[str]:
+    """Yield what a bundle lacks for rules to apply to its levels, each after the level's name."""
+    for name, rule in rules.levels.items():
+        if name not in levels:
+            yield f"{name}: no such level"
+            continue
+        head = levels[name]
+        labels = rule.labels or head.looked_for
+        if not labels:
+            yield f"{name}.labels: missing: the bundle does not say which of them flag a text"
+        for label in labels:
+            if label not in head.labels:
+                yield f"{name}.labels: no such label {label!r}"
+            elif rule.threshold is None and label not in head.looked_for:
+                yield f"{name}.threshold: missing: the bundle flags no text by {label!r}"
 
 
 def _spelt_out(data: dict[str, Any]) -> dict[str, Any]:
@@ -261,10 +329,13 @@ def _thresholds_for(role: Role, level1: Level1Thresholds) -> Level1Thresholds:
 def _merge(file: _File, *sections: _RoleTable) -> Rules:
     """Return the rules of `file`, overridden by the differences of each section in turn."""
     tables = dict(file.hazards)
+    levels = dict(file.levels or {})
     mode, temperature, level1 = file.mode, file.temperature, file.level1
     for section in sections:
         for hazard, table in (section.hazards or {}).items():
             tables[hazard] = _overlay(tables.get(hazard, _HazardTable()), table)
+        for level, own in (section.levels or {}).items():
+            levels[level] = _overlay(levels.get(level, _LevelTable()), own)
         mode = section.mode or mode
         temperature = _overlay(temperature, section.temperature)
         level1 = _overlay(level1, section.level1)
@@ -275,10 +346,11 @@ def _merge(file: _File, *sections: _RoleTable) -> Rules:
         level1=level1,
         default=default,
         hazards={hazard: _overlay(default, table) for hazard, table in tables.items()},
+        levels={level: _overlay(_STRICTEST_LEVEL, table) for level, table in levels.items()},
     )
 
 
-def _overlay(below: T, above: _TemperatureTable | _Level1Table | _HazardTable) -> T:
+def _overlay(below: T, above: _TemperatureTable | _Level1Table | _HazardTable | _LevelTable) -> T:
     """Return `below`, overridden by the fields that `above` sets."""
     given = {each.name: getattr(above, each.name) for each in fields(above)}
     return replace(below, **{name: value for name, value in given.items() if value is not None})

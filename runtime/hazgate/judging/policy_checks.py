@@ -49,6 +49,8 @@ def contradictions(data: Mapping[str, Any]) -> Iterator[str]:
         if own_gate:
             yield from _wrong_order(f"{path}.gate", own_gate, inherited=gate)
         yield from _wrong_roles(path, own, inherited={**gate, **own_gate}, below=roles)
+    for path, section, ancestors in _sections(data):
+        yield from _wrong_levels(f"{path}.levels", section, ancestors)
 
 
 def _wrong_roles(
@@ -78,6 +80,49 @@ def _wrong_roles(
         merged = {**inherited, **low, **_table(section.get("gate")), **own}
         if own or (low and section.get("gate")):
             yield from _wrong_order(f"{path}.roles.{role}.gate", merged, inherited={})
+
+
+def _sections(
+    data: Mapping[str, Any],
+) -> Iterator[tuple[str, Mapping[str, Any], tuple[Mapping[str, Any], ...]]]:
+    """Yield the path and tables of each section, and those of the sections below it."""
+    yield "$", data, ()
+    roles = _table(data.get("roles"))
+    for role, rules in roles.items():
+        yield f"$.roles.{role}", _table(rules), (data,)
+    for tenant, section in _table(data.get("tenants")).items():
+        path, own = f"$.tenants.{tenant}", _table(section)
+        yield path, own, (data,)
+        for role, rules in _table(own.get("roles")).items():
+            yield f"{path}.roles.{role}", _table(rules), (data, _table(roles.get(role)), own)
+
+
+def _wrong_levels(
+    path: str, section: Mapping[str, Any], ancestors: tuple[Mapping[str, Any], ...]
+) -> Iterator[str]:
+    """Yield what is wrong in a section's levels, and those that have no action from anywhere."""
+    inherited = {
+        level
+        for ancestor in ancestors
+        for level, rule in _table(ancestor.get("levels")).items()
+        if "action" in _table(rule)
+    }
+    for level, rule in _table(section.get("levels")).items():
+        where = f"{path}.{level}"
+        if isinstance(rule, Mapping) and "action" not in rule and level not in inherited:
+            yield f"{where}.action: missing"
+        for at, value in _numbers(where, rule, ("threshold",)):
+            # At 0 every text would reach it.
+            if not 0 < value <= 1:
+                yield f"{at}: expected a number above 0 and up to 1, got {value}"
+        labels = _table(rule).get("labels")
+        if labels == []:
+            yield f"{where}.labels: must name a label; leave it out for the bundle's own"
+        if isinstance(labels, list):
+            names = [label for label in labels if isinstance(label, str)]
+            twice = sorted({label for label in names if names.count(label) > 1})
+            if twice:
+                yield f"{where}.labels: names {', '.join(map(repr, twice))} twice"
 
 
 def _wrong_unread(path: str, section: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The verdict on a text, and its parts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hazgate.judging.decision import Action, Severity
@@ -81,6 +81,35 @@ class ViewsRead:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LevelResult:
+    """The result of one level beside the cascade on a text.
+
+    `scores` has the probability of each label, in the level's order; `labels` names those that
+    hold, the most probable first. `flagged` is True if the level's positive label reached its
+    threshold or, without a positive label, if any label of a multi-label level holds. It is None
+    if the level looks for nothing: a softmax level without a positive label. If most of the text is
+    unknown to the tokenizer, no score says anything: a level that looks for something is flagged,
+    and of a softmax level the positive label holds.
+
+    `thresholds` has the probability, in the bundle, from which each label that the level looks for
+    holds; it is no part of `to_dict`.
+    """
+
+    labels: tuple[str, ...]
+    scores: Mapping[str, float]
+    flagged: bool | None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return labels, scores and `flagged` as plain JSON values."""
+        return {
+            "labels": list(self.labels),
+            "scores": dict(self.scores),
+            "flagged": self.flagged,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyIdentity:
     """The rules that decided: a policy, the digest of its file, and the tenant."""
 
@@ -91,19 +120,25 @@ class PolicyIdentity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyDecision:
-    """A policy's decision on a text; see hazgate.judging.decision.Decision."""
+    """A policy's decision on a text; see hazgate.judging.decision.Decision.
+
+    `levels` names the levels beside the cascade whose rules asked for `action`, in the order of the
+    policy. If `hazards` is empty and `levels` is not, levels alone led to the action.
+    """
 
     policy: PolicyIdentity
     action: Action
     severity: Severity
     hazards: tuple[str, ...]
+    levels: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the decision as plain JSON values."""
+        """Return the decision as plain JSON values; without `levels` if no level asked."""
         return {
             "action": self.action,
             "severity": self.severity,
             "hazards": list(self.hazards),
+            **({"levels": list(self.levels)} if self.levels else {}),
             "policy": {
                 "name": self.policy.name,
                 "digest": self.policy.digest,
@@ -136,6 +171,10 @@ class Verdict:
     A disguised text is also read as a person reads it, in its `views`; the highest P(unsafe) of all
     is `unsafe`, and `span` has the characters as written. Without a disguise `views` is None.
 
+    `levels` has the result of each level beside the cascade that was asked for or that a policy
+    needs. Without a policy they change nothing else here, `flagged` least of all: a policy says
+    what becomes of a text that such a level flags.
+
     `decision` is the policy's decision, None without one. `shadow` is the decision of a policy on
     trial: it changes nothing else here.
     """
@@ -153,6 +192,7 @@ class Verdict:
     span: Span
     decision: PolicyDecision | None
     shadow: PolicyDecision | None
+    levels: Mapping[str, LevelResult] = field(default_factory=dict)
     model: ModelIdentity
 
     @property
@@ -178,7 +218,11 @@ class Verdict:
         return translate(load_taxonomy(taxonomy), self.hazards)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain JSON values, in the order of the fields."""
+        """Return the verdict as plain JSON values, in the order of the fields.
+
+        `levels` is left out if it is empty.
+        """
+        levels = {name: result.to_dict() for name, result in self.levels.items()}
         return {
             "flagged": self.flagged,
             "unsafe": self.unsafe,
@@ -193,5 +237,6 @@ class Verdict:
             "span": {"start": self.span.start, "end": self.span.end},
             "decision": None if self.decision is None else self.decision.to_dict(),
             "shadow": None if self.shadow is None else self.shadow.to_dict(),
+            **({"levels": levels} if levels else {}),
             "model": self.model.to_dict(),
         }

@@ -208,8 +208,13 @@ def _is_blocked(verdict: Verdict) -> bool:
 
 
 def _reason(blocked: Sequence[Verdict]) -> str:
-    """Return a sentence for the end user that names hazards, or says that nobody could read it."""
-    hazards = sorted({verdict.hazard for verdict in blocked if verdict.hazard is not None})
+    """Return a sentence for the end user that names hazards and the levels that decided.
+
+    It says so if nobody could read it.
+    """
+    decided = [verdict.decision for verdict in blocked if verdict.decision is not None]
+    levels = {level for decision in decided for level in decision.levels}
+    hazards = sorted({*levels, *(each.hazard for each in blocked if each.hazard is not None)})
     if not hazards and not any(verdict.understood for verdict in blocked):
         return "Blocked by the safety gate: not understood, so not checked: unknown words"
     return f"Blocked by the safety gate: {', '.join(hazards) or 'unsafe'}"

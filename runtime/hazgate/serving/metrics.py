@@ -42,6 +42,12 @@ class Metrics:
         self._labels = self._counter(
             "hazgate_labels", "Labels that hold, of a level that gives no verdicts.", "label"
         )
+        self._level_labels = self._counter(
+            "hazgate_level_labels",
+            "Labels that hold at levels beside the cascade.",
+            "level",
+            "label",
+        )
         self._shadow = self._counter(
             "hazgate_shadow_decisions",
             "Texts by the policy's action and the action of the shadow policy.",
@@ -131,6 +137,9 @@ class Metrics:
         for verdict in facts.verdicts:
             hazard = verdict.hazard if verdict.flagged and verdict.hazard else "none"
             self._verdicts.labels(str(verdict.flagged).lower(), hazard).inc()
+            for level, result in verdict.levels.items():
+                for label in result.labels:
+                    self._level_labels.labels(level, label).inc()
             if verdict.decision is not None and verdict.shadow is not None:
                 self._shadow.labels(verdict.decision.action, verdict.shadow.action).inc()
 

@@ -111,9 +111,10 @@ class GrowingWindows:
         while stop - start > grid.size:
             yield self._window(0, tokens, start, start + grid.size)
             start += grid.step
-        # Spaces alone are no tokens.
-        if stop:
-            yield self._window(0, tokens, max(0, stop - grid.size), stop)
+        # Spaces alone are no tokens, and no window reads them.
+        if not stop:
+            return
+        yield self._window(0, tokens, max(0, stop - grid.size), stop)
         self._end = self._n_tokens
         self.n_read = self.n_characters
 

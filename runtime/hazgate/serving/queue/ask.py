@@ -16,6 +16,7 @@ class Ask:
     Attributes:
         texts: the texts, as `Gate.check_many` takes them.
         all_levels: as in `Gate.check_many`.
+        levels: as in `Gate.check_many`.
         tenant: as in `Gate.check_many`.
         roles: who speaks in each text; empty if nobody knows.
         side: as in `Gate.check_many`.
@@ -28,6 +29,7 @@ class Ask:
 
     texts: Sequence[str]
     all_levels: bool = False
+    levels: tuple[str, ...] = ()
     tenant: str | None = None
     roles: Sequence[Role | None] = ()
     side: Side = "request"

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 
 from hazgate.engine.logit_store import DEFAULT_STORE, StoreLimits
@@ -60,6 +60,7 @@ class AsyncGate:
         text: str,
         *,
         all_levels: bool = False,
+        levels: Collection[str] = (),
         tenant: str | None = None,
         caller: str = "",
         timeout_s: float = math.inf,
@@ -69,6 +70,7 @@ class AsyncGate:
             Ask(
                 texts=[text],
                 all_levels=all_levels,
+                levels=tuple(levels),
                 tenant=tenant,
                 caller=caller,
                 timeout_s=timeout_s,

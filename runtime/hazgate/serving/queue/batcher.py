@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
@@ -217,6 +217,7 @@ class Batcher:
         text: str,
         *,
         all_levels: bool = False,
+        levels: Collection[str] = (),
         tenant: str | None = None,
         caller: str = "",
         timeout_s: float = math.inf,
@@ -230,7 +231,12 @@ class Batcher:
             InferenceError: the model failed.
         """
         ask = Ask(
-            texts=[text], all_levels=all_levels, tenant=tenant, caller=caller, timeout_s=timeout_s
+            texts=[text],
+            all_levels=all_levels,
+            levels=tuple(levels),
+            tenant=tenant,
+            caller=caller,
+            timeout_s=timeout_s,
         )
         (future,) = self.submit(ask)
         return verdict_of(self.wait(future, ask))
@@ -414,6 +420,7 @@ class Batcher:
             (question,) = gate.ask(
                 [ask.texts[i]],
                 all_levels=ask.all_levels,
+                levels=ask.levels,
                 tenant=ask.tenant,
                 roles=[ask.role(i)],
                 side=ask.side,

@@ -45,7 +45,4 @@ def in_pieces(judge: Judge, max_piece_tokens: int, before_run: Callable[[], None
             max_batch_tokens=min(level.max_batch_tokens, max_piece_tokens),
         )
 
-    if isinstance(judge, Classifier):
-        return changed(judge)
-    hazards = None if judge.hazard_level is None else changed(judge.hazard_level)
-    return dataclasses.replace(judge, level1=changed(judge.level1), hazard_level=hazards)
+    return changed(judge) if isinstance(judge, Classifier) else judge.each_level(changed)

@@ -11,7 +11,7 @@ from hazgate.judging.speech import Role, Side
 from hazgate.questions import Question
 from hazgate.serving.queue.ask import Ask
 
-Key = tuple[str | None, bytes, bool, str | None, Role | None, Side]
+Key = tuple[str | None, bytes, bool, tuple[str, ...], str | None, Role | None, Side]
 
 
 def key_of(ask: Ask, i: int, *, shared: bool) -> Key:
@@ -29,7 +29,8 @@ def key_of(ask: Ask, i: int, *, shared: bool) -> Key:
     if tokens is not None:
         # In its text, a part may have other tokens than alone.
         hashed.update(repr([window.input_ids for window in tokens.every_window]).encode())
-    return caller, hashed.digest(), ask.all_levels, ask.tenant, ask.role(i), ask.side
+    levels = tuple(sorted(set(ask.levels)))
+    return caller, hashed.digest(), ask.all_levels, levels, ask.tenant, ask.role(i), ask.side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

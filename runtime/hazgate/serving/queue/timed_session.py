@@ -54,5 +54,4 @@ def time_sessions(judge: Judge, on_run: Callable[[RunFacts], None]) -> Judge:
 
     if isinstance(judge, Classifier):
         return timed(judge)
-    hazards = None if judge.hazard_level is None else timed(judge.hazard_level)
-    return dataclasses.replace(judge, level1=timed(judge.level1), hazard_level=hazards)
+    return judge.each_level(timed)

@@ -98,6 +98,8 @@ def _problems(
 ) -> Iterator[str]:
     if not _NAME.fullmatch(name) or name == DECIDES:
         yield f"{name!r} cannot be the name of a model next to {DECIDES}"
+    if level.columns is not None:
+        yield f"{name} shares its graph with other levels, and a model of Triton has one level"
     too_long = [n for n in options.buckets if n > level.tokenizer.max_tokens]
     if too_long:
         yield f"{name} was proven on {level.tokenizer.max_tokens} tokens, not {too_long}"

@@ -90,11 +90,16 @@ class TritonPythonModel:
         if not self._is_proven:
             for level in self._gate.levels:
                 longest = level.tokenizer.window_tokens
-                every = canaries_of(self._gate.bundle, level.level)
-                canaries = [canary for canary in every if len(canary.input_ids) <= longest]
-                tolerance = tolerance_of(level.spec.variants[level.variant])
-                if canaries:
-                    check_canaries(level.session, canaries, name=level.level, tolerance=tolerance)
+                known = canaries_of(self._gate.bundle, level.level)
+                fitting = [each for each in known.canaries if len(each.input_ids) <= longest]
+                if fitting:
+                    check_canaries(
+                        level.session,
+                        fitting,
+                        name=level.level,
+                        tolerance=tolerance_of(level.spec.variants[level.variant]),
+                        columns=known.columns,
+                    )
             self._is_proven = True
 
 
@@ -151,7 +156,7 @@ def _open_over_backend(
             variant=variant,
             provider=parameters["provider"],
             tokenizer=tokenizer,
-            session=_session(models[name], len(spec.labels), read.pad_token_id),
+            session=_session(models[name], spec.n_logits, read.pad_token_id),
             bundle=bundle,
         )
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +14,8 @@ from hazgate.serving.bodies.turns import ReadTurn, in_scope, question_before, re
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.service import Service
+
+_Names = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=64)]
 
 
 class CheckRequest(BaseModel):
@@ -32,6 +34,9 @@ class CheckRequest(BaseModel):
     )
     all_levels: bool = Field(
         default=False, description="Score the hazards of texts that are not flagged, too."
+    )
+    levels: _Names | Literal["all"] = Field(
+        default=[], description="Levels beside the cascade to answer, too, by name."
     )
     tenant: str | None = Field(default=None, description="Tenant whose policy rules decide.")
     role: Role | None = Field(
@@ -108,6 +113,7 @@ def router(service: Service) -> APIRouter:
             texts=texts,
             roles=tuple(passage.role for passage in read),
             all_levels=body.all_levels,
+            levels=tuple(service.gate.beside if body.levels == "all" else body.levels),
             tenant=body.tenant,
             side=body.side,
             caller=request.state.caller,
