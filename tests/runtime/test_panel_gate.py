@@ -213,3 +213,14 @@ def test_classify_prints_the_levels_that_are_asked_for(bundle: Path) -> None:
     refused = CliRunner().invoke(cli, ["classify", str(bundle), "good", "--levels", "spam"])
     assert refused.exit_code != 0
     assert "no level 'spam'" in refused.output
+
+
+def test_a_watched_text_is_stopped_by_a_level_of_the_policy(gate: Gate) -> None:
+    ruled = gate.with_policy(Policy.parse(POLICY, source="policy.toml"))
+    watch = ruled.watch(stride_tokens=1)
+    assert not watch.add("other words and ")
+    assert watch.add("world and ")
+    verdict = watch.finish()
+    assert verdict.decision is not None
+    assert verdict.decision.levels == ("injection",)
+    assert not gate.watch(stride_tokens=1).add("other world and ")
