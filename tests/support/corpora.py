@@ -56,8 +56,9 @@ def job_of(gate: Gate, options: CorpusOptions, passed: Sequence[pa.Field]) -> Jo
         policy=gate.policy.digest if gate.policy else None,
         labels=gate.hazards,
         hazgate="test",
+        levels={name: gate.beside[name].labels for name in options.levels},
     )
-    schema = pa.schema([*passed, *verdict_schema(judge.labels)])
+    schema = pa.schema([*passed, *verdict_schema(judge.labels, judge.levels)])
     return Job(run="test", options=options, judge=judge, schema=schema)
 
 

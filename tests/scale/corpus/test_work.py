@@ -30,6 +30,7 @@ from tests.support.corpora import (
     write_jsonl,
     write_parquet,
 )
+from tests.support.panel_bundle import write_panel
 from tests.support.policies import POLICY
 from tests.support.sessions import failing_gate
 
@@ -81,6 +82,23 @@ def test_a_row_has_the_gates_verdict_and_says_where_it_comes_from(
     assert tally.hazards == {hazard: n for hazard, n in tally.hazards.items() if n > 0}
     assert sum(tally.hazards.values()) == tally.flagged
     assert tally.scripts == {"cjk": 5, "latin": 20, "none": 5}
+
+
+def test_levels_beside_the_cascade_have_a_column(tiny_bundle: Path, tmp_path: Path) -> None:
+    gate = Gate.open(write_panel(tiny_bundle, tmp_path / "panel"))
+    texts = ["good world", "morning", "other"]
+    options = CorpusOptions(levels=("injection", "pii"))
+    _run(gate, _write(tmp_path, texts), tmp_path / "out", options)
+    verdicts = gate.check_many(texts, levels=options.levels)
+    for row, verdict in zip(parts_of(tmp_path / "out"), verdicts, strict=True):
+        assert list(row["hazgate_levels"]) == ["injection", "pii"]
+        for name, result in verdict.levels.items():
+            found = row["hazgate_levels"][name]
+            assert found["labels"] == list(result.labels)
+            assert found["flagged"] == result.flagged
+            assert found["scores"] == {k: np.float32(v) for k, v in result.scores.items()}
+    _run(gate, _write(tmp_path, texts), tmp_path / "bare", CorpusOptions())
+    assert "hazgate_levels" not in parts_of(tmp_path / "bare")[0]
 
 
 def test_keep_and_drop_divide_the_rows_and_count_them_all(tiny_gate: Gate, tmp_path: Path) -> None:

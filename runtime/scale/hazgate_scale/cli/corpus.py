@@ -67,6 +67,12 @@ Run the same command again to continue an interrupted run."""
 @options.long_texts
 @click.option("--all-levels", is_flag=True, help="Also score hazards of texts not flagged.")
 @click.option(
+    "--levels",
+    metavar="NAME,NAME",
+    default="",
+    help="Levels beside the cascade whose results are written, too.",
+)
+@click.option(
     "--max-row-bytes",
     type=click.IntRange(min=1),
     default=1 << 20,
@@ -116,6 +122,7 @@ def corpus(
     tenant: str | None,
     long_texts: LongTexts,
     all_levels: bool,
+    levels: str,
     max_row_bytes: int,
     skip_bad_files: bool,
     sample: int,
@@ -160,6 +167,7 @@ def corpus(
         tenant=tenant,
         long_texts=long_texts,
         all_levels=all_levels,
+        levels=tuple(name.strip() for name in levels.split(",") if name.strip()),
     )
     placement = ActorPlacement(
         address=address, n_actors=actors, threads=threads, memory_bytes=memory_mb << 20

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hazgate.documents.decode import decode, encode
 from hazgate.errors import OutputError
@@ -19,7 +19,8 @@ SCHEMA_VERSION = 2
 class Judge:
     """The source of verdicts: bundle by digest, variant, and threshold or policy.
 
-    `threshold` is the effective one, `policy` a digest, `labels` the hazards in order.
+    `threshold` is the effective one, `policy` a digest, `labels` the hazards in order, and `levels`
+    the labels of each level beside the cascade that was asked for.
     """
 
     bundle: str
@@ -29,6 +30,7 @@ class Judge:
     policy: str | None
     labels: tuple[str, ...]
     hazgate: str
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

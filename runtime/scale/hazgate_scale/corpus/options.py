@@ -29,6 +29,7 @@ class CorpusOptions:
         tenant: tenant whose rules of a policy decide; None takes the policy's own.
         long_texts: treatment of texts longer than a window, see `hazgate.Reading`.
         all_levels: also score the hazards of texts that are not flagged.
+        levels: levels beside the cascade whose results are written, too.
     """
 
     format: Format | None = None
@@ -44,3 +45,4 @@ class CorpusOptions:
     tenant: str | None = None
     long_texts: LongTexts = "window"
     all_levels: bool = False
+    levels: tuple[str, ...] = ()

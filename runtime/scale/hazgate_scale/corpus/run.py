@@ -184,6 +184,8 @@ def _judge(
     )
     if policy is not None:
         policy.rules(options.tenant)
+    # Names every level that is not there.
+    gate.ask([], levels=options.levels)
     return Judge(
         bundle=gate.model.bundle,
         digest=gate.model.digest,
@@ -192,6 +194,7 @@ def _judge(
         policy=policy.digest if policy else None,
         labels=gate.hazards,
         hazgate=__version__,
+        levels={name: gate.beside[name].labels for name in options.levels},
     )
 
 
@@ -231,7 +234,7 @@ def _begin_or_continue(
     if not options.skip_bad_files:
         refuse([f"{bad.uri}: {bad.message}" for bad in checked.bad])
     size = shard_bytes or default_shard_bytes(sum(file.size_bytes for file in inputs))
-    own = verdict_schema(judge.labels)
+    own = verdict_schema(judge.labels, judge.levels)
     manifest = RunManifest(
         schema_version=SCHEMA_VERSION,
         options=options,

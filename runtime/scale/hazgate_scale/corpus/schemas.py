@@ -1,7 +1,8 @@
 """Columns of the output: the repeated ones of the input, then the verdict's."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -51,16 +52,23 @@ def taken_names(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.startswith(_PREFIX)]
 
 
-def verdict_schema(labels: Sequence[str]) -> pa.Schema:
+def verdict_schema(
+    labels: Sequence[str], levels: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> pa.Schema:
     """Describe the columns of a verdict; see `hazgate.Verdict`, and `Rows` for positions.
 
     Without labels, verdicts have no hazards: Parquet has no structs without fields.
+
+    Args:
+        labels: of the hazards.
+        levels: labels of each level beside the cascade.
     """
     types = {
         "flagged": pa.bool_(),
         "unsafe": pa.float32(),
         "hazard": pa.string(),
         "hazards": pa.struct([pa.field(label, pa.float32()) for label in labels]),
+        "levels": pa.struct([pa.field(name, _level(own)) for name, own in levels.items()]),
         "tokens_total": pa.int32(),
         "tokens_read": pa.int32(),
         "tokens_unknown": pa.int32(),
@@ -80,7 +88,21 @@ def verdict_schema(labels: Sequence[str]) -> pa.Schema:
     }
     if not labels:
         del types["hazard"], types["hazards"]
+    if not levels:
+        del types["levels"]
     return pa.schema([pa.field(_PREFIX + name, kind) for name, kind in types.items()])
+
+
+def _level(labels: Sequence[str]) -> pa.StructType:
+    """Describe a level's result: the labels that hold, and the score of each."""
+    scores = pa.struct([pa.field(label, pa.float32()) for label in labels])
+    return pa.struct(
+        [
+            pa.field("flagged", pa.bool_()),
+            pa.field("labels", pa.list_(pa.string())),
+            pa.field("scores", scores),
+        ]
+    )
 
 
 def schema_text(schema: pa.Schema) -> str:
@@ -102,6 +124,7 @@ def verdict_columns(
     policy: str | None,
     version: str,
     labels: Sequence[str],
+    levels: Mapping[str, Sequence[str]],
 ) -> pa.RecordBatch:
     """Build the verdict columns of `rows`, in the order of `verdict_schema`.
 
@@ -113,8 +136,9 @@ def verdict_columns(
         policy: digest of the policy that decided.
         version: version of hazgate.
         labels: labels of the hazards.
+        levels: labels of each level beside the cascade.
     """
-    schema = verdict_schema(labels)
+    schema = verdict_schema(labels, levels)
     decisions = [verdict.decision for verdict in verdicts]
     hazards: list[Sequence[object]] = [
         [verdict.hazard for verdict in verdicts],
@@ -124,6 +148,7 @@ def verdict_columns(
         [verdict.flagged for verdict in verdicts],
         [verdict.unsafe for verdict in verdicts],
         *(hazards if labels else ()),
+        *([[_results(verdict, levels) for verdict in verdicts]] if levels else ()),
         [verdict.tokens.total for verdict in verdicts],
         [verdict.tokens.read for verdict in verdicts],
         [verdict.tokens.unknown for verdict in verdicts],
@@ -143,3 +168,15 @@ def verdict_columns(
     ]
     arrays = [pa.array(values, each.type) for values, each in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _results(verdict: Verdict, levels: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """Return the results of levels as the values of their columns."""
+    return {
+        name: {
+            "flagged": verdict.levels[name].flagged,
+            "labels": list(verdict.levels[name].labels),
+            "scores": dict(verdict.levels[name].scores),
+        }
+        for name in levels
+    }

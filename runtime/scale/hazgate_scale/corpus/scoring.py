@@ -18,15 +18,17 @@ class Scored:
     dead: list[DeadLetter]
 
 
-def score(gate: Gate, rows: Rows, *, all_levels: bool, tenant: str | None) -> Scored:
-    """Score every row that can be scored.
+def score(
+    gate: Gate, rows: Rows, *, all_levels: bool, levels: Sequence[str], tenant: str | None
+) -> Scored:
+    """Score every row that can be scored; arguments as of `Gate.check_many`.
 
     Raises:
         InferenceError: the model fails on every row, so no single row is at fault.
     """
 
     def check(texts: Sequence[str]) -> list[Verdict]:
-        return gate.check_many(texts, all_levels=all_levels, tenant=tenant)
+        return gate.check_many(texts, all_levels=all_levels, levels=levels, tenant=tenant)
 
     def check_one(i: int) -> Verdict | DeadLetter:
         kind: ErrorKind

@@ -79,7 +79,13 @@ def _do_shard(gate: Gate, job: Job, output: Output, file: InputFile, shard: Shar
     with output.create_part(shard.index, job.schema) as part:
         try:
             for rows in read_shard(file, shard, options):
-                scored = score(gate, rows, all_levels=options.all_levels, tenant=options.tenant)
+                scored = score(
+                    gate,
+                    rows,
+                    all_levels=options.all_levels,
+                    levels=options.levels,
+                    tenant=options.tenant,
+                )
                 judged = _select(rows, scored.kept)
                 letters = [*rows.dead, *scored.dead]
                 written = _written(scored.verdicts, options.mode)
@@ -179,6 +185,7 @@ def _columns(
         policy=job.judge.policy,
         version=__version__,
         labels=job.judge.labels,
+        levels=job.judge.levels,
     )
     columns = [*rows.passed.columns, *beside.columns]
     return pa.RecordBatch.from_arrays(columns, schema=job.schema)
