@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from hazgate import Bundle
@@ -23,16 +24,19 @@ from hazgate.engine.session import OrtSession
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.__main__ import cli
 from hazgate_export.build import Built, build
+from hazgate_export.bundle.report import parity_table
 from hazgate_export.errors import ParityMissed, RecipeError, SourceError
-from hazgate_export.model.sources import LocalSources, fetch_levels
+from hazgate_export.model.head import count_outputs
+from hazgate_export.model.sources import LevelSources, LocalSources, fetch_levels
 from hazgate_export.preflight.run import preflight_path
 from hazgate_export.preflight.table import find_target
 from hazgate_export.proof import verify
 from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.recipe import Recipe, load_recipe
 from hazgate_export.verify_bundle import verify_bundle
-from tests.support.adapters import edit_json
+from tests.support.adapters import edit_json, fetched
 from tests.support.damage import edit_manifest, replace_file
+from tests.support.families import families
 from tests.support.panels import (
     COLUMNS,
     LABELS,
@@ -61,7 +65,17 @@ def built(written: Panel, tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture
 def panel(written: Panel, tmp_path: Path) -> Panel:
     """The sources for one test to change, with a recipe of one quick variant."""
-    folder = Path(shutil.copytree(written.recipe.parent, tmp_path / "sources"))
+    return _quick(written, tmp_path / "sources")
+
+
+@pytest.fixture(scope="module")
+def quick(written: Panel, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The bundle of one quick variant, proven on all texts. Not to be changed."""
+    return _build(_quick(written, tmp_path_factory.mktemp("quick") / "sources"))
+
+
+def _quick(written: Panel, folder: Path) -> Panel:
+    shutil.copytree(written.recipe.parent, folder)
     recipe = folder / "panel.toml"
     recipe.write_text(only_variant(recipe.read_text(encoding="utf-8"), "cpu"), encoding="utf-8")
     return Panel(base=folder / "base", weights=folder / "panel", recipe=recipe)
@@ -231,24 +245,37 @@ def test_a_checkpoint_with_a_wide_head_is_built_and_gives_its_levels_their_label
         _build(whole)
 
 
+def test_the_pins_that_a_build_prints_are_a_recipe_of_the_same_body(
+    quick: Built, panel: Panel, tmp_path: Path
+) -> None:
+    text = panel.recipe.read_text(encoding="utf-8")
+    for source in ('source = { directory = "base" }\n', 'adapter = { directory = "panel" }\n'):
+        text = text.replace(source, "")
+    panel.recipe.write_text(f"{text}\n{quick.pins}\n", encoding="utf-8")
+    loaded = load_recipe(panel.recipe)
+    assert loaded.recipe.bodies() == (tuple(LABELS),)
+    assert all(level.source.files for level in loaded.recipe.levels.values())
+    fetch_levels(loaded, LABELS, LocalSources(), tmp_path / "fetched")
+    edit_json(panel.weights / "adapter_config.json", revision="main")
+    with pytest.raises(SourceError, match=r"adapter_config\.json: pinned"):
+        fetch_levels(loaded, LABELS, LocalSources(), tmp_path / "fetched")
+
+
 # The commands
 
 
-def test_verify_measures_every_level_again(built: Built, written: Panel) -> None:
-    stored = verify_bundle(built.bundle, None, LocalSources())
-    assert all(parity.passed for parity in stored)
-    assert [(p.level, p.variant, p.max_abs_logit_diff) for p in stored] == [
-        (p.level, p.variant, p.max_abs_logit_diff) for p in built.parities
-    ]
-    arguments = ["verify", str(built.bundle.root), "--recipe", str(written.recipe)]
-    verified = CliRunner().invoke(cli, arguments)
-    assert verified.exit_code == 0, verified.output
-    assert verified.output.count("passed") == len(stored)
+def test_verify_measures_every_level_again(quick: Built, panel: Panel) -> None:
+    root = str(quick.bundle.root)
+    for arguments in (["verify", root], ["verify", root, "--recipe", str(panel.recipe)]):
+        verified = CliRunner().invoke(cli, arguments)
+        assert verified.exit_code == 0, verified.output
+        assert verified.stdout.splitlines() == parity_table(quick.parities).splitlines()
 
 
 def test_preflight_looks_at_each_graph_once(built: Built) -> None:
     found = preflight_path(built.bundle.root, [find_target("migraphx@1.23.2")], None)
-    assert [result.graph for result in found] == ["level1-fp32.onnx"]
+    assert [result.graph for result in found] == ["level1-fp32.onnx", "level1-fp16.onnx"]
+    assert {result.verdict for result in found} == {"one subgraph"}
     inspected = CliRunner().invoke(cli, ["inspect", str(built.bundle.root / "level1-fp32.onnx")])
     assert inspected.exit_code == 0, inspected.output
     assert f"logits: float[batch, {len(OUTPUTS)}]" in inspected.output
@@ -274,8 +301,8 @@ def _swap(first: str, second: str) -> Callable[[dict[str, object]], None]:
 
 
 @pytest.fixture
-def copy(built: Built, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built.bundle.root, tmp_path / "copy"))
+def copy(quick: Built, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(quick.bundle.root, tmp_path / "copy"))
 
 
 def test_columns_that_are_swapped_in_the_manifest_fail_both_levels(copy: Path) -> None:
@@ -286,12 +313,10 @@ def test_columns_that_are_swapped_in_the_manifest_fail_both_levels(copy: Path) -
 
 
 def test_columns_that_are_swapped_in_the_recipe_fail_both_levels(
-    built: Built, written: Panel, tmp_path: Path
+    quick: Built, panel: Panel
 ) -> None:
-    folder = Path(shutil.copytree(written.recipe.parent, tmp_path / "sources"))
-    swapped = Panel(base=folder / "base", weights=folder / "panel", recipe=folder / "panel.toml")
-    _edit(swapped, ("[2, 5]", "[swap]"), ("[7, 10]", "[2, 5]"), ("[swap]", "[7, 10]"))
-    measured = verify_bundle(built.bundle, load_recipe(swapped.recipe), LocalSources())
+    _edit(panel, ("[2, 5]", "[swap]"), ("[7, 10]", "[2, 5]"), ("[swap]", "[7, 10]"))
+    measured = verify_bundle(quick.bundle, load_recipe(panel.recipe), LocalSources())
     failed = {parity.level for parity in measured if not parity.passed}
     assert failed == {"level2", "pii"}
 
@@ -470,9 +495,26 @@ def test_what_the_adapters_files_say_is_compared_with_each_levels_columns(
         _build(panel)
 
 
-def test_an_adapter_without_a_head_is_refused_before_it_is_loaded(panel: Panel) -> None:
-    from safetensors.torch import load_file, save_file
+@pytest.mark.parametrize("family", ["modernbert", "roberta", "deberta-v2"])
+def test_the_outputs_of_a_checkpoint_are_counted_whatever_its_head_is_called(
+    tmp_path: Path, family: str
+) -> None:
+    config = families()[family].config
+    config.num_labels = 7
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(
+        tmp_path, max_shard_size="100KB"
+    )
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    source = LevelSources(base=fetched(tmp_path, "test/m"), adapter=None)
+    assert count_outputs(source) == 7
+    for file in tmp_path.glob("*.safetensors"):
+        kept = {name: t for name, t in load_file(file).items() if "classifier" not in name}
+        save_file(kept, file, {"format": "pt"})
+    with pytest.raises(SourceError, match="test/m: its files hold no trained classification head"):
+        count_outputs(source)
 
+
+def test_an_adapter_without_a_head_is_refused_before_it_is_loaded(panel: Panel) -> None:
     file = panel.weights / "adapter_model.safetensors"
     kept = {name: t for name, t in load_file(file).items() if "classifier" not in name}
     save_file(kept, file, {"format": "pt"})
@@ -487,10 +529,10 @@ def test_a_local_adapter_is_for_the_whole_body_and_two_are_refused(
     edit_json(elsewhere / "adapter_config.json", revision="main")
     loaded = load_recipe(panel.recipe)
     one = LocalSources(adapters={"pii": elsewhere})
-    fetched = fetch_levels(loaded, LABELS, one, tmp_path / "fetched")
-    assert list(fetched) == list(LABELS)
-    assert len({id(sources.adapter) for sources in fetched.values()}) == 1
-    adapter = fetched["level1"].adapter
+    found = fetch_levels(loaded, LABELS, one, tmp_path / "fetched")
+    assert list(found) == list(LABELS)
+    assert len({id(sources.adapter) for sources in found.values()}) == 1
+    adapter = found["level1"].adapter
     assert adapter is not None
     config = json.loads((adapter.directory / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["revision"] == "main"
