@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hazgate import Bundle
 from hazgate.bundle.manifest import ColumnsSpec
@@ -31,7 +32,9 @@ from hazgate_export.model.sources import LevelSources, LocalSources, fetch_level
 from hazgate_export.preflight.run import preflight_path
 from hazgate_export.preflight.table import find_target
 from hazgate_export.proof import verify
-from hazgate_export.proof.texts import load_proof_texts
+from hazgate_export.proof.reference import check_merged
+from hazgate_export.proof.subject import Boundary, Head, Subject
+from hazgate_export.proof.texts import Case, load_proof_texts
 from hazgate_export.recipe import Recipe, load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 from tests.support.adapters import edit_json, fetched
@@ -46,6 +49,7 @@ from tests.support.panels import (
     write_checkpoint_panel,
     write_panel,
 )
+from tests.support.subjects import TOKENIZER
 
 EXACT = ("fp32", "cpu")
 
@@ -355,6 +359,33 @@ def test_a_build_stops_if_one_level_of_a_body_misses_its_limits(
     with pytest.raises(ParityMissed, match="pii cpu: logits differ") as caught:
         _build(panel)
     assert {parity.level for parity in caught.value.parities if not parity.passed} == {"pii"}
+
+
+@pytest.mark.parametrize("shift", [1e-3, float("nan")])
+@pytest.mark.parametrize("column", range(4))
+def test_a_merge_that_moves_one_level_of_a_body_is_refused(column: int, shift: float) -> None:
+    class Merged(torch.nn.Module):
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+        ) -> SequenceClassifierOutput:
+            logits = torch.zeros(1, 4)
+            logits[0, column] = shift
+            return SequenceClassifierOutput(logits=logits)
+
+    case = Case(id="one", is_text=True, input_ids=(1, 2))
+    zeros = np.zeros((1, 2), dtype=np.float32)
+    heads = tuple(
+        Head(
+            level=level,
+            columns=slice(first, first + 2),
+            reference=zeros,
+            boundary=Boundary(positive=None, threshold=0.5),
+        )
+        for level, first in (("one", 0), ("other", 2))
+    )
+    subject = Subject(cases=(case,), tokenizer=TOKENIZER, n_logits=4, heads=heads)
+    with pytest.raises(ParityMissed, match="merging moved the logits"):
+        check_merged(Merged(), subject)
 
 
 # What is refused

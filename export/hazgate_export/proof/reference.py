@@ -98,11 +98,10 @@ def check_merged(merged: torch.nn.Module, subject: Subject) -> None:
     short = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MERGE_MAX_TOKENS]
     sample = short[::_MERGE_STRIDE]
     logits = torch_logits(merged, [cases[i] for i in sample], f"{subject.name}: PyTorch, merged")
-    moved = float(
-        max(
-            np.abs(logits[:, head.columns] - head.reference[sample]).max() for head in subject.heads
-        )
-    )
+    differences = [
+        np.abs(logits[:, head.columns] - head.reference[sample]).max() for head in subject.heads
+    ]
+    moved = float(np.max(differences))
     # Written so that NaN fails.
     if not moved <= _MAX_MERGE_DIFF:
         raise ParityMissed(
