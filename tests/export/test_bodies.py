@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,7 +17,6 @@ from onnx import numpy_helper
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hazgate import Bundle
 from hazgate.bundle.manifest import ColumnsSpec
@@ -365,12 +365,10 @@ def test_a_build_stops_if_one_level_of_a_body_misses_its_limits(
 @pytest.mark.parametrize("column", range(4))
 def test_a_merge_that_moves_one_level_of_a_body_is_refused(column: int, shift: float) -> None:
     class Merged(torch.nn.Module):
-        def forward(
-            self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-        ) -> SequenceClassifierOutput:
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
             logits = torch.zeros(1, 4)
             logits[0, column] = shift
-            return SequenceClassifierOutput(logits=logits)
+            return SimpleNamespace(logits=logits)
 
     case = Case(id="one", is_text=True, input_ids=(1, 2))
     zeros = np.zeros((1, 2), dtype=np.float32)
