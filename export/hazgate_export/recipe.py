@@ -163,12 +163,12 @@ class LevelRecipe(_Table):
     checkpoint_id: str | None = None
     checkpoint: Source | None = None
     accept_base: str | None = None
-    columns: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
     labels: tuple[str, ...] = Field(default=(), min_length=2)
     operating_point: Literal["operating_point.json"] | None = None
     activation: Activation = "softmax"
     positive: PositiveRecipe | None = None
     thresholds: Mapping[str, Threshold] | None = None
+    columns: tuple[int, int] | None = None
     finetune: FinetuneSettings | None = None
 
     @property
@@ -452,10 +452,10 @@ def _column_problems(name: str, level: LevelRecipe) -> Iterator[str]:
     if level.columns is None:
         return
     first, end = level.columns
-    if end - first < 2:
+    if first < 0 or end - first < 2:
         yield (
-            f"levels.{name}.columns: expected [first, end] of two columns or more, end not "
-            f"included, got {[first, end]}"
+            f"levels.{name}.columns: expected [first, end] of two columns or more, counted from 0 "
+            f"and end not included, got {[first, end]}"
         )
     elif level.labels and end - first != len(level.labels):
         yield (

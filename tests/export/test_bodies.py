@@ -402,7 +402,7 @@ def _load(panel: Panel) -> Recipe:
         ),
         ([("[7, 10]", "[7, 7]")], "levels.pii.columns: expected [first, end] of two columns or"),
         ([("[7, 10]", "[10, 7]")], "levels.pii.columns: expected [first, end] of two columns or"),
-        ([("[7, 10]", "[-3, 0]")], "levels.pii.columns.0: Input should be greater than or equal"),
+        ([("[7, 10]", "[-3, 0]")], "levels.pii.columns: expected [first, end] of two columns or"),
         ([("[7, 10]", "[7]")], "levels.pii.columns.1: Field required"),
         (
             [("[7, 10]", "[6, 9]")],
