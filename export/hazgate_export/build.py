@@ -3,7 +3,7 @@
 import dataclasses
 import gc
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from hazgate_export.bundle.assemble import (
     write_json,
 )
 from hazgate_export.bundle.bundle_readme import bundle_readme
-from hazgate_export.bundle.describe import ExportedLevel, manifest_of
+from hazgate_export.bundle.describe import ExportedBody, manifest_of
 from hazgate_export.bundle.report import parity_document
 from hazgate_export.bundle.tokenizer import copy_tokenizer
 from hazgate_export.errors import ParityMissed, RecipeError
@@ -42,8 +42,8 @@ from hazgate_export.preflight.rules import PreflightResult, preflight_table
 from hazgate_export.preflight.run import DEFAULT_BATCH, preflight_graph
 from hazgate_export.preflight.table import find_target
 from hazgate_export.proof.canaries import CANARIES_FILE, choose_canaries
-from hazgate_export.proof.reference import check_merged, reference_logits
-from hazgate_export.proof.subject import Subject, boundary_of, lengths_of
+from hazgate_export.proof.reference import check_merged, reference_logits, split_logits
+from hazgate_export.proof.subject import lengths_of, subject_of
 from hazgate_export.proof.texts import load_proof_texts, make_cases, proof_texts_sha256
 from hazgate_export.proof.verify import TestedGraph, measure_graph
 from hazgate_export.recipe import LoadedRecipe, Recipe
@@ -84,51 +84,49 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         sources = fetch_levels(loaded, loaded.recipe.levels, local, folder / "sources")
         settled = settle(loaded, sources)
         loaded = settled.loaded
-        levels = {
-            name: _export_level(loaded, name, source, graphs, root)
-            for name, source in sources.items()
-        }
-        written = write_graphs(_graph_files(levels), root)
+        bodies = tuple(
+            _export_body(loaded, body, sources[body[0]], graphs, root)
+            for body in loaded.recipe.bodies()
+        )
+        written = write_graphs(_graph_files(bodies), root)
         shutil.rmtree(graphs)
-        parities = _prove(loaded.recipe, levels, written, root)
-        bundle = _pack(settled, levels, written, parities, root, target)
+        parities = _prove(loaded.recipe, bodies, written, root)
+        bundle = _pack(settled, bodies, written, parities, root, target)
         pins = pins_to_paste(loaded.recipe, sources)
         return Built(bundle=bundle, parities=parities, pins=pins)
 
 
-def _export_level(
-    loaded: LoadedRecipe, name: str, sources: LevelSources, graphs: Path, root: Path
-) -> ExportedLevel:
-    """Load a level's model, merge its adapter, and make the graph of each variant."""
+def _export_body(
+    loaded: LoadedRecipe,
+    levels: Sequence[str],
+    sources: LevelSources,
+    graphs: Path,
+    root: Path,
+) -> ExportedBody:
+    """Load the model of a body's levels, merge its adapter, and make the graph of each variant."""
     recipe = loaded.recipe
-    level = recipe.levels[name]
+    first = levels[0]
     adapter = sources.adapter
-    step(f"{name}: load {sources.base.id}" + (f" with {adapter.id}" if adapter else ""))
-    adapted = load_level(sources, recipe, name)
+    step(f"{'+'.join(levels)}: load {sources.base.id}" + (f" with {adapter.id}" if adapter else ""))
+    adapted = load_level(sources, recipe, first)
     config = load_config(sources.base.directory, sources.base.id)
     architecture = config.architecture
     with offline():
         spec, tokenizer = copy_tokenizer(recipe.tokenizer, sources, config, root)
     cases = make_cases(load_proof_texts(), tokenizer, lengths_of(recipe), architecture.vocab_size)
-    subject = Subject(
-        level=name,
-        cases=cases,
-        reference=reference_logits(adapted, name, cases),
-        tokenizer=spec,
-        boundary=boundary_of(recipe, name),
-    )
+    logits = reference_logits(adapted, levels, cases)
+    subject = subject_of(recipe, cases, spec, logits.shape[1], split_logits(recipe, levels, logits))
     if isinstance(adapted, PeftModel):
         merged = merge(adapted)
         check_merged(merged, subject)
     else:
         merged = adapted
-    forms = read_forms(recipe, name, merged, architecture, graphs)
+    forms = read_forms(recipe, first, merged, architecture, graphs)
     # A full-size model is larger than everything else that follows.
     del adapted, merged
     gc.collect()
-    return ExportedLevel(
+    return ExportedBody(
         sources=sources,
-        labels=level.labels,
         architecture=architecture,
         subject=subject,
         graphs=make_graphs(loaded, subject, tokenizer, forms, graphs),
@@ -137,40 +135,45 @@ def _export_level(
 
 def _prove(
     recipe: Recipe,
-    levels: Mapping[str, ExportedLevel],
+    bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     root: Path,
 ) -> tuple[Parity, ...]:
-    """Measure every written graph, and preflight those that the recipe says.
+    """Measure every written graph once, and preflight those that the recipe says.
+
+    Returns:
+        The figures of every level and variant, in the recipe's order.
 
     Raises:
         ParityMissed: a graph misses its limits, or a provider would not take it whole.
     """
-    parities = []
+    measured: dict[tuple[str, str], Parity] = {}
     refused: list[PreflightResult] = []
-    for name, level in levels.items():
+    for body in bodies:
         for variant, settings in recipe.variants.items():
             graph = TestedGraph(
                 variant=variant,
-                file=root / written[f"{name}-{variant}"].graph,
-                kind=level.graphs[variant].kind,
+                file=root / written[f"{body.name}-{variant}"].graph,
+                kind=body.graphs[variant].kind,
                 precision=settings.precision,
                 batching=batching_of(settings.int8_scheme),
                 limits=settings.parity,
             )
-            parities.append(measure_graph(level.subject, graph))
+            for parity in measure_graph(body.subject, graph):
+                measured[parity.level, variant] = parity
             refused.extend(_preflight(recipe, graph))
+    parities = tuple(
+        measured[level, variant] for level in recipe.levels for variant in recipe.variants
+    )
     problems = [problem for parity in parities for problem in parity.problems]
     if problems or refused:
-        raise ParityMissed(
-            "\n".join([*problems, preflight_table(refused)]).strip(), tuple(parities)
-        )
-    return tuple(parities)
+        raise ParityMissed("\n".join([*problems, preflight_table(refused)]).strip(), parities)
+    return parities
 
 
 def _pack(
     settled: Settled,
-    levels: Mapping[str, ExportedLevel],
+    bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
     root: Path,
@@ -178,23 +181,25 @@ def _pack(
 ) -> Bundle:
     """Describe the bundle in `root`, open it as a runtime would, and move it to `target`."""
     loaded = settled.loaded
+    exported = {head.level: (body, head) for body in bodies for head in body.subject.heads}
+    levels = {name: exported[name] for name in loaded.recipe.levels}
     document = parity_document(
         parities,
-        {name: level.subject.reference for name, level in levels.items()},
+        {name: head.reference for name, (_, head) in levels.items()},
         limits={name: variant.parity for name, variant in loaded.recipe.variants.items()},
         proof_texts_sha256=proof_texts_sha256(),
         lengths=lengths_of(loaded.recipe),
-        architectures={name: level.architecture for name, level in levels.items()},
+        architectures={name: body.architecture for name, (body, _) in levels.items()},
     )
     write_json(root / PARITY_FILE, document)
     canaries = {
-        name: choose_canaries(level.subject.cases, level.subject.reference)
-        for name, level in levels.items()
+        name: choose_canaries(body.subject.cases, head.reference)
+        for name, (body, head) in levels.items()
     }
     (root / CANARIES_FILE).write_bytes(json_bytes(Canaries(levels=canaries)))
     if settled.policy is not None:
         (root / POLICY_FILE).write_text(settled.policy, encoding="utf-8")
-    described = manifest_of(loaded, levels, written, parities)
+    described = manifest_of(loaded, bodies, written, parities)
     draft = dataclasses.replace(
         described,
         canaries=CANARIES_FILE,
@@ -204,12 +209,12 @@ def _pack(
     return finish(root, dataclasses.replace(draft, files=list_files(root)), target)
 
 
-def _graph_files(levels: Mapping[str, ExportedLevel]) -> dict[str, Path]:
-    """List the graphs' files by "LEVEL-VARIANT"."""
+def _graph_files(bodies: Sequence[ExportedBody]) -> dict[str, Path]:
+    """List the graphs' files by "BODY-VARIANT"."""
     return {
-        f"{name}-{variant}": graph.file
-        for name, level in levels.items()
-        for variant, graph in level.graphs.items()
+        f"{body.name}-{variant}": graph.file
+        for body in bodies
+        for variant, graph in body.graphs.items()
     }
 
 

@@ -1,6 +1,7 @@
 """The recipe of a build: a TOML file, read strictly, every problem reported at once."""
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -150,6 +151,11 @@ class LevelRecipe(_Table):
     "sigmoid" if each label holds independently. `positive` and `thresholds` are those of
     hazgate.bundle.manifest.LevelSpec. `accept_base` is another name of the recipe's base that the
     adapter may give, as it stands in its adapter_config.json.
+
+    Levels that name one adapter or checkpoint share a *body*: one pass computes all of its
+    outputs, and each level owns `columns` of them, from the first up to the one before the second,
+    in the order of its labels. Columns that no level owns are computed and not read, so a level
+    can be a part of a wide head that others published.
     """
 
     adapter_id: str | None = None
@@ -162,6 +168,7 @@ class LevelRecipe(_Table):
     activation: Activation = "softmax"
     positive: PositiveRecipe | None = None
     thresholds: Mapping[str, Threshold] | None = None
+    columns: tuple[int, int] | None = None
     finetune: FinetuneSettings | None = None
 
     @property
@@ -175,6 +182,11 @@ class LevelRecipe(_Table):
         source = self.checkpoint if self.adapter is None else self.adapter
         assert source is not None, "load_recipe checks this"
         return source
+
+    @property
+    def own_columns(self) -> slice:
+        """The level's columns of its head's outputs; all of them if it names none."""
+        return slice(None) if self.columns is None else slice(*self.columns)
 
     @property
     def label_thresholds(self) -> tuple[float, ...]:
@@ -265,6 +277,14 @@ class Recipe(_Table):
     parity: ParityRecipe
     int8_activations: Int8ActivationsRecipe = Int8ActivationsRecipe()
     conversation: ConversationRecipe = ConversationRecipe()
+
+    def bodies(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of the levels by body: those that one pass computes stand together."""
+        bodies: dict[object, list[str]] = {}
+        for name, level in self.levels.items():
+            body = name if level.columns is None else _place_of(level)
+            bodies.setdefault(body, []).append(name)
+        return tuple(map(tuple, bodies.values()))
 
     def positive_of(self, level: str) -> PositiveRecipe | None:
         """Return what flags a text at a level; see hazgate.bundle.manifest.Manifest."""
@@ -409,6 +429,73 @@ def _source_problems(recipe: Recipe) -> Iterator[str]:
         yield "base.source: every level is a whole checkpoint, no base is read; leave it out"
 
 
+def _place_of(level: LevelRecipe) -> tuple[str, str]:
+    """Return kind and place of a level's weights, whatever is pinned there."""
+    kind = "checkpoint" if level.adapter is None else "adapter"
+    return kind, level.source.model_dump_json(exclude={"files"})
+
+
+def _body_problems(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the columns of levels, and with levels of one source."""
+    complete = {
+        name: level
+        for name, level in recipe.levels.items()
+        if (level.adapter is None) != (level.checkpoint is None)
+    }
+    for name, level in recipe.levels.items():
+        yield from _column_problems(name, level)
+    for (earlier, one), (name, level) in itertools.combinations(complete.items(), 2):
+        yield from _sharing_problems(earlier, one, name, level)
+
+
+def _column_problems(name: str, level: LevelRecipe) -> Iterator[str]:
+    if level.columns is None:
+        return
+    first, end = level.columns
+    if first < 0 or end - first < 2:
+        yield (
+            f"levels.{name}.columns: expected [first, end] of two columns or more, counted from 0 "
+            f"and end not included, got {[first, end]}"
+        )
+    elif level.labels and end - first != len(level.labels):
+        yield (
+            f"levels.{name}.columns: expected one for each of the {len(level.labels)} labels, got "
+            f"{end - first}: {[first, end]}"
+        )
+
+
+def _sharing_problems(
+    earlier: str, one: LevelRecipe, name: str, level: LevelRecipe
+) -> Iterator[str]:
+    """Yield what is wrong with two levels if they name the same weights."""
+    kind, _ = place = _place_of(level)
+    if place != _place_of(one):
+        same_name = level.id and (kind, level.id) == (_place_of(one)[0], one.id)
+        if same_name and (level.columns or one.columns):
+            yield f"levels.{name}.{kind}: expected that of {earlier}, which has the same {kind}_id"
+        return
+    if level.columns is None or one.columns is None:
+        without = " and ".join(
+            who for who, it in ((earlier, one), (name, level)) if it.columns is None
+        )
+        yield (
+            f"levels.{name}.{kind}: is also that of {earlier}; levels of one {kind} share its "
+            f"outputs: give {without} columns = [first, end]"
+        )
+        return
+    for part in (f"{kind}_id", "accept_base"):
+        if getattr(level, part) != getattr(one, part):
+            yield f"levels.{name}.{part}: expected that of {earlier}, whose {kind} it shares"
+    if level.source.files != one.source.files:
+        yield f"levels.{name}.{kind}.files: expected those of {earlier}, whose {kind} it shares"
+    (first, end), (other_first, other_end) = level.columns, one.columns
+    if max(first, other_first) < min(end, other_end):
+        yield (
+            f"levels.{name}.columns: {[first, end]} are partly those of {earlier}, "
+            f"{[other_first, other_end]}"
+        )
+
+
 def contradictions(recipe: Recipe) -> list[str]:
     """List what is wrong although every field is well-formed; labels only where they are named."""
     problems = []
@@ -424,6 +511,7 @@ def contradictions(recipe: Recipe) -> list[str]:
             f"variants.{name}.{problem}" for problem in _graph_problems(variant, recipe.opset)
         )
     problems.extend(_source_problems(recipe))
+    problems.extend(_body_problems(recipe))
     for name, level in recipe.levels.items():
         if len(set(level.labels)) < len(level.labels):
             problems.append(f"levels.{name}.labels: a label is given twice")

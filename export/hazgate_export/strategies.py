@@ -1,4 +1,4 @@
-"""Strategies: how each kind of graph is made of a merged level."""
+"""Strategies: how each kind of graph is made of a merged model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def read_forms(
 ) -> MergedForms:
     """Read the forms of a merged model that the recipe's variants need.
 
-    The model is not needed afterwards.
+    The model is not needed afterwards. `name` begins the names of files in `folder`.
 
     Raises:
         UnsupportedArchitecture: no authored graph is known, and a variant allows no other.
@@ -83,7 +83,7 @@ def read_forms(
 def make_graphs(
     loaded: LoadedRecipe, subject: Subject, tokenizer: Tokenizer, forms: MergedForms, folder: Path
 ) -> dict[str, ExportedGraph]:
-    """Make the graph of each of the recipe's variants in `folder`."""
+    """Make the graph of each of the recipe's variants in `folder`, of all levels together."""
     recipe = loaded.recipe
     material = _Material(
         subject=subject,
@@ -95,9 +95,10 @@ def make_graphs(
     for name, variant in recipe.variants.items():
         kind = _kind_of(variant, forms)
         how = variant.int8_scheme or variant.precision
-        step(f"{subject.level}: make the {kind} graph, {how}")
-        file = _STRATEGIES[kind, how](material, variant, folder / f"{subject.level}-{name}.onnx")
-        graphs[name] = ExportedGraph(file=file, kind=kind)
+        step(f"{subject.name}: make the {kind} graph, {how}")
+        file = folder / f"{subject.heads[0].level}-{name}.onnx"
+        made = _STRATEGIES[kind, how](material, variant, file)
+        graphs[name] = ExportedGraph(file=made, kind=kind)
     return graphs
 
 
@@ -128,7 +129,7 @@ def _balance(
     if weights is None or schemes.isdisjoint(("static", "per_token")):
         return None
     texts = int8_activation_ids(loaded, tokenizer)
-    step(f"{subject.level}: observe the activations of {len(texts)} texts")
+    step(f"{subject.name}: observe the activations of {len(texts)} texts")
     return balance_int8(weights, texts, loaded.recipe.opset, folder, threads=n_processors())
 
 

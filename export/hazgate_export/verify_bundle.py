@@ -10,8 +10,8 @@ from hazgate.text.tokenization import Tokenizer
 from hazgate_export.bundle.assemble import PARITY_FILE
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.parity import Parity
-from hazgate_export.proof.reference import reference_of_level
-from hazgate_export.proof.subject import Subject, boundary_of
+from hazgate_export.proof.reference import reference_of_levels
+from hazgate_export.proof.subject import subject_of
 from hazgate_export.proof.texts import load_proof_texts, make_cases, proof_texts_sha256
 from hazgate_export.proof.verify import TestedGraph, measure_graph
 from hazgate_export.recipe import LoadedRecipe, ParityLimits
@@ -38,29 +38,26 @@ def verify_bundle(
             "verify it with the hazgate-export that built it, or build it again"
         )
     limits = {name: ParityLimits(**values) for name, values in document["gates"].items()}
-    parities: list[Parity] = []
-    for name, level in bundle.manifest.levels.items():
-        tokenizer = Tokenizer(bundle.file(level.tokenizer.file), level.tokenizer)
+    manifest = bundle.manifest
+    measured: dict[tuple[str, str], Parity] = {}
+    for body in manifest.bodies():
+        # Levels on one body have one tokenizer and the same graphs.
+        first = manifest.levels[body[0]]
+        tokenizer = Tokenizer(bundle.file(first.tokenizer.file), first.tokenizer)
         cases = make_cases(
             load_proof_texts(), tokenizer, document["lengths"], document["vocab_size"]
         )
-        reference = (
-            np.array(document["reference_logits"][name], dtype=np.float32)
+        stored = document["reference_logits"]
+        references = (
+            {name: np.array(stored[name], dtype=np.float32) for name in body}
             if loaded is None
-            else reference_of_level(loaded, name, local, cases)
+            else reference_of_levels(loaded, body, local, cases)
         )
-        subject = Subject(
-            level=name,
-            cases=cases,
-            reference=reference,
-            tokenizer=level.tokenizer,
-            boundary=boundary_of(bundle.manifest, name),
-        )
-        parities.extend(
-            measure_graph(subject, _tested_graph(bundle, name, variant, kept))
-            for variant, kept in limits.items()
-        )
-    return tuple(parities)
+        subject = subject_of(manifest, cases, first.tokenizer, first.n_logits, references)
+        for variant, kept in limits.items():
+            for parity in measure_graph(subject, _tested_graph(bundle, body[0], variant, kept)):
+                measured[parity.level, variant] = parity
+    return tuple(measured[level, variant] for level in manifest.levels for variant in limits)
 
 
 def _tested_graph(bundle: Bundle, level: str, variant: str, limits: ParityLimits) -> TestedGraph:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from hazgate_export.bundle.describe import ExportedGraph, ExportedLevel, manifest_of
+from hazgate_export.bundle.describe import ExportedBody, ExportedGraph, manifest_of
 from hazgate_export.graphs.weights import WrittenGraph
 from hazgate_export.model.architecture import Architecture, ModernBertArchitecture, Rotary, Yarn
 from hazgate_export.model.config import load_config, read_config
@@ -53,13 +53,14 @@ def digest(architecture: Architecture) -> str:
     (level,) = loaded.recipe.levels
     graphs = {name: ExportedGraph(file=Path(), kind="portable") for name in loaded.recipe.variants}
     source = Fetched(directory=Path(), id="test/model", revision=None, sha256="0" * 64)
-    exported = ExportedLevel(
+    subject = subject_of(
+        random_cases([3], seed=0, vocabulary=96), np.zeros((1, 2), dtype=np.float32)
+    )
+    head = dataclasses.replace(subject.heads[0], level=level)
+    exported = ExportedBody(
         sources=LevelSources(base=source, adapter=None),
-        labels=("benign", "jailbreak"),
         architecture=architecture,
-        subject=subject_of(
-            random_cases([3], seed=0, vocabulary=96), np.zeros((1, 2), dtype=np.float32)
-        ),
+        subject=dataclasses.replace(subject, heads=(head,)),
         graphs=graphs,
     )
     written = {f"{level}-{name}": WrittenGraph(graph=f"{name}.onnx", data=()) for name in graphs}
@@ -67,7 +68,7 @@ def digest(architecture: Architecture) -> str:
         # Looking the tools' versions up takes longer than all else.
         patch.setattr(importlib.metadata, "version", _version)
         parities = tuple(_parity(level, name) for name in graphs)
-        manifest = manifest_of(loaded, {level: exported}, written, parities)
+        manifest = manifest_of(loaded, (exported,), written, parities)
     return hashlib.sha256(manifest.dump()).hexdigest()
 
 

@@ -121,8 +121,24 @@ def test_all_files_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> None
         assert name in str(caught.value)
 
 
+def test_of_a_head_that_levels_share_only_a_levels_columns_are_read(tmp_path: Path) -> None:
+    wide = {"0": "safe", "1": "unsafe", "2": "none", "3": "LABEL_3", "4": "none", "5": "mail"}
+    _write(tmp_path, config={"id2label": wide})
+    source = fetched(tmp_path, "test/m")
+    (first,) = read_labels(source, slice(0, 2))
+    (last,) = read_labels(source, slice(4, 6))
+    assert (first.labels, first.n_outputs) == (("safe", "unsafe"), 6)
+    # Two levels may have a label in common, one level may not have it twice.
+    assert last.labels == ("none", "mail")
+    assert read_labels(source, slice(3, 4)) == ()
+    with pytest.raises(SourceError, match="names only some outputs: none, LABEL_3"):
+        read_labels(source, slice(2, 4))
+    with pytest.raises(SourceError, match="expected different labels"):
+        read_labels(source)
+
+
 def _own(*labels: str, source: str = "label_mapping.json: label2id") -> NamedLabels:
-    return NamedLabels(source=source, labels=labels)
+    return NamedLabels(source=source, labels=labels, n_outputs=len(labels))
 
 
 def test_where_the_recipe_names_none_the_files_do() -> None:

@@ -191,3 +191,53 @@ def test_labels_of_an_operating_point_are_compared_with_the_others(folder: Path)
     _map(folder, "level2", "weapons", "violence")
     with pytest.raises(SourceError, match=r"operating_point\.json"):
         _settle(folder, stated={"level1": LABELS["level1"]}, insert={"levels.level2": POINT})
+
+
+def _settle_body(folder: Path, *, point: tuple[str, ...], level1: str = "") -> Settled:
+    """Settle two levels on one body of four outputs, the second with an operating point."""
+    wide = folder / "level2"
+    train_adapter(folder / "base", wide, n_labels=4)
+    write_tokenizer(wide)
+    (wide / "config.json").write_text(json.dumps({"pad_token_id": 0}), encoding="utf-8")
+    (wide / "model.safetensors").write_bytes(b"weights")
+    thresholds = (0.1, 0.2, 0.3, 0.4)[: len(point)]
+    document = operating_point(
+        wide, labels=point, thresholds=thresholds, content_tokens=16, overlap=7
+    )
+    write_operating_point(wide, document)
+    text = recipe_text(
+        name="settled", base_id=BASE_ID, family="bert", pooling="cls", levels=LABELS,
+        max_tokens=32, default_variant="fp32", int8_scheme="dynamic", lengths=(1,),
+    )  # fmt: skip
+    text = text.replace('"level1" }', '"level2" }').replace(
+        f"{BASE_ID}-level1", f"{BASE_ID}-level2"
+    )
+    text = text.replace("[levels.level1]\n", f"[levels.level1]\ncolumns = [0, 2]\n{level1}\n")
+    text = text.replace("[levels.level2]\n", f"[levels.level2]\ncolumns = [2, 4]\n{POINT}\n")
+    recipe = folder / "recipe.toml"
+    recipe.write_text(text, encoding="utf-8")
+    source = LevelSources(
+        base=fetched(folder / "base", BASE_ID), adapter=fetched(wide, f"{BASE_ID}-level2")
+    )
+    return settle(load_recipe(recipe), dict.fromkeys(LABELS, source))
+
+
+def test_an_operating_point_of_a_shared_head_gives_a_level_its_columns(folder: Path) -> None:
+    settled = _settle_body(folder, point=(*LABELS["level1"], *LABELS["level2"]))
+    recipe = settled.loaded.recipe
+    assert recipe.levels["level2"].label_thresholds == (0.3, 0.4)
+    assert recipe.levels["level1"].thresholds is None
+    # Windows are the body's.
+    assert (recipe.tokenizer.window, recipe.tokenizer.overlap) == (18, 7)
+
+
+def test_an_operating_point_of_a_shared_head_states_all_of_its_outputs(folder: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        _settle_body(folder, point=LABELS["level2"])
+    assert "operating_point.json names 2 outputs, the head has 4" in str(caught.value)
+
+
+def test_an_operating_point_is_for_no_softmax_level_of_a_shared_head(folder: Path) -> None:
+    point = (*LABELS["level1"], *LABELS["level2"])
+    with pytest.raises(SourceError, match="is for sigmoid heads, the level's activation is softm"):
+        _settle_body(folder, point=point, level1='operating_point = "operating_point.json"')

@@ -21,7 +21,7 @@ from hazgate_export.bundle.report import parity_table
 from hazgate_export.errors import ParityMissed
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.parity import Parity
-from hazgate_export.proof.subject import Boundary, Subject
+from hazgate_export.proof.subject import Boundary, Head, Subject
 from hazgate_export.proof.texts import Case, load_proof_texts, make_cases
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
 from hazgate_export.proof.verify import find_missed, measure
@@ -59,19 +59,20 @@ class SumSession:
         return np.stack([first, np.zeros_like(first)], axis=1).astype(np.float32)
 
 
-SUBJECT = Subject(
+HEAD = Head(
     level="l",
-    cases=CASES,
+    columns=slice(None),
     reference=np.array([[sum(case.input_ids) / 100, 0] for case in CASES], dtype=np.float32),
-    tokenizer=SPEC,
     boundary=Boundary(positive=0, threshold=0.5),
 )
+SUBJECT = Subject(cases=CASES, tokenizer=SPEC, n_logits=2, heads=(HEAD,))
 
 
 def _measure(
     session: SumSession, limits: ParityLimits = STRICT, *, batching: Batching = "padded"
 ) -> Parity:
-    return measure(SUBJECT, session, variant="v", batching=batching, limits=limits)
+    (parity,) = measure(SUBJECT, session, variant="v", batching=batching, limits=limits)
+    return parity
 
 
 def test_an_exact_export_passes() -> None:
@@ -157,9 +158,12 @@ def test_a_missed_case_is_found_exactly_if_the_whole_measurement_misses(
         decision_margin=margin,
         max_invariance_diff=99.0,
     )
-    subject = dataclasses.replace(SUBJECT, boundary=Boundary(positive=0, threshold=0.53))
+    head = dataclasses.replace(HEAD, boundary=Boundary(positive=0, threshold=0.53))
+    subject = dataclasses.replace(SUBJECT, heads=(head,))
     found = find_missed(subject, ShiftedSession(shifts), variant="v", limits=limits, first=first)
-    whole = measure(subject, ShiftedSession(shifts), variant="v", batching="alone", limits=limits)
+    (whole,) = measure(
+        subject, ShiftedSession(shifts), variant="v", batching="alone", limits=limits
+    )
     assert (found == ()) == whole.passed
     # Cases that were found miss the limits on their own, in any order.
     assert found == () or find_missed(
@@ -181,6 +185,61 @@ def test_every_case_is_run_before_a_graph_is_kept() -> None:
     session = ShiftedSession([0.0] * len(CASES))
     assert find_missed(SUBJECT, session, variant="v", limits=STRICT, first=(3,)) == ()
     assert sorted(session.ran) == list(range(len(CASES)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoHeads:
+    """A session's two columns, then the same two again; notes how often it is run."""
+
+    first: ShiftedSession
+    second: ShiftedSession
+    runs: list[int] = dataclasses.field(default_factory=list)
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        self.runs.append(len(input_ids))
+        sessions = (self.first, self.second)
+        return np.concatenate([one.run(input_ids, attention_mask) for one in sessions], axis=1)
+
+
+def _two_heads(second: Sequence[float]) -> tuple[Subject, TwoHeads]:
+    heads = tuple(
+        dataclasses.replace(HEAD, level=level, columns=slice(first, first + 2))
+        for level, first in (("one", 0), ("other", 2))
+    )
+    session = TwoHeads(ShiftedSession([0.0] * len(CASES)), ShiftedSession(second))
+    return dataclasses.replace(SUBJECT, n_logits=4, heads=heads), session
+
+
+def test_each_level_on_a_body_is_judged_by_its_own_columns_of_the_same_runs() -> None:
+    subject, session = _two_heads([0.0] * 9 + [0.25])
+    one, other = measure(subject, session, variant="v", batching="alone", limits=STRICT)
+    assert (one.level, one.passed, one.max_abs_logit_diff) == ("one", True, 0.0)
+    assert (other.level, other.passed) == ("other", False)
+    assert other.max_abs_logit_diff == pytest.approx(0.25, abs=1e-6)
+    alone = TwoHeads(session.first, session.second)
+    lone = dataclasses.replace(subject, heads=subject.heads[:1])
+    measure(lone, alone, variant="v", batching="alone", limits=STRICT)
+    assert session.runs == alone.runs
+
+
+@given(
+    shifts=st.lists(SHIFTS, min_size=len(CASES), max_size=len(CASES)),
+    share=st.sampled_from([0.0, 0.2, 0.9]),
+    most=st.sampled_from([1e-4, 0.1, 99.0]),
+)
+@settings(max_examples=40)
+def test_a_case_that_one_level_misses_is_missed_by_its_body(
+    shifts: list[float], share: float, most: float
+) -> None:
+    limits = ParityLimits(
+        max_abs_logit_diff=most, max_changed_share=share, max_invariance_diff=99.0
+    )
+    subject, session = _two_heads(shifts)
+    of_body = find_missed(subject, session, variant="v", limits=limits, first=())
+    alone = find_missed(SUBJECT, ShiftedSession(shifts), variant="v", limits=limits, first=())
+    assert of_body == alone
 
 
 def test_level1_changes_at_its_threshold_and_the_others_at_argmax() -> None:

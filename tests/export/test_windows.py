@@ -38,7 +38,7 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Portable:
 @pytest.fixture(scope="module")
 def sessions(dense: Portable, blocked: Portable) -> tuple[OrtSession, OrtSession]:
     one, other = (
-        OrtSession(p.graph, kind="portable", n_labels=p.subject.n_labels, threads=2)
+        OrtSession(p.graph, kind="portable", n_labels=p.subject.n_logits, threads=2)
         for p in (dense, blocked)
     )
     return one, other

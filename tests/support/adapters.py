@@ -92,11 +92,17 @@ def write_bert(folder: Path, *, n_labels: int = 2) -> Path:
     return folder
 
 
-def train_adapter(base: Path, folder: Path, **options: Any) -> TrainedAdapter:  # noqa: ANN401
-    """Write an adapter with random weights on `base`, as a trainer of two labels would."""
+def train_adapter(
+    base: Path,
+    folder: Path,
+    *,
+    n_labels: int = 2,
+    **options: Any,  # noqa: ANN401
+) -> TrainedAdapter:
+    """Write an adapter with random weights on `base`, as a trainer of `n_labels` would."""
     torch.manual_seed(11)
     model = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=2, ignore_mismatched_sizes=True
+        base, num_labels=n_labels, ignore_mismatched_sizes=True
     )
     ordinary = {"task_type": "SEQ_CLS", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1}
     targets = ["query", "key", "value", "dense"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hazgate.bundle.manifest import Batching, GraphKind, TokenizerSpec
 from hazgate.engine.session import OrtSession
 from hazgate_export.parity import Parity
-from hazgate_export.proof.subject import Boundary, Subject
+from hazgate_export.proof.subject import Boundary, Head, Subject
 from hazgate_export.proof.texts import Case
 from hazgate_export.proof.verify import measure
 from hazgate_export.recipe import ParityLimits
@@ -44,14 +44,15 @@ def random_cases(
 
 
 def subject_of(cases: Sequence[Case], reference: NDArray[np.float32]) -> Subject:
-    """Make a subject of level 2."""
-    return Subject(
+    """Make a subject of level 2 alone."""
+    head = Head(
         level="level2",
-        cases=cases,
+        columns=slice(None),
         reference=reference,
-        tokenizer=TOKENIZER,
         boundary=Boundary(positive=None, threshold=0.5),
     )
+    n_logits = int(reference.shape[1])
+    return Subject(cases=cases, tokenizer=TOKENIZER, n_logits=n_logits, heads=(head,))
 
 
 def judge_graph(
@@ -64,5 +65,7 @@ def judge_graph(
     threads: int = 2,
 ) -> Parity:
     """Measure a graph file; several threads share rows as the batch has them."""
-    session = OrtSession(file, kind=kind, n_labels=subject.n_labels, threads=threads)
-    return measure(subject, session, variant=file.stem, batching=batching, limits=limits)
+    session = OrtSession(file, kind=kind, n_labels=subject.n_logits, threads=threads)
+    measured = measure(subject, session, variant=file.stem, batching=batching, limits=limits)
+    (parity,) = measured
+    return parity

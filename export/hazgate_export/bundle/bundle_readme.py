@@ -39,7 +39,7 @@ A hazgate bundle: complete, immutable, checked when it is opened. Do not edit it
 
 {levels}
 
-{chr(10).join(_decisions(manifest))}
+{chr(10).join((*_shared_passes(manifest), *_decisions(manifest)))}
 The default variant is `{manifest.default_variant}`.
 
 ## Parity with PyTorch
@@ -60,6 +60,14 @@ Against the base with its adapter applied (PEFT, eager, float32), on hazgate's f
 """
 
 
+def _shared_passes(manifest: Manifest) -> Iterator[str]:
+    """Yield a line on each pass that computes several levels."""
+    for body in manifest.bodies():
+        if len(body) > 1:
+            *names, last = (f"`{name}`" for name in body)
+            yield f"{', '.join(names)} and {last} share one pass: each is a part of its logits."
+
+
 def _decisions(manifest: Manifest) -> Iterator[str]:
     """Yield lines on what flags a text, and on which labels of a multi-label level hold."""
     cascade = manifest.cascade
@@ -67,7 +75,8 @@ def _decisions(manifest: Manifest) -> Iterator[str]:
         positive = manifest.positive_of(name)
         if positive is not None:
             yield f"`{name}` flags a text at P({positive.label}) >= {positive.threshold:g}"
-            more = f"; `{cascade.level2}` is read for flagged texts" if cascade else ""
+            opens = cascade is not None and name == cascade.level1
+            more = f"; `{cascade.level2}` is read for flagged texts" if cascade and opens else ""
             yield f"({positive.threshold_source}){more}."
         elif cascade is None:
             yield f"`{name}` flags nothing: it gives each label's score."

@@ -1,12 +1,13 @@
 """The manifest of a bundle, from its levels and their measured parities."""
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.bundle.manifest import (
     CascadeSpec,
+    ColumnsSpec,
     ConversationSpec,
     GraphKind,
     LevelSpec,
@@ -49,45 +50,63 @@ class ExportedGraph:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExportedLevel:
-    """One level, exported but not yet measured."""
+class ExportedBody:
+    """One level, or several that share a pass, exported but not yet measured.
+
+    Attributes:
+        sources: the files that the model was loaded from.
+        architecture: of the model.
+        subject: the levels, with the reference's logits.
+        graphs: the graph of each variant, which computes all of these levels.
+    """
 
     sources: LevelSources
-    labels: tuple[str, ...]
     architecture: Architecture
     subject: Subject
     graphs: Mapping[str, ExportedGraph]
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels."""
+        return tuple(head.level for head in self.subject.heads)
+
+    @property
+    def name(self) -> str:
+        """The name of the graphs' files: that of the first level."""
+        return self.levels[0]
+
 
 def manifest_of(
     loaded: LoadedRecipe,
-    levels: Mapping[str, ExportedLevel],
+    bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
 ) -> Manifest:
     """Describe a bundle; `files` stays empty until all of them are written.
 
     Args:
-        loaded: the recipe.
-        levels: the exported levels by name.
-        written: the graphs in the bundle, by "LEVEL-VARIANT".
-        parities: the measurements of each.
+        loaded: the settled recipe.
+        bodies: the exported bodies of all levels.
+        written: the graphs in the bundle, by "BODY-VARIANT".
+        parities: the measurements of each level and variant.
     """
     recipe = loaded.recipe
+    body_of = {level: body for body in bodies for level in body.levels}
     figures = {(parity.level, parity.variant): parity for parity in parities}
 
     def variant_spec(name: str, variant: str) -> VariantSpec:
         settings = recipe.variants[variant]
+        body = body_of[name]
+        kind = body.graphs[variant].kind
+        graph = written[f"{body.name}-{variant}"]
         parity = figures[name, variant]
         return VariantSpec(
-            graph=written[f"{name}-{variant}"].graph,
-            data=written[f"{name}-{variant}"].data,
-            kind=levels[name].graphs[variant].kind,
+            graph=graph.graph,
+            data=graph.data,
+            kind=kind,
             precision=settings.precision,
             scheme=scheme_name(settings.int8_scheme),
-            execution_providers=execution_providers_of(
-                levels[name].graphs[variant].kind, settings.precision
-            ),
+            execution_providers=execution_providers_of(kind, settings.precision),
             batching=batching_of(settings.int8_scheme),
             parity=ParitySpec(
                 n_texts=parity.n_texts,
@@ -97,23 +116,28 @@ def manifest_of(
             ),
         )
 
-    specs = {
-        name: LevelSpec(
+    def level_spec(name: str) -> LevelSpec:
+        level, body = recipe.levels[name], body_of[name]
+        adapter = body.sources.adapter
+        return LevelSpec(
             labels=level.labels,
-            activation=recipe.levels[name].activation,
-            positive=_positive_spec(recipe.levels[name].positive),
-            thresholds=recipe.levels[name].thresholds,
+            activation=level.activation,
+            positive=_positive_spec(level.positive),
+            thresholds=level.thresholds,
             family=recipe.base.family,
             pooling=recipe.base.pooling,
-            tokenizer=level.subject.tokenizer,
-            base=_source_spec(level.sources.base),
-            adapter=(
-                None if level.sources.adapter is None else _source_spec(level.sources.adapter)
-            ),
+            tokenizer=body.subject.tokenizer,
+            base=_source_spec(body.sources.base),
+            adapter=None if adapter is None else _source_spec(adapter),
             variants={variant: variant_spec(name, variant) for variant in recipe.variants},
+            columns=(
+                None
+                if level.columns is None
+                else ColumnsSpec(first=level.columns[0], width=body.subject.n_logits)
+            ),
         )
-        for name, level in levels.items()
-    }
+
+    specs = {name: level_spec(name) for name in recipe.levels}
     return Manifest(
         schema_version=schema_version_of(specs),
         name=recipe.name,
@@ -128,8 +152,8 @@ def manifest_of(
         provenance={
             "recipe_sha256": loaded.sha256,
             **{
-                f"{name}.architecture_sha256": architecture_sha256(level.architecture)
-                for name, level in levels.items()
+                f"{name}.architecture_sha256": architecture_sha256(body_of[name].architecture)
+                for name in recipe.levels
             },
             **{tool: importlib.metadata.version(tool) for tool in TOOLS},
         },

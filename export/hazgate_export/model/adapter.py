@@ -15,7 +15,7 @@ PREFIX = "base_model.model."
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 # The last linear layer of a classification head, as the supported families name it.
-_HEADS = ("classifier.out_proj", "classifier", "score")
+HEADS = ("classifier.out_proj", "classifier", "score")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 # Fields that PEFT computes with, and that tests compare with PEFT in merged models and graphs.
@@ -113,7 +113,7 @@ class AdapterFiles:
     @property
     def head(self) -> AdapterHead | None:
         """The classification head; None if the adapter has none."""
-        for name in _HEADS:
+        for name in HEADS:
             for suffix, is_whole in (("weight", True), ("lora_B.weight", False)):
                 shape = self.shapes.get(f"{PREFIX}{name}.{suffix}")
                 if shape is not None:
@@ -159,7 +159,7 @@ def adapter_problems(
     head = files.head
     if head is None:
         problems.append(
-            f"it has no trained classification head ({', '.join(_HEADS)}; PEFT saves the modules "
+            f"it has no trained classification head ({', '.join(HEADS)}; PEFT saves the modules "
             "named in modules_to_save)"
         )
     elif head.n_outputs != len(labels):

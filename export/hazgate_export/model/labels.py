@@ -6,7 +6,7 @@ recipe differ, every verdict would be confidently wrong with perfect parity.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hazgate.documents.files import read_bytes
@@ -27,10 +27,14 @@ _DEFAULT_NAME = re.compile(r"LABEL_\d+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedLabels:
-    """Labels in the order of the outputs, and the place that says so."""
+    """Labels of a level in the order of its outputs, and the place that says so.
+
+    `n_outputs` counts the outputs that the place names, also those of other levels.
+    """
 
     source: str
     labels: tuple[str, ...]
+    n_outputs: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +45,8 @@ class LevelLabels:
     sources: tuple[str, ...]
 
 
-def read_labels(source: Fetched) -> tuple[NamedLabels, ...]:
-    """Read every file of a source that names a head's outputs.
+def read_labels(source: Fetched, columns: slice = slice(None)) -> tuple[NamedLabels, ...]:
+    """Read every file of a source that names a head's outputs; return the names of `columns`.
 
     These are `config.json` and `adapter_config.json` (`id2label`, `label2id`) and every file whose
     name ends in `_mapping.json`. `lora_config.json` is never read: merged models carry wrong ones.
@@ -57,7 +61,8 @@ def read_labels(source: Fetched) -> tuple[NamedLabels, ...]:
         file = source.directory / name
         if file.is_file():
             maps = {key: _json(file, source.id).get(key) for key in ("id2label", "label2id")}
-            found.extend(_named(name, {k: v for k, v in maps.items() if v is not None}, problems))
+            named = {key: value for key, value in maps.items() if value is not None}
+            found.extend(_named(name, named, columns, problems))
     for file in sorted(source.directory.glob("*_mapping.json")):
         table = _json(file, source.id)
         if table and all(type(value) is int for value in table.values()):
@@ -69,9 +74,8 @@ def read_labels(source: Fetched) -> tuple[NamedLabels, ...]:
                 f"keys {', '.join(table) or 'none'}"
             )
             continue
-        found.extend(
-            _named(file.name, {key: table[key] for key in table if key in known}, problems)
-        )
+        named = {key: table[key] for key in table if key in known}
+        found.extend(_named(file.name, named, columns, problems))
     if problems:
         raise SourceError(f"{source.id}: labels cannot be read:{list_problems(problems)}")
     return tuple(found)
@@ -99,8 +103,8 @@ def settle_labels(
     Raises:
         SourceError: they differ, shown as a table; or nothing names the labels.
     """
-    base = [NamedLabels(source=f"base's {one.source}", labels=one.labels) for one in base]
-    named = [NamedLabels(source=RECIPE, labels=stated)] if stated else []
+    base = [replace(one, source=f"base's {one.source}") for one in base]
+    named = [NamedLabels(source=RECIPE, labels=stated, n_outputs=len(stated))] if stated else []
     named.extend(own)
     same = {frozenset(one.labels) for one in named}
     named.extend(one for one in base if base_head or frozenset(one.labels) in same)
@@ -126,8 +130,10 @@ def _json(file: Path, subject: str) -> dict[str, object]:
     return table
 
 
-def _named(file: str, maps: Mapping[str, object], problems: list[str]) -> Iterator[NamedLabels]:
-    """Yield the labels of each map of a file that names any."""
+def _named(
+    file: str, maps: Mapping[str, object], columns: slice, problems: list[str]
+) -> Iterator[NamedLabels]:
+    """Yield the labels of the columns in each map of a file that names any of them."""
     for key, value in maps.items():
         pairs = _pairs(value, from_index=key in _FROM_INDEX)
         place = f"{file}: {key}"
@@ -140,14 +146,14 @@ def _named(file: str, maps: Mapping[str, object], problems: list[str]) -> Iterat
             listed = ", ".join(f"{index} {label}" for index, label in pairs) or "none"
             problems.append(f"{place}: expected numbers from 0 without gaps, got {listed}")
             continue
-        labels = tuple(by_index[index] for index in range(len(pairs)))
+        labels = tuple(by_index[index] for index in range(len(pairs)))[columns]
         nameless = [label for label in labels if _DEFAULT_NAME.fullmatch(label)]
         if len(set(labels)) < len(labels) or "" in labels:
             problems.append(f"{place}: expected different labels, got {', '.join(labels)}")
         elif nameless and len(nameless) < len(labels):
             problems.append(f"{place}: names only some outputs: {', '.join(labels)}")
         elif not nameless:
-            yield NamedLabels(source=place, labels=labels)
+            yield NamedLabels(source=place, labels=labels, n_outputs=len(pairs))
 
 
 def _pairs(value: object, *, from_index: bool) -> list[tuple[int, str]] | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hazgate.cli.progress import step
 from hazgate.documents.problems import list_problems
@@ -10,6 +10,7 @@ from hazgate.errors import PolicyError
 from hazgate.judging.policy import Policy
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.model.adapter import base_problems, read_adapter
+from hazgate_export.model.head import count_outputs
 from hazgate_export.model.labels import LevelLabels, NamedLabels, read_labels, settle_labels
 from hazgate_export.model.operating_point import (
     OPERATING_POINT_FILE,
@@ -104,16 +105,27 @@ def _check_bases(loaded: LoadedRecipe, sources: Mapping[str, LevelSources]) -> N
 def _settle_level(name: str, level: LevelRecipe, source: LevelSources) -> _SettledLevel:
     # A checkpoint names its labels itself, and has no base.
     weights = source.adapter or source.base
-    own = list(read_labels(weights))
+    columns = level.own_columns
+    own = list(read_labels(weights, columns))
     of_base: Sequence[NamedLabels] = ()
     base_head = False
     if source.adapter is not None:
         head = read_adapter(source.adapter).head
         base_head = head is not None and not head.is_whole
-        of_base = read_labels(source.base)
+        of_base = read_labels(source.base, columns)
     point = _point(name, level, weights)
     if point is not None:
-        own.append(NamedLabels(source=OPERATING_POINT_FILE, labels=point.labels))
+        n_outputs = len(point.labels)
+        # It states every output of the head; the level's are its columns.
+        point = replace(point, labels=point.labels[columns], thresholds=point.thresholds[columns])
+        named = NamedLabels(source=OPERATING_POINT_FILE, labels=point.labels, n_outputs=n_outputs)
+        own.append(named)
+    if level.columns is not None:
+        n_outputs = count_outputs(source)
+        if not base_head:
+            # A head of another width is another head.
+            of_base = [one for one in of_base if one.n_outputs == n_outputs]
+        _check_width(name, level.columns, weights.id, n_outputs, [*own, *of_base])
     labels = settle_labels(name, level.labels, own, of_base, base_head=base_head)
     return _SettledLevel(
         recipe=level.model_copy(
@@ -122,6 +134,30 @@ def _settle_level(name: str, level: LevelRecipe, source: LevelSources) -> _Settl
         labels=labels,
         point=point,
     )
+
+
+def _check_width(
+    level: str,
+    columns: tuple[int, int],
+    id: str,  # noqa: A002
+    n_outputs: int,
+    named: Sequence[NamedLabels],
+) -> None:
+    """Compare columns, and the outputs that files name, with the outputs that the head has."""
+    problems = [
+        f"{one.source} names {one.n_outputs} outputs, the head has {n_outputs}"
+        for one in named
+        if one.n_outputs != n_outputs
+    ]
+    if columns[1] > n_outputs:
+        problems.append(
+            f"levels.{level}.columns: {list(columns)} end beyond the head, which has {n_outputs} "
+            "outputs"
+        )
+    if problems:
+        raise SourceError(
+            f"{level}: {id} has another head than described:{list_problems(problems)}"
+        )
 
 
 def _thresholds(

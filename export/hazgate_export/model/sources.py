@@ -6,11 +6,11 @@ The result is always a private directory with safetensors weights and no code.
 import hashlib
 import importlib.util
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hazgate_export.errors import SourceError
+from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.model.block_source import stage_blocks
 from hazgate_export.model.listing import Weights
 from hazgate_export.model.staging import LocalFolder, SourceFiles, Staged, stage
@@ -75,21 +75,43 @@ def fetch_levels(
 ) -> dict[str, LevelSources]:
     """Bring base and adapter, or the checkpoint, of each level into new folders of `into`.
 
+    Levels on one body get the same files. A directory of `local` for one of them is for all.
+
     Raises:
         SourceError: one is not available, or must not be used.
+        RecipeError: two levels on one body are given different directories.
     """
     base: Fetched | None = None
-    fetched = {}
-    for name in names:
-        level = loaded.recipe.levels[name]
-        if level.adapter is None:
-            checkpoint = _fetch_part(loaded, level, local.checkpoints.get(name), into)
-            fetched[name] = LevelSources(base=checkpoint, adapter=None)
+    fetched: dict[str, LevelSources] = {}
+    wanted = tuple(names)
+    for body in loaded.recipe.bodies():
+        if set(body).isdisjoint(wanted):
             continue
-        base = base or fetch_base(loaded, local.base, into)
-        adapter = _fetch_part(loaded, level, local.adapters.get(name), into)
-        fetched[name] = LevelSources(base=base, adapter=adapter)
-    return fetched
+        level = loaded.recipe.levels[body[0]]
+        if level.adapter is None:
+            checkpoint = _fetch_part(loaded, level, _local_of(body, local.checkpoints), into)
+            sources = LevelSources(base=checkpoint, adapter=None)
+        else:
+            base = base or fetch_base(loaded, local.base, into)
+            adapter = _fetch_part(loaded, level, _local_of(body, local.adapters), into)
+            sources = LevelSources(base=base, adapter=adapter)
+        fetched.update(dict.fromkeys(body, sources))
+    return {name: fetched[name] for name in wanted}
+
+
+def _local_of(body: Sequence[str], directories: Mapping[str, Path]) -> Path | None:
+    """Return the directory that is to be used instead of a body's source, None without any.
+
+    Raises:
+        RecipeError: two levels on the body are given different ones.
+    """
+    given = {name: directories[name].resolve() for name in body if name in directories}
+    if len(set(given.values())) > 1:
+        listed = ", ".join(f"{name}={directory}" for name, directory in given.items())
+        raise RecipeError(
+            f"{', '.join(body)} share one body, expected one directory, got {listed}; name it once"
+        )
+    return next(iter(given.values()), None)
 
 
 def _fetch_part(

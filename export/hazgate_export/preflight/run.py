@@ -59,7 +59,9 @@ def preflight_path(
 def _judge_bundle(
     bundle: Bundle, targets: Sequence[ProviderRelease], shape: tuple[int, int] | None
 ) -> Iterator[PreflightResult]:
-    for level in bundle.manifest.levels.values():
+    for body in bundle.manifest.bodies():
+        # Levels on one body have the same graphs.
+        level = bundle.manifest.levels[body[0]]
         for variant in level.variants.values():
             fitting = [t for t in targets if t.provider in variant.execution_providers]
             if fitting:

@@ -37,8 +37,8 @@ def write_cheapest_int8(
         kind: the graph to write.
         file: receives the graph, its constants in `file`.data next to it.
         opset: of the ONNX domain.
-        subject: the level.
-        limits: what the variant must keep.
+        subject: the body.
+        limits: what the variant must keep at every level on it.
 
     Returns:
         Number of products per arithmetic.
@@ -47,7 +47,7 @@ def write_cheapest_int8(
     for name, write in _fused(balanced) if kind == "fused" else _authored(balanced):
         counts = write(file, opset)
         described = ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
-        step(f"{subject.level}: int8, errors up to {name}: {described}")
+        step(f"{subject.name}: int8, errors up to {name}: {described}")
         graph = TestedGraph(
             variant=f"int8 {name}",
             file=file,
@@ -59,7 +59,7 @@ def write_cheapest_int8(
         found = find_missed_of_graph(subject, graph, missed)
         if not found:
             break
-        step(f"{subject.level}: int8, errors up to {name}: missed at {subject.cases[found[-1]].id}")
+        step(f"{subject.name}: int8, errors up to {name}: missed at {subject.cases[found[-1]].id}")
         missed = (*found, *missed)
     return counts
 

@@ -17,7 +17,7 @@ from hazgate_export.model.settle import settle
 from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.proof.subject import Subject
 from hazgate_export.proof.texts import Case
-from hazgate_export.recipe import LoadedRecipe
+from hazgate_export.recipe import LoadedRecipe, Recipe
 
 # Merging adds the adapter's product to the weights once instead of per text: float rounding only.
 _MAX_MERGE_DIFF = 1e-4
@@ -37,7 +37,7 @@ def torch_logits(
     Cases beyond MAX_EAGER_TOKENS are attended to in blocks.
 
     Returns:
-        Shape [len(cases), n_labels].
+        Shape [len(cases), n_logits].
     """
     rows = []
     with torch.inference_mode():
@@ -51,25 +51,41 @@ def torch_logits(
 
 
 def reference_logits(
-    adapted: torch.nn.Module, level: str, cases: Sequence[Case]
+    adapted: torch.nn.Module, body: Sequence[str], cases: Sequence[Case]
 ) -> NDArray[np.float32]:
-    """Compute the reference's logits of a level, shape [len(cases), n_labels]."""
-    return torch_logits(adapted, cases, f"{level}: PyTorch, adapter applied")
+    """Compute the reference's logits of a body's levels, shape [len(cases), n_logits]."""
+    return torch_logits(adapted, cases, f"{'+'.join(body)}: PyTorch, adapter applied")
 
 
-def reference_of_level(
-    loaded: LoadedRecipe, name: str, local: LocalSources, cases: Sequence[Case]
-) -> NDArray[np.float32]:
-    """Fetch a level's model and compute its logits of `cases`, shape [len(cases), n_labels].
+def split_logits(
+    recipe: Recipe, body: Sequence[str], logits: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """Give each level on a body its columns of `logits` [n_cases, n_logits]."""
+    return {name: logits[:, recipe.levels[name].own_columns] for name in body}
+
+
+def reference_of_levels(
+    loaded: LoadedRecipe, levels: Sequence[str], local: LocalSources, cases: Sequence[Case]
+) -> dict[str, NDArray[np.float32]]:
+    """Fetch the models of levels and compute each level's logits, shape [len(cases), n_labels].
+
+    The recipe says which of them share a body, and so a pass.
 
     Raises:
         SourceError: base or adapter is not available, must not be used, or disagrees with the
             recipe.
     """
+    found: dict[str, NDArray[np.float32]] = {}
     with tempfile.TemporaryDirectory(prefix="hazgate-sources-") as folder:
-        sources = fetch_levels(loaded, [name], local, Path(folder))
-        adapted = load_level(sources[name], settle(loaded, sources).loaded.recipe, name)
-        return reference_logits(adapted, name, cases)
+        sources = fetch_levels(loaded, levels, local, Path(folder))
+        recipe = settle(loaded, sources).loaded.recipe
+        for body in recipe.bodies():
+            wanted = [name for name in body if name in levels]
+            if wanted:
+                adapted = load_level(sources[wanted[0]], recipe, wanted[0])
+                logits = reference_logits(adapted, wanted, cases)
+                found.update(split_logits(recipe, wanted, logits))
+    return {name: found[name] for name in levels}
 
 
 def check_merged(merged: torch.nn.Module, subject: Subject) -> None:
@@ -81,11 +97,14 @@ def check_merged(merged: torch.nn.Module, subject: Subject) -> None:
     cases = subject.cases
     short = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MERGE_MAX_TOKENS]
     sample = short[::_MERGE_STRIDE]
-    logits = torch_logits(merged, [cases[i] for i in sample], f"{subject.level}: PyTorch, merged")
-    moved = float(np.abs(logits - subject.reference[sample]).max())
+    logits = torch_logits(merged, [cases[i] for i in sample], f"{subject.name}: PyTorch, merged")
+    differences = [
+        np.abs(logits[:, head.columns] - head.reference[sample]).max() for head in subject.heads
+    ]
+    moved = float(np.max(differences))
     # Written so that NaN fails.
     if not moved <= _MAX_MERGE_DIFF:
         raise ParityMissed(
-            f"{subject.level}: merging moved the logits by {moved:.2e}, at most "
+            f"{subject.name}: merging moved the logits by {moved:.2e}, at most "
             f"{_MAX_MERGE_DIFF:.0e} is allowed; check the adapter's weights"
         )

@@ -1,6 +1,6 @@
-"""A level under test: its inputs, the reference's answers, and where its decisions change."""
+"""A body under test: its inputs, and the reference's answers and boundaries of its levels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,27 +54,74 @@ class Boundary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Subject:
-    """A level to measure graphs of.
+class Head:
+    """A level under test: its part of the logits that a graph computes.
 
     Attributes:
         level: name of the level, for reports.
-        cases: the inputs.
-        reference: the reference's logits of each case, float32 [len(cases), n_labels].
-        tokenizer: gives the padding id and the longest input.
+        columns: the level's columns of the graph's logits.
+        reference: the reference's logits of each case, float32 [n_cases, n_labels].
         boundary: where the level's decision changes.
     """
 
     level: str
-    cases: Sequence[Case]
+    columns: slice
     reference: NDArray[np.float32]
-    tokenizer: TokenizerSpec
     boundary: Boundary
 
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Subject:
+    """A body to measure graphs of: one level, or several that one pass computes.
+
+    Attributes:
+        cases: the inputs.
+        tokenizer: gives the padding id and the longest input.
+        n_logits: columns of the graph's logits.
+        heads: the levels.
+    """
+
+    cases: Sequence[Case]
+    tokenizer: TokenizerSpec
+    n_logits: int
+    heads: tuple[Head, ...]
+
     @property
-    def n_labels(self) -> int:
-        """Number of logits per input."""
-        return int(self.reference.shape[1])
+    def name(self) -> str:
+        """The names of the levels, for messages."""
+        return "+".join(head.level for head in self.heads)
+
+
+def subject_of(
+    described: Manifest | Recipe,
+    cases: Sequence[Case],
+    tokenizer: TokenizerSpec,
+    n_logits: int,
+    references: Mapping[str, NDArray[np.float32]],
+) -> Subject:
+    """Make a body's subject.
+
+    Args:
+        described: the manifest or the recipe that describes the levels.
+        cases: the inputs.
+        tokenizer: of the body.
+        n_logits: columns of its graphs' logits.
+        references: the reference's logits of each level, float32 [len(cases), n_labels].
+    """
+    return Subject(
+        cases=cases,
+        tokenizer=tokenizer,
+        n_logits=n_logits,
+        heads=tuple(
+            Head(
+                level=name,
+                columns=described.levels[name].own_columns,
+                reference=reference,
+                boundary=boundary_of(described, name),
+            )
+            for name, reference in references.items()
+        ),
+    )
 
 
 def boundary_of(described: Manifest | Recipe, level: str) -> Boundary:

@@ -17,7 +17,7 @@ from hazgate.engine.session import OrtSession, Session
 from hazgate.text.batching import pad
 from hazgate_export.graphs.half import runnable_here
 from hazgate_export.parity import Parity
-from hazgate_export.proof.subject import Subject
+from hazgate_export.proof.subject import Head, Subject
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import ParityLimits
 from hazgate_export.schemes import Precision
@@ -46,21 +46,25 @@ class TestedGraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Layout:
-    """Logits [n, n_labels] of the cases `order` [n], run in one way."""
+    """Logits [n, n_logits] of the cases `order` [n], run in one way."""
 
     order: NDArray[np.int64]
     logits: NDArray[np.float32]
+
+    def of(self, columns: slice) -> "_Layout":
+        """Keep a level's columns of the logits."""
+        return _Layout(order=self.order, logits=self.logits[:, columns])
 
 
 @contextmanager
 def _opened(subject: Subject, graph: TestedGraph) -> Iterator[Session]:
     """Open a graph file on this machine's CPU; a half graph by its float32 twin."""
     with runnable_here(graph.file, graph.precision) as file:
-        yield OrtSession(file, kind=graph.kind, n_labels=subject.n_labels, threads=n_processors())
+        yield OrtSession(file, kind=graph.kind, n_labels=subject.n_logits, threads=n_processors())
 
 
-def measure_graph(subject: Subject, graph: TestedGraph) -> Parity:
-    """Measure a graph file on this machine's CPU; a half graph by its float32 twin."""
+def measure_graph(subject: Subject, graph: TestedGraph) -> tuple[Parity, ...]:
+    """Measure a graph file at each level, on this CPU; a half graph by its float32 twin."""
     with _opened(subject, graph) as session:
         return measure(
             subject,
@@ -92,30 +96,33 @@ def find_missed(
     """Run cases alone until the limits are missed.
 
     Args:
-        subject: the level.
+        subject: the body.
         session: the exported graph.
         variant: the variant's name, for the progress bar.
-        limits: what the variant must keep.
+        limits: what the variant must keep at every level.
         first: indices of cases to run before the others, e.g. those that another graph missed.
 
     Returns:
-        Indices of the cases that miss the limits; none if `measure` would pass the graph, run
-        alone.
+        Indices of the cases that miss the limits at one of the levels; none if `measure` would
+        pass the graph, run alone.
     """
-    cases, reference, boundary = subject.cases, subject.reference, subject.boundary
+    cases = subject.cases
     allowed = limits.max_changed_share * sum(case.is_text for case in cases)
     order = list(dict.fromkeys((*first, *range(len(cases)))))
-    outside: list[int] = []
-    for i in track(order, f"{subject.level} {variant}: alone"):
-        logits, wanted = _run(subject, session, [[i]], stretch=1).logits, reference[i : i + 1]
-        # Written so that NaN fails.
-        if not np.abs(logits - wanted).max() <= limits.max_abs_logit_diff:
-            return (i,)
-        changed = cases[i].is_text and boundary.decide(logits) != boundary.decide(wanted)
-        if changed and boundary.margin(wanted) > limits.decision_margin:
-            outside.append(i)
-            if len(outside) > allowed:
-                return tuple(outside)
+    outside: dict[str, list[int]] = {head.level: [] for head in subject.heads}
+    for i in track(order, f"{subject.name} {variant}: alone"):
+        ran = _run(subject, session, [[i]], stretch=1)
+        for head in subject.heads:
+            logits, wanted = ran.of(head.columns).logits, head.reference[i : i + 1]
+            # Written so that NaN fails.
+            if not np.abs(logits - wanted).max() <= limits.max_abs_logit_diff:
+                return (i,)
+            boundary, missed = head.boundary, outside[head.level]
+            changed = cases[i].is_text and boundary.decide(logits) != boundary.decide(wanted)
+            if changed and boundary.margin(wanted) > limits.decision_margin:
+                missed.append(i)
+                if len(missed) > allowed:
+                    return tuple(missed)
     return ()
 
 
@@ -126,20 +133,23 @@ def measure(
     variant: str,
     batching: Batching,
     limits: ParityLimits,
-) -> Parity:
-    """Run every case through `session` as the runtime does, and judge it by `limits`.
+) -> tuple[Parity, ...]:
+    """Run every case through `session` as the runtime does, and judge each level by `limits`.
 
     Args:
-        subject: the level.
+        subject: the body; its cases run once for all of its levels.
         session: the exported graph.
         variant: the variant's name, for the report.
         batching: how the runtime batches this variant.
         limits: what the variant must keep.
+
+    Returns:
+        One measurement for each level, in the order of the subject's heads.
     """
-    cases, reference, boundary = subject.cases, subject.reference, subject.boundary
+    cases = subject.cases
     every = list(range(len(cases)))
     mixed = [i for i in every if len(cases[i].input_ids) <= _MAX_MIXED_TOKENS]
-    label = f"{subject.level} {variant}"
+    label = f"{subject.name} {variant}"
     run = functools.partial(_run, subject, session)
     alone = run(track([[i] for i in every], f"{label}: alone"), stretch=1)
     n_served = {"padded": 3, "packed": 3, "equal_length": 1, "alone": 0}[batching]
@@ -154,6 +164,33 @@ def measure(
         run(track(batches, f"{label}: {how}"), stretch=stretch)
         for how, (batches, stretch) in layouts.items()
     ]
+    measured = (
+        _compare(
+            head,
+            cases,
+            alone.of(head.columns),
+            [layout.of(head.columns) for layout in others],
+            n_served=n_served,
+            variant=variant,
+            decision_margin=limits.decision_margin,
+        )
+        for head in subject.heads
+    )
+    return tuple(_judged(parity, limits) for parity in measured)
+
+
+def _compare(
+    head: Head,
+    cases: Sequence[Case],
+    alone: _Layout,
+    others: Sequence[_Layout],
+    *,
+    n_served: int,
+    variant: str,
+    decision_margin: float,
+) -> Parity:
+    """Compare a level's logits in every layout with the reference's; judge nothing yet."""
+    reference, boundary = head.reference, head.boundary
     served, unserved = [alone, *others[:n_served]], others[n_served:]
     differences = np.concatenate(
         [np.abs(got.logits - reference[got.order]).max(axis=1) for got in served]
@@ -164,9 +201,9 @@ def measure(
     for got in served:
         changed[got.order] |= boundary.decide(got.logits) != wanted[got.order]
     changed &= texts
-    outside = changed & (boundary.margin(reference) > limits.decision_margin)
-    measured = Parity(
-        level=subject.level,
+    outside = changed & (boundary.margin(reference) > decision_margin)
+    return Parity(
+        level=head.level,
         variant=variant,
         n_cases=len(cases),
         n_texts=int(texts.sum()),
@@ -179,7 +216,6 @@ def measure(
         changed=tuple(cases[int(i)].id for i in np.flatnonzero(changed)),
         problems=(),
     )
-    return _judged(measured, limits)
 
 
 def _moved(alone: _Layout, others: Sequence[_Layout]) -> float:
