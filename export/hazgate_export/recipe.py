@@ -14,7 +14,7 @@ from hazgate.documents.problems import list_problems
 from hazgate.documents.toml import parse_toml
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import RecipeError
-from hazgate_export.finetune_settings import FinetuneSettings
+from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings, TaskSettings
 from hazgate_export.preflight.table import find_target
 from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
@@ -150,6 +150,9 @@ class LevelRecipe(_Table):
     "sigmoid" if each label holds independently. `positive` and `thresholds` are those of
     hazgate.bundle.manifest.LevelSpec. `accept_base` is another name of the recipe's base that the
     adapter may give, as it stands in its adapter_config.json.
+
+    `finetune` says how the level's adapter is trained; `task` what the level learns in a run that
+    it shares with the other levels of its adapter, which Recipe.finetune describes.
     """
 
     adapter_id: str | None = None
@@ -162,7 +165,9 @@ class LevelRecipe(_Table):
     activation: Activation = "softmax"
     positive: PositiveRecipe | None = None
     thresholds: Mapping[str, Threshold] | None = None
+    columns: tuple[int, int] | None = None
     finetune: FinetuneSettings | None = None
+    task: TaskSettings | None = None
 
     @property
     def id(self) -> str:
@@ -265,6 +270,7 @@ class Recipe(_Table):
     parity: ParityRecipe
     int8_activations: Int8ActivationsRecipe = Int8ActivationsRecipe()
     conversation: ConversationRecipe = ConversationRecipe()
+    finetune: SharedSettings | None = None
 
     def positive_of(self, level: str) -> PositiveRecipe | None:
         """Return what flags a text at a level; see hazgate.bundle.manifest.Manifest."""
@@ -403,10 +409,31 @@ def _source_problems(recipe: Recipe) -> Iterator[str]:
             yield f"levels.{name}.accept_base: a checkpoint has no other base; leave it out"
         if level.adapter is None and level.finetune is not None:
             yield f"levels.{name}.finetune: trains adapters, this level is a checkpoint"
+        if level.adapter is None and level.task is not None:
+            yield f"levels.{name}.task: trains adapters, this level is a checkpoint"
     if adapters and recipe.base.source is None:
         yield f"base.source: required, because {', '.join(adapters)} adapt it"
     if not adapters and recipe.base.source is not None:
         yield "base.source: every level is a whole checkpoint, no base is read; leave it out"
+
+
+def _task_problems(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the levels that share a training run."""
+    tasks = {name: level for name, level in recipe.levels.items() if level.task is not None}
+    if recipe.finetune is None and tasks:
+        yield f"finetune: required, because {', '.join(tasks)} have a table task"
+    if recipe.finetune is not None and not tasks:
+        yield "finetune: no level has a table task; a level alone has levels.NAME.finetune"
+    for name, level in tasks.items():
+        if level.finetune is not None:
+            yield f"levels.{name}.task: the level has a table finetune, too; leave one out"
+        if not level.labels:
+            yield f"levels.{name}.labels: training needs them in the recipe"
+        field = level.task.data.label_field if level.task is not None else ""
+        if level.activation == "sigmoid" and field in ("level1", "level2"):
+            yield f"levels.{name}.task.data.label_field: {field} holds one label, not several"
+        if level.activation == "softmax" and field == "level2_all":
+            yield f"levels.{name}.task.data.label_field: {field} holds several labels, not one"
 
 
 def contradictions(recipe: Recipe) -> list[str]:
@@ -432,6 +459,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
         problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
+    problems.extend(_task_problems(recipe))
     if recipe.cascade is not None:
         problems.extend(_cascade_problems(recipe, recipe.cascade))
     if not is_turn(recipe.conversation.turn):
