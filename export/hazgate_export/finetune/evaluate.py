@@ -111,7 +111,7 @@ class MultiLabelFigures(Figures):
         single: None without rows that have exactly one label.
         none_flagged: share of the rows without any label for which one holds; None without any.
         best_thresholds: of each label, the threshold in hundredths with the highest F1 on these
-            rows, the middle one of equals; labels without rows are left out.
+            rows, the lower middle of equals; labels without rows are left out.
     """
 
     single: SingleFigures | None
@@ -219,7 +219,7 @@ def measure_labels(
         thresholds=(),
         proposed=None,
         single=_single(held[single].argmax(axis=1), scores[single].argmax(axis=1)),
-        none_flagged=measured_share(predicted[empty].any(axis=1)),
+        none_flagged=measured_share(np.asarray(predicted[empty].any(axis=1))),
         best_thresholds={
             label: best_threshold(held[:, i], scores[:, i])
             for i, label in enumerate(labels)
@@ -229,7 +229,7 @@ def measure_labels(
 
 
 def best_threshold(held: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
-    """Find the threshold, in hundredths, with the highest F1; the middle one of equals.
+    """Find the threshold, in hundredths, with the highest F1; the lower middle of equals.
 
     A score at the threshold is flagged. Lies between 0.01 and 0.99.
     """
@@ -238,7 +238,7 @@ def best_threshold(held: NDArray[np.bool_], scores: NDArray[np.float32]) -> floa
     hits = (flagged & held[:, None]).sum(axis=0)
     f1 = 2 * hits / np.maximum(flagged.sum(axis=0) + held.sum(), 1)
     best = hundredths[f1 == f1.max()]
-    return float(best[len(best) // 2]) / 100
+    return float(best[(len(best) - 1) // 2]) / 100
 
 
 def _single(targets: NDArray[np.int64], predicted: NDArray[np.int64]) -> SingleFigures | None:
