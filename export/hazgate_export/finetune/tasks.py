@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lesson:
-    """What the texts of a run teach one task.
+    """The texts of a run as rows of one task.
 
     Attributes:
         task: the task.
