@@ -146,13 +146,13 @@ class LevelRecipe(_Table):
     files must agree. `operating_point` names a file beside the weights whose windows and
     thresholds are applied.
 
+    `finetune` says how the level's adapter is trained; `task` what the level learns in a run that
+    it shares with the other levels of its adapter, which Recipe.finetune describes.
+
     `activation` is the one that the head was trained with: "softmax" if exactly one label holds,
     "sigmoid" if each label holds independently. `positive` and `thresholds` are those of
     hazgate.bundle.manifest.LevelSpec. `accept_base` is another name of the recipe's base that the
     adapter may give, as it stands in its adapter_config.json.
-
-    `finetune` says how the level's adapter is trained; `task` what the level learns in a run that
-    it shares with the other levels of its adapter, which Recipe.finetune describes.
     """
 
     adapter_id: str | None = None
@@ -367,6 +367,25 @@ def _target_problem(name: str) -> str | None:
     return None
 
 
+def _task_problems(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the levels that share a training run."""
+    tasks = {name: level for name, level in recipe.levels.items() if level.task is not None}
+    if recipe.finetune is None and tasks:
+        yield f"finetune: required, because {', '.join(tasks)} have a table task"
+    if recipe.finetune is not None and not tasks:
+        yield "finetune: no level has a table task; a level alone has levels.NAME.finetune"
+    for name, level in tasks.items():
+        if level.finetune is not None:
+            yield f"levels.{name}.task: the level has a table finetune, too; leave one out"
+        if not level.labels:
+            yield f"levels.{name}.labels: training needs them in the recipe"
+        field = level.task.data.label_field if level.task is not None else ""
+        if level.activation == "sigmoid" and field in ("level1", "level2"):
+            yield f"levels.{name}.task.data.label_field: {field} holds one label, not several"
+        if level.activation == "softmax" and field == "level2_all":
+            yield f"levels.{name}.task.data.label_field: {field} holds several labels, not one"
+
+
 def _decision_problems(level: LevelRecipe) -> list[str]:
     """List what is wrong with a level's thresholds; labels only where they are named."""
     problems = []
@@ -415,25 +434,6 @@ def _source_problems(recipe: Recipe) -> Iterator[str]:
         yield f"base.source: required, because {', '.join(adapters)} adapt it"
     if not adapters and recipe.base.source is not None:
         yield "base.source: every level is a whole checkpoint, no base is read; leave it out"
-
-
-def _task_problems(recipe: Recipe) -> Iterator[str]:
-    """Yield what is wrong with the levels that share a training run."""
-    tasks = {name: level for name, level in recipe.levels.items() if level.task is not None}
-    if recipe.finetune is None and tasks:
-        yield f"finetune: required, because {', '.join(tasks)} have a table task"
-    if recipe.finetune is not None and not tasks:
-        yield "finetune: no level has a table task; a level alone has levels.NAME.finetune"
-    for name, level in tasks.items():
-        if level.finetune is not None:
-            yield f"levels.{name}.task: the level has a table finetune, too; leave one out"
-        if not level.labels:
-            yield f"levels.{name}.labels: training needs them in the recipe"
-        field = level.task.data.label_field if level.task is not None else ""
-        if level.activation == "sigmoid" and field in ("level1", "level2"):
-            yield f"levels.{name}.task.data.label_field: {field} holds one label, not several"
-        if level.activation == "softmax" and field == "level2_all":
-            yield f"levels.{name}.task.data.label_field: {field} holds several labels, not one"
 
 
 def contradictions(recipe: Recipe) -> list[str]:
