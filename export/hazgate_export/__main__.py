@@ -224,7 +224,7 @@ def verify(
     "--level",
     "levels",
     multiple=True,
-    help="Train only this level; may be repeated.  [default: all]",
+    help="Train only the adapter of this level; may be repeated.  [default: all]",
 )
 @click.option(
     "--out", type=_PATH, help="Parent folder of the adapters.  [default: where RECIPE reads them]"
@@ -252,7 +252,7 @@ def finetune(
         from hazgate_export.finetune.finetune_recipe import finetune_recipe
 
     for result in finetune_recipe(load_recipe(recipe), data_files, levels, out, work, base):
-        click.echo(f"{result.directory}: {result.candidate.epochs} epochs, see its README.md")
+        click.echo(f"{result.directory}: {result.epochs} epochs, see its README.md")
 
 
 @cli.command(epilog="Example: hazgate-export inspect build/mini/level1-int8.onnx")

@@ -1,12 +1,39 @@
-"""Settings of a fine-tuning run: the table `[levels.NAME.finetune]` of a recipe."""
+"""Settings of a fine-tuning run: the tables `[levels.NAME.finetune]` of a recipe.
+
+Where several levels are trained as one adapter, `[finetune]` says how, and `[levels.NAME.task]`
+what each of them learns.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Quality = Literal["gold", "silver", "weak"]
 Balance = Literal["none", "sqrt", "full"]
+# Fields of a row that describe it and are no labels.
+_NO_LABELS = frozenset(
+    (
+        "text",
+        "level1_ok",
+        "group",
+        "source",
+        "license",
+        "lang",
+        "quality",
+        "source_label",
+        "permissive",
+        "topic",
+    )
+)
+
+
+def _label_field(name: str) -> str:
+    if name in _NO_LABELS:
+        raise ValueError(f"expected a field of labels, got {name}")
+    return name
+
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 RowCount = Annotated[int, Field(ge=1)]
 
@@ -53,25 +80,34 @@ class StyleNoise(_Table):
 
 
 class FileDefaults(_Table):
-    """Values of a data file that hold for all its rows."""
+    """Values of a data file that hold for all its rows.
+
+    `note` says in the adapter's card how the rows were made.
+    """
 
     source: str
     license: str
     lang: str
     quality: Quality
+    note: str | None = None
 
 
 class DataRules(_Table):
     """Rules for the rows to learn from, the rows to hold out, and the weight of each.
 
     Attributes:
-        label_field: the field of a row that holds its label. "level1" leaves out rows whose
-            `level1_ok` is false; both leave out rows without a label.
+        label_field: the field of a row that holds its label; rows without it are left out.
+            "level1" leaves out rows whose `level1_ok` is false, too. "level2_all" holds several
+            labels; where a row has no such field, `level2` is its only one. Any other name is a
+            field of the project's own rows.
+        safe_rows_hold_none: "level2_all" only: a row that is safe, and fit for Level 1, teaches
+            that none of the labels holds; else it is left out.
         languages: the rows' languages.
         file_defaults: by file name, for files whose rows do not say where they come from.
         excluded_sources: never used, not even for measuring.
         source_caps: most rows of each label that a source may bring.
-        label_caps: most rows of a label over all sources.
+        label_caps: most rows of a label over all sources. Of a multi-label level, rows with
+            several labels count as their labels joined by "+", and rows without any as "none".
         quality_weights: how much a row counts in the loss, by its quality; 1 where none is given.
         source_weights: likewise by its source; the two multiply.
         held_out_sources: kept from the trial runs and measured there: the estimate for text from
@@ -80,7 +116,8 @@ class DataRules(_Table):
         validation_share: share of the groups kept from every run: the same sources, other items.
     """
 
-    label_field: Literal["level1", "level2"]
+    label_field: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_label_field)]
+    safe_rows_hold_none: bool = False
     languages: tuple[str, ...] = Field(min_length=1)
     file_defaults: Mapping[str, FileDefaults] = Field(default_factory=dict)
     excluded_sources: tuple[str, ...] = ()
@@ -93,21 +130,17 @@ class DataRules(_Table):
     validation_share: Annotated[float, Field(gt=0, lt=1)]
 
 
-class FinetuneSettings(_Table):
-    """Everything that decides a run's adapter, apart from base, labels and data.
+class RunSettings(_Table):
+    """The settings that every run has, whatever it learns.
 
     Attributes:
         seed: of the head, the order of rows, dropout, noise and every draw of rows.
-        candidates: each is tried without the held-out rows; the best is trained finally. A
-            single one is only measured.
         warmup_ratio: share of all steps in which the learning rate rises from 0; then it falls
             linearly to 0.
         max_tokens: limit at which longer texts are cut.
         average_decay: decay per step of the weights' running average, which is measured and
             saved; 0 saves the last step's weights.
         precision: arithmetic of the matrix products; the weights stay float32.
-        max_false_positive_rate: Level 1's threshold is proposed as the lowest at which no more
-            than this share of the held-out safe texts is flagged.
         checkpoint_steps: steps between two checkpoints.
         frozen_layers: the lowest layers, which get no adapter. What they make of the rows is
             computed once a run and kept in half precision; noise, too, is then drawn once.
@@ -116,20 +149,64 @@ class FinetuneSettings(_Table):
     """
 
     seed: int
-    candidates: tuple[Candidate, ...] = Field(min_length=1)
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(ge=1)
     warmup_ratio: Share
     weight_decay: float = Field(ge=0)
     max_gradient_norm: float = Field(gt=0)
-    label_smoothing: Share = 0.0
     max_tokens: int = Field(ge=4)
     average_decay: Share = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    max_false_positive_rate: Share = 0.1
     checkpoint_steps: int = Field(ge=1, default=100)
     frozen_layers: int = Field(ge=0, default=0)
     learn_held_out: bool = True
     lora: LoraSettings
     noise: StyleNoise | None = None
+
+
+class FinetuneSettings(RunSettings):
+    """Everything that decides the adapter of one level, apart from base, labels and data.
+
+    Attributes:
+        candidates: each is tried without the held-out rows; the best is trained finally. A
+            single one is only measured.
+        max_false_positive_rate: Level 1's threshold is proposed as the lowest at which no more
+            than this share of the held-out safe texts is flagged.
+    """
+
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    label_smoothing: Share = 0.0
+    max_false_positive_rate: Share = 0.1
+    data: DataRules
+
+
+class SharedSettings(RunSettings):
+    """The table `[finetune]`: a run whose adapter several levels share.
+
+    Attributes:
+        epochs: each number is tried without the held-out rows; the best is trained finally.
+        file_defaults: of every level's data; a level's own go before them.
+    """
+
+    epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    file_defaults: Mapping[str, FileDefaults] = Field(default_factory=dict)
+
+
+class TaskSettings(_Table):
+    """The table `[levels.NAME.task]`: what a level learns in the run that it shares.
+
+    Attributes:
+        loss_weight: weight of the level's mean loss beside those of the other levels, whatever
+            the levels' numbers of rows.
+        class_balance, source_balance: see Candidate.
+        label_smoothing: share of the target that is spread over the labels; of a multi-label
+            level, each label's target moves by this share towards one half.
+        max_false_positive_rate: as for FinetuneSettings, for a level with a label to look for.
+    """
+
+    loss_weight: float = Field(gt=0, default=1.0)
+    class_balance: Balance = "none"
+    source_balance: Balance = "none"
+    label_smoothing: Share = 0.0
+    max_false_positive_rate: Share = 0.1
     data: DataRules

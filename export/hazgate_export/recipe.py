@@ -15,7 +15,7 @@ from hazgate.documents.problems import list_problems
 from hazgate.documents.toml import parse_toml
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import RecipeError
-from hazgate_export.finetune_settings import FinetuneSettings
+from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings, TaskSettings
 from hazgate_export.preflight.table import find_target
 from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
@@ -147,6 +147,9 @@ class LevelRecipe(_Table):
     files must agree. `operating_point` names a file beside the weights whose windows and
     thresholds are applied.
 
+    `finetune` says how the level's adapter is trained; `task` what the level learns in a run that
+    it shares with the other levels of its adapter, which Recipe.finetune describes.
+
     `activation` is the one that the head was trained with: "softmax" if exactly one label holds,
     "sigmoid" if each label holds independently. `positive` and `thresholds` are those of
     hazgate.bundle.manifest.LevelSpec. `accept_base` is another name of the recipe's base that the
@@ -170,6 +173,7 @@ class LevelRecipe(_Table):
     thresholds: Mapping[str, Threshold] | None = None
     columns: tuple[int, int] | None = None
     finetune: FinetuneSettings | None = None
+    task: TaskSettings | None = None
 
     @property
     def id(self) -> str:
@@ -277,6 +281,7 @@ class Recipe(_Table):
     parity: ParityRecipe
     int8_activations: Int8ActivationsRecipe = Int8ActivationsRecipe()
     conversation: ConversationRecipe = ConversationRecipe()
+    finetune: SharedSettings | None = None
 
     def bodies(self) -> tuple[tuple[str, ...], ...]:
         """Return the names of the levels by body: those that one pass computes stand together."""
@@ -381,6 +386,25 @@ def _target_problem(name: str) -> str | None:
     return None
 
 
+def _task_problems(recipe: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the levels that share a training run."""
+    tasks = {name: level for name, level in recipe.levels.items() if level.task is not None}
+    if recipe.finetune is None and tasks:
+        yield f"finetune: required, because {', '.join(tasks)} have a table task"
+    if recipe.finetune is not None and not tasks:
+        yield "finetune: no level has a table task; a level alone has levels.NAME.finetune"
+    for name, level in tasks.items():
+        if level.finetune is not None:
+            yield f"levels.{name}.task: the level has a table finetune, too; leave one out"
+        if not level.labels:
+            yield f"levels.{name}.labels: training needs them in the recipe"
+        field = level.task.data.label_field if level.task is not None else ""
+        if level.activation == "sigmoid" and field in ("level1", "level2"):
+            yield f"levels.{name}.task.data.label_field: {field} holds one label, not several"
+        if level.activation == "softmax" and field == "level2_all":
+            yield f"levels.{name}.task.data.label_field: {field} holds several labels, not one"
+
+
 def _decision_problems(level: LevelRecipe) -> list[str]:
     """List what is wrong with a level's thresholds; labels only where they are named."""
     problems = []
@@ -423,6 +447,8 @@ def _source_problems(recipe: Recipe) -> Iterator[str]:
             yield f"levels.{name}.accept_base: a checkpoint has no other base; leave it out"
         if level.adapter is None and level.finetune is not None:
             yield f"levels.{name}.finetune: trains adapters, this level is a checkpoint"
+        if level.adapter is None and level.task is not None:
+            yield f"levels.{name}.task: trains adapters, this level is a checkpoint"
     if adapters and recipe.base.source is None:
         yield f"base.source: required, because {', '.join(adapters)} adapt it"
     if not adapters and recipe.base.source is not None:
@@ -520,6 +546,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
         problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
+    problems.extend(_task_problems(recipe))
     if recipe.cascade is not None:
         problems.extend(_cascade_problems(recipe, recipe.cascade))
     if not is_turn(recipe.conversation.turn):

@@ -173,8 +173,8 @@ def test_finetune_of_a_recipe_without_the_table_is_exit_code_2(
 ) -> None:
     code, _, err = _run("finetune", tiny_recipe, "--data", tmp_path / "rows.jsonl")
     assert code == 2
-    assert "levels.level1 has no table finetune" in err
-    assert "levels.level2 has no table finetune" in err
+    assert "levels.level1 has no table finetune, nor a table task" in err
+    assert "levels.level2 has no table finetune, nor a table task" in err
 
 
 def test_make_help_lists_every_target_on_one_line() -> None:

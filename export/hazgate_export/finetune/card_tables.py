@@ -2,41 +2,81 @@
 
 from collections.abc import Iterable, Sequence
 
-from hazgate_export.finetune.evaluate import Figures, MeasuredShare, ThresholdFigures
+from hazgate_export.finetune.evaluate import (
+    Figures,
+    MeasuredShare,
+    MultiLabelFigures,
+    ThresholdFigures,
+)
 
 
-def figure_tables(figures: Figures) -> str:
-    """Write the summary and all tables of one set of figures."""
+def figure_tables(figures: Figures, positive: str = "unsafe", others: str = "safe") -> str:
+    """Write the summary and all tables of one set of figures.
+
+    Args:
+        figures: the figures.
+        positive: the label that the level looks for, where it has one.
+        others: its other labels, likewise.
+    """
+    if isinstance(figures, MultiLabelFigures):
+        return _multi_label_tables(figures)
     summary = f"Macro-F1 {figures.macro_f1:.3f}, accuracy {figures.accuracy:.3f}, "
     threshold_part = ""
     if figures.proposed is not None:
         rows = sorted((*figures.thresholds, figures.proposed), key=lambda row: row.threshold)
-        header = ("threshold", "recall of unsafe", "false positives of safe")
+        header = ("threshold", f"recall of {positive}", f"false positives of {others}")
         threshold_part = (
             f"\n\n{table(header, map(_at_threshold, rows))}\n\n"
             f"{figures.proposed.threshold:.2f} is the lowest threshold within the recipe's "
             "`max_false_positive_rate` on these rows."
         )
-    classes = (
+    return f"""{summary}{figures.n_rows} rows.{threshold_part}
+
+{_language_table(figures, positive, others)}
+
+{_class_table(figures)}
+
+{_source_table(figures)}
+"""
+
+
+def _multi_label_tables(figures: MultiLabelFigures) -> str:
+    single = figures.single
+    parts = [
+        f"Macro-F1 over labels {figures.macro_f1:.3f}, exactly the right labels "
+        f"{figures.accuracy:.3f}, {figures.n_rows} rows."
+    ]
+    if single is not None:
+        parts.append(
+            f"Most probable label of the {single.n_rows} rows with one: macro-F1 "
+            f"{single.macro_f1:.3f}, accuracy {single.accuracy:.3f}."
+        )
+    if figures.none_flagged is not None:
+        flagged = _interval_of(figures.none_flagged)
+        parts.append(f"Rows without a label for which one holds (95 % interval, rows): {flagged}.")
+    best = ", ".join(f"{label} {value:.2f}" for label, value in figures.best_thresholds.items())
+    parts.append(f"Thresholds with the highest F1 on these rows: {best or 'none'}.")
+    return "\n\n".join([*parts, _class_table(figures), _source_table(figures)]) + "\n"
+
+
+def _class_table(figures: Figures) -> str:
+    rows = (
         (label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
         for label, c in figures.classes.items()
     )
-    sources = ((s.source, s.label, f"{s.accuracy:.3f}", str(s.n_rows)) for s in figures.sources)
-    return f"""{summary}{figures.n_rows} rows.{threshold_part}
+    return table(("class", "precision", "recall", "F1", "rows"), rows)
 
-{_language_table(figures)}
 
-{table(("class", "precision", "recall", "F1", "rows"), classes)}
-
-{table(("source", "class", "right", "rows"), sources)}
-"""
+def _source_table(figures: Figures) -> str:
+    rows = ((s.source, s.label, f"{s.accuracy:.3f}", str(s.n_rows)) for s in figures.sources)
+    return table(("source", "class", "right", "rows"), rows)
 
 
 def _at_threshold(row: ThresholdFigures) -> tuple[str, str, str]:
     return f"{row.threshold:.2f}", _share(row.recall), _share(row.false_positive_rate)
 
 
-def _language_table(figures: Figures) -> str:
+def _language_table(figures: Figures, positive: str, others: str) -> str:
     """Write the languages' figures with their 95 % intervals."""
     if figures.proposed is None:
         rows = (
@@ -45,7 +85,7 @@ def _language_table(figures: Figures) -> str:
         )
         return table(("language", "right (95 % interval)", "macro-F1", "rows"), rows)
     at = f"at {figures.proposed.threshold:.2f} (95 % interval, rows)"
-    header = ("language", f"recall of unsafe {at}", f"false positives of safe {at}")
+    header = ("language", f"recall of {positive} {at}", f"false positives of {others} {at}")
     flagged = (
         (f.language, _interval_of(f.recall), _interval_of(f.false_positive_rate))
         for f in figures.languages

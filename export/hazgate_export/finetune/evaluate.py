@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from hazgate_export.finetune.data import TrainingRow
+from hazgate_export.finetune.data import NO_LABEL, TrainingRow
 
 _CONFIDENCE = 0.95
 _NOT_ENGLISH = "all but en"
@@ -88,6 +88,37 @@ class Figures:
     proposed: ThresholdFigures | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SingleFigures:
+    """Rows with exactly one label, under the most probable label alone.
+
+    So a level that may name several labels compares with one that names one.
+    """
+
+    n_rows: int
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultiLabelFigures(Figures):
+    """Figures of a level of which several labels may hold, each from its threshold.
+
+    `accuracy` is the share of rows with exactly the right labels, `macro_f1` the mean over labels
+    that any row has, and `sources` divides rows by all their labels together.
+
+    Attributes:
+        single: None without rows that have exactly one label.
+        none_flagged: share of the rows without any label for which one holds; None without any.
+        best_thresholds: of each label, the threshold in hundredths with the highest F1 on these
+            rows, the lower middle of equals; labels without rows are left out.
+    """
+
+    single: SingleFigures | None
+    none_flagged: MeasuredShare | None
+    best_thresholds: Mapping[str, float]
+
+
 def measure(
     rows: Sequence[TrainingRow],
     targets: NDArray[np.int64],
@@ -142,6 +173,102 @@ def measure(
         ),
         thresholds=thresholds,
         proposed=proposed,
+    )
+
+
+def measure_labels(
+    rows: Sequence[TrainingRow],
+    held: NDArray[np.bool_],
+    scores: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    thresholds: Sequence[float],
+) -> MultiLabelFigures:
+    """Return the figures of at least one row of a level of which several labels may hold.
+
+    Args:
+        rows: the rows, for their sources and languages.
+        held: for each label of each row whether it holds, [rows, labels].
+        scores: probabilities, [rows, labels].
+        labels: the labels, in the order of the scores.
+        thresholds: from which probability each label holds, [labels].
+    """
+    predicted = scores >= np.asarray(thresholds, np.float32)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        held, predicted, labels=range(len(labels)), average=None, zero_division=0
+    )
+    present = support > 0
+    right = (predicted == held).all(axis=1)
+    single = held.sum(axis=1) == 1
+    empty = ~held.any(axis=1)
+    return MultiLabelFigures(
+        n_rows=len(rows),
+        accuracy=float(right.mean()),
+        macro_f1=float(f1[present].mean()) if present.any() else 0.0,
+        classes={
+            label: ClassFigures(
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
+                n_rows=int(support[i]),
+            )
+            for i, label in enumerate(labels)
+        },
+        sources=_right_by_source(rows, held, right, labels),
+        languages=(),
+        thresholds=(),
+        proposed=None,
+        single=_single(held[single].argmax(axis=1), scores[single].argmax(axis=1)),
+        none_flagged=measured_share(np.asarray(predicted[empty].any(axis=1))),
+        best_thresholds={
+            label: best_threshold(held[:, i], scores[:, i])
+            for i, label in enumerate(labels)
+            if present[i]
+        },
+    )
+
+
+def best_threshold(held: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    """Find the threshold, in hundredths, with the highest F1; the lower middle of equals.
+
+    A score at the threshold is flagged. Lies between 0.01 and 0.99.
+    """
+    hundredths = np.arange(1, 100)
+    flagged = scores[:, None] >= (hundredths / 100).astype(np.float32)  # [rows, thresholds]
+    hits = (flagged & held[:, None]).sum(axis=0)
+    f1 = 2 * hits / np.maximum(flagged.sum(axis=0) + held.sum(), 1)
+    best = hundredths[f1 == f1.max()]
+    return float(best[(len(best) - 1) // 2]) / 100
+
+
+def _single(targets: NDArray[np.int64], predicted: NDArray[np.int64]) -> SingleFigures | None:
+    if len(targets) == 0:
+        return None
+    present = sorted(set(targets.tolist()))
+    return SingleFigures(
+        n_rows=len(targets),
+        accuracy=float((predicted == targets).mean()),
+        macro_f1=float(
+            f1_score(targets, predicted, labels=present, average="macro", zero_division=0)
+        ),
+    )
+
+
+def _right_by_source(
+    rows: Sequence[TrainingRow],
+    held: NDArray[np.bool_],
+    right: NDArray[np.bool_],
+    labels: Sequence[str],
+) -> tuple[SourceFigures, ...]:
+    hits: dict[tuple[str, str], list[bool]] = {}
+    for row, of_row, is_right in zip(rows, held.tolist(), right.tolist(), strict=True):
+        named = [label for label, holds in zip(labels, of_row, strict=True) if holds]
+        hits.setdefault((row.source, "+".join(named) or NO_LABEL), []).append(is_right)
+    return tuple(
+        SourceFigures(
+            source=source, label=label, n_rows=len(found), accuracy=sum(found) / len(found)
+        )
+        for (source, label), found in sorted(hits.items())
     )
 
 

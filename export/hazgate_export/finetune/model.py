@@ -1,7 +1,7 @@
 """The base with a fresh LoRA adapter, and the adapter's files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +20,7 @@ from hazgate_export.quiet import quiet_transformers
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+LABELS_FILE = "label_mapping.json"
 
 
 def new_adapter(
@@ -102,6 +103,13 @@ def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
     text = json.dumps(plain, indent=2, sort_keys=True)
     (folder / ADAPTER_CONFIG).write_text(f"{text}\n", encoding="utf-8")
+
+
+def save_labels(labels: Sequence[str], folder: Path) -> None:
+    """Write the name of each column, which PEFT's configuration has no field for."""
+    names = {str(index): label for index, label in enumerate(labels)}
+    text = json.dumps({"id_to_label": names}, indent=2)
+    (folder / LABELS_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _is_part_of(key: str, modules: tuple[str, ...]) -> bool:

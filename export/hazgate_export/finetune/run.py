@@ -1,8 +1,8 @@
-"""Fine-tuning of one level from data files to an adapter directory with its card."""
+"""Fine-tuning of levels from data files to an adapter directory with its card."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +13,41 @@ from hazgate.cli.progress import step
 from hazgate.documents.folders import partial_folder
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.card import Trained, TrialOutcome, write_card, write_record
-from hazgate_export.finetune.data import Split, TrainingRow, loss_weights, read_rows, select, split
-from hazgate_export.finetune.evaluate import Figures, measure
-from hazgate_export.finetune.model import new_adapter, save_adapter
-from hazgate_export.finetune.train import Run, predict, repeatable, train
-from hazgate_export.finetune_settings import Candidate, FinetuneSettings
+from hazgate_export.finetune.data import (
+    NO_LABEL,
+    Selection,
+    Split,
+    TrainingRow,
+    read_rows,
+    select,
+)
+from hazgate_export.finetune.evaluate import Figures, measure, measure_labels
+from hazgate_export.finetune.model import new_adapter, save_adapter, save_labels
+from hazgate_export.finetune.tasks import (
+    Lesson,
+    Plan,
+    Task,
+    column_labels,
+    merge,
+    split_together,
+    texts_of,
+)
+from hazgate_export.finetune.train import Run, predict_logits, repeatable, train
+from hazgate_export.finetune_settings import (
+    Candidate,
+    FinetuneSettings,
+    RunSettings,
+    SharedSettings,
+    TaskSettings,
+)
 from hazgate_export.model.tokenizer_files import reference_tokenizer
 
-_POSITIVE_LABEL = "unsafe"
+POSITIVE_LABEL = "unsafe"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneResult:
-    """A written adapter and its figures.
+    """A written adapter of one level and its figures.
 
     Attributes:
         directory: holds weights, configuration, README.md and training.json.
@@ -38,6 +60,21 @@ class FinetuneResult:
     candidate: Candidate
     held_out: Figures | None
     validation: Figures
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the final run."""
+        return self.candidate.epochs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedResult:
+    """A written adapter of several levels and their figures, by level; see FinetuneResult."""
+
+    directory: Path
+    epochs: int
+    held_out: Mapping[str, Figures | None]
+    validation: Mapping[str, Figures]
 
 
 def finetune_level(
@@ -72,78 +109,151 @@ def finetune_level(
         RecipeError: the settings name unknown sources, labels or modules.
         SourceError: the base cannot be loaded.
     """
-    rows = read_rows(data_files, settings.data, labels)
-    _check_names(settings, rows, labels)
-    selection = select(rows, settings.data, seed=settings.seed)
-    trial_split = split(selection.rows, settings.data, seed=settings.seed, hold_out=True)
-    _check_parts(trial_split, labels, settings)
-    task = _Task(
-        settings=settings,
-        level=level,
-        labels=labels,
-        base_id=base_id,
-        base_dir=base_dir,
-        work_dir=work_dir,
+    is_level1 = settings.data.label_field == "level1"
+    plans = tuple(
+        Plan(
+            epochs=candidate.epochs,
+            tasks=(
+                Task(
+                    level=level,
+                    labels=labels,
+                    positive=POSITIVE_LABEL if is_level1 else None,
+                    settings=TaskSettings(
+                        class_balance=candidate.class_balance,
+                        source_balance=candidate.source_balance,
+                        label_smoothing=settings.label_smoothing,
+                        max_false_positive_rate=settings.max_false_positive_rate,
+                        data=settings.data,
+                    ),
+                ),
+            ),
+        )
+        for candidate in settings.candidates
     )
-    trials = tuple(task.trial(candidate, trial_split) for candidate in settings.candidates)
-    chosen = max(trials, key=lambda trial: trial.score).candidate
-    final_split = (
-        split(selection.rows, settings.data, seed=settings.seed, hold_out=False)
+    body = _Body(
+        name=level, settings=settings, base_id=base_id, base_dir=base_dir, work_dir=work_dir
+    )
+    trained = _finetune(body, plans, data_files, output_dir)
+    return FinetuneResult(
+        directory=output_dir,
+        candidate=settings.candidates[plans.index(trained.chosen)],
+        held_out=trained.held_out[level],
+        validation=trained.validation[level],
+    )
+
+
+def finetune_together(
+    settings: SharedSettings,
+    *,
+    name: str,
+    tasks: Sequence[Task],
+    base_id: str,
+    base_dir: Path,
+    data_files: Sequence[Path],
+    output_dir: Path,
+    work_dir: Path,
+) -> SharedResult:
+    """Train several levels as one adapter, with one classifier of all their columns.
+
+    A text that one level holds out, or keeps for validation, teaches no other level either.
+
+    Args:
+        settings: the recipe's table `[finetune]`.
+        name: the adapter's name, for the card and the checkpoints.
+        tasks: the levels; their columns follow one another without gaps.
+        base_id: see finetune_level.
+        base_dir: see finetune_level.
+        data_files: see finetune_level.
+        output_dir: see finetune_level.
+        work_dir: see finetune_level.
+
+    Raises:
+        DataError: rows are malformed, or a part of a level's split lacks a label.
+        RecipeError: the settings name unknown sources, labels or modules.
+        SourceError: the base cannot be loaded.
+    """
+    plans = tuple(Plan(epochs=epochs, tasks=tuple(tasks)) for epochs in settings.epochs)
+    body = _Body(
+        name=name, settings=settings, base_id=base_id, base_dir=base_dir, work_dir=work_dir
+    )
+    trained = _finetune(body, plans, data_files, output_dir)
+    return SharedResult(
+        directory=output_dir,
+        epochs=trained.chosen.epochs,
+        held_out=trained.held_out,
+        validation=trained.validation,
+    )
+
+
+def _finetune(
+    body: "_Body", plans: Sequence[Plan], data_files: Sequence[Path], output_dir: Path
+) -> Trained:
+    """Try each plan, train the best one finally, and write its adapter."""
+    settings = body.settings
+    tasks = plans[0].tasks  # the same rows in every plan
+    selections = _select(tasks, data_files, settings.seed)
+    trial_splits = split_together(tasks, selections, seed=settings.seed, hold_out=True)
+    _check_parts(tasks, trial_splits)
+    trials = tuple(body.trial(plan, trial_splits) for plan in plans)
+    chosen = max(trials, key=lambda trial: trial.score).plan
+    final_splits = (
+        split_together(tasks, selections, seed=settings.seed, hold_out=False)
         if settings.learn_held_out
-        else trial_split
+        else trial_splits
     )
-    step(
-        f"{level}: {chosen.epochs} epochs, class balance {chosen.class_balance}, "
-        f"source balance {chosen.source_balance}"
-    )
-    model = task.train(chosen, final_split.train, "final run")
-    validation = task.measure(model, final_split.validation)
+    step(f"{body.name}: {chosen}")
+    model = body.train(chosen, final_splits, "final run")
     trained = Trained(
-        level=level,
-        labels=labels,
-        base_id=base_id,
+        name=body.name,
+        base_id=body.base_id,
         settings=settings,
         data_files={file.name: _sha256(file) for file in data_files},
-        selection=selection,
-        trial_split=trial_split,
-        final_split=final_split,
+        selections=selections,
+        trial_splits=trial_splits,
+        final_splits=final_splits,
         trials=trials,
         chosen=chosen,
-        validation=validation,
+        validation={
+            task.level: body.measure(model, task, part.validation)
+            for task, part in zip(chosen.tasks, final_splits, strict=True)
+        },
     )
     _write(output_dir, model, trained)
-    held_out = next(trial.held_out for trial in trials if trial.candidate == chosen)
-    return FinetuneResult(
-        directory=output_dir, candidate=chosen, held_out=held_out, validation=validation
-    )
+    return trained
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    """Inputs that all runs of a level share."""
+class _Body:
+    """Inputs that all runs of an adapter share."""
 
-    settings: FinetuneSettings
-    level: str
-    labels: tuple[str, ...]
+    name: str
+    settings: RunSettings
     base_id: str
     base_dir: Path
     work_dir: Path
 
-    def trial(self, candidate: Candidate, parts: Split) -> TrialOutcome:
-        model = self.train(candidate, parts.train, "trial")
+    def trial(self, plan: Plan, splits: Sequence[Split]) -> TrialOutcome:
+        model = self.train(plan, splits, "trial")
+        parts = list(zip(plan.tasks, splits, strict=True))
         return TrialOutcome(
-            candidate=candidate,
-            validation=self.measure(model, parts.validation),
-            held_out=self.measure(model, parts.held_out) if parts.held_out else None,
+            plan=plan,
+            validation={
+                task.level: self.measure(model, task, part.validation) for task, part in parts
+            },
+            held_out={
+                task.level: self.measure(model, task, part.held_out) if part.held_out else None
+                for task, part in parts
+            },
         )
 
-    def train(self, candidate: Candidate, rows: tuple[TrainingRow, ...], name: str) -> PeftModel:
+    def train(self, plan: Plan, splits: Sequence[Split], name: str) -> PeftModel:
         tokenizer = reference_tokenizer(self.base_dir, self.base_id)
+        lessons = merge(plan.tasks, [part.train for part in splits])
         with repeatable(self.settings.seed):
             model = new_adapter(
                 self.base_dir,
                 self.base_id,
-                self.labels,
+                column_labels(plan.tasks),
                 self.settings.lora,
                 self.settings.frozen_layers,
             )
@@ -151,58 +261,97 @@ class _Task:
                 model,
                 tokenizer,
                 Run(
-                    name=f"{self.level} {name}",
-                    rows=rows,
-                    labels=self.labels,
-                    candidate=candidate,
+                    name=f"{self.name} {name}",
+                    lessons=lessons,
+                    epochs=plan.epochs,
                     settings=self.settings,
-                    checkpoint=self.work_dir / f"{self.level}-{self._digest(candidate, rows)}.pt",
+                    checkpoint=self.work_dir / f"{self.name}-{self._digest(plan, lessons)}.pt",
                 ),
             )
         return model
 
-    def measure(self, model: PeftModel, rows: tuple[TrainingRow, ...]) -> Figures:
+    def measure(self, model: PeftModel, task: Task, rows: tuple[TrainingRow, ...]) -> Figures:
         tokenizer = reference_tokenizer(self.base_dir, self.base_id)
-        scores = predict(model, tokenizer, [row.text for row in rows], self.settings)
-        field = self.settings.data.label_field
-        targets = [self.labels.index(label) for row in rows if (label := row.label(field))]
+        logits = predict_logits(model, tokenizer, [row.text for row in rows], self.settings)
+        scores = task.probabilities(logits).numpy()
+        if task.activation == "sigmoid":
+            held = [
+                [label in (row.labels(task.field) or ()) for label in task.labels] for row in rows
+            ]
+            return measure_labels(
+                rows, np.asarray(held), scores, task.labels, thresholds=task.thresholds
+            )
+        targets = [task.labels.index(label) for row in rows if (label := row.label(task.field))]
         return measure(
             rows,
             np.asarray(targets),
-            scores.numpy(),
-            self.labels,
-            positive=self.labels.index(_POSITIVE_LABEL) if field == "level1" else None,
-            max_false_positive_rate=self.settings.max_false_positive_rate,
+            scores,
+            task.labels,
+            positive=None if task.positive is None else task.labels.index(task.positive),
+            max_false_positive_rate=task.settings.max_false_positive_rate,
         )
 
-    def _digest(self, candidate: Candidate, rows: tuple[TrainingRow, ...]) -> str:
+    def _digest(self, plan: Plan, lessons: Sequence[Lesson]) -> str:
         """Digest everything that decides the weights, so that checkpoints are never mixed up."""
-        # The interval of checkpoints and later measurements do not change the weights.
+        # The interval of checkpoints, the choice of plans and of files, and later measurements do
+        # not change the weights.
         settings = self.settings.model_dump(
             mode="json",
             exclude={
                 "candidates",
                 "checkpoint_steps",
                 "data",
+                "epochs",
+                "file_defaults",
+                "label_smoothing",
                 "learn_held_out",
                 "max_false_positive_rate",
             },
         )
         inputs = {
             "settings": settings,
-            "weights": loss_weights(rows, self.settings.data, candidate),
-            "candidate": candidate.model_dump(),
-            "labels": self.labels,
+            "epochs": plan.epochs,
             "base": [_sha256(file) for file in sorted(self.base_dir.glob("*.safetensors"))],
-            "rows": [[row.text, row.label(self.settings.data.label_field)] for row in rows],
+            "texts": texts_of(lessons),
+            "lessons": [
+                {
+                    "labels": lesson.task.labels,
+                    "first": lesson.task.first,
+                    "activation": lesson.task.activation,
+                    "label_smoothing": lesson.task.settings.label_smoothing,
+                    "weights": lesson.weights,
+                    "targets": [row and row.labels(lesson.task.field) for row in lesson.rows],
+                }
+                for lesson in lessons
+            ],
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_names(
-    settings: FinetuneSettings, rows: Sequence[TrainingRow], labels: Sequence[str]
-) -> None:
-    rules = settings.data
+def _select(tasks: Sequence[Task], data_files: Sequence[Path], seed: int) -> tuple[Selection, ...]:
+    """Read and select the rows of each task; name every problem of the rules at once."""
+    fields = [task.field for task in tasks]
+    selections = []
+    problems: list[str] = []
+    for task in tasks:
+        rules = task.settings.data
+        rows = read_rows(
+            data_files,
+            rules,
+            task.labels,
+            several=task.activation == "sigmoid",
+            other_fields=fields,
+        )
+        place = f"{task.level}: " if len(tasks) > 1 else ""
+        problems += [f"{place}{problem}" for problem in _name_problems(task, rows)]
+        selections.append(select(rows, rules, seed=seed))
+    if problems:
+        raise RecipeError("\n".join(problems))
+    return tuple(selections)
+
+
+def _name_problems(task: Task, rows: Sequence[TrainingRow]) -> list[str]:
+    rules, labels = task.settings.data, task.labels
     sources = {row.source for row in rows}
     named = {
         "excluded_sources": rules.excluded_sources,
@@ -216,21 +365,26 @@ def _check_names(
         for key, names in named.items()
         if (unknown := set(names) - sources)
     ]
-    if unknown := set(rules.label_caps) - set(labels):
+    several = task.activation == "sigmoid"
+    known = {*labels, NO_LABEL} if several else set(labels)
+    capped = {
+        part for name in rules.label_caps for part in (name.split("+") if several else [name])
+    }
+    if unknown := capped - known:
         problems.append(f"data.label_caps: no such label: {', '.join(sorted(unknown))}")
-    if rules.label_field == "level1" and _POSITIVE_LABEL not in labels:
-        problems.append(f"data.label_field: level1 needs the label {_POSITIVE_LABEL}")
-    if problems:
-        raise RecipeError("\n".join(problems))
+    if rules.label_field == "level1" and POSITIVE_LABEL not in labels:
+        problems.append(f"data.label_field: level1 needs the label {POSITIVE_LABEL}")
+    return problems
 
 
-def _check_parts(parts: Split, labels: Sequence[str], settings: FinetuneSettings) -> None:
-    field = settings.data.label_field
+def _check_parts(tasks: Sequence[Task], splits: Sequence[Split]) -> None:
     problems = []
-    for name, rows in (("training", parts.train), ("validation", parts.validation)):
-        found = {row.label(field) for row in rows}
-        if missing := [label for label in labels if label not in found]:
-            problems.append(f"no {name} row is labelled {', '.join(missing)}")
+    for task, parts in zip(tasks, splits, strict=True):
+        place = f"{task.level}: " if len(tasks) > 1 else ""
+        for name, rows in (("training", parts.train), ("validation", parts.validation)):
+            found = {label for row in rows for label in row.labels(task.field) or ()}
+            if missing := [label for label in task.labels if label not in found]:
+                problems.append(f"{place}no {name} row is labelled {', '.join(missing)}")
     if problems:
         raise DataError("; ".join(problems))
 
@@ -241,6 +395,8 @@ def _write(output_dir: Path, model: PeftModel, trained: Trained) -> None:
         adapter = folder / "adapter"
         adapter.mkdir()
         save_adapter(model, trained.base_id, adapter)
+        if len(trained.chosen.tasks) > 1:
+            save_labels(column_labels(trained.chosen.tasks), adapter)
         write_card(trained, adapter / "README.md")
         write_record(trained, adapter / "training.json")
         if output_dir.exists():

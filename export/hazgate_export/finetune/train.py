@@ -11,15 +11,15 @@ from typing import Any, Literal, cast
 import torch
 from peft import PeftModel
 from torch import Tensor
-from torch.nn import functional
 from torch.optim import AdamW
 from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
 from hazgate.cli.progress import track
-from hazgate_export.finetune.data import TrainingRow, add_noise, loss_weights, plan_epoch
+from hazgate_export.finetune.data import add_noise, plan_epoch
 from hazgate_export.finetune.frozen import FrozenStates, freeze, logits_above
 from hazgate_export.finetune.model import set_trainable, trainable
-from hazgate_export.finetune_settings import Candidate, FinetuneSettings
+from hazgate_export.finetune.tasks import Lesson, Losses, texts_of
+from hazgate_export.finetune_settings import RunSettings
 
 # The running average follows more closely at first, or it would remember the random start:
 # its decay at step n is at most (1 + n) / (10 + n).
@@ -29,17 +29,21 @@ _PREDICT_BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One training run: its rows, its settings and the place of its checkpoint.
+    """One training run: its lessons, its settings and the place of its checkpoint.
 
     Two runs with the same `checkpoint` must be equal in everything else.
     """
 
     name: str
-    rows: tuple[TrainingRow, ...]
-    labels: tuple[str, ...]
-    candidate: Candidate
-    settings: FinetuneSettings
+    lessons: tuple[Lesson, ...]
+    epochs: int
+    settings: RunSettings
     checkpoint: Path
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all lessons."""
+        return texts_of(self.lessons)
 
 
 @contextmanager
@@ -67,15 +71,13 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
     continued then ends with the same weights as one that was not.
     """
     settings = run.settings
-    field = settings.data.label_field
-    targets = [run.labels.index(cast(str, row.label(field))) for row in run.rows]
-    weights = loss_weights(run.rows, settings.data, run.candidate)
+    losses = Losses(run.lessons)
     state = _State.start(model, run)
     state.restore(run.checkpoint)
     # A finished run reads no more states.
-    is_open = state.step < state.steps_per_epoch * run.candidate.epochs
+    is_open = state.step < state.steps_per_epoch * run.epochs
     frozen = _freeze(model, tokenizer, run) if settings.frozen_layers and is_open else None
-    for epoch in range(run.candidate.epochs):
+    for epoch in range(run.epochs):
         if state.step >= (epoch + 1) * state.steps_per_epoch:
             continue
         # Except for dropout, an epoch's randomness depends on its number alone.
@@ -84,9 +86,7 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
         batches = plan_epoch([len(ids) for ids in encoded], settings.batch_size, generator)
         n_done = state.step - epoch * state.steps_per_epoch
         model.train()
-        for batch in track(
-            batches[n_done:], f"{run.name}: epoch {epoch + 1} of {run.candidate.epochs}"
-        ):
+        for batch in track(batches[n_done:], f"{run.name}: epoch {epoch + 1} of {run.epochs}"):
             with _arithmetic(settings.precision):
                 if frozen:
                     states, mask = frozen.states.pad(batch)
@@ -94,14 +94,7 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
                 else:
                     input_ids, mask = _pad([encoded[i] for i in batch], tokenizer)
                     logits = model(input_ids=input_ids, attention_mask=mask).logits
-            losses = functional.cross_entropy(
-                logits.float(),
-                torch.tensor([targets[i] for i in batch]),
-                reduction="none",
-                label_smoothing=settings.label_smoothing,
-            )  # [batch]
-            loss = (losses * torch.tensor([weights[i] for i in batch])).mean()
-            state.advance(loss)
+            state.advance(losses.of(logits, batch))
             if state.step % settings.checkpoint_steps == 0:
                 state.save(run.checkpoint)
     state.save(run.checkpoint)
@@ -112,26 +105,26 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
     model.eval()
 
 
-def predict(
+def predict_logits(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
-    settings: FinetuneSettings,
+    settings: RunSettings,
 ) -> Tensor:
-    """Return probabilities, float32 [len(texts), n_labels], in the order of `texts`."""
+    """Return logits, float32 [len(texts), columns], in the order of `texts`."""
     encoded = _encode(tokenizer, texts, settings.max_tokens)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     batches = [
         order[i : i + _PREDICT_BATCH_SIZE] for i in range(0, len(order), _PREDICT_BATCH_SIZE)
     ]
-    scores = torch.zeros(len(encoded), model.config.num_labels)
+    found = torch.zeros(len(encoded), model.config.num_labels)
     model.eval()
     with torch.inference_mode():
         for batch in batches:
             input_ids, attention_mask = _pad([encoded[i] for i in batch], tokenizer)
             logits = model(input_ids=input_ids, attention_mask=attention_mask).logits
-            scores[batch] = logits.float().softmax(dim=-1)
-    return scores
+            found[batch] = logits.float()
+    return found
 
 
 @dataclass(kw_only=True, slots=True)
@@ -150,8 +143,8 @@ class _State:
     @classmethod
     def start(cls, model: PeftModel, run: Run) -> "_State":
         settings = run.settings
-        steps_per_epoch = math.ceil(len(run.rows) / settings.batch_size)
-        n_steps = steps_per_epoch * run.candidate.epochs
+        steps_per_epoch = math.ceil(len(run.texts) / settings.batch_size)
+        n_steps = steps_per_epoch * run.epochs
         optimizer = AdamW(
             trainable(model).values(),
             lr=settings.learning_rate,
@@ -239,9 +232,7 @@ def _encode_epoch(
     tokenizer: PreTrainedTokenizerBase, run: Run, generator: random.Random
 ) -> list[list[int]]:
     noise = run.settings.noise
-    texts = [
-        row.text if noise is None else add_noise(row.text, noise, generator) for row in run.rows
-    ]
+    texts = [text if noise is None else add_noise(text, noise, generator) for text in run.texts]
     return _encode(tokenizer, texts, run.settings.max_tokens)
 
 
