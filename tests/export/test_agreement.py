@@ -111,3 +111,16 @@ def test_changes_for_the_better_are_still_changes_but_no_loss() -> None:
     agreement = judge("l", "v", truth, truth, reference, GATE)
     assert agreement.decisions_changed == 10
     assert not any("macro-F1" in problem for problem in agreement.problems)
+
+
+def test_several_labels_are_scored_label_by_label() -> None:
+    # Labels 0 and 2 hold, label 1, none, all three.
+    truth = np.array([0b101, 0b010, 0b000, 0b111])
+    agreement = judge("l", "v", truth, truth, truth, GATE, n_several=3)
+    assert (agreement.macro_f1, agreement.decisions_changed) == (1.0, 0)
+    # One of two rows loses label 2: its F1 falls to 2/3, that of the others stays.
+    lost = np.array([0b001, 0b010, 0b000, 0b111])
+    agreement = judge("l", "v", truth, lost, truth, GATE, n_several=3)
+    assert agreement.macro_f1 == pytest.approx((1 + 1 + 2 / 3) / 3)
+    assert agreement.decisions_changed == 1
+    assert len(agreement.problems) == 2

@@ -19,8 +19,9 @@ from hazgate.engine.providers.table import CPU
 from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import TrainingRow, read_rows, select
+from hazgate_export.finetune_settings import DataRules
 from hazgate_export.proof.subject import Boundary, boundary_of
-from hazgate_export.recipe import LoadedRecipe, ParityLimits
+from hazgate_export.recipe import LoadedRecipe, ParityLimits, Recipe
 
 REFERENCE_VARIANT = "fp32"
 
@@ -51,32 +52,35 @@ def measure_agreement(
 
     Args:
         bundle: an open bundle with a variant named fp32.
-        loaded: its recipe; the table `finetune.data` of each level selects the rows for it.
+        loaded: its recipe; the table `finetune.data` of each level, or `task.data`, selects the
+            rows for it.
         data_files: JSON Lines of labelled texts, as for fine-tuning.
         n_texts: at most this many texts per level.
         seed: seed of the draw.
 
     Raises:
-        RecipeError: a level has no table `finetune`, or there is no fp32 variant.
+        RecipeError: a level has neither table, or there is no fp32 variant.
         DataError: rows are malformed, or no row is left for a level.
     """
     found: list[Agreement] = []
-    for name, level in loaded.recipe.levels.items():
-        if level.finetune is None or REFERENCE_VARIANT not in loaded.recipe.variants:
-            raise RecipeError(
-                f"levels.{name}: --data needs a table finetune and a variant fp32 in the recipe"
-            )
-        rules = level.finetune.data
-        rows = select(read_rows(data_files, rules, level.labels), rules, seed=seed).rows[:n_texts]
+    rules_of = {name: _rules(loaded.recipe, name) for name in loaded.recipe.levels}
+    fields = {rules.label_field for rules in rules_of.values()}
+    for name, rules in rules_of.items():
+        level = loaded.recipe.levels[name]
+        rows = read_rows(
+            data_files,
+            rules,
+            level.labels,
+            several=level.activation == "sigmoid",
+            other_fields=sorted(fields - {rules.label_field}),
+        )
+        rows = select(rows, rules, seed=seed).rows[:n_texts]
         if not rows:
             raise DataError(
-                f"{name}: no row is left for it; check finetune.data and the fields of the rows"
+                f"{name}: no row is left for it; check its table of data and the fields of the rows"
             )
         boundary = boundary_of(bundle.manifest, name)
-        found_labels = [level.labels.index(row.label(rules.label_field) or "") for row in rows]
-        # Level 1 decides between flagged or not, whatever the order of its labels.
-        positive = boundary.positive
-        truth = np.array([i if positive is None else int(i == positive) for i in found_labels])
+        truth = np.array([_truth(row, rules.label_field, level.labels, boundary) for row in rows])
         decisions = {
             variant: _decisions(bundle, name, variant, rows, boundary)
             for variant in loaded.recipe.variants
@@ -84,7 +88,15 @@ def measure_agreement(
         }
         reference = decisions.pop(REFERENCE_VARIANT)
         found.extend(
-            judge(name, variant, truth, decided, reference, loaded.recipe.variants[variant].parity)
+            judge(
+                name,
+                variant,
+                truth,
+                decided,
+                reference,
+                loaded.recipe.variants[variant].parity,
+                n_several=len(level.labels) if level.activation == "sigmoid" else None,
+            )
             for variant, decided in decisions.items()
         )
     return tuple(found)
@@ -103,6 +115,43 @@ def agreement_table(agreements: Sequence[Agreement]) -> str:
         for a in agreements
     )
     return "\n".join(lines)
+
+
+def _rules(recipe: Recipe, level: str) -> DataRules:
+    """Return the rules for a level's rows.
+
+    Raises:
+        RecipeError: the recipe has none, or no fp32 variant.
+    """
+    described = recipe.levels[level]
+    trained = described.finetune or described.task
+    if trained is None or REFERENCE_VARIANT not in recipe.variants:
+        raise RecipeError(
+            f"levels.{level}: --data needs a table finetune or task, and a variant fp32 in the "
+            "recipe"
+        )
+    return trained.data
+
+
+def _truth(row: TrainingRow, field: str, labels: Sequence[str], boundary: Boundary) -> int:
+    """Return the right decision on a row, as `Boundary.decide` spells it."""
+    held = [labels.index(label) for label in row.labels(field) or ()]
+    if boundary.positive is not None:
+        # Level 1 decides between flagged or not, whatever the order of its labels.
+        return int(boundary.positive in held)
+    if boundary.activation == "sigmoid":
+        return sum(1 << i for i in held)
+    (only,) = held
+    return only
+
+
+def _macro_f1(truth: NDArray[np.int64], decided: NDArray[np.int64], n_several: int | None) -> float:
+    if n_several is None:
+        return float(f1_score(truth, decided, average="macro"))
+    bits = 1 << np.arange(n_several)
+    both = ((each[:, None] & bits) > 0 for each in (truth, decided))
+    # A label that neither has says nothing, and counts as found.
+    return float(f1_score(*both, average="macro", zero_division=1.0))
 
 
 def _decisions(
@@ -125,11 +174,23 @@ def judge(
     decided: NDArray[np.int64],
     reference: NDArray[np.int64],
     limits: ParityLimits,
+    *,
+    n_several: int | None = None,
 ) -> Agreement:
-    """Compare decisions [n] with the truth [n] and with the reference's decisions [n]."""
+    """Compare decisions [n] with the truth [n] and with the reference's decisions [n].
+
+    Args:
+        level: name of the level.
+        variant: name of the variant.
+        truth: the right decisions, as `Boundary.decide` gives them.
+        decided: the variant's.
+        reference: those of fp32.
+        limits: what the variant must keep.
+        n_several: number of labels of a multi-label level, whose decisions have a bit for each;
+            macro-F1 is then over the labels.
+    """
     changed = int((decided != reference).sum())
-    score = float(f1_score(truth, decided, average="macro"))
-    wanted = float(f1_score(truth, reference, average="macro"))
+    score, wanted = (_macro_f1(truth, each, n_several) for each in (decided, reference))
     problems = []
     if changed > limits.max_changed_share * len(truth):
         problems.append(
