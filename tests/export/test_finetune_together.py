@@ -23,6 +23,7 @@ from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import Selection, TrainingRow, loss_weights, read_rows, select
 from hazgate_export.finetune.evaluate import MultiLabelFigures, best_threshold, measure_labels
 from hazgate_export.finetune.finetune_recipe import finetune_recipe
+from hazgate_export.finetune.model import new_adapter, start_head, trainable
 from hazgate_export.finetune.run import SharedResult
 from hazgate_export.finetune.tasks import (
     Lesson,
@@ -30,6 +31,7 @@ from hazgate_export.finetune.tasks import (
     Task,
     column_labels,
     column_problems,
+    head_start,
     merge,
     split_together,
     texts_of,
@@ -243,6 +245,35 @@ def test_one_level_alone_has_the_weights_of_its_rows_unchanged() -> None:
     lesson = Lesson(task=task(settings=settings), rows=tuple(rows))
 
     assert lesson.weights == loss_weights(rows, LEVEL1, settings)
+
+
+def test_the_head_starts_at_each_sigmoid_labels_share_and_a_softmax_head_as_it_was_drawn() -> None:
+    rows = [labelled("one", ["hate"]), labelled("two", ["hate", "theft"]), labelled("three", [])]
+    lessons = merge([task(), hazards()], [[labelled("other")], [*rows, labelled("four", [])]])
+
+    start = head_start(lessons)
+
+    assert start[:2].tolist() == [0.0, 0.0]
+    # Violence: none of 4, theft: 1 of 4, hate: 2 of 4, as probabilities; 0 and 1 are not reached.
+    assert start[2:].sigmoid().tolist() == pytest.approx([0.001, 0.25, 0.5], abs=1e-6)
+
+
+def test_a_heads_bias_is_set_where_it_has_a_start_and_nothing_else_changes(base_dir: Path) -> None:
+    lora = load_recipe(PANEL).recipe.finetune.lora  # type: ignore[union-attr]
+    torch.manual_seed(0)
+    model = new_adapter(base_dir, BASE_ID, ("safe", "unsafe", *HAZARDS), lora)
+    before = {name: value.clone() for name, value in trainable(model).items()}
+
+    start_head(model, torch.tensor([0.0, 0.0, -3.0, -1.0, 2.0]))
+
+    changed = {
+        name: value.tolist()
+        for name, value in trainable(model).items()
+        if not torch.equal(value, before[name])
+    }
+    (bias,) = changed
+    assert bias.endswith("classifier.modules_to_save.default.bias")
+    assert changed[bias] == [*before[bias][:2].tolist(), -3.0, -1.0, 2.0]
 
 
 def test_smoothing_moves_each_labels_target_towards_one_half() -> None:

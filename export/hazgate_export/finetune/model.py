@@ -92,6 +92,18 @@ def set_trainable(model: nn.Module, values: Mapping[str, Tensor]) -> None:
             parameter.copy_(values[name])
 
 
+def start_head(model: nn.Module, start: Tensor) -> None:
+    """Overwrite the bias of the classifier's last layer, where `start` is not zero; [columns]."""
+    biases = [
+        value
+        for name, value in trainable(model).items()
+        if name.endswith(".bias") and value.shape == start.shape
+    ]
+    if len(biases) == 1:
+        with torch.no_grad():
+            biases[0].copy_(torch.where(start != 0, start, biases[0]))
+
+
 def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     """Write weights and configuration as PEFT reads them, without this machine's paths."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)

@@ -22,12 +22,13 @@ from hazgate_export.finetune.data import (
     select,
 )
 from hazgate_export.finetune.evaluate import Figures, measure, measure_labels
-from hazgate_export.finetune.model import new_adapter, save_adapter, save_labels
+from hazgate_export.finetune.model import new_adapter, save_adapter, save_labels, start_head
 from hazgate_export.finetune.tasks import (
     Lesson,
     Plan,
     Task,
     column_labels,
+    head_start,
     merge,
     split_together,
     texts_of,
@@ -257,6 +258,7 @@ class _Body:
                 self.settings.lora,
                 self.settings.frozen_layers,
             )
+            start_head(model, head_start(lessons))
             train(
                 model,
                 tokenizer,
@@ -310,6 +312,7 @@ class _Body:
         )
         inputs = {
             "settings": settings,
+            "start": head_start(lessons).tolist(),
             "epochs": plan.epochs,
             "base": [_sha256(file) for file in sorted(self.base_dir.glob("*.safetensors"))],
             "texts": texts_of(lessons),

@@ -101,6 +101,22 @@ class Lesson:
         return [0.0 if row is None else next(weights) * share for row in self.rows]
 
 
+def head_start(lessons: Sequence[Lesson]) -> Tensor:
+    """Return the bias with which the classifier starts, float32 [columns].
+
+    A sigmoid column starts at the log-odds of its label among the task's rows, weighed as in the
+    loss. Else the first steps would teach the body, which all levels share, to answer no.
+    """
+    start = torch.zeros(sum(len(lesson.task.labels) for lesson in lessons))
+    for lesson in lessons:
+        if lesson.task.activation == "sigmoid":
+            weights = torch.tensor(lesson.weights)
+            held = (_targets(lesson) * weights[:, None]).sum(0) / weights.sum()
+            smoothing = lesson.task.settings.label_smoothing
+            start[lesson.task.columns] = torch.logit(held * (1 - smoothing) + smoothing / 2, 1e-3)
+    return start
+
+
 class Losses:
     """The summed losses of several tasks over batches of a run's texts."""
 
