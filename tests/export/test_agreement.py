@@ -67,8 +67,8 @@ def test_each_level_is_measured_on_the_rows_that_carry_its_labels(
     data.write_text("".join(json.dumps(_row(i)) + "\n" for i in range(30)), encoding="utf-8")
     bundle = Bundle.open(tiny_bundle)
     first, second = measure_agreement(bundle, load_recipe(recipe), [data], n_texts=20, seed=0)
-    assert (first.level, first.variant, first.n_texts) == ("level1", "int8", 20)
-    assert (second.level, second.n_texts) == ("level2", 15)
+    assert (first.level, first.variant, first.n_decisions) == ("level1", "int8", 20)
+    assert (second.level, second.n_decisions) == ("level2", 15)
     assert 0 <= first.macro_f1 <= 1
     assert "20" in agreement_table([first, second])
 
@@ -122,5 +122,5 @@ def test_several_labels_are_scored_label_by_label() -> None:
     lost = np.array([0b001, 0b010, 0b000, 0b111])
     agreement = judge("l", "v", truth, lost, truth, GATE, n_several=3)
     assert agreement.macro_f1 == pytest.approx((1 + 1 + 2 / 3) / 3)
-    assert agreement.decisions_changed == 1
+    assert (agreement.decisions_changed, agreement.n_decisions) == (1, 12)
     assert len(agreement.problems) == 2

@@ -13,6 +13,7 @@ from hazgate_export.finetune.run import (
     finetune_together,
 )
 from hazgate_export.finetune.tasks import Task, column_problems
+from hazgate_export.finetune_settings import DataRules
 from hazgate_export.model.sources import fetch_base
 from hazgate_export.recipe import DirectorySource, LevelRecipe, LoadedRecipe, Recipe
 
@@ -127,12 +128,21 @@ def _shared_problems(levels: Mapping[str, LevelRecipe]) -> list[str]:
     return problems
 
 
+def task_data(recipe: Recipe, name: str) -> DataRules:
+    """Return the rules for the rows of a level with a task, and what all levels' files say."""
+    level = recipe.levels[name]
+    assert level.task is not None, "only levels with a task have them"
+    assert recipe.finetune is not None, "load_recipe checks this"
+    data = level.task.data
+    defaults = {**recipe.finetune.file_defaults, **data.file_defaults}
+    return data.model_copy(update={"file_defaults": defaults})
+
+
 def _task(recipe: Recipe, name: str) -> Task:
     level = recipe.levels[name]
     assert level.task is not None, "only levels with a task are gathered"
     assert recipe.finetune is not None, "load_recipe checks this"
-    data = level.task.data
-    defaults = {**recipe.finetune.file_defaults, **data.file_defaults}
+    data = task_data(recipe, name)
     looked_for = recipe.positive_of(name)
     positive = looked_for.label if looked_for is not None else None
     if positive is None and data.label_field == "level1":
@@ -144,9 +154,7 @@ def _task(recipe: Recipe, name: str) -> Task:
         activation=level.activation,
         positive=positive if level.activation == "softmax" else None,
         thresholds=level.label_thresholds if level.activation == "sigmoid" else (),
-        settings=level.task.model_copy(
-            update={"data": data.model_copy(update={"file_defaults": defaults})}
-        ),
+        settings=level.task.model_copy(update={"data": data}),
     )
 
 

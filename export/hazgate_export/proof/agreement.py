@@ -19,6 +19,7 @@ from hazgate.engine.providers.table import CPU
 from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.data import TrainingRow, read_rows, select
+from hazgate_export.finetune.finetune_recipe import task_data
 from hazgate_export.finetune_settings import DataRules
 from hazgate_export.proof.subject import Boundary, boundary_of
 from hazgate_export.recipe import LoadedRecipe, ParityLimits, Recipe
@@ -32,11 +33,14 @@ _CHUNK_ROWS = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """One variant of one level on labelled texts, compared with fp32."""
+    """One variant of one level on labelled texts, compared with fp32.
+
+    A multi-label level makes as many decisions on a text as it has labels, others make one.
+    """
 
     level: str
     variant: str
-    n_texts: int
+    n_decisions: int
     decisions_changed: int
     macro_f1: float
     macro_f1_reference: float
@@ -109,8 +113,8 @@ def agreement_table(agreements: Sequence[Agreement]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines.extend(
-        f"| {a.level} | {a.variant} | {a.decisions_changed} of {a.n_texts} "
-        f"({a.decisions_changed / a.n_texts:.2%}) | {a.macro_f1:.4f} | "
+        f"| {a.level} | {a.variant} | {a.decisions_changed} of {a.n_decisions} "
+        f"({a.decisions_changed / a.n_decisions:.2%}) | {a.macro_f1:.4f} | "
         f"{a.macro_f1_reference:.4f} | {'MISSED' if a.problems else 'passed'} |"
         for a in agreements
     )
@@ -124,13 +128,13 @@ def _rules(recipe: Recipe, level: str) -> DataRules:
         RecipeError: the recipe has none, or no fp32 variant.
     """
     described = recipe.levels[level]
-    trained = described.finetune or described.task
-    if trained is None or REFERENCE_VARIANT not in recipe.variants:
+    no_rules = described.finetune is None and described.task is None
+    if no_rules or REFERENCE_VARIANT not in recipe.variants:
         raise RecipeError(
             f"levels.{level}: --data needs a table finetune or task, and a variant fp32 in the "
             "recipe"
         )
-    return trained.data
+    return task_data(recipe, level) if described.finetune is None else described.finetune.data
 
 
 def _truth(row: TrainingRow, field: str, labels: Sequence[str], boundary: Boundary) -> int:
@@ -148,10 +152,16 @@ def _truth(row: TrainingRow, field: str, labels: Sequence[str], boundary: Bounda
 def _macro_f1(truth: NDArray[np.int64], decided: NDArray[np.int64], n_several: int | None) -> float:
     if n_several is None:
         return float(f1_score(truth, decided, average="macro"))
-    bits = 1 << np.arange(n_several)
-    both = ((each[:, None] & bits) > 0 for each in (truth, decided))
+    both = (_bits(each, n_several) for each in (truth, decided))
     # A label that neither has says nothing, and counts as found.
     return float(f1_score(*both, average="macro", zero_division=1.0))
+
+
+def _bits(decisions: NDArray[np.int64], n_several: int | None) -> NDArray[np.int64]:
+    """Return a multi-label level's decisions [n] as [n, n_several] of 0 and 1, others unchanged."""
+    if n_several is None:
+        return decisions
+    return (decisions[:, None] >> np.arange(n_several)) & 1
 
 
 def _decisions(
@@ -189,12 +199,13 @@ def judge(
         n_several: number of labels of a multi-label level, whose decisions have a bit for each;
             macro-F1 is then over the labels.
     """
-    changed = int((decided != reference).sum())
+    n_decisions = len(truth) * (n_several or 1)
+    changed = int((_bits(decided, n_several) != _bits(reference, n_several)).sum())
     score, wanted = (_macro_f1(truth, each, n_several) for each in (decided, reference))
     problems = []
-    if changed > limits.max_changed_share * len(truth):
+    if changed > limits.max_changed_share * n_decisions:
         problems.append(
-            f"{level} {variant}: {changed} of {len(truth)} decisions on labelled texts changed, "
+            f"{level} {variant}: {changed} of {n_decisions} decisions on labelled texts changed, "
             f"at most {limits.max_changed_share:.1%} may"
         )
     if wanted - score > limits.max_macro_f1_loss:
@@ -205,7 +216,7 @@ def judge(
     return Agreement(
         level=level,
         variant=variant,
-        n_texts=len(truth),
+        n_decisions=n_decisions,
         decisions_changed=changed,
         macro_f1=score,
         macro_f1_reference=wanted,
