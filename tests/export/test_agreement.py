@@ -67,8 +67,8 @@ def test_each_level_is_measured_on_the_rows_that_carry_its_labels(
     data.write_text("".join(json.dumps(_row(i)) + "\n" for i in range(30)), encoding="utf-8")
     bundle = Bundle.open(tiny_bundle)
     first, second = measure_agreement(bundle, load_recipe(recipe), [data], n_texts=20, seed=0)
-    assert (first.level, first.variant, first.n_decisions) == ("level1", "int8", 20)
-    assert (second.level, second.n_decisions) == ("level2", 15)
+    assert (first.level, first.variant, first.n_texts) == ("level1", "int8", 20)
+    assert (second.level, second.n_texts) == ("level2", 15)
     assert 0 <= first.macro_f1 <= 1
     assert "20" in agreement_table([first, second])
 

@@ -40,11 +40,17 @@ class Agreement:
 
     level: str
     variant: str
-    n_decisions: int
+    n_texts: int
     decisions_changed: int
     macro_f1: float
     macro_f1_reference: float
     problems: tuple[str, ...]
+    decisions_per_text: int = 1
+
+    @property
+    def n_decisions(self) -> int:
+        """Decisions on all texts."""
+        return self.n_texts * self.decisions_per_text
 
 
 def measure_agreement(
@@ -216,9 +222,10 @@ def judge(
     return Agreement(
         level=level,
         variant=variant,
-        n_decisions=n_decisions,
+        n_texts=len(truth),
         decisions_changed=changed,
         macro_f1=score,
         macro_f1_reference=wanted,
         problems=tuple(problems),
+        decisions_per_text=n_several or 1,
     )
