@@ -71,8 +71,8 @@ def test_a_bundle_of_other_weights_is_refused(
     folder = tiny_recipe.parent
     text = tiny_recipe.read_text(encoding="utf-8")
     text = text.replace('directory = "base"', f'directory = "{folder / "base"}"')
-    for level in ("level1", "level2"):
-        text = text.replace(f'directory = "{level}"', f'directory = "{folder / "level2"}"')
+    for level, other in (("level1", "level2"), ("level2", "level1")):
+        text = text.replace(f'directory = "{level}"', f'directory = "{folder / other}"')
     swapped = tmp_path / "swapped.toml"
     swapped.write_text(text, encoding="utf-8")
     with pytest.raises(BenchmarkError, match=r"other weights .*test/tiny-level1"):
