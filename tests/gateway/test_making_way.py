@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from hazgate import DeadlineExceeded, EngineOptions, Gate, Verdict
+from hazgate import DeadlineExceeded, EngineOptions, Gate, InferenceError, Verdict
 from hazgate.engine.logit_store import DEFAULT_STORE
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
@@ -181,12 +181,23 @@ def test_a_run_that_was_given_up_ends_at_its_next_piece(int8_gate: Gate) -> None
     alone = _n_runs(int8_gate)
     runs = _Runs()
     batcher = Batcher(watched_gate(int8_gate, runs), limits=LIMITS)
-    runs.before[2] = lambda: batcher.rebuild(int8_gate)
+    given_up, go = threading.Event(), threading.Event()
+
+    def rebuild() -> None:
+        batcher.rebuild(int8_gate)
+        given_up.set()
+        assert go.wait(PATIENCE_S)
+
+    runs.before[2] = rebuild
     long = _submit(batcher, LONG)
-    with pytest.raises(Exception, match="opened again"):
+    assert given_up.wait(PATIENCE_S)
+    with pytest.raises(InferenceError, match="opened again"):
         long.result(PATIENCE_S)
+    # The new thread answers, long texts too, while the other one stands still.
     assert batcher.check("morning") == int8_gate.check("morning")
-    _until(lambda: len(runs.n_rows) >= 3)
-    time.sleep(0.1)
+    assert batcher.check(LONG) == int8_gate.check(LONG)
+    go.set()
+    _until(lambda: len(runs.n_rows) == 3)
+    assert batcher.check("good") == int8_gate.check("good")
     assert len(runs.n_rows) == 3 < alone
     assert batcher.close(PATIENCE_S)

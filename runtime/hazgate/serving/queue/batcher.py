@@ -66,6 +66,12 @@ class _LongRun:
     makes_way: bool = False
 
 
+class _OfThread(threading.local):
+    """The state of one engine's thread: the long batch that runs on it, if any."""
+
+    long: _LongRun | None = None
+
+
 class Batcher:
     """A gate for many threads: one engine thread, a bounded fair queue. Thread-safe.
 
@@ -116,9 +122,9 @@ class Batcher:
         self._running: tuple[QueuedText, ...] = ()
         self._running_since_s: float | None = None
         self._thread_number = 0
-        # Only the engine's thread uses these: the long batch that makes way, if one runs, and the
-        # time for which it has stood still; each gate in pieces, by its id.
-        self._long: _LongRun | None = None
+        # A thread that was given up may run beside the new one, with a long batch of its own.
+        self._own = _OfThread()
+        # Each gate in pieces, by its id.
         self._in_pieces: dict[int, tuple[Judge, Judge]] = {}
         self._condition = threading.Condition()
         self._process = os.getpid()
@@ -507,9 +513,9 @@ class Batcher:
                 self._throughput.begin(now_s, sum(text.n_tokens for text in taken.batch))
                 self._running, self._running_since_s = taken.batch, now_s
             if sum(text.n_tokens for text in taken.batch) > self.limits.max_batch_tokens:
-                self._long = _LongRun(number=number, texts=taken.batch)
+                self._own.long = _LongRun(number=number, texts=taken.batch)
             self._run_taken(taken)
-            self._long = None
+            self._own.long = None
             with self._condition:
                 if number == self._thread_number:
                     self._throughput.end()
@@ -532,7 +538,7 @@ class Batcher:
         Raises:
             DeadlineExceeded: nobody waits for the long one any more, so that its rest is not run.
         """
-        long = self._long
+        long = self._own.long
         if long is None or long.makes_way:
             return
         if not long.n_pieces:
@@ -576,7 +582,8 @@ class Batcher:
     def _run(self, texts: Sequence[QueuedText]) -> None:
         started_s = time.monotonic()
         gate = self._piecewise(texts[0].gate)
-        before_s = 0.0 if self._long is None else self._long.stood_still_s
+        long = self._own.long
+        before_s = 0.0 if long is None else long.stood_still_s
         answers: Sequence[Answer | BaseException]
         try:
             answers = gate.answer([text.question for text in texts], store=self._store)
@@ -591,7 +598,7 @@ class Batcher:
         for text, answer in zip(texts, answers, strict=True):
             self._finish(text, answer)
         n_tokens = sum(text.n_tokens for text in texts)
-        stood_still_s = 0.0 if self._long is None else self._long.stood_still_s - before_s
+        stood_still_s = 0.0 if long is None else long.stood_still_s - before_s
         run_s = time.monotonic() - started_s - stood_still_s
         with self._condition:
             stored = self._store_facts()
