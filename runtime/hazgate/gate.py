@@ -520,7 +520,7 @@ class Gate:
             for i in asking:
                 windows = asked[i].tokens.every_window
                 read = [next(logits) for _ in windows]
-                # A window may be several in another body's tokens; the longest count weighs it.
+                # A window may be several in another body's tokens; each has the window's weight.
                 counts = [
                     window.n_tokens
                     for window, of_window in zip(windows, read, strict=True)

@@ -154,15 +154,7 @@ def measure(
         n_rows=len(targets),
         accuracy=float((predicted == targets).mean()),
         macro_f1=float(f1[present].mean()),
-        classes={
-            label: ClassFigures(
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-                n_rows=int(support[i]),
-            )
-            for i, label in enumerate(labels)
-        },
+        classes=_by_class(labels, precision, recall, f1, support),
         sources=_by_source(rows, targets, predicted, labels),
         languages=_by_language(
             [row.lang for row in rows],
@@ -205,15 +197,7 @@ def measure_labels(
         n_rows=len(rows),
         accuracy=float(right.mean()),
         macro_f1=float(f1[present].mean()) if present.any() else 0.0,
-        classes={
-            label: ClassFigures(
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-                n_rows=int(support[i]),
-            )
-            for i, label in enumerate(labels)
-        },
+        classes=_by_class(labels, precision, recall, f1, support),
         sources=_right_by_source(rows, held, right, labels),
         languages=(),
         thresholds=(),
@@ -363,3 +347,22 @@ def measured_share(hits: NDArray[np.bool_]) -> MeasuredShare | None:
         high=float(interval.high),
         n_rows=len(hits),
     )
+
+
+def _by_class(
+    labels: Sequence[str],
+    precision: NDArray[np.float64],
+    recall: NDArray[np.float64],
+    f1: NDArray[np.float64],
+    support: NDArray[np.int64],
+) -> dict[str, ClassFigures]:
+    """Return the figures of each label, from arrays [labels]."""
+    return {
+        label: ClassFigures(
+            precision=float(precision[i]),
+            recall=float(recall[i]),
+            f1=float(f1[i]),
+            n_rows=int(support[i]),
+        )
+        for i, label in enumerate(labels)
+    }

@@ -12,7 +12,7 @@ from hazgate_export.finetune.run import (
     finetune_level,
     finetune_together,
 )
-from hazgate_export.finetune.tasks import Task, column_problems
+from hazgate_export.finetune.tasks import Task, column_gaps
 from hazgate_export.finetune_settings import DataRules
 from hazgate_export.model.sources import fetch_base
 from hazgate_export.recipe import DirectorySource, LevelRecipe, LoadedRecipe, Recipe
@@ -110,12 +110,12 @@ def _shared_adapters(recipe: Recipe) -> list[dict[str, LevelRecipe]]:
 
 def _shared_problems(levels: Mapping[str, LevelRecipe]) -> list[str]:
     """List why levels cannot be trained as one adapter."""
-    problems = []
-    if len(levels) > 1 or any(level.columns is not None for level in levels.values()):
-        problems += column_problems(
-            {name: level.columns for name, level in levels.items()},
-            {name: len(level.labels) for name, level in levels.items()},
-        )
+    # The recipe has refused columns that are missing, overlap, or do not suit the labels.
+    columns = [level.columns for level in levels.values() if level.columns is not None]
+    problems = [
+        f"levels.{', '.join(levels)}: no level is trained in the columns {first} to {end}"
+        for first, end in column_gaps(columns)
+    ]
     owner: dict[str, str] = {}
     for name, level in levels.items():
         problems += [

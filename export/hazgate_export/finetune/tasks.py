@@ -1,6 +1,6 @@
 """Levels that one run trains together: their columns of the logits, their rows, their losses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -208,38 +208,19 @@ def column_labels(tasks: Sequence[Task]) -> tuple[str, ...]:
     return tuple(label for task in ordered for label in task.labels)
 
 
-def column_problems(
-    columns: Mapping[str, tuple[int, int] | None], labels: Mapping[str, int]
-) -> list[str]:
-    """List why levels cannot be trained as the columns of one classifier.
+def column_gaps(columns: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the columns before the last one that no level owns, as first column and end.
 
     Args:
-        columns: first column and end of each level.
-        labels: number of labels of each level.
+        columns: first column and end of each level; none overlap.
     """
-    problems = []
-    stated: list[tuple[int, int, str]] = []
-    for name, pair in columns.items():
-        if pair is None:
-            problems.append(f"levels.{name}.columns: required, other levels share its adapter")
-            continue
-        first, end = pair
-        if end - first != labels[name]:
-            problems.append(
-                f"levels.{name}.columns: expected {labels[name]} columns, one for each label, "
-                f"got {first} to {end}"
-            )
-        stated.append((first, end, name))
-    reached, before = 0, ""
-    for first, end, name in sorted(stated):
-        if first < reached:
-            problems.append(f"levels.{name}.columns: {first} to {end} overlap those of {before}")
-        elif first > reached:
-            problems.append(
-                f"levels.{name}.columns: no level is trained in the columns {reached} to {first}"
-            )
-        reached, before = max(reached, end), name
-    return problems
+    gaps = []
+    reached = 0
+    for first, end in sorted(columns):
+        if first > reached:
+            gaps.append((reached, first))
+        reached = end
+    return gaps
 
 
 def _targets(lesson: Lesson) -> Tensor:

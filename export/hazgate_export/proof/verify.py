@@ -231,12 +231,12 @@ def _judged(measured: Parity, limits: ParityLimits) -> Parity:
     if not measured.max_abs_logit_diff <= limits.max_abs_logit_diff:
         problems.append(
             f"{name}: logits differ by {measured.max_abs_logit_diff:.2e}, "
-            f"at most {limits.max_abs_logit_diff:.0e} is allowed"
+            f"at most {limits.max_abs_logit_diff:g} is allowed"
         )
     if not measured.max_invariance_diff <= limits.max_invariance_diff:
         problems.append(
             f"{name}: a text's logits move by {measured.max_invariance_diff:.2e} with padding or "
-            f"neighbours, at most {limits.max_invariance_diff:.0e} is allowed"
+            f"neighbours, at most {limits.max_invariance_diff:g} is allowed"
         )
     if measured.changed_outside_margin > limits.max_changed_share * measured.n_texts:
         problems.append(

@@ -61,7 +61,7 @@ class _LongRun:
 
     number: int
     texts: tuple[QueuedText, ...]
-    n_pieces: int = 0
+    has_begun: bool = False
     stood_still_s: float = 0.0
     makes_way: bool = False
 
@@ -541,11 +541,10 @@ class Batcher:
         long = self._own.long
         if long is None or long.makes_way:
             return
-        if not long.n_pieces:
+        if not long.has_begun:
             # It has just been taken, and every other batch was before it.
-            long.n_pieces += 1
+            long.has_begun = True
             return
-        long.n_pieces += 1
         began_s = time.monotonic()
         with self._condition:
             if long.number != self._thread_number:
