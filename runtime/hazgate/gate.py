@@ -22,17 +22,18 @@ from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.decision import Action
-from hazgate.judging.judgement import Heads, Judgement, judge, terms_of, windows_to_read
-from hazgate.judging.panel import level_result
+from hazgate.judging.judgement import Heads, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
-from hazgate.judging.verdict import LevelResult, ModelIdentity, Span, Verdict, ViewsRead
+from hazgate.judging.verdict import ModelIdentity, Verdict
+from hazgate.level_runs import LevelRuns
 from hazgate.questions import Question, questions
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.growing import DueWindow
 from hazgate.text.reading import Reading
-from hazgate.text.tokenization import Tokens, Window, as_texts
+from hazgate.text.tokenization import Tokens, as_texts
 from hazgate.text.watch import Watch
+from hazgate.verdicts import verdict_on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -375,8 +376,8 @@ class Gate:
             InferenceError: as in `check_many`.
         """
         heads = self._heads
-        rows = self._reader.question_rows(asked, store)
-        level1_logits = [self.level1.own(of_text) for of_text in rows]
+        runs = LevelRuns.of(self._reader, asked, store)
+        level1_logits = runs.level1_logits()
         to_read = [
             [
                 windows_to_read(one, logits, heads, all_levels=question.all_levels)
@@ -385,10 +386,11 @@ class Gate:
             for question, logits in zip(asked, level1_logits, strict=True)
         ]
         every = [sorted({k for one in of_text for k in one}) for of_text in to_read]
-        level2_logits = self._level2_logits(asked, every, rows, store)
-        beside = self._beside_results(asked, rows, store)
+        hazards = self.hazard_level
+        level2_logits = {} if hazards is None else runs.logits_by_window(hazards, every)
+        beside = runs.results(self.beside)
         return [
-            self._verdict(
+            verdict_on(
                 question,
                 [
                     judge(
@@ -403,6 +405,8 @@ class Gate:
                     for one, windows in zip(question.terms, to_read[i], strict=True)
                 ],
                 beside[i],
+                labels=self.labels,
+                model=self.model,
             )
             for i, question in enumerate(asked)
         ]
@@ -490,87 +494,6 @@ class Gate:
             hazard_thresholds=() if hazards is None else hazards.label_thresholds,
         )
 
-    def _level2_logits(
-        self,
-        asked: Sequence[Question],
-        to_read: Sequence[Sequence[int]],
-        rows: Sequence[NDArray[np.float32]],
-        store: LogitStore | None,
-    ) -> Mapping[tuple[int, int], NDArray[np.float32]]:
-        """Return Level 2's logits by text and window of Level 1; nothing without Level 2."""
-        if self.hazard_level is None:
-            return {}
-        keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
-        logits = self._window_logits(self.level2, asked, keys, rows, store)
-        return dict(zip(keys, logits, strict=True))
-
-    def _beside_results(
-        self,
-        asked: Sequence[Question],
-        rows: Sequence[NDArray[np.float32]],
-        store: LogitStore | None,
-    ) -> list[dict[str, LevelResult]]:
-        """Return the results of the levels beside the cascade that each question asks for."""
-        results: list[dict[str, LevelResult]] = [{} for _ in asked]
-        for name in dict.fromkeys(name for question in asked for name in question.levels):
-            level = self.beside[name]
-            asking = [i for i, question in enumerate(asked) if name in question.levels]
-            keys = [(i, k) for i in asking for k in range(len(asked[i].tokens.every_window))]
-            logits = iter(self._window_logits(level, asked, keys, rows, store))
-            for i in asking:
-                windows = asked[i].tokens.every_window
-                read = [next(logits) for _ in windows]
-                # A window may be several in another body's tokens; each has the window's weight.
-                counts = [
-                    window.n_tokens
-                    for window, of_window in zip(windows, read, strict=True)
-                    for _ in of_window
-                ]
-                results[i][name] = level_result(
-                    level.head,
-                    np.concatenate(read),
-                    counts,
-                    level.positive_threshold,
-                    understood=asked[i].tokens.understood,
-                )
-        return results
-
-    def _window_logits(
-        self,
-        level: Classifier,
-        asked: Sequence[Question],
-        keys: Sequence[tuple[int, int]],
-        rows: Sequence[NDArray[np.float32]],
-        store: LogitStore | None,
-    ) -> list[NDArray[np.float32]]:
-        """Return a level's logits of windows of Level 1.
-
-        Args:
-            level: a level of this gate; on Level 1's body, nothing is run.
-            asked: the questions.
-            keys: index of a question and of its window.
-            rows: what Level 1's body computed of each question.
-            store: gives and keeps logits.
-
-        Returns:
-            Shape [n, n_labels] for each key; n is 1, or the number of windows that the level's own
-            tokenizer makes of that window.
-        """
-        if level.graph == self.level1.graph:
-            return [level.own(rows[i][k : k + 1]) for i, k in keys]
-        every = {i: self._reader.tokens_of(asked[i]).every_window for i in {i for i, _ in keys}}
-        pieces = [self._tokens_for(level, asked[i].text, every[i][k]) for i, k in keys]
-        owners = [asked[i].owner for i, _ in keys]
-        return level.window_logits(pieces, store=store, owners=owners)
-
-    def _tokens_for(self, level: Classifier, text: str, window: Window) -> Tokens:
-        """Return a window of Level 1 in the tokens of a level on another body."""
-        if level.tokenizer is self.level1.tokenizer:
-            return Tokens(windows=(window,), n_total=window.n_tokens, n_read=window.n_tokens)
-        part = text[window.start : window.end] if window.view is None else window.view.text
-        (tokens,) = level.tokenizer.encode_checked([part])
-        return tokens
-
     def _levels_named(self, asked: Collection[str], needed: Collection[str]) -> tuple[str, ...]:
         """Return the levels beside the cascade that are asked for or needed, in their order.
 
@@ -588,48 +511,6 @@ class Gate:
                 f"{self.model.bundle} has {known}"
             )
         return tuple(name for name in self.beside if name in names)
-
-    def _verdict(
-        self,
-        question: Question,
-        judgements: Sequence[Judgement],
-        levels: Mapping[str, LevelResult],
-    ) -> Verdict:
-        tokens = question.tokens
-        decides, *shadows = judgements
-        worst = tokens.every_window[decides.worst_window]
-        hazards = decides.hazards
-        return Verdict(
-            flagged=decides.flagged,
-            unsafe=decides.unsafe,
-            scores=dict(zip(self.labels, decides.scores, strict=True)),
-            hazard=max(hazards, key=hazards.__getitem__) if hazards else None,
-            hazards=hazards,
-            detected=decides.detected,
-            tokens=tokens.count,
-            truncated=tokens.truncated,
-            understood=tokens.understood,
-            views=_views_read(tokens, decides),
-            span=Span(start=worst.start, end=worst.end),
-            decision=decides.decision,
-            shadow=shadows[0].decision if shadows else None,
-            levels=levels,
-            model=self.model,
-        )
-
-
-def _views_read(tokens: Tokens, judgement: Judgement) -> ViewsRead | None:
-    """Return what views there were; None without any."""
-    if not tokens.views and not tokens.views_left_out:
-        return None
-    worst = tokens.every_window[judgement.worst_window].view
-    names = [window.view.name for window in tokens.views if window.view is not None]
-    return ViewsRead(
-        decided=None if worst is None else worst.name,
-        as_written=judgement.as_written,
-        read=tuple(dict.fromkeys(names)),
-        left_out=tokens.views_left_out,
-    )
 
 
 def _rows(
