@@ -38,7 +38,8 @@ from hazgate.engine.processor import n_processors
 from hazgate.gate import Gate
 from hazgate_export.bundle.report import parity_table
 from hazgate_export.parity import Parity
-from hazgate_export.recipe import Recipe, load_recipe
+from hazgate_export.recipe import Recipe
+from hazgate_export.recipe_file import load_recipe
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -125,6 +125,6 @@ def _made_of(recipe: Path, root: Path) -> Path:
 def _build(recipe: Path, folder: Path) -> None:
     from hazgate_export.build import build
     from hazgate_export.model.sources import LocalSources
-    from hazgate_export.recipe import load_recipe
+    from hazgate_export.recipe_file import load_recipe
 
     build(load_recipe(recipe), folder / "bundle", LocalSources())

@@ -26,7 +26,7 @@ from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.workloads import TEXT
 from hazgate.bundle.manifest import Batching
 from hazgate.documents.files import json_bytes, write_atomically
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from hazgate_scale.capacity.times import (
     PACKAGED,
     SCHEMA_VERSION,

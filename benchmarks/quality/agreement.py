@@ -11,7 +11,7 @@ from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate import Bundle
 from hazgate_export.proof.agreement import Agreement, agreement_table, measure_agreement
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"
 _SEED = 0

@@ -32,7 +32,7 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate_export.bundle.assemble import PARITY_FILE
 from hazgate_export.model.sources import LocalSources, fetch_levels
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 
 # Untimed calls of each workload before the first round, and at the start of each turn, when the
 # caches are still the previous system's.

@@ -11,7 +11,7 @@ from benchmarks.speed.systems import ModelFiles
 from hazgate.cli.progress import step
 from hazgate.documents.decode import encode
 from hazgate_export.model.sources import LevelSources, LocalSources, fetch_levels
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 
 
 def merge_levels(recipe: Path, local: LocalSources, levels: Sequence[str], target: Path) -> None:

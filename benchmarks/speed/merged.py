@@ -16,7 +16,7 @@ from benchmarks.harness.messages import parse
 from benchmarks.speed.systems import ModelFiles
 from benchmarks.speed.torch_system import adapted_model
 from hazgate_export.model.merge import merge
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 
 
 def save_merged(files: ModelFiles) -> None:

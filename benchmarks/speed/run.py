@@ -31,7 +31,7 @@ def run(
     from benchmarks.speed.compare import compare
     from benchmarks.speed.tables import full_table
     from hazgate.bundle.bundle import Bundle
-    from hazgate_export.recipe import load_recipe
+    from hazgate_export.recipe_file import load_recipe
 
     budget = threads or n_processors()
     name = load_recipe(recipe).recipe.name

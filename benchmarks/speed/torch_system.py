@@ -21,7 +21,8 @@ from hazgate.classifier import DEFAULT_MAX_BATCH_TOKENS
 from hazgate.text.batching import pad, plan_batches
 from hazgate_export.model.merge import load_adapted
 from hazgate_export.model.sources import Fetched
-from hazgate_export.recipe import CascadeRecipe, Recipe, load_recipe
+from hazgate_export.recipe import CascadeRecipe, Recipe
+from hazgate_export.recipe_file import load_recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -135,7 +135,7 @@ def build(
     A bundle that misses a limit is not written.
     """
     from hazgate_export.bundle.report import parity_table
-    from hazgate_export.recipe import load_recipe
+    from hazgate_export.recipe_file import load_recipe
 
     with requires("build", _BUILD):
         from hazgate_export.build import build as run
@@ -180,7 +180,7 @@ def verify(
     """Compare BUNDLE with its stored reference logits again, or with --recipe's model."""
     from hazgate.bundle.bundle import Bundle
     from hazgate_export.bundle.report import parity_table
-    from hazgate_export.recipe import load_recipe
+    from hazgate_export.recipe_file import load_recipe
 
     with requires("verify", _BUILD):
         from hazgate_export.model.sources import LocalSources
@@ -246,7 +246,7 @@ def finetune(
     base: Path | None,
 ) -> None:
     """Train the LoRA adapters of RECIPE and write each with its card."""
-    from hazgate_export.recipe import load_recipe
+    from hazgate_export.recipe_file import load_recipe
 
     with requires("finetune", _BUILD):
         from hazgate_export.finetune.finetune_recipe import finetune_recipe

@@ -1,34 +1,17 @@
-"""The recipe of a build: a TOML file, read strictly, every problem reported at once."""
+"""The recipe of a build: the tables of a TOML file. `recipe_file` reads it."""
 
-import hashlib
-import itertools
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from hazgate.bundle.manifest import DEFAULT_THRESHOLD, is_turn
-from hazgate.documents.problems import list_problems
-from hazgate.documents.toml import parse_toml
+from hazgate.bundle.manifest import DEFAULT_THRESHOLD
 from hazgate.judging.scores import Activation
-from hazgate_export.errors import RecipeError
 from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings, TaskSettings
-from hazgate_export.preflight.table import find_target
 from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
 RECIPE_SCHEMA_VERSION = 1
-# Keys of earlier releases, as patterns, and their names today.
-_RENAMED = {
-    r"cascade\.gate": "level1",
-    r"cascade\.hazards": "level2",
-    r"variants\..+\.gate": "parity",
-    r"calibration": "int8_activations",
-}
-# The same of values: a key's pattern and its old value, and the value's name today.
-_RENAMED_VALUES = {(r"variants\..+\.int8_scheme", "calibrated"): "static"}
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -188,6 +171,12 @@ class LevelRecipe(_Table):
         return source
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Kind and place of the level's weights, whatever is pinned there."""
+        kind = "checkpoint" if self.adapter is None else "adapter"
+        return kind, self.source.model_dump_json(exclude={"files"})
+
+    @property
     def own_columns(self) -> slice:
         """The level's columns of its head's outputs; all of them if it names none."""
         return slice(None) if self.columns is None else slice(*self.columns)
@@ -287,7 +276,7 @@ class Recipe(_Table):
         """Return the names of the levels by body: those that one pass computes stand together."""
         bodies: dict[object, list[str]] = {}
         for name, level in self.levels.items():
-            body = name if level.columns is None else _place_of(level)
+            body = name if level.columns is None else level.place
             bodies.setdefault(body, []).append(name)
         return tuple(map(tuple, bodies.values()))
 
@@ -311,260 +300,3 @@ class LoadedRecipe(BaseModel):
     recipe: Recipe
     folder: Path
     sha256: str
-
-
-def load_recipe(file: Path) -> LoadedRecipe:
-    """Read the recipe in a TOML file.
-
-    Raises:
-        RecipeError: the file cannot be read, or any number of fields are wrong, all named.
-    """
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise RecipeError(f"{file} cannot be read: {error.strerror}") from error
-    data = parse_toml(text, source=str(file), error=RecipeError)
-    try:
-        recipe = Recipe.model_validate(data)
-    except ValidationError as error:
-        raise RecipeError(_list(file, [_problem(item) for item in error.errors()])) from error
-    problems = contradictions(recipe)
-    if problems:
-        raise RecipeError(_list(file, problems))
-    return LoadedRecipe(
-        recipe=recipe, folder=file.resolve().parent, sha256=hashlib.sha256(text).hexdigest()
-    )
-
-
-def _problem(item: ErrorDetails) -> str:
-    place = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
-        for pattern, name in _RENAMED.items():
-            if re.fullmatch(pattern, place):
-                return f"{place}: is now called {name}"
-    for (pattern, value), name in _RENAMED_VALUES.items():
-        if re.fullmatch(pattern, place) and item["input"] == value:
-            return f"{place}: {value!r} is now called {name!r}"
-    return f"{place}: {item['msg']}"
-
-
-def _list(file: Path, problems: list[str]) -> str:
-    return f"{file} is not a valid recipe:{list_problems(problems, most=len(problems))}"
-
-
-def _graph_problems(variant: VariantRecipe, opset: int) -> list[str]:
-    problems = []
-    if variant.graph != "portable" and opset < 18:
-        problems.append(f"graph: an authored graph needs opset 18 or later, the recipe has {opset}")
-    if variant.int8_scheme is not None:
-        graphs = {"static": "authored", "per_token": "fused"}
-        wanted = graphs.get(variant.int8_scheme, "portable")
-        if variant.graph != wanted:
-            problems.append(
-                f"int8_scheme: {variant.int8_scheme!r} goes with the {wanted} graph, "
-                f"not with {variant.graph!r}"
-            )
-    if variant.graph == "fused" and variant.int8_scheme != "per_token":
-        problems.append("graph: 'fused' goes with int8_scheme 'per_token'")
-    if variant.precision in ("fp16", "bf16") and variant.graph != "portable":
-        problems.append(
-            f"graph: {variant.precision} goes with the portable graph, not with {variant.graph!r}"
-        )
-    if variant.preflight and (variant.graph != "portable" or variant.precision == "int8"):
-        problems.append(
-            "preflight: works only for a portable graph without int8; others are for the CPU"
-        )
-    problems.extend(filter(None, map(_target_problem, variant.preflight)))
-    return problems
-
-
-def _target_problem(name: str) -> str | None:
-    try:
-        find_target(name)
-    except RecipeError as error:
-        return str(error)
-    return None
-
-
-def _task_problems(recipe: Recipe) -> Iterator[str]:
-    """Yield what is wrong with the levels that share a training run."""
-    tasks = {name: level for name, level in recipe.levels.items() if level.task is not None}
-    if recipe.finetune is None and tasks:
-        yield f"finetune: required, because {', '.join(tasks)} have a table task"
-    if recipe.finetune is not None and not tasks:
-        yield "finetune: no level has a table task; a level alone has levels.NAME.finetune"
-    for name, level in tasks.items():
-        if level.finetune is not None:
-            yield f"levels.{name}.task: the level has a table finetune, too; leave one out"
-        if not level.labels:
-            yield f"levels.{name}.labels: training needs them in the recipe"
-        field = level.task.data.label_field if level.task is not None else ""
-        if level.activation == "sigmoid" and field in ("level1", "level2"):
-            yield f"levels.{name}.task.data.label_field: {field} holds one label, not several"
-        if level.activation == "softmax" and field == "level2_all":
-            yield f"levels.{name}.task.data.label_field: {field} holds several labels, not one"
-
-
-def _decision_problems(level: LevelRecipe) -> list[str]:
-    """List what is wrong with a level's thresholds; labels only where they are named."""
-    problems = []
-    named = set(level.labels)
-    if level.positive is not None and named and level.positive.label not in named:
-        problems.append(f"positive.label: {level.positive.label!r} is not a label of the level")
-    if level.thresholds is not None and level.activation != "sigmoid":
-        problems.append('thresholds: are for a multi-label level, with activation = "sigmoid"')
-    if level.positive is not None and level.positive.label in (level.thresholds or {}):
-        problems.append(f"thresholds.{level.positive.label}: `positive` states it already")
-    unknown = [label for label in level.thresholds or {} if named and label not in named]
-    problems.extend(f"thresholds: {label!r} is not a label of the level" for label in unknown)
-    return problems
-
-
-def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
-    problems = []
-    level1 = recipe.levels.get(cascade.level1)
-    if level1 is None:
-        problems.append(f"cascade.level1: no level {cascade.level1!r}")
-    elif level1.labels and cascade.positive_label not in level1.labels:
-        problems.append(f"cascade.positive_label: not a label of {cascade.level1}")
-    if level1 is not None and level1.positive is not None:
-        problems.append(f"levels.{cascade.level1}.positive: the cascade states it already")
-    if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
-        problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")
-    return problems
-
-
-def _source_problems(recipe: Recipe) -> Iterator[str]:
-    """Yield what is wrong with the levels' adapters and checkpoints, and with the base."""
-    adapters = [name for name, level in recipe.levels.items() if level.adapter is not None]
-    for name, level in recipe.levels.items():
-        if (level.adapter is None) == (level.checkpoint is None):
-            yield f"levels.{name}: expected either adapter or checkpoint"
-        for part in ("adapter", "checkpoint"):
-            if (getattr(level, part) is None) != (getattr(level, f"{part}_id") is None):
-                yield f"levels.{name}: {part} and {part}_id go together"
-        if level.adapter is None and level.accept_base is not None:
-            yield f"levels.{name}.accept_base: a checkpoint has no other base; leave it out"
-        if level.adapter is None and level.finetune is not None:
-            yield f"levels.{name}.finetune: trains adapters, this level is a checkpoint"
-        if level.adapter is None and level.task is not None:
-            yield f"levels.{name}.task: trains adapters, this level is a checkpoint"
-    if adapters and recipe.base.source is None:
-        yield f"base.source: required, because {', '.join(adapters)} adapt it"
-    if not adapters and recipe.base.source is not None:
-        yield "base.source: every level is a whole checkpoint, no base is read; leave it out"
-
-
-def _place_of(level: LevelRecipe) -> tuple[str, str]:
-    """Return kind and place of a level's weights, whatever is pinned there."""
-    kind = "checkpoint" if level.adapter is None else "adapter"
-    return kind, level.source.model_dump_json(exclude={"files"})
-
-
-def _body_problems(recipe: Recipe) -> Iterator[str]:
-    """Yield what is wrong with the columns of levels, and with levels of one source."""
-    complete = {
-        name: level
-        for name, level in recipe.levels.items()
-        if (level.adapter is None) != (level.checkpoint is None)
-    }
-    for name, level in recipe.levels.items():
-        yield from _column_problems(name, level)
-    for (earlier, one), (name, level) in itertools.combinations(complete.items(), 2):
-        yield from _sharing_problems(earlier, one, name, level)
-
-
-def _column_problems(name: str, level: LevelRecipe) -> Iterator[str]:
-    if level.columns is None:
-        return
-    first, end = level.columns
-    if first < 0 or end - first < 2:
-        yield (
-            f"levels.{name}.columns: expected [first, end] of two columns or more, counted from 0 "
-            f"and end not included, got {[first, end]}"
-        )
-    elif level.labels and end - first != len(level.labels):
-        yield (
-            f"levels.{name}.columns: expected one for each of the {len(level.labels)} labels, got "
-            f"{end - first}: {[first, end]}"
-        )
-
-
-def _sharing_problems(
-    earlier: str, one: LevelRecipe, name: str, level: LevelRecipe
-) -> Iterator[str]:
-    """Yield what is wrong with two levels if they name the same weights."""
-    kind, _ = place = _place_of(level)
-    if place != _place_of(one):
-        same_name = level.id and (kind, level.id) == (_place_of(one)[0], one.id)
-        if same_name and (level.columns or one.columns):
-            yield f"levels.{name}.{kind}: expected that of {earlier}, which has the same {kind}_id"
-        return
-    if level.columns is None or one.columns is None:
-        without = " and ".join(
-            who for who, it in ((earlier, one), (name, level)) if it.columns is None
-        )
-        yield (
-            f"levels.{name}.{kind}: is also that of {earlier}; levels of one {kind} share its "
-            f"outputs: give {without} columns = [first, end]"
-        )
-        return
-    for part in (f"{kind}_id", "accept_base"):
-        if getattr(level, part) != getattr(one, part):
-            yield f"levels.{name}.{part}: expected that of {earlier}, whose {kind} it shares"
-    if level.source.files != one.source.files:
-        yield f"levels.{name}.{kind}.files: expected those of {earlier}, whose {kind} it shares"
-    (first, end), (other_first, other_end) = level.columns, one.columns
-    if max(first, other_first) < min(end, other_end):
-        yield (
-            f"levels.{name}.columns: {[first, end]} are partly those of {earlier}, "
-            f"{[other_first, other_end]}"
-        )
-
-
-def contradictions(recipe: Recipe) -> list[str]:
-    """List what is wrong although every field is well-formed; labels only where they are named."""
-    problems = []
-    if recipe.default_variant not in recipe.variants:
-        problems.append(f"default_variant: {recipe.default_variant!r} is not in variants")
-    problems.extend(
-        f"variants.{name}.int8_scheme: required with precision int8, and allowed only with it"
-        for name, variant in recipe.variants.items()
-        if (variant.precision == "int8") != (variant.int8_scheme is not None)
-    )
-    for name, variant in recipe.variants.items():
-        problems.extend(
-            f"variants.{name}.{problem}" for problem in _graph_problems(variant, recipe.opset)
-        )
-    problems.extend(_source_problems(recipe))
-    problems.extend(_body_problems(recipe))
-    for name, level in recipe.levels.items():
-        if len(set(level.labels)) < len(level.labels):
-            problems.append(f"levels.{name}.labels: a label is given twice")
-        if level.finetune is not None and not level.labels:
-            problems.append(f"levels.{name}.labels: training needs them in the recipe")
-        if level.finetune is not None and level.activation != "softmax":
-            problems.append(f"levels.{name}.finetune: trains softmax heads only")
-        problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
-    problems.extend(_task_problems(recipe))
-    if recipe.cascade is not None:
-        problems.extend(_cascade_problems(recipe, recipe.cascade))
-    if not is_turn(recipe.conversation.turn):
-        problems.append("conversation.turn: expected {content} once, and no field but {role}")
-    limit = recipe.tokenizer.max_tokens
-    window, overlap = recipe.tokenizer.window, recipe.tokenizer.overlap
-    if window > limit:
-        problems.append(f"tokenizer.window_tokens: {window} is over max_tokens of {limit}")
-    close = recipe.tokenizer.close_tokens
-    if close is not None and close >= window:
-        problems.append(f"tokenizer.close_tokens: {close} must be less than a window of {window}")
-    if overlap >= window:
-        problems.append(
-            f"tokenizer.overlap_tokens: {overlap} must be less than a window of {window}"
-        )
-    problems.extend(
-        f"parity.lengths: {length} is over tokenizer.max_tokens of {limit}"
-        for length in recipe.parity.lengths
-        if length > limit
-    )
-    return problems

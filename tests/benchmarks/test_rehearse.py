@@ -19,7 +19,7 @@ from benchmarks.rehearse import (
     full_size,
     rehearse,
 )
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.results import toy_header
 
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"

@@ -9,7 +9,8 @@ import pytest
 from hazgate import Bundle
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.proof.agreement import agreement_table, judge, measure_agreement
-from hazgate_export.recipe import ParityLimits, load_recipe
+from hazgate_export.recipe import ParityLimits
+from hazgate_export.recipe_file import load_recipe
 
 GATE = ParityLimits(max_abs_logit_diff=1.0, max_changed_share=0.005, max_invariance_diff=1e-4)
 

@@ -18,7 +18,7 @@ from hazgate_export.__main__ import cli
 from hazgate_export.build import build
 from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.tiny import write_quick_recipe
 
 

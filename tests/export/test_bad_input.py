@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from hazgate_export.build import build
 from hazgate_export.errors import SourceError
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.adapters import edit_json
 from tests.support.rehearsals import rehearsed
 from tests.support.vela import shard_in_bfloat16, vela_id, write_vela

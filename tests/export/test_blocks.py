@@ -21,7 +21,8 @@ from hazgate_export.model.block_source import stage_blocks
 from hazgate_export.model.blocks import parse_blocks, unpack_blocks
 from hazgate_export.model.sources import Fetched, fetch
 from hazgate_export.model.tokenizer_files import read_tokenizer_files, reference_tokenizer
-from hazgate_export.recipe import BlocksSource, load_recipe
+from hazgate_export.recipe import BlocksSource
+from hazgate_export.recipe_file import load_recipe
 from tests.support.blocks import LAYERS, PIECES, TinyBlocks, write_tiny_blocks
 
 # The engine rounds activations to 8 bits in blocks of 32; nothing else differs.

@@ -35,7 +35,8 @@ from hazgate_export.proof import verify
 from hazgate_export.proof.reference import check_merged
 from hazgate_export.proof.subject import Boundary, Head, Subject
 from hazgate_export.proof.texts import Case, load_proof_texts
-from hazgate_export.recipe import Recipe, load_recipe
+from hazgate_export.recipe import Recipe
+from hazgate_export.recipe_file import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 from tests.support.adapters import edit_json, fetched
 from tests.support.damage import edit_manifest, replace_file

@@ -16,7 +16,8 @@ from hazgate_export.build import build
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.model.load import load_level
 from hazgate_export.model.sources import LocalSources, fetch_levels
-from hazgate_export.recipe import LoadedRecipe, load_recipe
+from hazgate_export.recipe import LoadedRecipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.families import LEVELS, write_family
 from tests.support.published import pickle_base
 

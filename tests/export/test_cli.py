@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from hazgate_export.__main__ import cli
 from hazgate_export.model.standin import production_levels
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,7 +23,8 @@ from hazgate_export.model.config import load_config, read_config
 from hazgate_export.model.irrelevant import FAMILY_IRRELEVANT, IRRELEVANT
 from hazgate_export.model.sources import Fetched, LevelSources
 from hazgate_export.parity import Parity
-from hazgate_export.recipe import LoadedRecipe, load_recipe
+from hazgate_export.recipe import LoadedRecipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.rehearsals import RECIPES
 from tests.support.subjects import random_cases, subject_of
 from tests.support.transformers5 import GOLDENS

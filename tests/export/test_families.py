@@ -12,7 +12,7 @@ from hazgate import Bundle, Classifier
 from hazgate_export.build import build
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.families import (
     AUTHORED,
     BuiltFamily,

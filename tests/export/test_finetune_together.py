@@ -41,7 +41,7 @@ from hazgate_export.model.labels import read_labels
 from hazgate_export.model.sources import Fetched
 from hazgate_export.model.standin import write_standin
 from hazgate_export.proof.texts import load_proof_texts
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 
 ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "export" / "training"

@@ -35,7 +35,8 @@ from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.proof.int8_activations import write_cheapest_int8
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
-from hazgate_export.recipe import ParityLimits, load_recipe
+from hazgate_export.recipe import ParityLimits
+from hazgate_export.recipe_file import load_recipe
 from tests.support.families import AUTHORED, LEVELS, build_family, write_family
 from tests.support.recipes import FUSED_VARIANT
 from tests.support.subjects import judge_graph, random_cases, subject_of

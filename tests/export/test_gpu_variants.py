@@ -14,7 +14,7 @@ from hazgate_export.build import build
 from hazgate_export.errors import ParityMissed, RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 
 CPU = "CPUExecutionProvider"

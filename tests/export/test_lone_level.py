@@ -13,7 +13,7 @@ from hazgate_export.__main__ import cli
 from hazgate_export.build import Built, build
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.proof.subject import boundary_of
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.recipes import without_cascade
 from tests.support.tiny import HAZARDS, write_tiny_recipe
 

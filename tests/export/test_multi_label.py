@@ -8,7 +8,7 @@ from hazgate.engine.options import EngineOptions
 from hazgate_evaluation.calibration.run import check_hazard_head
 from hazgate_export.build import Built, build
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.tiny import write_tiny_recipe
 
 TEXT = "How do I kill a Python process?"

@@ -17,7 +17,7 @@ from hazgate_export.model.sources import Fetched, LocalSources, fetch_levels
 from hazgate_export.parity import Parity
 from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.families import LEVELS, write_family
 from tests.support.subjects import judge_graph, random_cases, subject_of
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hazgate_export.errors import RecipeError
-from hazgate_export.recipe import HubSource, PackageSource, Recipe, load_recipe
+from hazgate_export.recipe import HubSource, PackageSource, Recipe
+from hazgate_export.recipe_file import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 

@@ -18,7 +18,8 @@ from hazgate_export.build import build
 from hazgate_export.errors import SourceError
 from hazgate_export.model.sources import LocalSources
 from hazgate_export.proof.texts import load_proof_texts
-from hazgate_export.recipe import HubSource, load_recipe
+from hazgate_export.recipe import HubSource
+from hazgate_export.recipe_file import load_recipe
 from tests.support.few_texts import use_few_proof_texts
 from tests.support.rehearsals import BASE_32K, LEVELS_32K, RECIPES, rehearsed, write_32k
 from tests.support.vela import (

@@ -11,7 +11,7 @@ from hazgate.judging.policy import Policy
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.model.settle import Settled, settle
 from hazgate_export.model.sources import LevelSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.adapters import BASE_ID, edit_json, fetched, train_adapter, write_bert
 from tests.support.operating_points import operating_point, write_operating_point
 from tests.support.recipes import recipe_text

@@ -12,7 +12,8 @@ from hazgate.documents.files import sha256
 from hazgate_export.errors import SourceError
 from hazgate_export.model.load import load_level
 from hazgate_export.model.sources import Fetched, LocalSources, fetch, fetch_levels
-from hazgate_export.recipe import DirectorySource, PackageSource, load_recipe
+from hazgate_export.recipe import DirectorySource, PackageSource
+from hazgate_export.recipe_file import load_recipe
 from tests.support.families import write_family
 
 

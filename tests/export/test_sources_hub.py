@@ -53,7 +53,7 @@ import json, sys
 from pathlib import Path
 from hazgate_export.model.pins import pins_to_paste
 from hazgate_export.model.sources import LocalSources, fetch_levels
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 loaded = load_recipe(Path(sys.argv[1]))
 sources = fetch_levels(loaded, loaded.recipe.levels, LocalSources(), Path(sys.argv[2]))
 read = {

@@ -14,7 +14,7 @@ from hazgate_export.model import layer_fields
 from hazgate_export.model.architecture import Yarn
 from hazgate_export.model.fields import Fields
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.export.test_transformers5 import ask_transformers_5, run
 
 MOST = 1e-4

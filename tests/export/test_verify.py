@@ -25,7 +25,8 @@ from hazgate_export.proof.subject import Boundary, Head, Subject
 from hazgate_export.proof.texts import Case, load_proof_texts, make_cases
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
 from hazgate_export.proof.verify import find_missed, measure
-from hazgate_export.recipe import ParityLimits, load_recipe
+from hazgate_export.recipe import ParityLimits
+from hazgate_export.recipe_file import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 
 SPEC = TokenizerSpec(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hazgate import ManifestError
-from hazgate.bundle.manifest import Manifest
+from hazgate.bundle.manifest_checks import parse_manifest
 from tests.support.manifests import FILES, SHA256, manifest_data, spell
 from tests.support.tiny import LEVELS
 
@@ -220,7 +220,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 def _refusal(text: bytes) -> str:
     with pytest.raises(ManifestError) as caught:
-        Manifest.parse(text)
+        parse_manifest(text)
     message = str(caught.value)
     assert message.startswith("bundle.json ")
     return message
@@ -243,7 +243,7 @@ def test_an_infinite_parity_is_refused_however_json_spells_it() -> None:
 
 
 def test_the_manifest_that_the_cases_spoil_is_valid_itself() -> None:
-    manifest = Manifest.parse(spell(manifest_data()))
+    manifest = parse_manifest(spell(manifest_data()))
     assert manifest.levels["level1"].labels == ("safe", "unsafe")
     assert set(manifest.files) == set(FILES)
 
@@ -338,17 +338,17 @@ def test_every_contradiction_is_reported_at_once() -> None:
 
 
 def test_the_dumped_manifest_parses_to_the_same_and_dumps_to_the_same_bytes() -> None:
-    manifest = Manifest.parse(spell(manifest_data()))
+    manifest = parse_manifest(spell(manifest_data()))
     text = manifest.dump()
-    assert Manifest.parse(text) == manifest
-    assert Manifest.parse(text).dump() == text
+    assert parse_manifest(text) == manifest
+    assert parse_manifest(text).dump() == text
     assert json.loads(text) == manifest_data()
 
 
 def test_a_bundle_without_a_cascade_states_none_in_its_bytes() -> None:
     data = manifest_data()
     del data["cascade"]
-    manifest = Manifest.parse(spell(data))
+    manifest = parse_manifest(spell(data))
     assert manifest.cascade is None
     assert json.loads(manifest.dump()) == data
 
@@ -358,9 +358,9 @@ def test_what_a_level_states_of_its_own_is_dumped_with_it() -> None:
     del data["cascade"]
     data["levels"]["level1"]["positive"] = POSITIVE
     data["levels"]["level2"].update(activation="sigmoid", thresholds={"S7_hate": 0.25})
-    manifest = Manifest.parse(spell(data))
+    manifest = parse_manifest(spell(data))
     assert json.loads(manifest.dump()) == data
-    assert Manifest.parse(manifest.dump()) == manifest
+    assert parse_manifest(manifest.dump()) == manifest
     level2 = manifest.levels["level2"]
     assert dict(zip(level2.labels, level2.label_thresholds, strict=True))["S7_hate"] == 0.25
     assert sorted(set(level2.label_thresholds)) == [0.25, 0.5]
@@ -379,7 +379,7 @@ def test_a_threshold_is_stated_once() -> None:
 
 def test_the_bytes_of_the_committed_bundles_manifest_are_unchanged(tiny_bundle: Path) -> None:
     text = (tiny_bundle / "bundle.json").read_bytes()
-    assert Manifest.parse(text).dump() == text
+    assert parse_manifest(text).dump() == text
 
 
 def _on_one_body() -> dict[str, Any]:
@@ -397,11 +397,11 @@ def _on_one_body() -> dict[str, Any]:
 
 
 def test_levels_on_one_body_stand_together_and_know_their_columns() -> None:
-    manifest = Manifest.parse(spell(_on_one_body()))
+    manifest = parse_manifest(spell(_on_one_body()))
     assert manifest.bodies() == (("level1", "level2"),)
     assert manifest.levels["level2"].own_columns == slice(2, 2 + len(LEVELS["level2"]))
     assert manifest.levels["level1"].n_logits == manifest.levels["level2"].n_logits
-    assert Manifest.parse(spell(manifest_data())).bodies() == (("level1",), ("level2",))
+    assert parse_manifest(spell(manifest_data())).bodies() == (("level1",), ("level2",))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 
 from hazgate.bundle.manifest import Manifest
+from hazgate.bundle.manifest_checks import parse_manifest
 from hazgate.engine.providers.table import find_provider
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import BundleError
@@ -25,7 +26,7 @@ def _manifest(
         if name in fused_in:
             variants["fast"] = {**variants["fp32"], "precision": "int8", "kind": "fused"}
     data["default_variant"] = default
-    return Manifest.parse(spell(data))
+    return parse_manifest(spell(data))
 
 
 def _must_not_be_asked() -> NoReturn:

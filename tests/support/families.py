@@ -23,7 +23,7 @@ from hazgate_export.model.sources import LocalSources
 from hazgate_export.model.standin import StandIn, write_standin
 from hazgate_export.parity import Parity
 from hazgate_export.proof.texts import load_proof_texts
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.recipes import recipe_text
 from tests.support.shared import make_once
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hazgate_export.build import build
 from hazgate_export.model.sources import LocalSources
-from hazgate_export.recipe import load_recipe
+from hazgate_export.recipe_file import load_recipe
 from tests.support.tiny import ARCHIVE, write_tiny_recipe
 
 # The first date that a zip file can hold: the archive does not depend on when it is made.

@@ -18,13 +18,8 @@ from hazgate_export.model.operating_point import (
     read_operating_point,
 )
 from hazgate_export.model.sources import Fetched, LevelSources
-from hazgate_export.recipe import (
-    CascadeRecipe,
-    LevelRecipe,
-    LoadedRecipe,
-    TokenizerRecipe,
-    contradictions,
-)
+from hazgate_export.recipe import CascadeRecipe, LevelRecipe, LoadedRecipe, TokenizerRecipe
+from hazgate_export.recipe_checks import contradictions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

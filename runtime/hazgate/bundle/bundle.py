@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hazgate.bundle.hub import fetch_bundle, is_hub_reference, parse_reference
 from hazgate.bundle.manifest import MANIFEST_FILE, FileSpec, Manifest
+from hazgate.bundle.manifest_checks import parse_manifest
 from hazgate.bundle.places import foreign_files, kind_problem, locate
 from hazgate.bundle.sealed import CURE, SealedFile, identity_of
 from hazgate.documents.problems import list_problems
@@ -104,7 +105,7 @@ def _open(path: str | os.PathLike[str], read: Callable[[Manifest], set[str]]) ->
     place = locate(fetch_bundle(parse_reference(os.fspath(path))) if on_hub else Path(path))
     root = place.root
     text = _read_manifest(root, Path(path))
-    manifest = Manifest.parse(text)
+    manifest = parse_manifest(text)
     listed = {*manifest.files, MANIFEST_FILE}
     problems = [*place.problems, *foreign_files(root, listed)]
     hashed = read(manifest)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hazgate.bundle.manifest import MANIFEST_FILE, Manifest
+from hazgate.bundle.manifest import MANIFEST_FILE
+from hazgate.bundle.manifest_checks import parse_manifest
 from hazgate.errors import BundleError
 
 SCHEME = "hub:"
@@ -81,7 +82,7 @@ def fetch_bundle(reference: HubReference) -> Path:
             ).absolute()
 
     manifest_file = fetch(MANIFEST_FILE)
-    manifest = Manifest.parse(manifest_file.read_bytes())
+    manifest = parse_manifest(manifest_file.read_bytes())
     # Imported here because `import hazgate` does not need it.
     from concurrent.futures import ThreadPoolExecutor
 

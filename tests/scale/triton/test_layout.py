@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate.bundle.manifest import Manifest
+from hazgate.bundle.manifest_checks import parse_manifest
 from hazgate.cli.extras import MissingExtra
 from hazgate.engine.buckets import default_buckets
 from hazgate.errors import BundleError, InputError
@@ -34,7 +35,7 @@ def _manifest(change: Callable[[dict[str, Any]], object] = lambda _: None) -> Ma
         for variant in level["variants"].values():
             variant["execution_providers"].append("MIGraphXExecutionProvider")
             change(variant)
-    return Manifest.parse(spell(data))
+    return parse_manifest(spell(data))
 
 
 def _of_kind(batching: str, kind: str = "portable") -> Manifest:
@@ -202,7 +203,7 @@ def test_a_level_that_cannot_be_a_folder_of_its_own_is_refused(name: str) -> Non
     data["levels"][name] = data["levels"].pop("level2")
     data["cascade"]["hazards"] = name
     with pytest.raises(BundleError, match="cannot be the name of a model"):
-        choose_layout(Manifest.parse(spell(data)), RepositoryOptions())
+        choose_layout(parse_manifest(spell(data)), RepositoryOptions())
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
