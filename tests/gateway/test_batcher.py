@@ -17,7 +17,8 @@ from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overload
 from hazgate.judge import verdict_of
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
-from hazgate.serving.queue.batcher import Batcher, BatchFacts
+from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.engine_thread import BatchFacts
 from tests.support.sessions import Held, held_gate
 
 MARKER = "unrepeatable"

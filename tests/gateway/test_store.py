@@ -20,7 +20,8 @@ from hazgate.serving.http.app import create_app
 from hazgate.serving.keys import ApiKey
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.async_gate import AsyncGate
-from hazgate.serving.queue.batcher import Batcher, BatchFacts
+from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.engine_thread import BatchFacts
 from hazgate.serving.settings import ServeSettings
 from hazgate.serving.source import check_reloadable
 from tests.support.damage import edit_manifest

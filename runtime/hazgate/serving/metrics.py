@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from hazgate.judging.decision import Action
 from hazgate.judging.speech import UnreadKind
-from hazgate.serving.queue.batcher import BatchFacts
+from hazgate.serving.queue.engine_thread import BatchFacts
 from hazgate.serving.queue.timed_session import RunFacts
 from hazgate.serving.service import RequestFacts, StreamFacts
 

@@ -12,7 +12,8 @@ from hazgate.judging.classification import Classification
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
-from hazgate.serving.queue.batcher import Batcher, BatchFacts
+from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.engine_thread import BatchFacts
 from hazgate.serving.queue.settle import first_error, settle
 
 

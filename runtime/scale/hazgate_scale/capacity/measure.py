@@ -22,7 +22,7 @@ from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate.judge import gate_with_hazards, open_judge
 from hazgate.serving.queue.async_gate import AsyncGate
-from hazgate.serving.queue.batcher import BatchFacts
+from hazgate.serving.queue.engine_thread import BatchFacts
 from hazgate_scale.capacity.service import costs_of, spread_factor
 from hazgate_scale.capacity.times import (
     SCHEMA_VERSION,
