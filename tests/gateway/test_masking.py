@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from hazgate import Gate, Policy, PolicyError
 from hazgate.serving.masking import MARKER
 from hazgate.serving.settings import ServeSettings, StreamTable
-from tests.gateway.test_app import LITELLM, served
+from tests.support.served import LITELLM, served
 from tests.support.spotter import MORNING_HAZARD, WORLD_HAZARD
 from tests.support.tiny import HAZARDS
 

@@ -23,9 +23,9 @@ from hazgate import BundleError, Gate
 from hazgate.engine.options import EngineOptions
 from hazgate.serving.launch import open_served
 from hazgate.serving.settings import PolicyTable, ServeSettings, StreamTable
-from tests.gateway.test_app import LITELLM, served
 from tests.gateway.test_rpc_streams import DONE, _answered, _event, _headers, _sent
 from tests.support.pairs import write_pair_spotter
+from tests.support.served import LITELLM, served
 
 BUFFERED, NONE = ProcessingMode.BUFFERED, ProcessingMode.NONE
 STREAMED, DUPLEX = ProcessingMode.STREAMED, ProcessingMode.FULL_DUPLEX_STREAMED

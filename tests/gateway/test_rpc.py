@@ -28,7 +28,7 @@ from benchmarks.harness.ports import free_port
 from hazgate import BundleError, Gate
 from hazgate.serving.keys import bearer_digest
 from hazgate.serving.settings import RequestTable, ServeSettings
-from tests.gateway.test_app import breaking, served
+from tests.support.served import breaking, served
 from tests.support.sessions import held_gate
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 from benchmarks.harness.ports import free_port
 from hazgate import Gate
 from hazgate.serving.settings import RequestTable, ServeSettings, StreamTable
-from tests.gateway.test_app import breaking, served
+from tests.support.served import breaking, served
 
 HOLD_S = 0.2
 STREAMED, DUPLEX = ProcessingMode.STREAMED, ProcessingMode.FULL_DUPLEX_STREAMED

@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from hazgate import Gate
 from hazgate.serving.settings import ServeSettings
-from tests.gateway.test_app import MARKER, served
+from tests.support.served import MARKER, served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
