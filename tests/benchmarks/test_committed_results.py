@@ -107,6 +107,7 @@ def test_the_simulations_table_and_figures_show_the_results(tmp_path: Path) -> N
 def test_more_texts_need_more_workers_and_bursts_no_fewer() -> None:
     sizes = load(FleetPlots, RESULTS / "fleet-plots.json").sizes
     by = {(one.rate, one.bound_ms, one.has_bursts): one.n_workers for one in sizes}
+    assert by
     for (rate, bound_ms, has_bursts), n_workers in by.items():
         # A search ends within a hundredth.
         assert 0.98 * n_workers <= by[rate, bound_ms, True]

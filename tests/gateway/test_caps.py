@@ -28,12 +28,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.harness.ports import free_port
 from hazgate import Gate
-from hazgate.serving.http.app import create_app
+from hazgate.serving.http.app import create_served
 from hazgate.serving.http.bounded_http import BoundedHttp
 from hazgate.serving.http.bounded_websocket import BoundedWebSocket
 from hazgate.serving.http.connections import OpenConnection, to_close
 from hazgate.serving.keys import ApiKey
 from hazgate.serving.launch import rpc_server
+from hazgate.serving.queue.batcher import Batcher
 from hazgate.serving.queue.growing_check import GrowingCheck
 from hazgate.serving.settings import RequestTable, ServeSettings
 from hazgate.serving.side_loop import SideLoop
@@ -46,6 +47,7 @@ _PATIENCE_S = 30.0
 class _Served:
     port: int
     grpc_port: int
+    engine: Batcher
 
     @property
     def url(self) -> str:
@@ -56,8 +58,9 @@ class _Served:
 def _serving(gate: Gate, *keys: ApiKey, **settings: object) -> Iterator[_Served]:
     """Serve on real sockets, as `hazgate serve` does."""
     own = ServeSettings(port=free_port(), grpc_port=free_port(), **settings)  # type: ignore[arg-type]
+    served = create_served(gate, own, keys, companion=rpc_server)
     config = uvicorn.Config(
-        create_app(gate, own, keys, companion=rpc_server),
+        served.app,
         port=own.port,
         http=partial(BoundedHttp, max_connections=own.max_connections),  # type: ignore[arg-type]
         ws=BoundedWebSocket,
@@ -71,7 +74,7 @@ def _serving(gate: Gate, *keys: ApiKey, **settings: object) -> Iterator[_Served]
     _until(lambda: server.started)
     assert own.grpc_port is not None
     try:
-        yield _Served(port=own.port, grpc_port=own.grpc_port)
+        yield _Served(port=own.port, grpc_port=own.grpc_port, engine=served.service.engine)
     finally:
         server.should_exit = True
         thread.join(_PATIENCE_S)
@@ -434,8 +437,9 @@ def _busy(served: _Served, session: Held) -> threading.Thread:
 
 
 def _finish(session: Held, thread: threading.Thread, served: _Served) -> list[int]:
-    """Let the engine run everything that waits; return the rows of each of its runs."""
-    time.sleep(0.3)
+    """Let the engine run what still waits; return the rows of each of its runs."""
+    # At most one more was let in before its client was missed.
+    _until(lambda: served.engine.n_waiting <= 1)
     session.go.set()
     thread.join(_PATIENCE_S)
     httpx.post(f"{served.url}/v1/check", json={"text": "last"}, timeout=30)
@@ -466,7 +470,7 @@ def test_texts_of_a_grpc_client_that_cancelled_are_not_run(
     with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
         stub = GRPCInferenceServiceStub(channel)
         call = stub.ModelInfer.future(_infer(spotting, *(f"good {i}" for i in range(50))))
-        time.sleep(0.5)
+        _until(lambda: served.engine.n_waiting > 1)
         call.cancel()
         assert sum(_finish(session, thread, served)) <= 3
 
@@ -477,7 +481,7 @@ def test_a_growing_text_whose_client_hung_up_is_not_run(counted: tuple[_Served, 
     with connect(f"ws://127.0.0.1:{served.port}/v1/watch") as watching:
         for i in range(5):
             watching.send(json.dumps({"text": f"good {i} " * 9}))
-        time.sleep(0.5)
+        _until(lambda: served.engine.n_waiting)
         watching.socket.close()
     assert sum(_finish(session, thread, served)) <= 3
 
@@ -496,6 +500,7 @@ def test_work_on_the_side_is_cancelled_with_its_caller() -> None:
     seen: Counter[str] = Counter()
 
     async def forever() -> None:
+        seen["begun"] += 1
         try:
             await asyncio.Event().wait()
         finally:
@@ -507,7 +512,7 @@ def test_work_on_the_side_is_cancelled_with_its_caller() -> None:
     async def main() -> int:
         loop = SideLoop("side")
         task = asyncio.create_task(loop.run(forever))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(_until, lambda: seen["begun"])
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

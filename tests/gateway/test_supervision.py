@@ -48,15 +48,19 @@ def _stuck(gate: Gate) -> tuple[Service, Callable[[], None]]:
     return service, session.go.set
 
 
+async def _until(holds: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until_s
+        await asyncio.sleep(0.01)
+
+
 def test_a_dead_engine_is_opened_again_once(spotting: Gate) -> None:
     service, release = _stuck(spotting)
 
     async def supervise() -> bool:
         watch = asyncio.create_task(replace_dead_engine(service, lambda: spotting))
-        until = time.monotonic() + 20
-        while service.gate is not spotting:
-            assert time.monotonic() < until
-            await asyncio.sleep(0.01)
+        await _until(lambda: service.gate is spotting)
         verdict = await asyncio.to_thread(service.engine.check, "morning", timeout_s=20)
         watch.cancel()
         return verdict.flagged
@@ -75,8 +79,7 @@ def test_an_engine_that_dies_again_ends_the_process(
 
     async def supervise() -> None:
         watch = asyncio.create_task(replace_dead_engine(service, lambda: again))
-        while service.gate is not again:
-            await asyncio.sleep(0.01)
+        await _until(lambda: service.gate is again)
         service.engine.submit(Ask(texts=["good"]))
         await watch
 
@@ -102,11 +105,10 @@ def test_sigterm_turns_readiness_red_before_the_server_stops(spotting: Gate) -> 
         assert await service.ready()
         start_s = time.monotonic()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.sleep(0.05)
+        await _until(lambda: service.health.draining)
         assert not await service.ready()
         assert not stopped
-        while not stopped:
-            await asyncio.sleep(0.01)
+        await _until(lambda: bool(stopped))
         return stopped[0] - start_s
 
     previous = signal.signal(signal.SIGTERM, stop)

@@ -35,8 +35,6 @@ def _multipart(*parts: tuple[str, bytes]) -> tuple[dict[str, str], bytes]:
 @settings(deadline=None)
 def test_a_form_is_read_decoded(text: str) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    if "\\ud" in ascii(text):
-        return
     assert text in _request(headers, f"prompt={quote_plus(text)}&n=1".encode())
 
 

@@ -178,6 +178,14 @@ def test_undoing_characters_twice_changes_nothing_more(name: str, text: str) -> 
         assert views_of(view.text, [name]).found == ()
 
 
+@pytest.mark.parametrize("name", ["tags", "invisible", "marks", "nfkc"])
+def test_undoing_the_characters_of_a_disguise_twice_changes_nothing_more(name: str) -> None:
+    for disguise in DISGUISES[name]:
+        views = views_of(disguise(TEXT), [name]).found
+        assert views
+        assert all(views_of(view.text, [name]).found == () for view in views)
+
+
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 @given(text=ANY_TEXT)
 @settings(deadline=None, max_examples=50)
