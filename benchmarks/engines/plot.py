@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.engines.report import OURS, EngineCell, cells_of
 from benchmarks.engines.results import EngineComparison, EngineFigures
 from benchmarks.harness.plots import length_axis, millisecond_axis, plain_style, save_figure
+from hazgate_evaluation.plots import draw_grid
 
 # Okabe and Ito's colours; ours are drawn thick, the peers thin.
 _COLORS = ("#999999", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#F0E442", "#D55E00")
@@ -42,7 +43,7 @@ def draw_engines(results: EngineComparison, file: Path) -> None:
         batch.set_xlabel("texts of 128 tokens in a batch")
         batch.set_ylabel("texts a second")
         for axes in (latency, share, batch):
-            axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+            draw_grid(axes)
         figure.legend(frameon=False, loc="outside lower center", ncols=5)
         figure.suptitle(
             f"{results.header.name}, {results.level}: {results.header.host.summary}, "

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from benchmarks.harness.errors import WorkerFailed
 from benchmarks.harness.messages import parse
@@ -114,6 +114,16 @@ def run_once(subject: str, arguments: Sequence[str], request: str = "") -> Mappi
     return {key: float(value) for key, value in json.loads(done.stdout).items()}
 
 
+def end_process(process: "subprocess.Popen[Any]", within_s: float) -> None:
+    """Tell a process to end, and kill it if it has not after `within_s`."""
+    process.terminate()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(within_s)
+
+
 @contextmanager
 def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterator[Worker]:
     """Run `python` with `arguments`; end that process when the block ends.
@@ -138,11 +148,7 @@ def start_worker(name: str, arguments: Sequence[str], *, threads: int) -> Iterat
         try:
             yield Worker(name=name, process=process, stderr=stderr)
         finally:
-            process.terminate()
-            try:
-                process.wait(_TERMINATE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            end_process(process, _TERMINATE_S)
             # A request that a dead worker never read must not hide why it died.
             with suppress(BrokenPipeError):
                 _open(process.stdin).close()

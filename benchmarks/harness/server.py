@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.harness.errors import WorkerFailed
 from benchmarks.harness.ports import free_port
+from benchmarks.harness.process import end_process
 
 _START_S = 90
 _END_S = 30
@@ -102,12 +103,7 @@ def running(started: ServerCommand) -> Iterator[Server]:
             yield server
         finally:
             # Workers end with the process that they belong to, if it can tell them.
-            process.terminate()
-            try:
-                process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(_END_S)
+            end_process(process, _END_S)
 
 
 def _becomes_ready(server: Server, started: ServerCommand) -> bool:

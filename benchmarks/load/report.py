@@ -19,7 +19,7 @@ from benchmarks.load.results import (
     Overhead,
     peak_goodput,
 )
-from hazgate_evaluation.plots import STYLES, style
+from hazgate_evaluation.plots import STYLES, draw_grid, style
 
 _LIGHT, _MIDDLE, _BUSY = LOADS[:3]
 _WAYS = {"embedded": "AsyncGate, embedded", "http": "hazgate serve, over HTTP"}
@@ -133,7 +133,7 @@ def load_figure(results: LoadResults) -> Figure:
             ):
                 set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             for axes in (goodput, latency):
-                axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+                draw_grid(axes)
         grid[0][0].set_ylabel("answered in time, × own saturation")
         grid[1][0].set_ylabel("ms of what was in time: p99, dotted p50")
         return figure

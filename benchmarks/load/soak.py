@@ -37,7 +37,7 @@ from benchmarks.load.messages import (
 from hazgate.bundle.bundle import Bundle
 from hazgate.cli.progress import track
 from hazgate.engine.processor import n_processors
-from hazgate_evaluation.plots import STYLES, style
+from hazgate_evaluation.plots import STYLES, draw_grid, style
 
 SAMPLE_S = 10.0
 # By then every buffer has reached its full size; growth is counted from there.
@@ -222,7 +222,7 @@ def soak_figure(results: SoakResults) -> Figure:
         axes.axvline(_SETTLED_S / 60, color="#888888", linewidth=0.8, linestyle="--")
         axes.set_xlim(left=0)
         axes.set(xlabel="minutes", ylabel="resident MB", ylim=(0, 1.1 * max(resident_mb)))
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        draw_grid(axes)
         return figure
 
 

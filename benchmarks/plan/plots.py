@@ -19,7 +19,7 @@ from benchmarks.harness.plots import save_figure
 from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from hazgate.cli.progress import track
-from hazgate_evaluation.plots import STYLES, style
+from hazgate_evaluation.plots import STYLES, draw_grid, style
 from hazgate_scale.capacity.fleet import Fate, Fleet, Outcome, Routing, WorkerFailure, simulate
 from hazgate_scale.capacity.search import find_workers, percentile_ms
 from hazgate_scale.capacity.service import Costs, costs_of
@@ -272,7 +272,7 @@ def workers_figure(results: FleetPlots) -> Figure:
         )
         axes.xaxis.set_major_formatter(_PLAIN)
         axes.yaxis.set_major_formatter(_PLAIN)
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        draw_grid(axes)
         axes.legend(frameon=False, fontsize=8)
         return figure
 
@@ -292,7 +292,7 @@ def routing_figure(results: FleetPlots) -> Figure:
         axes.set(xlabel="workers are busy", ylabel="ms: p99, dotted p50", yscale="log")
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_PLAIN)
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        draw_grid(axes)
         axes.legend(frameon=False, fontsize=8)
         return figure
 
@@ -319,7 +319,7 @@ def loss_figure(results: FleetPlots) -> Figure:
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set(xlabel="s", ylabel="requests without an answer in time", ylim=(0, None))
         axes.set_xlim(left=0)
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        draw_grid(axes)
         axes.legend(frameon=False, fontsize=8, title=f"of {results.loss_workers} workers")
         return figure
 

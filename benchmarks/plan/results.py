@@ -11,7 +11,7 @@ from benchmarks.harness.markdown import table
 from benchmarks.harness.plots import save_figure
 from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.store import ResultHeader
-from hazgate_evaluation.plots import STYLES, style
+from hazgate_evaluation.plots import STYLES, draw_grid, style
 from hazgate_scale.capacity.times import ServiceTimes
 
 # The plan's promise for one machine.
@@ -212,7 +212,7 @@ def _draw(axes: Axes, own: Sequence[LoadedFleet]) -> None:
             label=f"{name}, measured",
         )
     axes.set(xlabel="load, share of the predicted saturation", yscale="log")
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    draw_grid(axes)
 
 
 def _or_nan(value: float | None) -> float:

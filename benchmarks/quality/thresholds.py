@@ -34,7 +34,7 @@ from hazgate_evaluation.calibration.split import fit_half
 from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.estimates import Estimate, Resampling
 from hazgate_evaluation.level1 import FlagFigures, flag_figures
-from hazgate_evaluation.plots import STYLES, streams_figure, style
+from hazgate_evaluation.plots import STYLES, draw_grid, streams_figure, style
 from hazgate_evaluation.report import DataFacts
 from hazgate_evaluation.rows import Dataset, LabelNames, read_labelled
 from hazgate_evaluation.scores import score
@@ -167,7 +167,7 @@ def draw_curve(
         axes.axhline(target.value, color="#888888", linestyle=":", linewidth=1, label=str(target))
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold on the calibrated P(unsafe)")
         axes.set_ylabel("share flagged")
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        draw_grid(axes)
         axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", metadata={"Software": None})

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from benchmarks.harness.plots import length_axis, millisecond_axis, plain_style, save_figure
 from benchmarks.speed.results import SpeedResults
 from benchmarks.speed.tables import SpeedRow, rows_of
+from hazgate_evaluation.plots import draw_grid
 
 # Okabe and Ito's colours stay apart for every kind of colour vision; markers and dashes repeat
 # the distinction in black and white.
@@ -41,7 +42,7 @@ def draw_latency(results: SpeedResults, file: Path) -> None:
         axes.set_ylabel("milliseconds a call")
         length_axis(axes, sorted({row.workload.tokens or 0 for row in rows}))
         millisecond_axis(axes)
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        draw_grid(axes)
         figure.legend(frameon=False, loc="outside lower center", ncols=len(results.systems))
         axes.set_title(
             f"{results.header.name}: median latency, band p5 to p95\n"

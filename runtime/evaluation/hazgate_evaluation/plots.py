@@ -43,6 +43,11 @@ def style(*, frame: bool = False) -> AbstractContextManager[None]:
     )
 
 
+def draw_grid(axes: Axes) -> None:
+    """Draw the pale lines that all figures have behind their curves."""
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+
+
 def reliability_figure(systems: Sequence[EvaluatedSystem]) -> bytes:
     """Draw reliability diagrams of both levels side by side."""
     with style():
@@ -267,5 +272,5 @@ def _legend(axes: Axes) -> None:
 
 
 def _grid(axes: Axes) -> None:
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    draw_grid(axes)
     axes.set_axisbelow(True)
