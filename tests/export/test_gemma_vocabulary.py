@@ -9,25 +9,17 @@ import pytest
 from tokenizers import Tokenizer as FastTokenizer
 
 from benchmarks.vocabulary import fetch_vocabulary
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.bundle.compact_tokenizer import compact_file
 from hazgate_export.model.standin import write_tokenizer
 from hazgate_export.proof.texts import load_proof_texts
 from hazgate_export.proof.tokenizer_parity import check_tokenizer
 from tests.support.sources import ROOT
+from tests.support.tokenizers import windows_spec
 
 pytestmark = pytest.mark.slow
 
-SPEC = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=512,
-    window_tokens=128,
-    overlap_tokens=32,
-    close_tokens=None,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
+SPEC = windows_spec(128, 32, max_tokens=512)
 
 
 def test_the_compact_file_reads_all_proof_texts_as_transformers_does(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hazgate import Bundle, Classifier
-from hazgate.bundle.manifest import Batching, TokenizerSpec
+from hazgate.bundle.manifest import Batching
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.bundle.report import parity_table
@@ -28,16 +28,9 @@ from hazgate_export.proof.verify import find_missed, measure
 from hazgate_export.recipe import ParityLimits
 from hazgate_export.recipe_file import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
+from tests.support.tokenizers import windows_spec
 
-SPEC = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=64,
-    window_tokens=64,
-    overlap_tokens=16,
-    close_tokens=None,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
+SPEC = windows_spec(64, 16)
 STRICT = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 CASES = tuple(
     Case(id=f"case-{i}", is_text=i < 8, input_ids=tuple(range(1, i + 3))) for i in range(10)

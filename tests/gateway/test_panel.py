@@ -12,20 +12,9 @@ from hazgate.engine.options import EngineOptions
 from hazgate.serving.http.app import create_app
 from hazgate.serving.queue.async_gate import AsyncGate
 from hazgate.serving.settings import ServeSettings
-from tests.support.panel_bundle import write_panel
+from tests.support.panel_bundle import INJECTION_BLOCKS, write_panel
 
 ALL = ["injection", "pii", "topic"]
-POLICY = b"""schema_version = 1
-name = "panel"
-mode = "strict"
-[gate]
-controversial = 0.5
-unsafe = 0.5
-[hazards]
-default = { action = "block", threshold = 0.0 }
-[levels.injection]
-action = "block"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +61,7 @@ def test_levels_that_are_not_there_are_refused(
 
 
 def test_a_level_that_decides_blocks_by_its_name_on_every_route(panel: Gate) -> None:
-    ruled = panel.with_policy(Policy.parse(POLICY, source="policy.toml"))
+    ruled = panel.with_policy(Policy.parse(INJECTION_BLOCKS, source="policy.toml"))
     with TestClient(create_app(ruled, ServeSettings())) as client:
         body = {"messages": [{"role": "user", "content": "world"}]}
         denied = client.post("/ext_authz/v1/chat/completions", json=body)

@@ -1,8 +1,7 @@
 """Spans reach a real OTLP endpoint within the caller's trace and hold nothing of a text."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -10,6 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from hazgate import Gate
 from hazgate.serving.settings import ServeSettings
+from tests.support.answering import answering
 from tests.support.served import MARKER, served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -28,15 +28,10 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
-    yield bodies
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(Collector) as address:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        yield bodies
 
 
 def test_a_request_is_a_span_of_the_callers_trace_and_a_probe_is_not(

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazgate import Gate, Reading
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.engine.options import EngineOptions
 from hazgate.text.growing import DueWindow, GrowingText, Windowing
 from hazgate.text.tokenization import Tokenizer
 from hazgate.text.watch import windowings_of
-from tests.support.tokenizers import write_word_tokenizer
+from tests.support.tokenizers import windows_spec, write_word_tokenizer
 
 WINDOW, OVERLAP, CLOSE = 128, 32, 28
 
@@ -27,15 +26,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     file = write_word_tokenizer(folder / "tokenizer.json")
     return Tokenizer(
         file,
-        TokenizerSpec(
-            file=file.name,
-            max_tokens=256,
-            window_tokens=WINDOW,
-            overlap_tokens=OVERLAP,
-            close_tokens=CLOSE,
-            pad_token_id=0,
-            special_tokens_in_text="text",
-        ),
+        windows_spec(WINDOW, OVERLAP, close_tokens=CLOSE, max_tokens=256),
     )
 
 

@@ -11,7 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hazgate import Gate, Reading, Verdict
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.engine.logit_store import StoreLimits
 from hazgate.engine.options import EngineOptions
 from hazgate.serving.queue.batcher import Batcher
@@ -21,7 +20,7 @@ from hazgate.text.growing_windows import GrowingWindows
 from hazgate.text.tokenization import Tokenizer
 from hazgate.text.watch import windowings_of
 from tests.support.sessions import watched_gate
-from tests.support.tokenizers import write_letter_tokenizer
+from tests.support.tokenizers import windows_spec, write_letter_tokenizer
 
 WINDOW, OVERLAP, CLOSE = 26, 6, 11
 
@@ -32,15 +31,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     file = write_letter_tokenizer(tmp_path_factory.mktemp("growing") / "tokenizer.json")
     return Tokenizer(
         file,
-        TokenizerSpec(
-            file=file.name,
-            max_tokens=256,
-            window_tokens=WINDOW,
-            overlap_tokens=OVERLAP,
-            close_tokens=CLOSE,
-            pad_token_id=0,
-            special_tokens_in_text="text",
-        ),
+        windows_spec(WINDOW, OVERLAP, close_tokens=CLOSE, max_tokens=256),
     )
 
 

@@ -13,26 +13,19 @@ from hazgate.cli.group import cli
 from hazgate.doctor import diagnose
 from hazgate.engine.logit_store import LogitStore, StoreLimits
 from hazgate.text.reading import Reading
-from tests.support.panel_bundle import PII, TOPIC, write_panel
+from tests.support.panel_bundle import INJECTION_BLOCKS, PII, TOPIC, write_panel
 from tests.support.sessions import watched_gate
 from tests.support.spotter import MORNING_HAZARD
 from tests.support.tiny import HAZARDS
 
 ALL = ("injection", "pii", "topic")
-POLICY = b"""schema_version = 1
-name = "panel"
-mode = "strict"
-[gate]
-controversial = 0.5
-unsafe = 0.5
-[hazards]
-default = { action = "block", threshold = 0.0 }
-[levels.injection]
-action = "block"
-[levels.pii]
+POLICY = (
+    INJECTION_BLOCKS
+    + b"""[levels.pii]
 action = "flag"
 labels = ["email"]
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,27 +11,18 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Fast
 
 from hazgate import Gate
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.engine.logit_store import LogitStore, StoreLimits
 from hazgate.engine.options import EngineOptions
 from hazgate.text import prefix as prefixes
 from hazgate.text.prefix import Prefix, ends_of_prefixes, grown, prefix_of
 from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens
 from tests.support.damage import replace_file
-from tests.support.tokenizers import write_letter_tokenizer, write_word_tokenizer
+from tests.support.tokenizers import windows_spec, write_letter_tokenizer, write_word_tokenizer
 
 WORDS = st.sampled_from(
     ("good ", "morning, ", "it's\n", "a", "  ", "\n\n", "x" * 40 + " ", "https://x.org/?q=1 ", "é ")
 )
-SPEC = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=256,
-    window_tokens=26,
-    overlap_tokens=6,
-    close_tokens=11,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
+SPEC = windows_spec(26, 6, close_tokens=11, max_tokens=256)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,16 @@ from hazgate import Bundle, BundleError, InputError
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.text import tokenization
 from hazgate.text.tokenization import Tokenizer, Tokens, Window
-from tests.support.tokenizers import CLS, GOOD, MORNING, SEP, UNK, WORLD, write_word_tokenizer
+from tests.support.tokenizers import (
+    CLS,
+    GOOD,
+    MORNING,
+    SEP,
+    UNK,
+    WORLD,
+    windows_spec,
+    write_word_tokenizer,
+)
 
 MARKER = "unrepeatable"
 
@@ -35,14 +44,8 @@ def _open(
 ) -> Tokenizer:
     return Tokenizer(
         file,
-        TokenizerSpec(
-            file=file.name,
-            max_tokens=window_tokens,
-            window_tokens=window_tokens,
-            overlap_tokens=overlap_tokens,
-            close_tokens=close_tokens,
-            pad_token_id=0,
-            special_tokens_in_text=special,
+        windows_spec(
+            window_tokens, overlap_tokens, close_tokens=close_tokens, special_tokens_in_text=special
         ),
     )
 

@@ -8,12 +8,11 @@ from tokenizers import Tokenizer as File
 from tokenizers import models
 
 from hazgate import Classifier, Gate, Message, Policy
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.engine.options import EngineOptions
 from hazgate.experts import Experts
 from hazgate.text.reading import Reading, choose_windows
 from hazgate.text.tokenization import Tokenizer, Tokens
-from tests.support.tokenizers import write_letter_tokenizer
+from tests.support.tokenizers import windows_spec, write_letter_tokenizer
 
 POLICY = """
 schema_version = 1
@@ -63,15 +62,7 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _open(file: Path, window_tokens: int = 512, close_tokens: int | None = None) -> Tokenizer:
     return Tokenizer(
         file,
-        TokenizerSpec(
-            file=file.name,
-            max_tokens=window_tokens,
-            window_tokens=window_tokens,
-            overlap_tokens=4,
-            close_tokens=close_tokens,
-            pad_token_id=0,
-            special_tokens_in_text="text",
-        ),
+        windows_spec(window_tokens, 4, close_tokens=close_tokens),
     )
 
 

@@ -8,12 +8,13 @@ whoever has no token, a private one looks as if it was not there.
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.support.answering import answering
 
 _INFO = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/revision/(?P<revision>[^/?]+)")
 _COMMITS = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/commits/(?P<revision>[^/?]+)")
@@ -113,17 +114,9 @@ def serve_hub(repositories: Mapping[str, Path]) -> Iterator[StandInHub]:
                 return
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    hub = StandInHub(endpoint=endpoint, repositories=repositories)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Handler) as endpoint:
+        hub = StandInHub(endpoint=endpoint, repositories=repositories)
         yield hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _answer_to(hub: StandInHub, path: str, *, known: bool) -> _Answer:

@@ -7,17 +7,18 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
+
+from tests.support.answering import answering
 
 WRITE_TOKEN = "hf_write"
 _LFS = re.compile(r".*(\.bin|\.onnx|/?tokenizer\.json)")
@@ -125,17 +126,8 @@ def serve_upload_hub() -> Iterator[UploadHub]:
             if method != "HEAD":
                 self.wfile.write(answer)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Handler) as hub.endpoint:
         yield hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _find(hub: UploadHub, method: str, path: str, body: bytes, *, can_write: bool) -> Answer:

@@ -20,6 +20,18 @@ TOPIC = ("chat", "code", "maths")
 # The columns of one body; column 11 belongs to no level.
 _FIRST = {"level1": 0, "level2": 2, "injection": 12, "pii": 14}
 _WIDTH = 17
+# Every hazard blocks, and so does an injection.
+INJECTION_BLOCKS = b"""schema_version = 1
+name = "panel"
+mode = "strict"
+[gate]
+controversial = 0.5
+unsafe = 0.5
+[hazards]
+default = { action = "block", threshold = 0.0 }
+[levels.injection]
+action = "block"
+"""
 _INJECTION = {"label": "injection", "threshold": 0.5, "threshold_source": "as trained"}
 
 

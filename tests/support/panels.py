@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig
+from transformers import AutoModelForSequenceClassification
 
-from hazgate_export.model.standin import write_standin
-from hazgate_export.proof.texts import load_proof_texts
 from tests.support.adapters import edit_json
 from tests.support.recipes import recipe_text
+from tests.support.tiny import write_tiny_standin
 
 BASE_ID = "test/panel-base"
 ADAPTER = "panel"
@@ -58,25 +57,7 @@ class Panel:
 
 def write_panel(folder: Path) -> Panel:
     """Write the base, one LoRA adapter with a wide head, and the recipe of its levels."""
-    standin = write_standin(
-        folder,
-        BertConfig(
-            vocab_size=616,
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            pad_token_id=0,
-        ),
-        texts=[text.text for text in load_proof_texts() if text.text.isascii()],
-        base_id=BASE_ID,
-        levels={ADAPTER: OUTPUTS},
-        lora_targets=("query", "key", "value", "dense"),
-        lora_rank=4,
-        tokenizer_vocabulary=600,
-        seed=3,
-    )
+    standin = write_tiny_standin(folder, base_id=BASE_ID, levels={ADAPTER: OUTPUTS}, seed=3)
     recipe = folder / "panel.toml"
     recipe.write_text(_recipe(), encoding="utf-8")
     return Panel(base=standin.base, weights=standin.adapters[ADAPTER], recipe=recipe)

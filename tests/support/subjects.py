@@ -6,24 +6,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hazgate.bundle.manifest import Batching, GraphKind, TokenizerSpec
+from hazgate.bundle.manifest import Batching, GraphKind
 from hazgate.engine.session import OrtSession
 from hazgate_export.parity import Parity
 from hazgate_export.proof.subject import Boundary, Head, Subject
 from hazgate_export.proof.texts import Case
 from hazgate_export.proof.verify import measure
 from hazgate_export.recipe import ParityLimits
+from tests.support.tokenizers import windows_spec
 
 # The small models have 256 positions, but RoBERTa uses 254.
-TOKENIZER = TokenizerSpec(
-    file="tokenizer.json",
-    max_tokens=250,
-    window_tokens=250,
-    overlap_tokens=50,
-    close_tokens=None,
-    pad_token_id=0,
-    special_tokens_in_text="text",
-)
+TOKENIZER = windows_spec(250, 50)
 EXACT = ParityLimits(max_abs_logit_diff=1e-4, max_changed_share=0.0, max_invariance_diff=1e-4)
 
 

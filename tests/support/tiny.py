@@ -5,9 +5,14 @@ writes that file, and tests of the runtime need no exporter.
 """
 
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.support.recipes import recipe_text, without_cascade
+
+if TYPE_CHECKING:
+    from hazgate_export.model.standin import StandIn
 
 NAME = "tiny"
 BASE_ID = "test/tiny"
@@ -43,32 +48,7 @@ def unpack_tiny_bundle(folder: Path) -> Path:
 
 def write_tiny_recipe(folder: Path) -> Path:
     """Write the base, both adapters and the recipe that builds them; return the recipe."""
-    # Imported here: only the exporter's suites have torch.
-    from transformers import BertConfig
-
-    from hazgate_export.model.standin import write_standin
-    from hazgate_export.proof.texts import load_proof_texts
-
-    write_standin(
-        folder,
-        BertConfig(
-            vocab_size=_VOCABULARY,
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            pad_token_id=0,
-        ),
-        # ASCII alone keeps the vocabulary small; all else falls back to bytes.
-        texts=[text.text for text in load_proof_texts() if text.text.isascii()],
-        base_id=BASE_ID,
-        levels=LEVELS,
-        lora_targets=("query", "key", "value", "dense"),
-        lora_rank=4,
-        tokenizer_vocabulary=_TOKENIZER_VOCABULARY,
-        seed=_SEED,
-    )
+    write_tiny_standin(folder, base_id=BASE_ID, levels=LEVELS, seed=_SEED)
     recipe = folder / "tiny.toml"
     text = recipe_text(
         name=NAME,
@@ -83,6 +63,38 @@ def write_tiny_recipe(folder: Path) -> Path:
     )
     recipe.write_text(text, encoding="utf-8")
     return recipe
+
+
+def write_tiny_standin(
+    folder: Path, *, base_id: str, levels: Mapping[str, Sequence[str]], seed: int
+) -> "StandIn":
+    """Write a BERT of random weights and an adapter per level, with a small tokenizer."""
+    # Imported here: only the exporter's suites have torch.
+    from transformers import BertConfig
+
+    from hazgate_export.model.standin import write_standin
+    from hazgate_export.proof.texts import load_proof_texts
+
+    return write_standin(
+        folder,
+        BertConfig(
+            vocab_size=_VOCABULARY,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=128,
+            pad_token_id=0,
+        ),
+        # ASCII alone keeps the vocabulary small; all else falls back to bytes.
+        texts=[text.text for text in load_proof_texts() if text.text.isascii()],
+        base_id=base_id,
+        levels=levels,
+        lora_targets=("query", "key", "value", "dense"),
+        lora_rank=4,
+        tokenizer_vocabulary=_TOKENIZER_VOCABULARY,
+        seed=seed,
+    )
 
 
 def write_quick_recipe(tiny_recipe: Path, file: Path, *, more_variants: str = "") -> Path:

@@ -2,13 +2,36 @@
 
 import string
 from pathlib import Path
+from typing import Literal
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from hazgate.bundle.manifest import TokenizerSpec
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "morning", "world")
 PAD, UNK, CLS, SEP, GOOD, MORNING, WORLD = range(len(WORDS))
 _OTHER = "other"
 _OTHER_WORDS = rf"(?<!\w)(?!(?:{'|'.join(WORDS[GOOD:])})(?!\w))\w+|[^\w\s]+"
+
+
+def windows_spec(
+    window_tokens: int,
+    overlap_tokens: int,
+    *,
+    close_tokens: int | None = None,
+    max_tokens: int | None = None,
+    special_tokens_in_text: Literal["text", "token"] = "text",
+) -> TokenizerSpec:
+    """Return the windows of `tokenizer.json`; by default the model reads one at once."""
+    return TokenizerSpec(
+        file="tokenizer.json",
+        max_tokens=window_tokens if max_tokens is None else max_tokens,
+        window_tokens=window_tokens,
+        overlap_tokens=overlap_tokens,
+        close_tokens=close_tokens,
+        pad_token_id=PAD,
+        special_tokens_in_text=special_tokens_in_text,
+    )
 
 
 def write_word_tokenizer(file: Path, *, knows_others: bool = False) -> Path:

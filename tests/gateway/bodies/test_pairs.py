@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import BundleError
-from hazgate.bundle.manifest import ConversationSpec, TokenizerSpec
+from hazgate.bundle.manifest import ConversationSpec
 from hazgate.serving.bodies.pairs import beside, check_pairs, paired, questions_of
 from hazgate.serving.bodies.read import read_body
 from hazgate.text.tokenization import Tokenizer
-from tests.support.tokenizers import write_word_tokenizer
+from tests.support.tokenizers import windows_spec, write_word_tokenizer
 
 JSON = {"content-type": "application/json"}
 FORMAT = ConversationSpec(turn="{role}: {content}", separator="\n")
@@ -21,15 +21,7 @@ ROOM = 16
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     file = write_word_tokenizer(tmp_path_factory.mktemp("words") / "tokenizer.json")
-    spec = TokenizerSpec(
-        file="tokenizer.json",
-        max_tokens=64,
-        window_tokens=ROOM + 2,
-        overlap_tokens=2,
-        close_tokens=None,
-        pad_token_id=0,
-        special_tokens_in_text="text",
-    )
+    spec = windows_spec(ROOM + 2, 2, max_tokens=64)
     return Tokenizer(file, spec)
 
 

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import InputError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_scale.capacity.service import costs_of, row_s, rows_of, run_s
 from hazgate_scale.capacity.times import LevelTimes, Point, ServiceTimes, Windows, parse_times
 from tests.support.planning import times_document
-from tests.support.tokenizers import write_word_tokenizer
+from tests.support.tokenizers import windows_spec, write_word_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +108,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_texts_are_cut_into_rows_as_the_tokenizer_cuts_them(
     words: Path, n_words: int, window: int, overlap: int, close: int | None
 ) -> None:
-    spec = TokenizerSpec(
-        file=words.name,
-        max_tokens=window,
-        window_tokens=window,
-        overlap_tokens=overlap,
-        close_tokens=close,
-        pad_token_id=0,
-        special_tokens_in_text="text",
-    )
+    spec = windows_spec(window, overlap, close_tokens=close)
     (tokens,) = Tokenizer(words, spec).encode(["good " * n_words])
     windows = Windows(
         special_tokens=2, window_tokens=window, overlap_tokens=overlap, close_tokens=close
