@@ -292,3 +292,21 @@ def test_of_a_long_request_ahead_a_short_one_counts_one_piece() -> None:
     assert backlog.tokens_ahead("b") == pytest.approx(1000)
     assert backlog.tokens_ahead("b", is_short=True) == pytest.approx(50)
     assert backlog.tokens_ahead("a", is_short=True) == pytest.approx(60)
+
+
+@given(sizes=st.lists(st.integers(1, 100), max_size=20), gone=st.data(), other=st.integers(1, 60))
+def test_what_a_caller_has_ahead_of_itself_is_counted_in_pieces_of_the_present_limits(
+    sizes: list[int], gone: st.DataObject, other: int
+) -> None:
+    requests = [_queued(i, "a", n) for i, n in enumerate(sizes)]
+    backlog = _empty(QueueLimits(max_batch_tokens=30))
+    for request in requests:
+        backlog.add(request)
+    stay = [request for request in requests if gone.draw(st.booleans())]
+    for request in requests:
+        if request not in stay:
+            backlog.remove(request)
+    assert backlog.tokens_ahead("a", is_short=True) == sum(min(30, one.n_tokens) for one in stay)
+    backlog.apply(QueueLimits(max_batch_tokens=other))
+    assert backlog.tokens_ahead("a", is_short=True) == sum(min(other, one.n_tokens) for one in stay)
+    assert backlog.tokens_ahead("a") == sum(one.n_tokens for one in stay)

@@ -69,13 +69,18 @@ class Backlog(Generic[T]):
     def __init__(self, limits: QueueLimits) -> None:
         """Start empty."""
         self.limits = limits
-        self._queue: FairQueue[T] = FairQueue()
+        self._queue: FairQueue[T] = FairQueue(limits.max_batch_tokens)
         self.n_tokens = 0
 
     @property
     def n_requests(self) -> int:
         """Number of requests that wait."""
         return len(self._queue)
+
+    def apply(self, limits: QueueLimits) -> None:
+        """Take other limits, for what comes from now on."""
+        self.limits = limits
+        self._queue.cut(limits.max_batch_tokens)
 
     def add(self, request: T) -> list[T]:
         """Append a request to its caller's queue.
@@ -144,8 +149,7 @@ class Backlog(Generic[T]):
             caller: who would add it.
             is_short: it fits into a batch, so that long requests make way for it.
         """
-        piece = self.limits.max_batch_tokens if is_short else math.inf
-        return self._queue.cost_ahead(caller, piece=piece)
+        return self._queue.cost_ahead(caller, is_short=is_short)
 
     def take(self, now_s: float, seconds_per_token: float = 0.0) -> Taken[T]:
         """Remove the next batch: as many requests as the budget holds, and at least one.

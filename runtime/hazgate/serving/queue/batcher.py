@@ -118,7 +118,8 @@ class Batcher:
     def apply(self, limits: QueueLimits) -> None:
         """Take other limits, for what comes from now on."""
         with self._queue.condition:
-            self._queue.limits = self._queue.backlog.limits = limits
+            self._queue.limits = limits
+            self._queue.backlog.apply(limits)
             self._engine.cut_again()
 
     def rebuild(self, gate: Judge) -> None:

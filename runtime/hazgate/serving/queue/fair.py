@@ -25,10 +25,13 @@ class FairQueue(Generic[T]):
     A caller without items still owes for those it had, until `rest`. Not thread-safe.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, piece: float = math.inf) -> None:
+        """Start empty; an item of up to `piece` lets no more than that of another go first."""
+        self._piece = piece
         self._queues: dict[str, deque[tuple[T, float]]] = {}
         self._costs: dict[str, float] = {}
+        # The same with each item's cost up to `piece`.
+        self._costs_of_first_pieces: dict[str, float] = {}
         # The virtual time at which a caller's first item starts; without items, its next one.
         self._starts: dict[str, float] = {}
         # A (start, number, caller) for each caller with items, and stale ones.
@@ -59,10 +62,12 @@ class FairQueue(Generic[T]):
         if queue is None:
             self._queues[caller] = deque([(item, cost)])
             self._costs[caller] = cost
+            self._costs_of_first_pieces[caller] = min(cost, self._piece)
             self._start(caller, max(self._now, self._starts.get(caller, 0.0)))
         else:
             queue.append((item, cost))
             self._costs[caller] += cost
+            self._costs_of_first_pieces[caller] += min(cost, self._piece)
         self._n_items += 1
 
     def first(self) -> T | None:
@@ -133,14 +138,23 @@ class FairQueue(Generic[T]):
         self._heap.clear()
         self._now = 0.0
 
-    def cost_ahead(self, caller: str, *, piece: float = math.inf) -> float:
+    def cut(self, piece: float) -> None:
+        """Take another size of pieces."""
+        self._piece = piece
+        self._costs_of_first_pieces = {
+            caller: sum(min(cost, piece) for _, cost in queue)
+            for caller, queue in self._queues.items()
+        }
+
+    def cost_ahead(self, caller: str, *, is_short: bool = False) -> float:
         """Return the cost of the items that come before one that this caller would add now.
 
         Args:
             caller: who would add it.
-            piece: the item that would be added lets no more than this much of another go first.
+            is_short: it is no longer than a piece.
         """
-        own = sum(min(cost, piece) for _, cost in self._queues.get(caller, ()))
+        piece = self._piece if is_short else math.inf
+        own = (self._costs_of_first_pieces if is_short else self._costs).get(caller, 0.0)
         start = max(self._now, self._starts.get(caller, 0.0)) + own
         ahead = own
         for other, queue in self._queues.items():
@@ -185,6 +199,8 @@ class FairQueue(Generic[T]):
     def _removed(self, caller: str, cost: float) -> None:
         self._n_items -= 1
         self._costs[caller] -= cost
+        self._costs_of_first_pieces[caller] -= min(cost, self._piece)
         if not self._queues[caller]:
             del self._queues[caller]
             del self._costs[caller]
+            del self._costs_of_first_pieces[caller]
