@@ -20,6 +20,7 @@ def measured(tiny_recipe: Path, tiny_bundle: Path) -> SpeedResults:
     return compare(tiny_recipe, Bundle.open(tiny_bundle), rounds=1, threads=1, calls=3, command="x")
 
 
+@pytest.mark.slow
 def test_every_system_is_measured_on_every_workload(measured: SpeedResults) -> None:
     systems = [system.name for system in measured.systems]
     assert systems == ["pytorch-adapter", "pytorch-merged", "onnx-fp32", "onnx-int8"]
@@ -29,6 +30,7 @@ def test_every_system_is_measured_on_every_workload(measured: SpeedResults) -> N
     assert all((f.latency is None) == (f.workload == "bulk") for f in measured.rounds)
 
 
+@pytest.mark.slow
 def test_every_system_answers_as_the_reference(measured: SpeedResults) -> None:
     quality = {system.name: system.quality for system in measured.systems}
     assert quality["pytorch-adapter"] is None
@@ -39,6 +41,7 @@ def test_every_system_answers_as_the_reference(measured: SpeedResults) -> None:
         assert found.decisions_changed == 0
 
 
+@pytest.mark.slow
 def test_each_process_has_memory_size_and_load_time(measured: SpeedResults) -> None:
     for system in measured.systems:
         assert system.peak_rss_bytes >= system.loaded_rss_bytes > 10_000_000
@@ -48,6 +51,7 @@ def test_each_process_has_memory_size_and_load_time(measured: SpeedResults) -> N
     assert peak["onnx-fp32"] < peak["pytorch-merged"]
 
 
+@pytest.mark.slow
 def test_results_name_no_path_of_the_machine(
     measured: SpeedResults, tiny_recipe: Path, tiny_bundle: Path
 ) -> None:

@@ -28,7 +28,8 @@ from tests.support.published import (
     publish_pair,
 )
 
-RECIPE = Path(__file__).parents[2] / "export" / "recipes" / "mlcommons.toml"
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "export" / "recipes" / "mlcommons.toml"
 READ_OF_BASE = BASE_FILES - {".gitattributes", "README.md"}
 READ_OF_ADAPTER = ADAPTER_FILES - {"README.md"}
 # Only downloads, no build.
@@ -90,7 +91,7 @@ def _run(
     }
     return subprocess.run(
         [sys.executable, *arguments],
-        env=clean | environment, capture_output=True, text=True, check=False, timeout=900,
+        cwd=ROOT, env=clean | environment, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
 
 
@@ -126,7 +127,8 @@ def test_the_pair_is_built_from_the_files_that_its_repositories_have(
     assert {path.name for path in pair[MMBERT_ID].iterdir()} == BASE_FILES
     assert {path.name for path in pair[LEVEL1_ID].iterdir()} == ADAPTER_FILES
     recipe, out = _small_recipe(tmp_path), tmp_path / "bundle"
-    done = _run(hub, tmp_path, "-m", "hazgate_export", "build", str(recipe), "--out", str(out))
+    command = ("-m", "tests.support.few_texts", "build", str(recipe), "--out", str(out))
+    done = _run(hub, tmp_path, *command)
     assert done.returncode == 0, done.stderr
     assert "pytorch_model.bin: converted to safetensors" in done.stderr
     assert f"from the mirror {hub.endpoint} (HF_ENDPOINT)" in done.stderr
