@@ -15,6 +15,7 @@ import pytest
 
 from hazgate import DeadlineExceeded, Gate, InferenceError, InputError, Overloaded, Verdict
 from hazgate.judge import verdict_of
+from hazgate.questions import Question
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.queue.batcher import Batcher
@@ -202,6 +203,31 @@ def test_a_waiting_thread_gets_an_error_at_its_deadline(spotting: Gate) -> None:
             batcher.check("morning", timeout_s=0.01)
         _await_waiting(batcher, 0)
     assert session.n_texts == [1]
+
+
+def test_a_text_that_is_abandoned_while_it_is_tokenised_is_not_read(
+    spotting: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    ask = Gate.ask
+
+    def slow_ask(gate: Gate, texts: Sequence[str], **options: Any) -> list[Question]:  # noqa: ANN401
+        if texts == ["morning"]:
+            begun.set()
+            assert go.wait(20)
+        return ask(gate, texts, **options)
+
+    monkeypatch.setattr(Gate, "ask", slow_ask)
+    facts: list[BatchFacts] = []
+    batcher = Batcher(spotting, on_batch=facts.append)
+    left = _submit(batcher, "morning")
+    assert begun.wait(20)
+    batcher.abandon(left)
+    go.set()
+    # Tokenised behind it, on the same thread.
+    assert not batcher.check("good").flagged
+    assert batcher.close()
+    assert [each.n_requests for each in facts] == [1]
 
 
 def test_an_abandoned_text_is_not_read(spotting: Gate) -> None:

@@ -183,6 +183,9 @@ class Entrance:
             Overloaded: the queue is full, or the answer would be too late.
         """
         with self._queue.condition:
+            if all(future.cancelled() for future in text.waiters):
+                # Whoever asked left while the text was tokenised.
+                return
             cached = self._queue.answers.cached(text.key) if text.gate is self._queue.gate else None
             if cached is not None:
                 for future in text.waiters:
