@@ -16,6 +16,7 @@ from hazgate.engine.logit_store import DEFAULT_STORE
 from hazgate.serving.queue.ask import Ask
 from hazgate.serving.queue.backlog import QueueLimits
 from hazgate.serving.queue.batcher import Batcher
+from hazgate.serving.queue.engine_thread import BatchFacts
 from tests.support.sessions import watched_gate
 
 # Runs of two windows of 64 tokens.
@@ -131,7 +132,8 @@ def test_short_texts_that_keep_coming_leave_a_long_one_a_piece_after_each_batch(
 def test_a_long_text_that_nobody_waits_for_is_not_run_to_its_end(int8_gate: Gate) -> None:
     alone = _n_runs(int8_gate)
     runs = _Runs()
-    batcher = Batcher(watched_gate(int8_gate, runs), limits=LIMITS)
+    facts: list[BatchFacts] = []
+    batcher = Batcher(watched_gate(int8_gate, runs), limits=LIMITS, on_batch=facts.append)
     asked: list[Future[Verdict]] = []
     runs.before[2] = lambda: batcher.abandon(asked[0])
     asked.append(_submit(batcher, LONG))
@@ -140,6 +142,8 @@ def test_a_long_text_that_nobody_waits_for_is_not_run_to_its_end(int8_gate: Gate
     assert batcher.check("morning") == int8_gate.check("morning")
     assert len(runs.n_rows) == 4 < alone
     assert batcher.close(PATIENCE_S)
+    # The pace is learned from what was read.
+    assert facts[0].n_tokens == 3 * LIMITS.max_batch_tokens
 
 
 def test_a_long_text_ends_at_its_deadline_and_is_never_safe(int8_gate: Gate) -> None:

@@ -39,12 +39,13 @@ class BatchFacts:
 class _LongRun:
     """A batch that runs in pieces: the number of its thread, its texts, and its state.
 
-    It has stood still for `stood_still_s` in all, and does so now if it `makes_way`.
+    It has run `n_pieces`, has stood still for `stood_still_s` in all, and does so now if it
+    `makes_way`.
     """
 
     number: int
     texts: tuple[QueuedText, ...]
-    has_begun: bool = False
+    n_pieces: int = -1
     stood_still_s: float = 0.0
     makes_way: bool = False
 
@@ -164,9 +165,9 @@ class EngineThread:
         long = self._own.long
         if long is None or long.makes_way:
             return
-        if not long.has_begun:
+        long.n_pieces += 1
+        if not long.n_pieces:
             # It has just been taken, and every other batch was before it.
-            long.has_begun = True
             return
         began_s = time.monotonic()
         with self._queue.condition:
@@ -222,6 +223,10 @@ class EngineThread:
         for text, answer in zip(texts, answers, strict=True):
             self._queue.finish(text, answer)
         n_tokens = sum(text.n_tokens for text in texts)
+        is_dropped = isinstance(answers[0], DeadlineExceeded)
+        if long is not None and not long.makes_way and is_dropped:
+            # What was dropped half read says how fast its half was.
+            n_tokens = min(n_tokens, long.n_pieces * self._queue.limits.max_batch_tokens)
         stood_still_s = 0.0 if long is None else long.stood_still_s - before_s
         run_s = time.monotonic() - started_s - stood_still_s
         with self._queue.condition:
