@@ -5,7 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from benchmarks.attacks.results import AttackFigures, AttackResults, HonestFigur
 from benchmarks.harness.errors import BenchmarkError
 from benchmarks.harness.ports import free_port
 from benchmarks.harness.process import Worker, start_worker
+from benchmarks.harness.processors import pinned, shared_out
 from benchmarks.harness.server import Server, ServerCommand, running
 from benchmarks.harness.store import header
 from benchmarks.harness.texts import shuffled_texts
@@ -118,11 +119,18 @@ def battlefield(
             environment={} if runtime is None else {"PYTHONPATH": str(runtime.resolve())},
             folder=Path(scratch),
         )
-        with (
-            running(started) as server,
-            start_worker("attacker", ["-m", "benchmarks.attacks.attacker"], threads=1) as attacker,
-            start_worker("asker", ["-m", "benchmarks.load.asker"], threads=1) as honest,
-        ):
+        # Attackers have machines of their own; here, they must not take the server's processors.
+        processors = shared_out()
+        with ExitStack() as stack:
+            with pinned(processors.measured):
+                server = stack.enter_context(running(started))
+            with pinned(processors.askers):
+                attacker = stack.enter_context(
+                    start_worker("attacker", ["-m", "benchmarks.attacks.attacker"], threads=1)
+                )
+                honest = stack.enter_context(
+                    start_worker("asker", ["-m", "benchmarks.load.asker"], threads=1)
+                )
             setup = AttackerSetup(
                 port=server.port, grpc_port=grpc_port, pid=server.process.pid, model=model
             )

@@ -112,7 +112,8 @@ def attack_table(results: AttackResults) -> str:
     return (
         f"`hazgate serve` of `{run.name}` ({results.label}) on {run.host.summary}; "
         f"{results.rate:g} honest requests a second, {results.seconds:g} s beside each attack and "
-        f"as long before it. Held: none lost, and p99 at most {_MOST_TIMES:g} times the quiet "
+        f"as long before it. The last processor is the attacker's and the asker's, the others are "
+        f"the server's. Held: none lost, and p99 at most {_MOST_TIMES:g} times the quiet "
         f"one. Late is over {1e3 * results.deadline_s:.0f} ms. {compared}{run.origin}\n\n"
         f"{table(head, body)}"
     )

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.harness.command import publish, refusals
 from benchmarks.harness.process import REPOSITORY, Worker, start_worker
+from benchmarks.harness.processors import pinned
 from benchmarks.harness.store import RESULTS, header, load
 from benchmarks.harness.texts import shuffled_texts
 from benchmarks.load.arrivals import DEADLINE_S, arrivals
@@ -208,20 +209,9 @@ def bench_checks(results: SpeedResults, texts: CheckedTexts) -> tuple[BenchCheck
 
 
 def _measure(bundle: Path, variant: str, processor: int) -> ServiceTimes:
-    with pinned(processor):
+    with pinned({processor}):
         host = WorkerSetup(variant=variant, provider="cpu", threads=1)
         return measure_times(bundle, host, lambda *_: lambda _: None)
-
-
-@contextmanager
-def pinned(processor: int) -> Iterator[None]:
-    """Pin this thread, and all that it starts in the block, to one processor."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {processor})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -231,7 +221,7 @@ def _workers(
     with ExitStack() as stack:
         workers = []
         for i, processor in enumerate(processors):
-            with pinned(processor):
+            with pinned({processor}):
                 one = start_worker(f"worker {i}", ["-m", "benchmarks.load.asker"], threads=1)
                 workers.append(stack.enter_context(one))
         gate = InProcess(bundle=str(bundle), variant=variant, threads=1, way="async")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.harness.processors import pinned
 from benchmarks.harness.store import RESULTS, load
 from benchmarks.plan.check import (
     CheckedTexts,
     bench_checks,
-    pinned,
     read_texts,
     saturated_rate,
     shorter,
@@ -66,7 +66,7 @@ def test_one_by_one_is_predicted_as_the_sum_of_single_texts() -> None:
 
 def test_a_pinned_block_has_one_processor_and_restores_the_others() -> None:
     before = os.sched_getaffinity(0)
-    with pinned(min(before)):
+    with pinned({min(before)}):
         assert os.sched_getaffinity(0) == {min(before)}
     assert os.sched_getaffinity(0) == before
 
