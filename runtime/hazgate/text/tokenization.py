@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.verdict import TokenCount
+from hazgate.text.cuts import cut
 from hazgate.text.unknown import is_understood, letters_of, may_hide
 
 if TYPE_CHECKING:
@@ -413,13 +414,9 @@ class TextTokens:
 
     def windows(self, n_tokens: int, overlap: int, *, is_close: bool = False) -> tuple[Window, ...]:
         """Cut windows of `n_tokens`; each repeats the last `overlap` tokens of the one before."""
-        n_total = len(self.ids)
-        if n_total <= n_tokens:
-            return (self.window(0, n_total, is_close=is_close),)
-        starts = range(0, n_total - overlap, n_tokens - overlap)
         return tuple(
-            self.window(start, min(start + n_tokens, n_total), is_close=is_close)
-            for start in starts
+            self.window(own.start, own.stop, is_close=is_close)
+            for own in cut(len(self.ids), n_tokens, overlap)
         )
 
     def window(self, start: int, stop: int, *, is_close: bool = False) -> Window:
