@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import TokenizerSpec
-from hazgate.classifier import Classifier, served_windows
+from hazgate.classifier import Classifier
 from hazgate.engine.engine import Engine
+from hazgate.opening import served_windows
 from hazgate.text.reading import Reading
 from hazgate.text.tokenization import Tokenizer, load_tokenizers
 

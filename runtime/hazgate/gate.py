@@ -15,7 +15,6 @@ from hazgate.classifier import (
     DEFAULT_ENGINE,
     DEFAULT_READING,
     Classifier,
-    open_for,
 )
 from hazgate.engine.engine import Engine
 from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
@@ -27,6 +26,7 @@ from hazgate.judging.panel import level_result
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import LevelResult, ModelIdentity, Span, Verdict, ViewsRead
+from hazgate.opening import open_for
 from hazgate.questions import Question, questions
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.growing import DueWindow

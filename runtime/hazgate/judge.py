@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from hazgate.classifier import DEFAULT_ENGINE, DEFAULT_READING, Classifier, open_for
+from hazgate.classifier import DEFAULT_ENGINE, DEFAULT_READING, Classifier
 from hazgate.engine.engine import Engine
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, InputError
@@ -13,6 +13,7 @@ from hazgate.judging.classification import Classification, classification_of
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import UNKNOWN_WORDS
 from hazgate.judging.verdict import Verdict
+from hazgate.opening import open_for
 from hazgate.text.reading import Reading
 
 Judge: TypeAlias = Gate | Classifier

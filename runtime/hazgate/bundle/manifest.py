@@ -19,10 +19,11 @@ from hazgate.documents.jsonl import parse_json
 from hazgate.documents.problems import list_problems, refuse_newer, wrong_version
 from hazgate.errors import BundleError, ManifestError
 from hazgate.judging.scores import Activation
+from hazgate.judging.tags import Tags, tag_problems
 
 MANIFEST_FILE = "bundle.json"
 # The newest that is read; see `schema_version_of`.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # The name to ask for when hazgate should choose the variant.
 AUTO = "auto"
 # The probability from which a label of a multi-label head holds, if nothing else is stated.
@@ -104,6 +105,8 @@ class ParitySpec:
 class VariantSpec:
     """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
 
+    The logits are [batch, labels], of a token level [batch, sequence, labels].
+
     An `authored` graph consists of ONNX Runtime's fused CPU operators, a `portable` one of plain
     ONNX operators that any execution provider takes, a `fused` one of hazgate-kernels' operators.
 
@@ -172,6 +175,10 @@ class LevelSpec:
     `positive` makes a level that stands alone a gate; in a cascade, the cascade says it.
 
     Without an `adapter`, `base` is the checkpoint of the whole classifier.
+
+    With `output`, the level gives a tag to each token, and its labels are the tags; see
+    hazgate.judging.tags for their names and for `outside`. Such a token level has its graph to
+    itself, and no threshold.
     """
 
     labels: tuple[str, ...]
@@ -185,6 +192,18 @@ class LevelSpec:
     adapter: SourceSpec | None
     variants: Mapping[str, VariantSpec]
     columns: ColumnsSpec | None = field(default=None, metadata=absent_if_none())
+    output: Literal["tokens"] | None = field(default=None, metadata=absent_if_none())
+    outside: str | None = field(default=None, metadata=absent_if_none())
+
+    @property
+    def per_token(self) -> bool:
+        """True if the level gives logits of each token, False if of the text."""
+        return self.output is not None
+
+    @property
+    def tags(self) -> Tags:
+        """The meaning of a token level's labels."""
+        return Tags.of(self.labels, self.outside)
 
     @property
     def n_logits(self) -> int:
@@ -309,10 +328,15 @@ class Manifest:
             BundleError: the bundle has none.
         """
         if self.cascade is None:
+            per_token = any(level.per_token for level in self.levels.values())
+            readers = (
+                "hazgate classify, and in Python by TokenClassifier.open"
+                if per_token
+                else "hazgate classify and serve, and in Python by Classifier.open"
+            )
             raise BundleError(
                 f"{need} needs a cascade of two levels, and {self.name} has none: "
-                f"{', '.join(self.levels)} stands alone; it is read by hazgate classify and serve, "
-                "and in Python by Classifier.open"
+                f"{', '.join(self.levels)} stands alone; it is read by {readers}"
             )
         return self.cascade
 
@@ -337,6 +361,8 @@ class Manifest:
 
 def schema_version_of(levels: Mapping[str, LevelSpec]) -> int:
     """Return the oldest schema version that can describe these levels, which a bundle states."""
+    if any(level.per_token for level in levels.values()):
+        return 3
     return 1 if all(level.columns is None for level in levels.values()) else 2
 
 
@@ -371,6 +397,7 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
     if len(level.labels) < 2 or len(set(level.labels)) < len(level.labels):
         yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
     yield from _decision_contradictions(path, level)
+    yield from _output_contradictions(path, level)
     if level.tokenizer.max_tokens < 1:
         yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
     if not 1 <= level.tokenizer.window_tokens <= level.tokenizer.max_tokens:
@@ -464,6 +491,21 @@ def _decision_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
             yield f"{path}.thresholds.{label}: must be between 0 and 1, got {threshold}"
 
 
+def _output_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
+    """Yield what is wrong with a level of tokens, or with a part of one at a level of texts."""
+    if not level.per_token:
+        if level.outside is not None:
+            yield f"{path}.outside: is for a token level, whose output is tokens"
+        return
+    if len(set(level.labels)) == len(level.labels):
+        yield from (f"{path}.{problem}" for problem in tag_problems(level.labels, level.outside))
+    if level.activation != "softmax":
+        yield f"{path}.activation: a token level has one tag for each token, which is softmax"
+    for part in ("columns", "positive"):
+        if getattr(level, part) is not None:
+            yield f"{path}.{part}: a token level has none"
+
+
 def _is_threshold(value: float) -> bool:
     return math.isfinite(value) and 0 < value < 1
 
@@ -478,6 +520,9 @@ def _cascade_contradictions(manifest: Manifest, cascade: CascadeSpec) -> Iterato
         yield f"$.levels.{cascade.level1}.positive: the cascade states it already"
     if cascade.level2 not in manifest.levels or cascade.level2 == cascade.level1:
         yield f"$.cascade.hazards: expected another level, got {cascade.level2!r}"
+    for part, name in (("gate", cascade.level1), ("hazards", cascade.level2)):
+        if name in manifest.levels and manifest.levels[name].per_token:
+            yield f"$.cascade.{part}: {name} is a token level, which gives no label of a text"
     if not _is_threshold(cascade.threshold):
         yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"
 

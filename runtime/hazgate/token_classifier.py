@@ -1,0 +1,299 @@
+"""One token level of a bundle: texts in, spans of characters out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.manifest import LevelSpec
+from hazgate.classifier import (
+    DEFAULT_ENGINE,
+    DEFAULT_MAX_BATCH_TOKENS,
+    DEFAULT_READING,
+)
+from hazgate.engine.engine import Engine
+from hazgate.engine.options import EngineOptions
+from hazgate.engine.session import Session
+from hazgate.judging.classification import LabelHead
+from hazgate.judging.spans import FOUND, find_spans, result_of_spans
+from hazgate.judging.verdict import LabelledSpan, LevelResult, ModelIdentity, TokenCount
+from hazgate.opening import open_for, open_parts, run_rows
+from hazgate.text.cuts import cut, join
+from hazgate.text.reading import Reading, check_sizes, choose_windows
+from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenResult:
+    """The spans of one text, in its order; they do not overlap.
+
+    `truncated` is True if the end of the text was not read: nothing is known of spans there.
+    `understood` is False if most of the text, or of one of its windows, is unknown to the
+    tokenizer: then no span, and none that is missing, says anything.
+    """
+
+    level: str
+    spans: tuple[LabelledSpan, ...]
+    tokens: TokenCount
+    truncated: bool
+    understood: bool
+    model: ModelIdentity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values, in the order of the fields."""
+        return {
+            "level": self.level,
+            "spans": [span.to_dict() for span in self.spans],
+            "tokens": self.tokens.to_dict(),
+            "truncated": self.truncated,
+            "understood": self.understood,
+            "model": self.model.to_dict(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Read:
+    """A tokenised text: the windows to read, and the characters of every token."""
+
+    tokens: Tokens
+    own: TextTokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenClassifier:
+    """One token level of a bundle, ready to run. Thread-safe.
+
+    A text's spans do not depend on the texts in the same run: texts share a run only as the
+    variant's arithmetic allows, see hazgate.bundle.manifest.VariantSpec. Of a text of several
+    windows, each token counts as the window reads it in which it stands farthest from a cut, see
+    hazgate.text.cuts. Texts are read as written, without views and close windows, and no logits
+    are kept for later.
+
+    `reading` is the treatment of long texts; `workers` is as of Classifier.
+    """
+
+    level: str
+    spec: LevelSpec
+    variant: str
+    provider: str
+    tokenizer: Tokenizer
+    session: Session
+    bundle: Bundle
+    reading: Reading = DEFAULT_READING
+    max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
+    workers: "ThreadPoolExecutor | None" = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        level: str | None = None,
+        *,
+        engine: EngineOptions = DEFAULT_ENGINE,
+        reading: Reading = DEFAULT_READING,
+    ) -> "TokenClassifier":
+        """Verify the bundle at `path` and load one of its token levels.
+
+        Only the files that the chosen variant needs are hashed.
+
+        Args:
+            path: a bundle directory.
+            level: a name in its manifest; needed only where there are several.
+            engine: the variant, the provider and the threads.
+            reading: the treatment of texts that are longer than one window.
+
+        Raises:
+            BundleError: the level gives no spans, or the bundle, the level, the variant or the
+                provider cannot be served; the subclass and the message say which, and what to do.
+        """
+        opened = Engine.of(engine)
+        bundle, variant = open_for(path, engine.variant, opened.placement.spec)
+        name = bundle.manifest.level_named(level)
+        return cls.of(bundle, name, variant=variant, engine=opened, reading=reading)
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        level: str,
+        *,
+        variant: str | None = None,
+        engine: Engine | None = None,
+        tokenizer: "Tokenizer | Future[Tokenizer] | None" = None,
+        reading: Reading = DEFAULT_READING,
+    ) -> "TokenClassifier":
+        """Load one token level of an open bundle; arguments and errors are those of Classifier.of.
+
+        Raises:
+            BundleError: the level gives no spans; or as of Classifier.of.
+            ProviderError: the provider is not available here.
+        """
+        parts = open_parts(
+            bundle,
+            level,
+            per_token=True,
+            variant=variant,
+            engine=engine or Engine.of(EngineOptions()),
+            tokenizer=tokenizer,
+            reading=reading,
+        )
+        return cls(
+            level=level,
+            spec=parts.spec,
+            variant=parts.variant,
+            provider=parts.provider,
+            tokenizer=parts.tokenizer,
+            session=parts.session,
+            bundle=bundle,
+            reading=reading,
+            workers=parts.workers,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tags in the order of the logits."""
+        return self.spec.labels
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of spans that the level can find, which are the labels of its spans."""
+        return self.spec.tags.types
+
+    @property
+    def head(self) -> LabelHead:
+        """The types of spans as labels of a text: each holds or not, by itself."""
+        return LabelHead(
+            labels=self.types,
+            activation="sigmoid",
+            positive=None,
+            thresholds=(FOUND,) * len(self.types),
+        )
+
+    @property
+    def model(self) -> ModelIdentity:
+        """The identity of the model that answers."""
+        return ModelIdentity(
+            bundle=self.bundle.manifest.name,
+            digest=self.bundle.digest,
+            variant=self.variant,
+            provider=self.provider,
+        )
+
+    def find(self, text: str) -> TokenResult:
+        """Return the spans of one text; see `find_many`."""
+        return self.find_many([text])[0]
+
+    def find_many(self, texts: Sequence[str]) -> list[TokenResult]:
+        """Return the spans of each text, in the order given.
+
+        Characters are counted in code points, as Python counts them, and `end` is the first one
+        behind the span. See hazgate.judging.spans for the way from tags to spans.
+
+        Args:
+            texts: any number of strings; an empty string has no span.
+
+        Raises:
+            InputError: an element is not a well-formed string, or is too long; says which.
+            InferenceError: the model failed or gave a logit that is not finite.
+        """
+        texts = as_texts(texts)
+        check_sizes(texts, self.reading)
+        read = [self._read(text) for text in texts]
+        chosen = choose_windows([each.tokens for each in read], self.reading)
+        return self._results(
+            [_Read(tokens=tokens, own=each.own) for tokens, each in zip(chosen, read, strict=True)]
+        )
+
+    def results_beside(self, texts: Sequence[str]) -> list[LevelResult]:
+        """Return the result on each text beside a cascade, which has checked the texts.
+
+        Of texts whose beginning alone is to be read, the first window is read; all others are
+        read whole.
+
+        Raises:
+            InferenceError: as of `find_many`.
+        """
+        read = [self._read(text) for text in texts]
+        if self.reading.long_texts == "truncate":
+            read = [_Read(tokens=each.tokens.first_window(), own=each.own) for each in read]
+        return [
+            result_of_spans(found.spans, self.types, understood=found.understood)
+            for found in self._results(read)
+        ]
+
+    def token_logits(self, text: str) -> NDArray[np.float32]:
+        """Return the logits of each of a text's own tokens, special ones left out.
+
+        Returns:
+            Shape [tokens that are read, len(labels)].
+
+        Raises:
+            InputError: as of `find_many`.
+            InferenceError: as of `find_many`.
+        """
+        check_sizes([text], self.reading)
+        read = self._read(text)
+        (tokens,) = choose_windows([read.tokens], self.reading)
+        (logits,) = self._logits([_Read(tokens=tokens, own=read.own)])
+        return logits
+
+    def _read(self, text: str) -> _Read:
+        tokens, own = self.tokenizer.encode_long(text)
+        return _Read(tokens=tokens, own=own)
+
+    def _results(self, read: Sequence[_Read]) -> list[TokenResult]:
+        tags, model = self.spec.tags, self.model
+        return [
+            TokenResult(
+                level=self.level,
+                spans=find_spans(each.own.text, each.own.offsets[: len(logits)], logits, tags),
+                tokens=TokenCount(
+                    total=each.tokens.n_total,
+                    read=each.tokens.n_read,
+                    unknown=each.tokens.n_unknown,
+                    windows=len(each.tokens.windows),
+                ),
+                truncated=each.tokens.truncated,
+                understood=each.tokens.understood,
+                model=model,
+            )
+            for each, logits in zip(read, self._logits(read), strict=True)
+        ]
+
+    def _logits(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
+        """Return the logits of each text's own tokens, joined over its windows."""
+        # A window without a token of the text has nothing to say.
+        rows = [
+            window.input_ids for each in read for window in each.tokens.windows if window.n_tokens
+        ]
+        found: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(rows)
+        runs = run_rows(
+            self.session,
+            rows,
+            self.spec,
+            self.variant,
+            max_batch_tokens=self.max_batch_tokens,
+            workers=self.workers,
+        )
+        for batch, logits in runs:
+            for i, row in zip(batch, logits, strict=True):
+                found[i] = row
+        every = iter(found)
+        size = self.tokenizer.window_tokens, self.tokenizer.overlap_tokens
+        joined = []
+        for each in read:
+            if not each.own.ids:
+                joined.append(np.empty((0, self.spec.n_logits), dtype=np.float32))
+                continue
+            windows = cut(len(each.own.ids), *size)[: len(each.tokens.windows)]
+            first = len(each.own.before)
+            own = [next(every)[first : first + len(window)] for window in windows]
+            joined.append(join(windows, own))
+        return joined
