@@ -14,6 +14,7 @@ from hazgate.bundle.manifest import DEFAULT_THRESHOLD, is_turn
 from hazgate.documents.problems import list_problems
 from hazgate.documents.toml import parse_toml
 from hazgate.judging.scores import Activation
+from hazgate.judging.tags import tag_problems
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings, TaskSettings
 from hazgate_export.preflight.table import find_target
@@ -30,6 +31,11 @@ _RENAMED = {
 # The same of values: a key's pattern and its old value, and the value's name today.
 _RENAMED_VALUES = {(r"variants\..+\.int8_scheme", "calibrated"): "static"}
 
+# Families whose token classifiers are known.
+TOKEN_FAMILIES = ("modernbert", "bert")
+
+# A level has logits of a text, or of each of its tokens.
+Output = Literal["text", "tokens"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -159,6 +165,10 @@ class LevelRecipe(_Table):
     outputs, and each level owns `columns` of them, from the first up to the one before the second,
     in the order of its labels. Columns that no level owns are computed and not read, so a level
     can be a part of a wide head that others published.
+
+    With `output = "tokens"`, the head gives a tag to each token, and its labels are the tags;
+    `outside` and the rules for their names are those of hazgate.judging.tags. Such a level has a
+    body to itself, and takes no part in a cascade.
     """
 
     adapter_id: str | None = None
@@ -172,6 +182,8 @@ class LevelRecipe(_Table):
     positive: PositiveRecipe | None = None
     thresholds: Mapping[str, Threshold] | None = None
     columns: tuple[int, int] | None = None
+    output: Output = "text"
+    outside: str | None = None
     finetune: FinetuneSettings | None = None
     task: TaskSettings | None = None
 
@@ -186,6 +198,11 @@ class LevelRecipe(_Table):
         source = self.checkpoint if self.adapter is None else self.adapter
         assert source is not None, "load_recipe checks this"
         return source
+
+    @property
+    def per_token(self) -> bool:
+        """True if the level has logits of each token, False if of a text."""
+        return self.output == "tokens"
 
     @property
     def own_columns(self) -> slice:
@@ -420,6 +437,34 @@ def _decision_problems(level: LevelRecipe) -> list[str]:
     return problems
 
 
+def _output_problems(recipe: Recipe, level: LevelRecipe) -> Iterator[str]:
+    """Yield what is wrong with a token level, or with a part of one at a level of texts."""
+    if not level.per_token:
+        if level.outside is not None:
+            yield 'outside: is for a token level, with output = "tokens"'
+        return
+    if recipe.base.family not in TOKEN_FAMILIES:
+        yield (
+            f"output: token levels are built of {' and '.join(TOKEN_FAMILIES)}, not of "
+            f"{recipe.base.family}"
+        )
+    if level.columns is not None:
+        yield "columns: a token level has a body to itself; leave them out"
+    if level.activation != "softmax":
+        yield 'activation: a token has one tag, which is "softmax"; leave it out'
+    for part in ("positive", "thresholds", "operating_point"):
+        if getattr(level, part) is not None:
+            yield (
+                f"{part}: is for labels of a text; of a token level, a policy's rule has the types "
+                "and their threshold"
+            )
+    for part in ("finetune", "task"):
+        if getattr(level, part) is not None:
+            yield f"{part}: token levels are not trained here; build one that is trained"
+    if level.labels and len(set(level.labels)) == len(level.labels):
+        yield from tag_problems(level.labels, level.outside)
+
+
 def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
     problems = []
     level1 = recipe.levels.get(cascade.level1)
@@ -431,6 +476,11 @@ def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
         problems.append(f"levels.{cascade.level1}.positive: the cascade states it already")
     if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
         problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")
+    problems.extend(
+        f"cascade.{part}: {name} is a token level, which gives no label of a text"
+        for part, name in (("level1", cascade.level1), ("level2", cascade.level2))
+        if name in recipe.levels and recipe.levels[name].per_token
+    )
     return problems
 
 
@@ -546,6 +596,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
         problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
+        problems.extend(f"levels.{name}.{problem}" for problem in _output_problems(recipe, level))
     problems.extend(_task_problems(recipe))
     if recipe.cascade is not None:
         problems.extend(_cascade_problems(recipe, recipe.cascade))

@@ -60,8 +60,6 @@ def write_tagged_panel(tiny_bundle: Path, folder: Path) -> Path:
 def _level(like: dict[str, Any]) -> dict[str, Any]:
     made = copy.deepcopy(like)
     variant = {**made["variants"]["int8"], "graph": "entities-int8.onnx", "data": []}
-    made.update(
-        labels=list(LABELS), output="tokens", pooling="none", variants={"int8": variant}
-    )
+    made.update(labels=list(LABELS), output="tokens", pooling="none", variants={"int8": variant})
     made["tokenizer"].update(window_tokens=ROOM + 2, overlap_tokens=OVERLAP)
     return made

@@ -92,13 +92,20 @@ class ParitySpec:
 
     `max_abs_logit_diff` and `decisions_changed` are over `n_texts` texts, each run the way the
     runtime runs this variant; `max_invariance_diff` is the most that neighbours or padding
-    moved a text's logits. `parity.json` in the bundle has the whole report.
+    moved a text's logits. A token level decides on each of the texts' `n_tags` tokens; other levels
+    have no such number. `parity.json` in the bundle has the whole report.
     """
 
     n_texts: int
     max_abs_logit_diff: float
     max_invariance_diff: float
     decisions_changed: int
+    n_tags: int | None = field(default=None, metadata=absent_if_none())
+
+    @property
+    def n_decisions(self) -> int:
+        """Decisions on all texts."""
+        return self.n_texts if self.n_tags is None else self.n_tags
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
