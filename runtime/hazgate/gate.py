@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,17 @@ from hazgate.text.growing import DueWindow
 from hazgate.text.reading import Reading
 from hazgate.text.tokenization import Tokens, Window, as_texts
 from hazgate.text.watch import Watch
+from hazgate.token_classifier import TokenClassifier
+
+AnyLevel = TypeVar("AnyLevel", Classifier, TokenClassifier)
+
+
+class LevelChange(Protocol):
+    """A function that changes a level of either kind, e.g. to count its runs."""
+
+    def __call__(self, level: AnyLevel, /) -> AnyLevel:
+        """Return the changed level."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +52,8 @@ class Gate:
     """A safety gate over one bundle. Thread-safe; build it once and share it.
 
     `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`. `beside`
-    has the bundle's levels that are not in the cascade, by name. `store` keeps logits for `check`
+    has the bundle's levels that are not in the cascade, by name, and `token_levels` those that find
+    spans. `store` keeps logits for `check`
     and its relatives, see `EngineOptions`; None keeps nothing.
     """
 
@@ -54,6 +67,7 @@ class Gate:
     responses: Policy | None = None
     store: LogitStore | None = None
     beside: Mapping[str, Classifier] = field(default_factory=dict)
+    token_levels: Mapping[str, TokenClassifier] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -114,14 +128,16 @@ class Gate:
         cascade = bundle.manifest.cascade_for("Gate.open")
         limit = _threshold(cascade.threshold, threshold, policy)
         levels = open_levels(bundle, variant, engine, reading)
+        beside = dict(levels.texts)
         return cls(
             bundle=bundle,
-            level1=levels.pop(cascade.level1),
-            hazard_level=levels.pop(cascade.level2),
+            level1=beside.pop(cascade.level1),
+            hazard_level=beside.pop(cascade.level2),
             threshold=limit,
             reading=reading,
             store=engine.store,
-            beside=levels,
+            beside=beside,
+            token_levels=levels.tokens,
         ).with_policy(policy, shadow=shadow, responses=responses)
 
     @classmethod
@@ -176,6 +192,7 @@ class Gate:
             PolicyError: a policy names hazards or levels that the bundle does not have.
         """
         beside = {name: level.head for name, level in self.beside.items()}
+        beside |= {name: level.head for name, level in self.token_levels.items()}
         for one in (policy, shadow, responses):
             if one is not None:
                 one.check_labels(self.hazards)
@@ -238,17 +255,23 @@ class Gate:
 
     @property
     def levels(self) -> tuple[Classifier, ...]:
-        """The open levels, in the order in which they read a text."""
+        """The open levels that label texts, in the order in which they read a text."""
         hazards = () if self.hazard_level is None else (self.hazard_level,)
         return (self.level1, *hazards, *self.beside.values())
 
-    def each_level(self, change: Callable[[Classifier], Classifier]) -> "Gate":
+    @property
+    def names_beside(self) -> tuple[str, ...]:
+        """Names of the levels that are not in the cascade, token levels included."""
+        return (*self.beside, *self.token_levels)
+
+    def each_level(self, change: LevelChange) -> "Gate":
         """Return a gate of the same levels, each changed, e.g. to count its runs."""
         return dataclasses.replace(
             self,
             level1=change(self.level1),
             hazard_level=None if self.hazard_level is None else change(self.hazard_level),
             beside={name: change(level) for name, level in self.beside.items()},
+            token_levels={name: change(level) for name, level in self.token_levels.items()},
         )
 
     @property
@@ -513,8 +536,13 @@ class Gate:
         """Return the results of the levels beside the cascade that each question asks for."""
         results: list[dict[str, LevelResult]] = [{} for _ in asked]
         for name in dict.fromkeys(name for question in asked for name in question.levels):
-            level = self.beside[name]
             asking = [i for i, question in enumerate(asked) if name in question.levels]
+            if name in self.token_levels:
+                found = self.token_levels[name].results_beside([asked[i].text for i in asking])
+                for i, result in zip(asking, found, strict=True):
+                    results[i][name] = result
+                continue
+            level = self.beside[name]
             keys = [(i, k) for i in asking for k in range(len(asked[i].tokens.every_window))]
             logits = iter(self._window_logits(level, asked, keys, rows, store))
             for i in asking:
@@ -580,14 +608,14 @@ class Gate:
         if isinstance(asked, str):
             raise InputError("levels: expected a sequence of names, got one string")
         names = {*asked, *needed}
-        unknown = sorted(names - self.beside.keys())
+        unknown = sorted(names.difference(self.names_beside))
         if unknown:
-            known = ", ".join(self.beside) or "none"
+            known = ", ".join(self.names_beside) or "none"
             raise InputError(
                 f"no level {', '.join(map(repr, unknown))} beside the cascade; "
                 f"{self.model.bundle} has {known}"
             )
-        return tuple(name for name in self.beside if name in names)
+        return tuple(name for name in self.names_beside if name in names)
 
     def _verdict(
         self,

@@ -256,7 +256,8 @@ def _judged(measured: Parity, limits: ParityLimits) -> Parity:
     if measured.changed_outside_margin > limits.max_changed_share * measured.n_decisions:
         problems.append(
             f"{name}: {measured.changed_outside_margin} of {measured.n_decisions} decisions "
-            f"changed ({', '.join(measured.changed[:5])}), at most {limits.max_changed_share:.1%} may"
+            f"changed ({', '.join(measured.changed[:5])}), "
+            f"at most {limits.max_changed_share:.1%} may"
         )
     return dataclasses.replace(measured, problems=tuple(problems))
 
