@@ -18,16 +18,21 @@ from hazgate.classifier import (
 from hazgate.engine.engine import Engine
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import Session
+from hazgate.errors import InputError
 from hazgate.judging.classification import LabelHead
 from hazgate.judging.spans import FOUND, find_spans, result_of_spans
 from hazgate.judging.verdict import LabelledSpan, LevelResult, ModelIdentity, TokenCount
 from hazgate.opening import open_for, open_parts, run_rows
 from hazgate.text.cuts import cut, join
+from hazgate.text.pairs import check_context, windows_beside
 from hazgate.text.reading import Reading, check_sizes, choose_windows
 from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+# Families without segments: what is first is told from what is second by special tokens alone.
+_READS_PAIRS = ("modernbert",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,26 +191,40 @@ class TokenClassifier:
             provider=self.provider,
         )
 
-    def find(self, text: str) -> TokenResult:
+    def find(self, text: str, *, context: str | None = None) -> TokenResult:
         """Return the spans of one text; see `find_many`."""
-        return self.find_many([text])[0]
+        return self.find_many([text], contexts=None if context is None else [context])[0]
 
-    def find_many(self, texts: Sequence[str]) -> list[TokenResult]:
+    def find_many(
+        self, texts: Sequence[str], *, contexts: Sequence[str | None] | None = None
+    ) -> list[TokenResult]:
         """Return the spans of each text, in the order given.
 
         Characters are counted in code points, as Python counts them, and `end` is the first one
         behind the span. See hazgate.judging.spans for the way from tags to spans.
 
+        A head that was trained on pairs, e.g. to find what an answer says and its sources do not,
+        reads each text behind its context, in the tokenizer's own template for pairs. Spans, and
+        counts of tokens, are of the text alone. The context stands in every window of the text.
+
         Args:
             texts: any number of strings; an empty string has no span.
+            contexts: the context of each text, None for a text without; None is none for all.
 
         Raises:
-            InputError: an element is not a well-formed string, or is too long; says which.
+            InputError: an element is not a well-formed string, or is too long; or a context leaves
+                no room for the text, or the model or its tokenizer reads no pairs; says which.
             InferenceError: the model failed or gave a logit that is not finite.
         """
         texts = as_texts(texts)
+        beside = [None] * len(texts) if contexts is None else list(contexts)
+        if isinstance(contexts, str) or len(beside) != len(texts):
+            raise InputError(f"expected a context for each of {len(texts)} texts, or None")
         check_sizes(texts, self.reading)
-        read = [self._read(text) for text in texts]
+        read = [
+            self._read(text) if context is None else self._read_pair(i, context, text)
+            for i, (context, text) in enumerate(zip(beside, texts, strict=True))
+        ]
         chosen = choose_windows([each.tokens for each in read], self.reading)
         return self._results(
             [_Read(tokens=tokens, own=each.own) for tokens, each in zip(chosen, read, strict=True)]
@@ -248,6 +267,22 @@ class TokenClassifier:
         tokens, own = self.tokenizer.encode_long(text)
         return _Read(tokens=tokens, own=own)
 
+    def _read_pair(self, index: int, context: str, text: str) -> _Read:
+        if self.spec.family not in _READS_PAIRS:
+            raise InputError(
+                f"context {index}: {self.level} is a {self.spec.family} model, which tells a "
+                "context from its text by segments, and its graphs have none: send the text alone"
+            )
+        check_context(context, f"context {index}", self.reading)
+        own = self.tokenizer.pair_tokens(context, text)
+        if own is None:
+            raise InputError(
+                f"context {index}: the tokenizer of {self.level} has no template for pairs: send "
+                "the text alone"
+            )
+        row, overlap = self.tokenizer.row_tokens, self.tokenizer.overlap_tokens
+        return _Read(tokens=windows_beside(own, row, overlap, f"context {index}"), own=own)
+
     def _results(self, read: Sequence[_Read]) -> list[TokenResult]:
         tags, model = self.spec.tags, self.model
         return [
@@ -286,14 +321,15 @@ class TokenClassifier:
             for i, row in zip(batch, logits, strict=True):
                 found[i] = row
         every = iter(found)
-        size = self.tokenizer.window_tokens, self.tokenizer.overlap_tokens
         joined = []
         for each in read:
             if not each.own.ids:
                 joined.append(np.empty((0, self.spec.n_logits), dtype=np.float32))
                 continue
-            windows = cut(len(each.own.ids), *size)[: len(each.tokens.windows)]
             first = len(each.own.before)
+            room = self.tokenizer.row_tokens - first - len(each.own.after)
+            windows = cut(len(each.own.ids), room, self.tokenizer.overlap_tokens)
+            windows = windows[: len(each.tokens.windows)]
             own = [next(every)[first : first + len(window)] for window in windows]
             joined.append(join(windows, own))
         return joined

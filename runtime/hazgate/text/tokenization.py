@@ -219,6 +219,33 @@ class Tokenizer:
         encoding = self._fast.encode(text, add_special_tokens=True)
         return self._text_tokens(text, encoding, self.unknown_id)
 
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of a whole window, special ones included."""
+        return int(self.window_tokens + self._n_special)
+
+    def pair_tokens(self, context: str, text: str) -> "TextTokens | None":
+        """Return a text's tokens behind its context; both must have passed `check_text`.
+
+        All that the tokenizer's template for pairs puts before the text, the context included, is
+        `before` its tokens. None if the tokenizer has no such template.
+        """
+        if self._n_special and not self._fast.num_special_tokens_to_add(is_pair=True):
+            return None
+        encoding = self._fast.encode(context, text, add_special_tokens=True)
+        own = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 1]
+        ids = encoding.ids
+        # A text without tokens stands behind everything.
+        first, end = (own[0], own[-1] + 1) if own else (len(ids), len(ids))
+        return TextTokens(
+            text=text,
+            before=ids[:first],
+            ids=ids[first:end],
+            after=ids[end:],
+            offsets=encoding.offsets[first:end],
+            unknown_id=self.unknown_id,
+        )
+
     def _text_tokens(self, text: str, encoding: "Encoding", unknown_id: int | None) -> "TextTokens":
         ids = encoding.ids
         n_tokens = len(ids) - self._n_special
