@@ -220,15 +220,7 @@ class TokenClassifier:
         beside = [None] * len(texts) if contexts is None else list(contexts)
         if isinstance(contexts, str) or len(beside) != len(texts):
             raise InputError(f"expected a context for each of {len(texts)} texts, or None")
-        check_sizes(texts, self.reading)
-        read = [
-            self._read(text) if context is None else self._read_pair(i, context, text)
-            for i, (context, text) in enumerate(zip(beside, texts, strict=True))
-        ]
-        chosen = choose_windows([each.tokens for each in read], self.reading)
-        return self._results(
-            [_Read(tokens=tokens, own=each.own) for tokens, each in zip(chosen, read, strict=True)]
-        )
+        return self._results(self._checked(texts, beside))
 
     def results_beside(self, texts: Sequence[str]) -> list[LevelResult]:
         """Return the result on each text beside a cascade, which has checked the texts.
@@ -247,8 +239,12 @@ class TokenClassifier:
             for found in self._results(read)
         ]
 
-    def token_logits(self, text: str) -> NDArray[np.float32]:
+    def token_logits(self, text: str, *, context: str | None = None) -> NDArray[np.float32]:
         """Return the logits of each of a text's own tokens, special ones left out.
+
+        Args:
+            text: the text.
+            context: what the text is read behind; None for nothing.
 
         Returns:
             Shape [tokens that are read, len(labels)].
@@ -257,11 +253,20 @@ class TokenClassifier:
             InputError: as of `find_many`.
             InferenceError: as of `find_many`.
         """
-        check_sizes([text], self.reading)
-        read = self._read(text)
-        (tokens,) = choose_windows([read.tokens], self.reading)
-        (logits,) = self._logits([_Read(tokens=tokens, own=read.own)])
+        (logits,) = self._logits(self._checked([text], [context]))
         return logits
+
+    def _checked(self, texts: Sequence[str], contexts: Sequence[str | None]) -> list[_Read]:
+        """Tokenise texts that a caller sent, and choose the windows to read."""
+        check_sizes(texts, self.reading)
+        read = [
+            self._read(text) if context is None else self._read_pair(i, context, text)
+            for i, (context, text) in enumerate(zip(contexts, texts, strict=True))
+        ]
+        chosen = choose_windows([each.tokens for each in read], self.reading)
+        return [
+            _Read(tokens=tokens, own=each.own) for tokens, each in zip(chosen, read, strict=True)
+        ]
 
     def _read(self, text: str) -> _Read:
         tokens, own = self.tokenizer.encode_long(text)

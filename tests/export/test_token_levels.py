@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
-from hazgate import Bundle, EngineOptions, TokenClassifier
+from hazgate import Bundle, EngineOptions, InputError, TokenClassifier
 from hazgate.doctor import diagnose
 from hazgate.engine.kernels import instruction_set
 from hazgate_export.build import Built, build
@@ -191,6 +192,38 @@ def test_a_checkpoint_with_an_outside_label_builds(
     assert (level.outside, level.tags.types) == ("supported", ("hallucinated",))
     spans = TokenClassifier.open(built.bundle.root, engine=ENGINE).find(TEXTS[0]).spans
     assert {span.label for span in spans} <= {"hallucinated"}
+
+
+def test_a_pair_has_pytorchs_logits_of_the_second_texts_tokens(
+    tmp_path: Path, few_proof_texts: None
+) -> None:
+    model = write_token_checkpoint(tmp_path, "modernbert")
+    file = model.weights / "tokenizer.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    template = document["post_processor"]
+    bos, first, eos = template["single"]
+    second = {"Sequence": {"id": "B", "type_id": 0}}
+    template["pair"] = [bos, first, eos, second, eos]
+    file.write_text(json.dumps(document), encoding="utf-8")
+    _build(model, tmp_path)
+    classifier = TokenClassifier.open(tmp_path / "bundle", engine=ENGINE)
+    context, answer = "Ada wrote to Grace.", "Grace wrote to Ada."
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model.weights)
+    ids = tokenizer(context, answer, return_tensors="pt")["input_ids"]
+    reference = AutoModelForTokenClassification.from_pretrained(
+        model.weights, attn_implementation="eager"
+    ).eval()
+    with torch.inference_mode():
+        wanted = reference(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].numpy()
+    got = classifier.token_logits(answer, context=context)
+    n_answer = len(tokenizer(answer)["input_ids"]) - 2
+    np.testing.assert_allclose(got, wanted[-1 - n_answer : -1], atol=1e-4)
+
+
+def test_a_tokenizer_without_a_template_for_pairs_takes_none(built: Built) -> None:
+    classifier = TokenClassifier.open(built.bundle.root, engine=ENGINE)
+    with pytest.raises(InputError, match="has no template for pairs"):
+        classifier.find("an answer", context="a source")
 
 
 def test_an_adapter_without_a_task_builds_where_the_level_says_tokens(
