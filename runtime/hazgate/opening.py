@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelParts:
-    """What one level needs to run.
+    """Parts of one open level.
 
     Attributes:
         spec: the level, as the manifest describes it.
