@@ -99,13 +99,23 @@ def token_config(family: str) -> PretrainedConfig:
 def write_token_adapter(folder: Path, family: str, *, variants: str = AUTHORED) -> TokenModel:
     """Write a base, a LoRA adapter that tags tokens, and their recipe."""
     base = _write_base(folder, family)
+    weights = add_token_adapter(folder, family)
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe_of(family, variants=variants), encoding="utf-8")
+    return TokenModel(base=base, weights=weights, recipe=recipe)
+
+
+def add_token_adapter(folder: Path, family: str, *, base_id: str = BASE_ID) -> Path:
+    """Write a LoRA adapter that tags tokens, on the base in `base/`; return its folder."""
     targets = {
         "bert": ("query", "key", "value", "dense"),
         "modernbert": ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo"),
     }
     torch.manual_seed(11)
     with quiet_transformers():
-        model = AutoModelForTokenClassification.from_pretrained(base, num_labels=len(LABELS))
+        model = AutoModelForTokenClassification.from_pretrained(
+            folder / "base", num_labels=len(LABELS)
+        )
     adapted = get_peft_model(
         model,
         LoraConfig(
@@ -121,12 +131,10 @@ def write_token_adapter(folder: Path, family: str, *, variants: str = AUTHORED) 
                 parameter.normal_(0, _HEAD / math.sqrt(parameter.shape[1]))
     weights = folder / LEVEL
     adapted.save_pretrained(str(weights), safe_serialization=True)
-    edit_json(weights / "adapter_config.json", base_model_name_or_path=BASE_ID)
+    edit_json(weights / "adapter_config.json", base_model_name_or_path=base_id)
     numbers = {label: i for i, label in enumerate(LABELS)}
     (weights / "label_mapping.json").write_text(json.dumps({"label_to_id": numbers}))
-    recipe = folder / "recipe.toml"
-    recipe.write_text(recipe_of(family, variants=variants), encoding="utf-8")
-    return TokenModel(base=base, weights=weights, recipe=recipe)
+    return weights
 
 
 def write_token_checkpoint(
