@@ -168,7 +168,8 @@ class LevelRecipe(_Table):
 
     With `output = "tokens"`, the head gives a tag to each token, and its labels are the tags;
     `outside` and the rules for their names are those of hazgate.judging.tags. Such a level has a
-    body to itself, and takes no part in a cascade.
+    body to itself, and takes no part in a cascade. `tagged = "words"` says that the head was
+    trained on the first token of each word alone, so that the tags of others mean nothing.
     """
 
     adapter_id: str | None = None
@@ -184,6 +185,7 @@ class LevelRecipe(_Table):
     columns: tuple[int, int] | None = None
     output: Output = "text"
     outside: str | None = None
+    tagged: Literal["tokens", "words"] | None = None
     finetune: FinetuneSettings | None = None
     task: TaskSettings | None = None
 
@@ -440,8 +442,9 @@ def _decision_problems(level: LevelRecipe) -> list[str]:
 def _output_problems(recipe: Recipe, level: LevelRecipe) -> Iterator[str]:
     """Yield what is wrong with a token level, or with a part of one at a level of texts."""
     if not level.per_token:
-        if level.outside is not None:
-            yield 'outside: is for a token level, with output = "tokens"'
+        for part in ("outside", "tagged"):
+            if getattr(level, part) is not None:
+                yield f'{part}: is for a token level, with output = "tokens"'
         return
     if recipe.base.family not in TOKEN_FAMILIES:
         yield (

@@ -27,6 +27,7 @@ from hazgate.text.cuts import cut, join
 from hazgate.text.pairs import check_context, windows_beside
 from hazgate.text.reading import Reading, check_sizes, choose_windows
 from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
+from hazgate.text.words import words_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -289,11 +290,11 @@ class TokenClassifier:
         return _Read(tokens=windows_beside(own, row, overlap, f"context {index}"), own=own)
 
     def _results(self, read: Sequence[_Read]) -> list[TokenResult]:
-        tags, model = self.spec.tags, self.model
+        model = self.model
         return [
             TokenResult(
                 level=self.level,
-                spans=find_spans(each.own.text, each.own.offsets[: len(logits)], logits, tags),
+                spans=self._spans(each.own, logits),
                 tokens=TokenCount(
                     total=each.tokens.n_total,
                     read=each.tokens.n_read,
@@ -306,6 +307,14 @@ class TokenClassifier:
             )
             for each, logits in zip(read, self._logits(read), strict=True)
         ]
+
+    def _spans(self, own: TextTokens, logits: NDArray[np.float32]) -> tuple[LabelledSpan, ...]:
+        """Return the spans of a text, of whose tokens the first ones have logits."""
+        offsets: Sequence[tuple[int, int]] = own.offsets[: len(logits)]
+        if self.spec.tagged == "words":
+            words = words_of(own.text, offsets)
+            offsets, logits = words.offsets, logits[list(words.first)]
+        return find_spans(own.text, offsets, logits, self.spec.tags)
 
     def _logits(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
         """Return the logits of each text's own tokens, joined over its windows."""

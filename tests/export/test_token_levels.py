@@ -17,6 +17,7 @@ from hazgate_export.build import Built, build
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.model.load import load_level
 from hazgate_export.model.sources import LocalSources, fetch_levels
+from hazgate_export.proof.agreement import measure_agreement
 from hazgate_export.recipe import load_recipe
 from hazgate_export.verify_bundle import verify_bundle
 from tests.support.adapters import edit_json
@@ -226,6 +227,21 @@ def test_a_tokenizer_without_a_template_for_pairs_takes_none(built: Built) -> No
         classifier.find("an answer", context="a source")
 
 
+@pytest.mark.parametrize("tagged", ["words", "tokens"])
+def test_a_bundle_says_if_words_are_tagged(
+    tmp_path: Path, few_proof_texts: None, tagged: str
+) -> None:
+    model = write_token_adapter(tmp_path, "bert")
+    _recipe(_TOKENS, f'{_TOKENS}tagged = "{tagged}"\n')(model)
+    level = _build(model, tmp_path).bundle.manifest.levels[LEVEL]
+    assert level.tagged == ("words" if tagged == "words" else None)
+
+
+def test_labelled_texts_are_refused_for_a_token_level(built: Built, written: TokenModel) -> None:
+    with pytest.raises(RecipeError, match="measure its spans with hazgate evaluate --level"):
+        measure_agreement(built.bundle, load_recipe(written.recipe), [], n_texts=1, seed=0)
+
+
 def test_an_adapter_without_a_task_builds_where_the_level_says_tokens(
     tmp_path: Path, few_proof_texts: None
 ) -> None:
@@ -285,6 +301,11 @@ REFUSED: dict[str, tuple[Callable[[TokenModel], None], type[Exception], str]] = 
         _recipe(_TOKENS, f'{_TOKENS}operating_point = "operating_point.json"\n'),
         RecipeError,
         "levels.entities.operating_point: is for labels of a text",
+    ),
+    "words of a text": (
+        _recipe(_TOKENS, 'tagged = "words"\n'),
+        RecipeError,
+        "levels.entities.tagged: is for a token level",
     ),
     "outside of a text": (
         _recipe(_TOKENS, 'outside = "O"\n'),

@@ -1,6 +1,5 @@
 """A cascade and a token level on one base are built as one bundle, whose gate answers both."""
 
-
 import pytest
 
 from hazgate import EngineOptions, Gate, TokenClassifier

@@ -47,6 +47,20 @@ def test_spans_are_named_by_type_with_their_characters(tagger: TokenClassifier) 
     assert tagger.labels == LABELS
 
 
+def test_where_words_are_tagged_the_first_token_of_each_decides(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = write_tagger(tiny_bundle, tmp_path)
+    # "good-world" is three tokens of one word.
+    text = "or good-world or good!"
+    by_token = TokenClassifier.open(folder, engine=ENGINE).find(text)
+    assert _spans(text, by_token) == [("NAME", "good"), ("ADDRESS", "world"), ("NAME", "good")]
+    edit_manifest(folder, lambda data: data["levels"][LEVEL].update(tagged="words"))
+    by_word = TokenClassifier.open(folder, engine=ENGINE).find(text)
+    assert _spans(text, by_word) == [("NAME", "good-world"), ("NAME", "good!")]
+    assert by_word.spans[0].score == by_token.spans[0].score
+
+
 def test_the_result_is_plain_json_values(tagger: TokenClassifier) -> None:
     data = tagger.find("good").to_dict()
     assert list(data) == ["level", "spans", "tokens", "truncated", "understood", "model"]

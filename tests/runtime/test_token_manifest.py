@@ -59,6 +59,11 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda d: d["levels"]["level1"].update(outside="safe"),
         "$.levels.level1.outside: is for a token level",
     ),
+    "tagged of a text": (
+        lambda d: d["levels"]["level1"].update(tagged="words"),
+        "$.levels.level1.tagged: is for a token level",
+    ),
+    "tagged spelt out": (_level(tagged="tokens"), "tagged: expected one of ['words']"),
     "cascade": (
         lambda d: d["cascade"].update(hazards="entities"),
         "$.cascade.hazards: entities is a token level, which gives no label of a text",

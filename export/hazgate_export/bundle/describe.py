@@ -140,6 +140,7 @@ def manifest_of(
             ),
             output="tokens" if level.per_token else None,
             outside=level.outside,
+            tagged="words" if level.tagged == "words" else None,
         )
 
     specs = {name: level_spec(name) for name in recipe.levels}

@@ -184,8 +184,9 @@ class LevelSpec:
     Without an `adapter`, `base` is the checkpoint of the whole classifier.
 
     With `output`, the level gives a tag to each token, and its labels are the tags; see
-    hazgate.judging.tags for their names and for `outside`. Such a token level has its graph to
-    itself, and no threshold.
+    hazgate.judging.tags for their names and for `outside`. With `tagged`, each word has the tag of
+    its first token, see hazgate.text.words: the head was trained on these tokens alone. Such a
+    token level has its graph to itself, and no threshold.
     """
 
     labels: tuple[str, ...]
@@ -201,6 +202,7 @@ class LevelSpec:
     columns: ColumnsSpec | None = field(default=None, metadata=absent_if_none())
     output: Literal["tokens"] | None = field(default=None, metadata=absent_if_none())
     outside: str | None = field(default=None, metadata=absent_if_none())
+    tagged: Literal["words"] | None = field(default=None, metadata=absent_if_none())
 
     @property
     def per_token(self) -> bool:
@@ -501,8 +503,9 @@ def _decision_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
 def _output_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
     """Yield what is wrong with a level of tokens, or with a part of one at a level of texts."""
     if not level.per_token:
-        if level.outside is not None:
-            yield f"{path}.outside: is for a token level, whose output is tokens"
+        for part in ("outside", "tagged"):
+            if getattr(level, part) is not None:
+                yield f"{path}.{part}: is for a token level, whose output is tokens"
         return
     if len(set(level.labels)) == len(level.labels):
         yield from (f"{path}.{problem}" for problem in tag_problems(level.labels, level.outside))
