@@ -31,9 +31,6 @@ _RENAMED = {
 # The same of values: a key's pattern and its old value, and the value's name today.
 _RENAMED_VALUES = {(r"variants\..+\.int8_scheme", "calibrated"): "static"}
 
-# Families whose token classifiers are known.
-TOKEN_FAMILIES = ("modernbert", "bert")
-
 # A level has logits of a text, or of each of its tokens.
 Output = Literal["text", "tokens"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
@@ -439,18 +436,13 @@ def _decision_problems(level: LevelRecipe) -> list[str]:
     return problems
 
 
-def _output_problems(recipe: Recipe, level: LevelRecipe) -> Iterator[str]:
+def _output_problems(level: LevelRecipe) -> Iterator[str]:
     """Yield what is wrong with a token level, or with a part of one at a level of texts."""
     if not level.per_token:
         for part in ("outside", "tagged"):
             if getattr(level, part) is not None:
                 yield f'{part}: is for a token level, with output = "tokens"'
         return
-    if recipe.base.family not in TOKEN_FAMILIES:
-        yield (
-            f"output: token levels are built of {' and '.join(TOKEN_FAMILIES)}, not of "
-            f"{recipe.base.family}"
-        )
     if level.columns is not None:
         yield "columns: a token level has a body to itself; leave them out"
     if level.activation != "softmax":
@@ -599,7 +591,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
         problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
-        problems.extend(f"levels.{name}.{problem}" for problem in _output_problems(recipe, level))
+        problems.extend(f"levels.{name}.{problem}" for problem in _output_problems(level))
     problems.extend(_task_problems(recipe))
     if recipe.cascade is not None:
         problems.extend(_cascade_problems(recipe, recipe.cascade))

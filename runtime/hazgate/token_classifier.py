@@ -32,7 +32,7 @@ from hazgate.text.words import words_of
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-# Families without segments: what is first is told from what is second by special tokens alone.
+# Families that never have segments, which graphs leave out: special tokens alone part a pair.
 _READS_PAIRS = ("modernbert",)
 
 
@@ -276,8 +276,8 @@ class TokenClassifier:
     def _read_pair(self, index: int, context: str, text: str) -> _Read:
         if self.spec.family not in _READS_PAIRS:
             raise InputError(
-                f"context {index}: {self.level} is a {self.spec.family} model, which tells a "
-                "context from its text by segments, and its graphs have none: send the text alone"
+                f"context {index}: {self.level} is a {self.spec.family} model, and pairs are read "
+                f"by {' and '.join(_READS_PAIRS)} only, which has no segments: send the text alone"
             )
         check_context(context, f"context {index}", self.reading)
         own = self.tokenizer.pair_tokens(context, text)

@@ -14,7 +14,7 @@ from hazgate import Bundle, EngineOptions, InputError, TokenClassifier
 from hazgate.doctor import diagnose
 from hazgate.engine.kernels import instruction_set
 from hazgate_export.build import Built, build
-from hazgate_export.errors import RecipeError, SourceError
+from hazgate_export.errors import RecipeError, SourceError, UnsupportedArchitecture
 from hazgate_export.model.load import load_level
 from hazgate_export.model.sources import LocalSources, fetch_levels
 from hazgate_export.proof.agreement import measure_agreement
@@ -242,6 +242,22 @@ def test_labelled_texts_are_refused_for_a_token_level(built: Built, written: Tok
         measure_agreement(built.bundle, load_recipe(written.recipe), [], n_texts=1, seed=0)
 
 
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "deberta-v2"])
+@pytest.mark.parametrize("write", [write_token_adapter, write_token_checkpoint])
+def test_other_families_build_their_portable_graph(
+    family: str, write: Callable[..., TokenModel], tmp_path: Path, few_proof_texts: None
+) -> None:
+    model = write(tmp_path, family, variants=PORTABLE + DYNAMIC)
+    assert all(parity.passed for parity in _build(model, tmp_path).parities)
+    assert TokenClassifier.open(tmp_path / "bundle", engine=ENGINE).find(TEXTS[0]).spans
+
+
+def test_an_authored_graph_of_another_family_is_refused(tmp_path: Path) -> None:
+    model = write_token_adapter(tmp_path, "roberta", variants=AUTHORED)
+    with pytest.raises(UnsupportedArchitecture, match="expected one of bert, modernbert"):
+        _build(model, tmp_path)
+
+
 def test_an_adapter_without_a_task_builds_where_the_level_says_tokens(
     tmp_path: Path, few_proof_texts: None
 ) -> None:
@@ -314,8 +330,8 @@ REFUSED: dict[str, tuple[Callable[[TokenModel], None], type[Exception], str]] = 
     ),
     "family": (
         _recipe('family = "bert"', 'family = "deberta-v2"'),
-        RecipeError,
-        "levels.entities.output: token levels are built of modernbert and bert, not of deberta-v2",
+        SourceError,
+        "the recipe says family deberta-v2, its config.json says bert",
     ),
     "outside that no label is": (
         _recipe(_TOKENS, f'{_TOKENS}outside = "none"\n'),

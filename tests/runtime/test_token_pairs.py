@@ -132,7 +132,9 @@ def test_contexts_that_are_not_one_for_each_text_are_refused(
 
 def test_a_family_with_segments_refuses_a_context(tiny_bundle: Path, tmp_path: Path) -> None:
     tagger = TokenClassifier.open(_write(tiny_bundle, tmp_path, family="bert"), engine=ENGINE)
-    with pytest.raises(InputError, match="entities is a bert model, which tells a context"):
+    with pytest.raises(
+        InputError, match="entities is a bert model, and pairs are read by modernbert only"
+    ):
         tagger.find("good", context="or")
 
 

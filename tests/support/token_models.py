@@ -1,4 +1,4 @@
-"""Tiny random classifiers of tokens: LoRA adapters and whole checkpoints, BERT and ModernBERT."""
+"""Tiny random classifiers of tokens: LoRA adapters and whole checkpoints, of every family."""
 
 import json
 import math
@@ -12,8 +12,11 @@ from peft import LoraConfig, TaskType, get_peft_model
 from transformers import (
     AutoModelForTokenClassification,
     BertConfig,
+    DebertaV2Config,
     ModernBertConfig,
     PretrainedConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
 )
 
 from hazgate_export.model.standin import write_standin
@@ -28,6 +31,13 @@ SPOKEN = ("supported", "hallucinated")
 BASE_ID = "test/token-base"
 MAX_TOKENS = 64
 _VOCABULARY = 616
+_TARGETS = {
+    "bert": ("query", "key", "value", "dense"),
+    "modernbert": ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo"),
+    "roberta": ("query", "key", "value"),
+    "xlm-roberta": ("query", "key", "value"),
+    "deberta-v2": ("query_proj", "key_proj", "value_proj", "dense"),
+}
 # A trained head is surer than a new one, whose tags would all be about alike.
 _HEAD = 1.5
 
@@ -81,6 +91,20 @@ def token_config(family: str) -> PretrainedConfig:
     }
     if family == "bert":
         return BertConfig(**size)
+    if family in ("roberta", "xlm-roberta"):
+        of_family = RobertaConfig if family == "roberta" else XLMRobertaConfig
+        return of_family(**size, type_vocab_size=1, bos_token_id=2, eos_token_id=1)
+    if family == "deberta-v2":
+        return DebertaV2Config(
+            **size,
+            relative_attention=True,
+            position_buckets=32,
+            pos_att_type=["p2c", "c2p"],
+            share_att_key=True,
+            norm_rel_ebd="layer_norm",
+            type_vocab_size=0,
+            position_biased_input=False,
+        )
     return ModernBertConfig(
         **size,
         local_attention=16,
@@ -107,10 +131,6 @@ def write_token_adapter(folder: Path, family: str, *, variants: str = AUTHORED) 
 
 def add_token_adapter(folder: Path, family: str, *, base_id: str = BASE_ID) -> Path:
     """Write a LoRA adapter that tags tokens, on the base in `base/`; return its folder."""
-    targets = {
-        "bert": ("query", "key", "value", "dense"),
-        "modernbert": ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo"),
-    }
     torch.manual_seed(11)
     with quiet_transformers():
         model = AutoModelForTokenClassification.from_pretrained(
@@ -119,7 +139,7 @@ def add_token_adapter(folder: Path, family: str, *, base_id: str = BASE_ID) -> P
     adapted = get_peft_model(
         model,
         LoraConfig(
-            task_type=TaskType.TOKEN_CLS, r=4, lora_alpha=8, target_modules=list(targets[family])
+            task_type=TaskType.TOKEN_CLS, r=4, lora_alpha=8, target_modules=list(_TARGETS[family])
         ),
     )
     with torch.no_grad():
