@@ -130,6 +130,14 @@ def test_verify_measures_the_same_again_from_stored_and_from_fresh_logits(
     assert all(parity.passed for parity in fresh)
 
 
+def test_stored_logits_are_exact_in_few_digits(built: Built) -> None:
+    document = json.loads(built.bundle.file("parity.json").read_text(encoding="utf-8"))
+    rows = document["reference_logits"][LEVEL]
+    # Those of the texts, and of rows of 1, 2, 3, 8, 31 and 64 tokens.
+    assert len(rows) == (built.parities[0].n_tags or 0) + 1 + 2 + 3 + 8 + 31 + 64
+    assert all(len(repr(x)) <= 16 for row in rows for x in row)
+
+
 def test_a_host_is_checked_by_canaries_of_tokens(built: Built) -> None:
     diagnosis = diagnose(built.bundle.root, ENGINE)
     assert diagnosis.healthy

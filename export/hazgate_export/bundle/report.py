@@ -60,6 +60,8 @@ def parity_document(
 
     A token level has its logits of one token after the other, over all cases.
     """
+    # Their logits are many, and few digits do.
+    tagged = {parity.level for parity in parities if parity.n_tags is not None}
     return {
         "reference": "base with its adapter applied by PEFT, eager attention, float32, eval, "
         "each text alone and unpadded",
@@ -72,7 +74,12 @@ def parity_document(
         "gates": {name: kept.model_dump() for name, kept in limits.items()},
         "results": [_figures(parity) for parity in parities],
         "reference_logits": {
-            level: [[float(x) for x in row] for row in logits]
+            level: [[_number(x, short=level in tagged) for x in row] for row in logits]
             for level, logits in references.items()
         },
     }
+
+
+def _number(x: np.float32, *, short: bool) -> float:
+    """Return a logit whose JSON gives the same float32 again, in as few digits as do if `short`."""
+    return float(str(x)) if short else float(x)
