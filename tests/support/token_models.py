@@ -129,12 +129,19 @@ def write_token_adapter(folder: Path, family: str, *, variants: str = AUTHORED) 
     return TokenModel(base=base, weights=weights, recipe=recipe)
 
 
-def add_token_adapter(folder: Path, family: str, *, base_id: str = BASE_ID) -> Path:
+def add_token_adapter(
+    folder: Path,
+    family: str,
+    *,
+    base_id: str = BASE_ID,
+    level: str = LEVEL,
+    labels: Sequence[str] = LABELS,
+) -> Path:
     """Write a LoRA adapter that tags tokens, on the base in `base/`; return its folder."""
     torch.manual_seed(11)
     with quiet_transformers():
         model = AutoModelForTokenClassification.from_pretrained(
-            folder / "base", num_labels=len(LABELS)
+            folder / "base", num_labels=len(labels)
         )
     adapted = get_peft_model(
         model,
@@ -149,10 +156,10 @@ def add_token_adapter(folder: Path, family: str, *, base_id: str = BASE_ID) -> P
                 parameter.normal_(0, 0.1 / math.sqrt(parameter.shape[1]))
             elif parameter.requires_grad and "lora_A" not in name and parameter.ndim == 2:
                 parameter.normal_(0, _HEAD / math.sqrt(parameter.shape[1]))
-    weights = folder / LEVEL
+    weights = folder / level
     adapted.save_pretrained(str(weights), safe_serialization=True)
     edit_json(weights / "adapter_config.json", base_model_name_or_path=base_id)
-    numbers = {label: i for i, label in enumerate(LABELS)}
+    numbers = {label: i for i, label in enumerate(labels)}
     (weights / "label_mapping.json").write_text(json.dumps({"label_to_id": numbers}))
     return weights
 
