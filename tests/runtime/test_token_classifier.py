@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazgate import BundleError, Classifier, EngineOptions, Gate, InferenceError, InputError
+from hazgate.engine.buckets import Bucket
 from hazgate.engine.session import OrtSession
+from hazgate.engine.static_shapes import BucketedSession
 from hazgate.text.reading import Reading
 from hazgate.token_classifier import TokenClassifier, TokenResult
 from tests.support.damage import edit_manifest, replace_file
@@ -186,6 +188,17 @@ def test_logits_of_tokens_that_are_not_finite_are_an_error(tmp_path: Path) -> No
     session = OrtSession(file, kind="portable", n_labels=5, threads=1, per_token=True)
     with pytest.raises(InferenceError, match="not finite"):
         session.run(ids, np.ones_like(ids))
+
+
+def test_fixed_shapes_cut_padding_off_each_row_and_each_token(tmp_path: Path) -> None:
+    file = tmp_path / "graph.onnx"
+    file.write_bytes(tagging_graph(tag_table()))
+    session = OrtSession(file, kind="portable", n_labels=5, threads=1, per_token=True)
+    bucketed = BucketedSession({Bucket(2, 8): [session]}, pad_token_id=0)
+    ids = np.array([[4, 5, 6], [6, 5, 4], [4, 4, 4]])
+    np.testing.assert_array_equal(
+        bucketed.run(ids, np.ones_like(ids)), np.array(tag_table(), dtype=np.float32)[ids]
+    )
 
 
 def test_a_bundle_of_another_version_is_refused(bundle: Path, tmp_path: Path) -> None:
