@@ -22,11 +22,11 @@ from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.store import RESULTS, ResultHeader, header
 from benchmarks.traffic.texts import REPLAYS, Replay, pair
 from hazgate import Gate
-from hazgate.classifier import Classifier
 from hazgate.cli.progress import track
 from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import Session
+from hazgate.gate import AnyLevel
 from hazgate.text.conversation import ConversationVerdict, Message, Scope
 
 _COMMAND = "python -m benchmarks.traffic.store"
@@ -229,7 +229,7 @@ def _clocked(gate: Gate) -> tuple[Gate, _EngineClock]:
     """Return a gate whose runs are timed, and their clock."""
     clock = _EngineClock()
 
-    def clocked(level: Classifier) -> Classifier:
+    def clocked(level: AnyLevel) -> AnyLevel:
         return dataclasses.replace(
             level, session=_ClockedSession(session=level.session, clock=clock)
         )

@@ -193,8 +193,7 @@ def _pack(
     )
     write_json(root / PARITY_FILE, document)
     canaries = {
-        name: choose_canaries(body.subject.cases, head.reference)
-        for name, (body, head) in levels.items()
+        name: choose_canaries(body.subject, head.reference) for name, (body, head) in levels.items()
     }
     (root / CANARIES_FILE).write_bytes(json_bytes(Canaries(levels=canaries)))
     if settled.policy is not None:

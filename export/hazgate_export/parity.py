@@ -11,7 +11,8 @@ class Parity:
     (alone; and as its batching allows with texts of its own length, padded, or with any others).
     `max_invariance_diff` is the most that a case's logits moved between those layouts.
     `unserved_batch_diff` is that figure for layouts which the runtime never uses, None if it
-    uses them all. Decisions are counted over the proof texts only.
+    uses them all. Decisions are counted over the proof texts only: one for each text or, at a token
+    level, the tags of their `n_tags` tokens. `changed` names the texts where one changed.
     """
 
     level: str
@@ -26,6 +27,12 @@ class Parity:
     changed_outside_margin: int
     changed: tuple[str, ...]
     problems: tuple[str, ...]
+    n_tags: int | None = None
+
+    @property
+    def n_decisions(self) -> int:
+        """Decisions on all proof texts."""
+        return self.n_texts if self.n_tags is None else self.n_tags
 
     @property
     def passed(self) -> bool:

@@ -13,6 +13,8 @@ from hazgate_export.schemes import GraphChoice, Int8Scheme, Precision
 
 RECIPE_SCHEMA_VERSION = 1
 
+# A level has logits of a text, or of each of its tokens.
+Output = Literal["text", "tokens"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -142,6 +144,11 @@ class LevelRecipe(_Table):
     outputs, and each level owns `columns` of them, from the first up to the one before the second,
     in the order of its labels. Columns that no level owns are computed and not read, so a level
     can be a part of a wide head that others published.
+
+    With `output = "tokens"`, the head gives a tag to each token, and its labels are the tags;
+    `outside` and the rules for their names are those of hazgate.judging.tags. Such a level has a
+    body to itself, and takes no part in a cascade. `tagged = "words"` says that the head was
+    trained on the first token of each word alone, so that the tags of others mean nothing.
     """
 
     adapter_id: str | None = None
@@ -155,6 +162,9 @@ class LevelRecipe(_Table):
     positive: PositiveRecipe | None = None
     thresholds: Mapping[str, Threshold] | None = None
     columns: tuple[int, int] | None = None
+    output: Output = "text"
+    outside: str | None = None
+    tagged: Literal["tokens", "words"] | None = None
     finetune: FinetuneSettings | None = None
     task: TaskSettings | None = None
 
@@ -175,6 +185,11 @@ class LevelRecipe(_Table):
         """Kind and place of the level's weights, whatever is pinned there."""
         kind = "checkpoint" if self.adapter is None else "adapter"
         return kind, self.source.model_dump_json(exclude={"files"})
+
+    @property
+    def per_token(self) -> bool:
+        """True if the level has logits of each token, False if of a text."""
+        return self.output == "tokens"
 
     @property
     def own_columns(self) -> slice:

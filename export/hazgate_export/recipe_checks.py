@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from hazgate.bundle.manifest import is_turn
+from hazgate.judging.tags import tag_problems
 from hazgate_export.errors import RecipeError
 from hazgate_export.preflight.table import find_target
 from hazgate_export.recipe import CascadeRecipe, LevelRecipe, Recipe, VariantRecipe
@@ -33,6 +34,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         if level.finetune is not None and level.activation != "softmax":
             problems.append(f"levels.{name}.finetune: trains softmax heads only")
         problems.extend(f"levels.{name}.{problem}" for problem in _decision_problems(level))
+        problems.extend(f"levels.{name}.{problem}" for problem in _output_problems(level))
     problems.extend(_task_problems(recipe))
     if recipe.cascade is not None:
         problems.extend(_cascade_problems(recipe, recipe.cascade))
@@ -125,6 +127,30 @@ def _decision_problems(level: LevelRecipe) -> list[str]:
     return problems
 
 
+def _output_problems(level: LevelRecipe) -> Iterator[str]:
+    """Yield what is wrong with a token level, or with a part of one at a level of texts."""
+    if not level.per_token:
+        for part in ("outside", "tagged"):
+            if getattr(level, part) is not None:
+                yield f'{part}: is for a token level, with output = "tokens"'
+        return
+    if level.columns is not None:
+        yield "columns: a token level has a body to itself; leave them out"
+    if level.activation != "softmax":
+        yield 'activation: a token has one tag, which is "softmax"; leave it out'
+    for part in ("positive", "thresholds", "operating_point"):
+        if getattr(level, part) is not None:
+            yield (
+                f"{part}: is for labels of a text; of a token level, a policy's rule has the types "
+                "and their threshold"
+            )
+    for part in ("finetune", "task"):
+        if getattr(level, part) is not None:
+            yield f"{part}: token levels are not trained here; build one that is trained"
+    if level.labels and len(set(level.labels)) == len(level.labels):
+        yield from tag_problems(level.labels, level.outside)
+
+
 def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
     problems = []
     level1 = recipe.levels.get(cascade.level1)
@@ -136,6 +162,11 @@ def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:
         problems.append(f"levels.{cascade.level1}.positive: the cascade states it already")
     if cascade.level2 not in recipe.levels or cascade.level2 == cascade.level1:
         problems.append(f"cascade.level2: expected another level, got {cascade.level2!r}")
+    problems.extend(
+        f"cascade.{part}: {name} is a token level, which gives no label of a text"
+        for part, name in (("level1", cascade.level1), ("level2", cascade.level2))
+        if name in recipe.levels and recipe.levels[name].per_token
+    )
     return problems
 
 

@@ -75,7 +75,7 @@ def read_forms(
         return MergedForms(weights=weights, portable=None)
     portable = folder / f"{name}-portable.onnx"
     step(f"{name}: export the portable graph to ONNX, opset {recipe.opset}")
-    export_onnx(merged, portable, recipe.opset)
+    export_onnx(merged, portable, recipe.opset, per_token=recipe.levels[name].per_token)
     block_windows(portable)
     return MergedForms(weights=weights, portable=portable)
 
@@ -109,7 +109,7 @@ def _read_weights(
     if choices == {"portable"}:
         return None
     try:
-        return read_weights(merged, architecture)
+        return read_weights(merged, architecture, per_token=recipe.levels[name].per_token)
     except UnsupportedArchitecture as error:
         if not choices.isdisjoint(("authored", "fused")):
             raise

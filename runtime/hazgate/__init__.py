@@ -26,6 +26,7 @@ from hazgate.gate import Gate
 from hazgate.judging.classification import Classification
 from hazgate.judging.policy import Policy
 from hazgate.judging.verdict import (
+    LabelledSpan,
     LevelResult,
     ModelIdentity,
     PolicyDecision,
@@ -37,6 +38,7 @@ from hazgate.judging.verdict import (
 from hazgate.text.conversation import ConversationVerdict, Message, parse_messages
 from hazgate.text.reading import Reading
 from hazgate.text.watch import Watch
+from hazgate.token_classifier import TokenClassifier, TokenResult
 
 __version__ = "0.1.0"
 
@@ -54,6 +56,7 @@ __all__ = [
     "InferenceError",
     "InputError",
     "IntegrityError",
+    "LabelledSpan",
     "LevelResult",
     "ManifestError",
     "Message",
@@ -68,7 +71,9 @@ __all__ = [
     "Reading",
     "Shapes",
     "Span",
+    "TokenClassifier",
     "TokenCount",
+    "TokenResult",
     "Verdict",
     "Watch",
     "parse_messages",

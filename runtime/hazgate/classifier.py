@@ -1,7 +1,6 @@
 """One level of a bundle: texts in, labels, probabilities and logits out."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.bundle.bundle import Bundle
-from hazgate.bundle.manifest import LevelSpec, PositiveSpec, TokenizerSpec
+from hazgate.bundle.manifest import LevelSpec, PositiveSpec
 from hazgate.engine.engine import Engine
 from hazgate.engine.logit_store import LogitStore, Owner, read_once
 from hazgate.engine.options import EngineOptions
-from hazgate.engine.providers.table import CPU, ProviderSpec
+from hazgate.engine.providers.table import CPU
 from hazgate.engine.session import Session
-from hazgate.engine.variants import choose_variant
-from hazgate.errors import BundleError, InputError
+from hazgate.errors import InputError
 from hazgate.judging.classification import (
     Classification,
     LabelHead,
@@ -28,9 +26,9 @@ from hazgate.judging.classification import (
 from hazgate.judging.scores import calibrated
 from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
+from hazgate.opening import open_for, open_parts, run_rows
 from hazgate.questions import KnownTexts, Question, questions
-from hazgate.text.batching import pad, plan_batches
-from hazgate.text.reading import Reading, choose_windows, within
+from hazgate.text.reading import Reading, choose_windows
 from hazgate.text.tokenization import Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -123,33 +121,26 @@ class Classifier:
             BundleError: no such level or variant, or the variant is not made for the provider.
             ProviderError: the provider is not available here.
         """
-        spec = bundle.manifest.levels[bundle.manifest.level_named(level)]
-        name = variant if variant is not None else bundle.manifest.default_variant
-        if name not in spec.variants:
-            raise BundleError(f"{level} has no variant {name!r}, only {', '.join(spec.variants)}")
-        chosen = spec.variants[name]
         engine = engine or Engine.of(EngineOptions())
-        provider = engine.placement.spec.name
-        if provider not in chosen.execution_providers:
-            raise BundleError(
-                f"variant {name!r} of {level} was made for "
-                f"{', '.join(chosen.execution_providers)}, not for {provider}"
-            )
-        # The session first: the tokenizer may be loading at the same time.
-        session = engine.open_level(bundle, level, name)
-        if tokenizer is None:
-            windows = served_windows(spec.tokenizer, reading, engine)
-            tokenizer = Tokenizer(bundle.read(windows.file), windows)
+        parts = open_parts(
+            bundle,
+            level,
+            per_token=False,
+            variant=variant,
+            engine=engine,
+            tokenizer=tokenizer,
+            reading=reading,
+        )
         return cls(
             level=level,
-            spec=spec,
-            variant=name,
-            provider=provider,
-            tokenizer=tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer.result(),
-            session=session,
+            spec=parts.spec,
+            variant=parts.variant,
+            provider=parts.provider,
+            tokenizer=parts.tokenizer,
+            session=parts.session,
             bundle=bundle,
             reading=reading,
-            workers=_pool(engine.workers, level) if engine.workers > 1 else None,
+            workers=parts.workers,
             store=engine.store,
         )
 
@@ -417,21 +408,15 @@ class Classifier:
     def _rows_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return what the body computes, shape [len(rows), spec.n_logits]."""
         result = np.empty((len(rows), self.spec.n_logits), dtype=np.float32)
-        batches = plan_batches(
-            [len(row) for row in rows],
-            self.max_batch_tokens,
-            self.spec.variants[self.variant].batching,
+        runs = run_rows(
+            self.session,
+            rows,
+            self.spec,
+            self.variant,
+            max_batch_tokens=self.max_batch_tokens,
+            workers=self.workers,
         )
-        # Longest first: a worker that is done early then finds a short batch.
-        batches.reverse()
-
-        def run(batch: list[int]) -> NDArray[np.float32]:
-            return self.session.run(
-                *pad([rows[i] for i in batch], self.spec.tokenizer.pad_token_id)
-            )
-
-        runs = map(run, batches) if self.workers is None else self.workers.map(run, batches)
-        for batch, logits in zip(batches, runs, strict=True):
+        for batch, logits in runs:
             result[batch] = logits
         return result
 
@@ -451,35 +436,3 @@ class Classifier:
             understood=tokens.understood,
             model=self.model,
         )
-
-
-def open_for(
-    path: str | os.PathLike[str], asked: str | None, provider: ProviderSpec
-) -> tuple[Bundle, str]:
-    """Verify a bundle for the variant that is chosen for a provider; return both.
-
-    Raises:
-        BundleError: the bundle is not the exported one, or has no such variant.
-    """
-    choose = functools.partial(choose_variant, asked=asked, provider=provider)
-    bundle = Bundle.open_variant(path, choose)
-    return bundle, choose(bundle.manifest)
-
-
-def served_windows(spec: TokenizerSpec, reading: Reading, engine: Engine) -> TokenizerSpec:
-    """Return a level's windows as they are asked for, and no longer than the engine's shapes.
-
-    Raises:
-        BundleError: the bundle was not proven on such windows.
-    """
-    windows = reading.windows_of(spec)
-    if engine.placement.spec.static_shapes and engine.shapes.buckets:
-        windows = within(windows, max(bucket.tokens for bucket in engine.shapes.buckets))
-    return windows
-
-
-def _pool(workers: int, level: str) -> "ThreadPoolExecutor":
-    # A classifier with one worker does not wait for this import.
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(workers, thread_name_prefix=f"hazgate-{level}")

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from hazgate.classifier import (
     DEFAULT_ENGINE,
     DEFAULT_READING,
     Classifier,
-    open_for,
 )
 from hazgate.engine.engine import Engine
 from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
@@ -27,13 +27,25 @@ from hazgate.judging.policy import Policy
 from hazgate.judging.speech import Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Verdict
 from hazgate.level_runs import LevelRuns
+from hazgate.opening import open_for
 from hazgate.questions import Question, questions
 from hazgate.text.conversation import ConversationVerdict, Message, Scope, conclude, texts_of
 from hazgate.text.growing import DueWindow
 from hazgate.text.reading import Reading
 from hazgate.text.tokenization import Tokens, as_texts
 from hazgate.text.watch import Watch
+from hazgate.token_classifier import TokenClassifier
 from hazgate.verdicts import verdict_on
+
+AnyLevel = TypeVar("AnyLevel", Classifier, TokenClassifier)
+
+
+class LevelChange(Protocol):
+    """A function that changes a level of either kind, e.g. to count its runs."""
+
+    def __call__(self, level: AnyLevel, /) -> AnyLevel:
+        """Return the changed level."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +53,8 @@ class Gate:
     """A safety gate over one bundle. Thread-safe; build it once and share it.
 
     `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`. `beside`
-    has the bundle's levels that are not in the cascade, by name. `store` keeps logits for `check`
+    has the bundle's levels that are not in the cascade, by name, and `token_levels` those that find
+    spans. `store` keeps logits for `check`
     and its relatives, see `EngineOptions`; None keeps nothing.
     """
 
@@ -55,6 +68,7 @@ class Gate:
     responses: Policy | None = None
     store: LogitStore | None = None
     beside: Mapping[str, Classifier] = field(default_factory=dict)
+    token_levels: Mapping[str, TokenClassifier] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -115,14 +129,16 @@ class Gate:
         cascade = bundle.manifest.cascade_for("Gate.open")
         limit = _threshold(cascade.threshold, threshold, policy)
         levels = open_levels(bundle, variant, engine, reading)
+        beside = dict(levels.texts)
         return cls(
             bundle=bundle,
-            level1=levels.pop(cascade.level1),
-            hazard_level=levels.pop(cascade.level2),
+            level1=beside.pop(cascade.level1),
+            hazard_level=beside.pop(cascade.level2),
             threshold=limit,
             reading=reading,
             store=engine.store,
-            beside=levels,
+            beside=beside,
+            token_levels=levels.tokens,
         ).with_policy(policy, shadow=shadow, responses=responses)
 
     @classmethod
@@ -177,6 +193,7 @@ class Gate:
             PolicyError: a policy names hazards or levels that the bundle does not have.
         """
         beside = {name: level.head for name, level in self.beside.items()}
+        beside |= {name: level.head for name, level in self.token_levels.items()}
         for one in (policy, shadow, responses):
             if one is not None:
                 one.check_labels(self.hazards)
@@ -239,17 +256,23 @@ class Gate:
 
     @property
     def levels(self) -> tuple[Classifier, ...]:
-        """The open levels, in the order in which they read a text."""
+        """The open levels that label texts, in the order in which they read a text."""
         hazards = () if self.hazard_level is None else (self.hazard_level,)
         return (self.level1, *hazards, *self.beside.values())
 
-    def each_level(self, change: Callable[[Classifier], Classifier]) -> "Gate":
+    @property
+    def names_beside(self) -> tuple[str, ...]:
+        """Names of the levels that are not in the cascade, token levels included."""
+        return (*self.beside, *self.token_levels)
+
+    def each_level(self, change: LevelChange) -> "Gate":
         """Return a gate of the same levels, each changed, e.g. to count its runs."""
         return dataclasses.replace(
             self,
             level1=change(self.level1),
             hazard_level=None if self.hazard_level is None else change(self.hazard_level),
             beside={name: change(level) for name, level in self.beside.items()},
+            token_levels={name: change(level) for name, level in self.token_levels.items()},
         )
 
     @property
@@ -388,7 +411,7 @@ class Gate:
         every = [sorted({k for one in of_text for k in one}) for of_text in to_read]
         hazards = self.hazard_level
         level2_logits = {} if hazards is None else runs.logits_by_window(hazards, every)
-        beside = runs.results(self.beside)
+        beside = runs.results(self.beside, self.token_levels)
         return [
             verdict_on(
                 question,
@@ -503,14 +526,14 @@ class Gate:
         if isinstance(asked, str):
             raise InputError("levels: expected a sequence of names, got one string")
         names = {*asked, *needed}
-        unknown = sorted(names - self.beside.keys())
+        unknown = sorted(names.difference(self.names_beside))
         if unknown:
-            known = ", ".join(self.beside) or "none"
+            known = ", ".join(self.names_beside) or "none"
             raise InputError(
                 f"no level {', '.join(map(repr, unknown))} beside the cascade; "
                 f"{self.model.bundle} has {known}"
             )
-        return tuple(name for name in self.beside if name in names)
+        return tuple(name for name in self.names_beside if name in names)
 
 
 def _rows(

@@ -1,10 +1,10 @@
-"""A bundle opened as what it is: a gate, which gives verdicts, or a level that names labels."""
+"""A bundle opened as what it is: a gate, which gives verdicts, or a level that stands alone."""
 
 import os
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from hazgate.classifier import DEFAULT_ENGINE, DEFAULT_READING, Classifier, open_for
+from hazgate.classifier import DEFAULT_ENGINE, DEFAULT_READING, Classifier
 from hazgate.engine.engine import Engine
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, InputError
@@ -13,7 +13,9 @@ from hazgate.judging.classification import Classification, classification_of
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import UNKNOWN_WORDS
 from hazgate.judging.verdict import Verdict
+from hazgate.opening import open_for
 from hazgate.text.reading import Reading
+from hazgate.token_classifier import TokenClassifier
 
 Judge: TypeAlias = Gate | Classifier
 Answer: TypeAlias = Verdict | Classification
@@ -30,6 +32,41 @@ def open_judge(
     shadow: Policy | None = None,
     responses: Policy | None = None,
 ) -> Judge:
+    """Open a bundle that judges texts; arguments and errors are those of `open_any`.
+
+    Raises:
+        BundleError: as of `open_any`; or it is a token level, which judges no text.
+    """
+    opened = open_any(
+        path,
+        level=level,
+        engine=engine,
+        threshold=threshold,
+        reading=reading,
+        policy=policy,
+        shadow=shadow,
+        responses=responses,
+    )
+    if isinstance(opened, TokenClassifier):
+        raise BundleError(
+            f"{opened.level} of {opened.model.bundle} is a token level, which gives spans of a "
+            "text and no answer on it: ask for them with hazgate classify or TokenClassifier.find, "
+            "or build it beside a cascade, whose verdicts carry them"
+        )
+    return opened
+
+
+def open_any(
+    path: str | os.PathLike[str],
+    *,
+    level: str | None = None,
+    engine: EngineOptions = DEFAULT_ENGINE,
+    threshold: float | None = None,
+    reading: Reading = DEFAULT_READING,
+    policy: Policy | None = None,
+    shadow: Policy | None = None,
+    responses: Policy | None = None,
+) -> Judge | TokenClassifier:
     """Open a bundle as its gate if anything in it says what to flag, else as a level.
 
     Args:
@@ -44,7 +81,7 @@ def open_judge(
 
     Raises:
         BundleError: as of `Gate.open`; or a threshold or policy is given for a level that states
-            no positive label.
+            no positive label, or for a token level.
     """
     opened = Engine.of(engine)
     bundle, variant = open_for(path, engine.variant, opened.placement.spec)
@@ -60,12 +97,20 @@ def open_judge(
             responses=responses,
         )
     name = bundle.manifest.level_named(level)
+    given = any(each is not None for each in (threshold, policy, shadow, responses))
+    if bundle.manifest.levels[name].per_token:
+        if given:
+            raise BundleError(
+                f"{name} is a token level, which gives spans of a text and flags none: leave the "
+                "threshold and the policies out, or build it beside a cascade"
+            )
+        return TokenClassifier.of(bundle, name, variant=variant, engine=opened, reading=reading)
     alone = Classifier.of(bundle, name, variant=variant, engine=opened, reading=reading)
     if alone.positive is not None:
         return Gate.of_level(
             alone, threshold=threshold, policy=policy, shadow=shadow, responses=responses
         )
-    if any(given is not None for given in (threshold, policy, shadow, responses)):
+    if given:
         raise BundleError(
             f"{no_verdicts(alone)}: leave the threshold and the policies out, or export it with "
             "`positive`"

@@ -12,6 +12,7 @@ from hazgate.judging.panel import level_result
 from hazgate.judging.verdict import LevelResult
 from hazgate.questions import Question
 from hazgate.text.tokenization import Tokens, Window
+from hazgate.token_classifier import TokenClassifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +54,19 @@ class LevelRuns:
         keys = [(i, k) for i, windows in enumerate(to_read) for k in windows]
         return dict(zip(keys, self._window_logits(level, keys), strict=True))
 
-    def results(self, levels: Mapping[str, Classifier]) -> list[dict[str, LevelResult]]:
+    def results(
+        self, levels: Mapping[str, Classifier], token_levels: Mapping[str, TokenClassifier]
+    ) -> list[dict[str, LevelResult]]:
         """Return the results of the levels beside the cascade that each question asks for."""
         results: list[dict[str, LevelResult]] = [{} for _ in self.asked]
         for name in dict.fromkeys(name for question in self.asked for name in question.levels):
-            level = levels[name]
             asking = [i for i, question in enumerate(self.asked) if name in question.levels]
+            if name in token_levels:
+                found = token_levels[name].results_beside([self.asked[i].text for i in asking])
+                for i, result in zip(asking, found, strict=True):
+                    results[i][name] = result
+                continue
+            level = levels[name]
             keys = [(i, k) for i in asking for k in range(len(self.asked[i].tokens.every_window))]
             logits = iter(self._window_logits(level, keys))
             for i in asking:

@@ -249,8 +249,8 @@ def test_the_manifest_that_the_cases_spoil_is_valid_itself() -> None:
 
 
 def test_a_newer_schema_is_refused_before_its_fields_are_judged() -> None:
-    message = _refusal(spell({"schema_version": 3, "what_comes_next": {}}))
-    assert "schema version 3" in message
+    message = _refusal(spell({"schema_version": 4, "what_comes_next": {}}))
+    assert "schema version 4" in message
     assert "Upgrade hazgate" in message
     assert "unknown field" not in message
 

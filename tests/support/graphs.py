@@ -86,6 +86,15 @@ def spotting_graph(table: Sequence[Sequence[float]]) -> bytes:
     return _serialise(nodes, constants, [output], INPUTS)
 
 
+def tagging_graph(table: Sequence[Sequence[float]]) -> bytes:
+    """A graph whose logits of each token are the row of `table` at the token's id."""
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)]
+    constants = [_constant("table", np.array(table, dtype=np.float32))]
+    shape = ("batch", "sequence", len(table[0]))
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
+    return _serialise(nodes, constants, [output], INPUTS)
+
+
 def conjunction_graph(n_ids: int, both: tuple[int, int]) -> bytes:
     """A graph whose second logit is the greater only where a text has both of two ids."""
     table = np.zeros((n_ids, 2), dtype=np.float32)

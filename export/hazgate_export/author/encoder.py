@@ -98,7 +98,11 @@ class EncoderGraph:
         (out,) = self.products.write(sites.attention_out, mixed, (("out", layer.attention_out),))
         return out
 
-    def end(self, logits: ir.Value, n_labels: int, opset: int, *, expose: bool) -> ir.Model:
+    def end(
+        self, logits: ir.Value, n_labels: int, opset: int, *, expose: bool, per_token: bool
+    ) -> ir.Model:
         """Return the whole graph; `expose` also outputs every site's activation by its name."""
-        outputs = classifier_outputs(logits, n_labels, self.products, expose=expose)
+        outputs = classifier_outputs(
+            logits, n_labels, self.products, expose=expose, per_token=per_token
+        )
         return self.g.model((self.input_ids, self.attention_mask), outputs, opset)

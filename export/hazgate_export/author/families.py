@@ -105,17 +105,24 @@ class BalancedWeights:
     observed: Observations
 
 
-def read_weights(model: PreTrainedModel, architecture: Architecture) -> AuthoredWeights:
+def read_weights(
+    model: PreTrainedModel, architecture: Architecture, *, per_token: bool = False
+) -> AuthoredWeights:
     """Read the weights of a merged model of this architecture.
+
+    Args:
+        model: the merged model.
+        architecture: its architecture.
+        per_token: True if its head labels each token, False if the text.
 
     Raises:
         UnsupportedArchitecture: no authored graph computes this model; names the fields that
             differ.
     """
     if isinstance(architecture, ModernBertArchitecture):
-        return modernbert_weights(read_modernbert(model, architecture))
+        return modernbert_weights(read_modernbert(model, architecture, per_token=per_token))
     if isinstance(architecture, BertArchitecture) and architecture.family == "bert":
-        return bert_weights(read_bert(model, architecture))
+        return bert_weights(read_bert(model, architecture, per_token=per_token))
     raise UnsupportedArchitecture(
         architecture.family, ["model_type: expected one of bert, modernbert"]
     )

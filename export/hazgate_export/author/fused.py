@@ -59,6 +59,18 @@ def pack(g: GraphWriter, input_ids: ir.Value, attention_mask: ir.Value) -> Packe
         )
 
 
+def unpack(
+    g: GraphWriter, x: ir.Value, packed: Packed, input_ids: ir.Value, width: int
+) -> ir.Value:
+    """Put each token's row back to its place: [batch, sequence, width] of [tokens, width].
+
+    Padding has zeros.
+    """
+    with g.scope("unpack"):
+        shape = g.op("Concat", g.op("Shape", input_ids), g.ints(width), axis=0)
+        return g.op("ScatterND", g.op("ConstantOfShape", shape), packed.places, x)
+
+
 def first_rows(g: GraphWriter, x: ir.Value, packed: Packed) -> ir.Value:
     """Take the first token of each text, [batch, hidden] of [tokens, hidden]."""
     with g.scope("first"):

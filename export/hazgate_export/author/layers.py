@@ -104,6 +104,12 @@ def layer_norm(
     )
 
 
+def classify_tokens(g: GraphWriter, x: ir.Value, weight: Array, bias: Array) -> ir.Value:
+    """Compute the logits of each token, of [batch, sequence, hidden]."""
+    product = g.op("MatMul", x, g.constant(weight, "classifier.weight"))
+    return g.op("Add", product, g.constant(bias, "classifier.bias"))
+
+
 def classify(g: GraphWriter, x: ir.Value, weight: Array, bias: Array) -> ir.Value:
     """Compute the logits of pooled rows."""
     return g.op(
@@ -137,19 +143,23 @@ def first_token(g: GraphWriter, x: ir.Value) -> ir.Value:
     return g.op("Gather", x, g.constant(np.array(0, dtype=np.int64), "first"), axis=1)
 
 
-def logits_output(logits: ir.Value, n_labels: int) -> ir.Value:
-    """Declare `logits` as the graph's output of that name, float32 [batch, n_labels]."""
+def logits_output(logits: ir.Value, n_labels: int, *, per_token: bool = False) -> ir.Value:
+    """Declare `logits` as the graph's output of that name, float32.
+
+    Its shape is [batch, n_labels] or, `per_token`, [batch, sequence, n_labels].
+    """
     logits.name = OUTPUT
     logits.type = ir.TensorType(ir.DataType.FLOAT)
-    logits.shape = ir.Shape(["batch", n_labels])
+    axes = ["batch", "sequence"] if per_token else ["batch"]
+    logits.shape = ir.Shape([*axes, n_labels])
     return logits
 
 
 def classifier_outputs(
-    logits: ir.Value, n_labels: int, products: Products, *, expose: bool
+    logits: ir.Value, n_labels: int, products: Products, *, expose: bool, per_token: bool = False
 ) -> list[ir.Value]:
     """Declare the outputs: the logits and, if `expose`, each site's activation by its name."""
-    outputs = [logits_output(logits, n_labels)]
+    outputs = [logits_output(logits, n_labels, per_token=per_token)]
     if expose:
         outputs.extend(_expose_as(name, value) for name, value in products.activations.items())
     return outputs

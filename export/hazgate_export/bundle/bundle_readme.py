@@ -15,7 +15,7 @@ def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """Write the bundle's README, for a person who finds it."""
     levels = "\n".join(
         f"- **{name}** ({', '.join(level.labels)}): {_models(level)}, "
-        f"{level.family}, {level.pooling} pooling, windows of "
+        f"{level.family}, {'no' if level.per_token else level.pooling} pooling, windows of "
         f"{level.tokenizer.window_tokens} tokens; special tokens in a text "
         f"are read as {level.tokenizer.special_tokens_in_text}."
         for name, level in manifest.levels.items()
@@ -78,6 +78,8 @@ def _decisions(manifest: Manifest) -> Iterator[str]:
             opens = cascade is not None and name == cascade.level1
             more = f"; `{cascade.level2}` is read for flagged texts" if cascade and opens else ""
             yield f"({positive.threshold_source}){more}."
+        elif level.per_token:
+            yield f"`{name}` finds spans in a text: {', '.join(level.tags.types)}."
         elif cascade is None:
             yield f"`{name}` flags nothing: it gives each label's score."
         if level.activation == "sigmoid":
@@ -92,7 +94,13 @@ def _use(manifest: Manifest) -> str:
 
 gate = Gate.open("path/to/this/directory")
 verdict = gate.check("some text")"""
-    level = "" if len(manifest.levels) == 1 else f', "{next(iter(manifest.levels))}"'
+    first, spec = next(iter(manifest.levels.items()))
+    level = "" if len(manifest.levels) == 1 else f', "{first}"'
+    if spec.per_token:
+        return f"""from hazgate import TokenClassifier
+
+classifier = TokenClassifier.open("path/to/this/directory"{level})
+spans = classifier.find("some text").spans"""
     return f"""from hazgate import Classifier
 
 classifier = Classifier.open("path/to/this/directory"{level})

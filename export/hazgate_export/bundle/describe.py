@@ -26,6 +26,8 @@ from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import LoadedRecipe, PositiveRecipe
 from hazgate_export.schemes import batching_of, execution_providers_of, scheme_name
 
+# A token level's head reads each token by itself.
+_NO_POOLING = "none"
 # Tools whose versions change the result of a build.
 TOOLS = (
     "hazgate",
@@ -113,6 +115,7 @@ def manifest_of(
                 max_abs_logit_diff=parity.max_abs_logit_diff,
                 max_invariance_diff=parity.max_invariance_diff,
                 decisions_changed=parity.decisions_changed,
+                n_tags=parity.n_tags,
             ),
         )
 
@@ -125,7 +128,7 @@ def manifest_of(
             positive=_positive_spec(level.positive),
             thresholds=level.thresholds,
             family=recipe.base.family,
-            pooling=recipe.base.pooling,
+            pooling=_NO_POOLING if level.per_token else recipe.base.pooling,
             tokenizer=body.subject.tokenizer,
             base=_source_spec(body.sources.base),
             adapter=None if adapter is None else _source_spec(adapter),
@@ -135,6 +138,9 @@ def manifest_of(
                 if level.columns is None
                 else ColumnsSpec(first=level.columns[0], width=body.subject.n_logits)
             ),
+            output="tokens" if level.per_token else None,
+            outside=level.outside,
+            tagged="words" if level.tagged == "words" else None,
         )
 
     specs = {name: level_spec(name) for name in recipe.levels}

@@ -20,11 +20,24 @@ def parity_table(parities: Sequence[Parity]) -> str:
     ]
     lines.extend(
         f"| {p.level} | {p.variant} | {p.max_abs_logit_diff:.1e} | {p.p99_abs_logit_diff:.1e} | "
-        f"{_moves(p)} | {p.decisions_changed} of {p.n_texts} | "
+        f"{_moves(p)} | {_decisions(p)} | "
         f"{'passed' if p.passed else 'MISSED'} |"
         for p in parities
     )
     return "\n".join(lines)
+
+
+def _decisions(parity: Parity) -> str:
+    of_tags = "" if parity.n_tags is None else " tags"
+    return f"{parity.decisions_changed} of {parity.n_decisions}{of_tags}"
+
+
+def _figures(parity: Parity) -> dict[str, Any]:
+    """Give the figures of a variant; `n_tags` only of a token level."""
+    figures = dataclasses.asdict(parity)
+    if parity.n_tags is None:
+        del figures["n_tags"]
+    return figures
 
 
 def _moves(parity: Parity) -> str:
@@ -43,7 +56,12 @@ def parity_document(
     lengths: Sequence[int],
     architectures: Mapping[str, Architecture],
 ) -> dict[str, Any]:
-    """Make `parity.json`: figures, architectures, and the reference's logits to measure against."""
+    """Make `parity.json`: figures, architectures, and the reference's logits to measure against.
+
+    A token level has its logits of one token after the other, over all cases.
+    """
+    # Their logits are many, and few digits do.
+    tagged = {parity.level for parity in parities if parity.n_tags is not None}
     return {
         "reference": "base with its adapter applied by PEFT, eager attention, float32, eval, "
         "each text alone and unpadded",
@@ -54,9 +72,14 @@ def parity_document(
             level: dataclasses.asdict(architecture) for level, architecture in architectures.items()
         },
         "gates": {name: kept.model_dump() for name, kept in limits.items()},
-        "results": [dataclasses.asdict(parity) for parity in parities],
+        "results": [_figures(parity) for parity in parities],
         "reference_logits": {
-            level: [[float(x) for x in row] for row in logits]
+            level: [[_number(x, short=level in tagged) for x in row] for row in logits]
             for level, logits in references.items()
         },
     }
+
+
+def _number(x: np.float32, *, short: bool) -> float:
+    """Return a logit whose JSON gives the same float32 again, in as few digits as do if `short`."""
+    return float(str(x)) if short else float(x)

@@ -18,11 +18,12 @@ from hazgate_export.graphs.portable import MASKED_SCORE, OUTPUT, POOLING, check,
 from hazgate_export.quiet import quiet_transformers
 
 
-def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
+def export_onnx(model: PreTrainedModel, file: Path, opset: int, *, per_token: bool = False) -> None:
     """Write `model` as a portable graph with its weights in `file`.data next to it.
 
     Inputs are `input_ids` and `attention_mask`, int64 [batch, sequence]; the output is `logits`,
-    float32 [batch, n_labels]. Segment ids, where a family has them, are zeros made inside.
+    float32 [batch, n_labels] or, `per_token`, [batch, sequence, n_labels]. Segment ids, where a
+    family has them, are zeros made inside.
 
     Raises:
         ValueError: Optimum gave a graph with another signature, or with other than plain
@@ -37,12 +38,12 @@ def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
             model,
             folder,
             opset=opset,
-            task="text-classification",
+            task="token-classification" if per_token else "text-classification",
             do_validation=False,
             device="cpu",
         )
         graph = onnx.load(Path(folder) / "model.onnx")
-    _name_axes(graph)
+    _name_axes(graph, per_token=per_token)
     _fix_segments(graph)
     _pool_by_product(graph)
     _mask_finitely(graph)
@@ -50,11 +51,11 @@ def export_onnx(model: PreTrainedModel, file: Path, opset: int) -> None:
     check(file)
 
 
-def _name_axes(graph: onnx.ModelProto) -> None:
+def _name_axes(graph: onnx.ModelProto, *, per_token: bool) -> None:
     for value in (*graph.graph.input, *graph.graph.output):
         dims = value.type.tensor_type.shape.dim
         dims[0].dim_param = "batch"
-        if value.name != OUTPUT:
+        if value.name != OUTPUT or per_token:
             dims[1].dim_param = "sequence"
 
 

@@ -144,7 +144,12 @@ def read_adapter(adapter: Fetched) -> AdapterFiles:
 
 
 def adapter_problems(
-    files: AdapterFiles, base: Fetched, accept_base: str | None, labels: tuple[str, ...]
+    files: AdapterFiles,
+    base: Fetched,
+    accept_base: str | None,
+    labels: tuple[str, ...],
+    *,
+    per_token: bool = False,
 ) -> list[str]:
     """List all reasons not to apply an adapter to a base, each beginning with a field or tensor.
 
@@ -153,8 +158,10 @@ def adapter_problems(
         base: the base that the recipe names.
         accept_base: another name of the same base that the adapter may give.
         labels: the labels of the head's outputs.
+        per_token: True if the head labels each token, False if the text.
     """
-    problems = [*_field_problems(files.config), *_task_problems(files, labels)]
+    task = _tokens_problems(files) if per_token else _task_problems(files, labels)
+    problems = [*_field_problems(files.config), *task]
     problems.extend(base_problems(files, base, accept_base))
     head = files.head
     if head is None:
@@ -221,14 +228,41 @@ def _field_problems(config: Mapping[str, object]) -> list[str]:
     return problems
 
 
+def _tokens_problems(files: AdapterFiles) -> list[str]:
+    """Check that nothing says that the head classifies texts: its tensors would be the same."""
+    task, kind = files.config.get("task_type"), _base_class(files)
+    problems = []
+    if task not in ("TOKEN_CLS", None):
+        problems.append(
+            f"task_type: expected TOKEN_CLS, got {task}; a head of texts is no token level: leave "
+            "output out"
+        )
+    if kind is not None and not kind.endswith("ForTokenClassification"):
+        problems.append(
+            f"auto_mapping.base_model_class: expected a ForTokenClassification, got {kind}"
+        )
+    return problems
+
+
+def _base_class(files: AdapterFiles) -> str | None:
+    """Return the class that the adapter was trained on; None if it names none."""
+    mapping = files.config.get("auto_mapping")
+    kind = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
+    return None if kind is None else str(kind)
+
+
 def _task_problems(files: AdapterFiles, labels: tuple[str, ...]) -> list[str]:
     """Check that the head classifies texts: by its task, or by its class where it states none."""
-    task, mapping = files.config.get("task_type"), files.config.get("auto_mapping")
-    kind = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
+    task, kind = files.config.get("task_type"), _base_class(files)
     problems = []
     if task not in ("SEQ_CLS", None):
-        problems.append(f"task_type: expected SEQ_CLS, got {task}")
-    if kind is not None and not str(kind).endswith("ForSequenceClassification"):
+        hint = (
+            '; for a token level, write output = "tokens" into the level'
+            if task == "TOKEN_CLS"
+            else ""
+        )
+        problems.append(f"task_type: expected SEQ_CLS, got {task}{hint}")
+    if kind is not None and not kind.endswith("ForSequenceClassification"):
         problems.append(
             f"auto_mapping.base_model_class: expected a ForSequenceClassification, got {kind}"
         )
@@ -236,6 +270,6 @@ def _task_problems(files: AdapterFiles, labels: tuple[str, ...]) -> list[str]:
     if task is None and kind is None and any(label.startswith(("B-", "I-")) for label in labels):
         problems.append(
             "task_type: expected SEQ_CLS, got none, and the labels are those of tokens "
-            f"({', '.join(labels[:3])})"
+            f'({", ".join(labels[:3])}); for a token level, write output = "tokens" into the level'
         )
     return problems

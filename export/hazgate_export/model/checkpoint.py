@@ -10,7 +10,7 @@ from hazgate_export.model.sources import Fetched
 from hazgate_export.recipe import BaseRecipe
 
 _MOST_NAMES = 5
-_OF_TEXTS = "ForSequenceClassification"
+_OF_TEXTS, _OF_TOKENS = "ForSequenceClassification", "ForTokenClassification"
 
 
 def load_checkpoint(
@@ -18,6 +18,8 @@ def load_checkpoint(
     recipe: BaseRecipe,
     labels: tuple[str, ...],
     activation: Activation = "softmax",
+    *,
+    per_token: bool = False,
 ) -> PreTrainedModel:
     """Load a checkpoint of a whole classifier: eager attention, float32, eval mode.
 
@@ -26,13 +28,14 @@ def load_checkpoint(
         recipe: family and pooling that the model must have.
         labels: names of the head's outputs, in order; written into the model's configuration.
         activation: activation that the head was trained with; written there, too.
+        per_token: True if the head labels each token, False if the text.
 
     Raises:
         SourceError: it has no trained head, a head of another kind or width, or tensors that its
             architecture has no place for; or another family or pooling than the recipe says.
     """
-    loaded = load_pretrained(checkpoint, recipe, labels, activation)
-    problems = _other_heads(checkpoint, activation)
+    loaded = load_pretrained(checkpoint, recipe, labels, activation, per_token=per_token)
+    problems = _other_heads(checkpoint, activation, per_token=per_token)
     if loaded.missing:
         problems.append(
             f"it has no trained values for {_names(loaded.missing)}, which would be newly "
@@ -54,19 +57,23 @@ def load_checkpoint(
     return model
 
 
-def _other_heads(checkpoint: Fetched, activation: Activation) -> list[str]:
-    """List what its config.json says against a classifier of texts with this activation.
+def _other_heads(checkpoint: Fetched, activation: Activation, *, per_token: bool) -> list[str]:
+    """List what its config.json says against a classifier of this kind with this activation.
 
-    A head for labels of tokens has the same tensors.
+    Heads of texts and of tokens have the same tensors.
     """
     config = load_config(checkpoint.directory, checkpoint.id)
     problems = []
     stated = config.architectures
     classes = stated if isinstance(stated, list) else [stated]
-    if stated is not None and not all(str(one).endswith(_OF_TEXTS) for one in classes):
+    wanted, other = (_OF_TOKENS, _OF_TEXTS) if per_token else (_OF_TEXTS, _OF_TOKENS)
+    if stated is not None and not all(str(one).endswith(wanted) for one in classes):
+        cure = ""
+        if all(str(one).endswith(other) for one in classes):
+            cure = f'; write output = "{"text" if per_token else "tokens"}" into the level'
         problems.append(
             f"its config.json says architectures {stated!r:.80}, expected a class that ends in "
-            f"{_OF_TEXTS}; labels of tokens, or of pairs, are no labels of a text"
+            f"{wanted}; labels of tokens, or of pairs, are no labels of a text{cure}"
         )
     if config.problem_type == "regression":
         problems.append(

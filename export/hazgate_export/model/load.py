@@ -34,7 +34,13 @@ def load_level(sources: LevelSources, recipe: Recipe, name: str) -> PeftModel | 
         return load_with_adapter(sources, recipe, name)
     labels = output_names(recipe, name, sources)
     with offline():
-        return load_checkpoint(sources.base, recipe.base, labels, _activation(recipe, name))
+        return load_checkpoint(
+            sources.base,
+            recipe.base,
+            labels,
+            _activation(recipe, name),
+            per_token=recipe.levels[name].per_token,
+        )
 
 
 def load_with_adapter(sources: LevelSources, recipe: Recipe, name: str) -> PeftModel:
@@ -54,6 +60,7 @@ def load_with_adapter(sources: LevelSources, recipe: Recipe, name: str) -> PeftM
             labels,
             _activation(recipe, name),
             accept_base=recipe.levels[name].accept_base,
+            per_token=recipe.levels[name].per_token,
         )
 
 

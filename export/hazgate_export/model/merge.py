@@ -23,16 +23,18 @@ def load_adapted(
     activation: Activation = "softmax",
     *,
     accept_base: str | None = None,
+    per_token: bool = False,
 ) -> PeftModel:
     """Load the base with its adapter applied, not merged: eager attention, float32, eval mode.
 
     Args:
         base: directory of the base model.
-        adapter: directory of a PEFT LoRA adapter for sequence classification.
+        adapter: directory of a PEFT LoRA adapter for classification.
         recipe: family and pooling that the base must have.
         labels: names of the head's outputs, in order; written into the model's configuration.
         activation: activation that the head was trained with; written there, too.
         accept_base: another name of the base that the adapter may give.
+        per_token: True if the head labels each token, False if the text.
 
     Raises:
         SourceError: the adapter is for another base, has a field that hazgate does not compute,
@@ -40,10 +42,10 @@ def load_adapted(
             or the base has another family or pooling than the recipe says.
     """
     files = read_adapter(adapter)
-    problems = adapter_problems(files, base, accept_base, labels)
+    problems = adapter_problems(files, base, accept_base, labels, per_token=per_token)
     if problems:
         raise SourceError(f"{adapter.id} cannot be merged: " + "; ".join(problems))
-    model = _load_base(base, files, recipe, labels, activation)
+    model = _load_base(base, files, recipe, labels, activation, per_token=per_token)
     with warnings.catch_warnings():
         # PEFT only warns of missing tensors; the check below makes them an error.
         warnings.simplefilter("ignore", UserWarning)
@@ -93,8 +95,10 @@ def _load_base(
     recipe: BaseRecipe,
     labels: tuple[str, ...],
     activation: Activation,
+    *,
+    per_token: bool,
 ) -> PreTrainedModel:
-    loaded = load_pretrained(base, recipe, labels, activation)
+    loaded = load_pretrained(base, recipe, labels, activation, per_token=per_token)
     # A base with a head of another width counts as one without a head; the adapter must bring it.
     new = [
         name

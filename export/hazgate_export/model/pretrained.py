@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 
 from hazgate.judging.scores import Activation
 from hazgate_export.errors import SourceError
@@ -31,7 +35,12 @@ class Pretrained:
 
 
 def load_pretrained(
-    source: Fetched, recipe: BaseRecipe, labels: tuple[str, ...], activation: Activation
+    source: Fetched,
+    recipe: BaseRecipe,
+    labels: tuple[str, ...],
+    activation: Activation,
+    *,
+    per_token: bool = False,
 ) -> Pretrained:
     """Load a classifier with one output per label from the files of `source`.
 
@@ -40,6 +49,7 @@ def load_pretrained(
         recipe: family and pooling that the model must have.
         labels: names of the head's outputs, in order; written into the model's configuration.
         activation: activation that the head was trained with; written there, too.
+        per_token: True if the head labels each token, False if the text.
 
     Raises:
         SourceError: the files cannot be loaded, or have another family or pooling; or see
@@ -61,10 +71,11 @@ def load_pretrained(
     config.label2id = {label: i for i, label in enumerate(labels)}
     # Another tool that opens the merged model must not take the wrong loss or activation.
     kind = "multi" if activation == "sigmoid" else "single"
-    config.problem_type = f"{kind}_label_classification"
+    config.problem_type = None if per_token else f"{kind}_label_classification"
+    of_kind = AutoModelForTokenClassification if per_token else AutoModelForSequenceClassification
     try:
         with quiet_transformers():
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = of_kind.from_pretrained(
                 source.directory,
                 config=config,
                 attn_implementation="eager",

@@ -134,6 +134,11 @@ def _rules(recipe: Recipe, level: str) -> DataRules:
         RecipeError: the recipe has none, or no fp32 variant.
     """
     described = recipe.levels[level]
+    if described.per_token:
+        raise RecipeError(
+            f"levels.{level}: --data is for labels of texts, and this is a token level; measure "
+            "its spans with hazgate evaluate --level"
+        )
     no_rules = described.finetune is None and described.task is None
     if no_rules or REFERENCE_VARIANT not in recipe.variants:
         raise RecipeError(

@@ -15,7 +15,7 @@ from hazgate_export.model.installed_blocks import attention_in_blocks
 from hazgate_export.model.load import load_level
 from hazgate_export.model.settle import settle
 from hazgate_export.model.sources import LocalSources, fetch_levels
-from hazgate_export.proof.subject import Subject
+from hazgate_export.proof.subject import Subject, rows_of_case
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import LoadedRecipe, Recipe
 
@@ -37,7 +37,7 @@ def torch_logits(
     Cases beyond MAX_EAGER_TOKENS are attended to in blocks.
 
     Returns:
-        Shape [len(cases), n_logits].
+        Shape [n_rows, n_logits]; see Subject for the rows of a model that labels tokens.
     """
     rows = []
     with torch.inference_mode():
@@ -46,28 +46,28 @@ def torch_logits(
             long = len(case.input_ids) > MAX_EAGER_TOKENS
             with attention_in_blocks(model) if long else nullcontext():
                 output = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
-            rows.append(output.logits[0].float().numpy())
-    return np.stack(rows)
+            rows.append(rows_of_case(case, output.logits[0].float().numpy()))
+    return np.concatenate(rows)
 
 
 def reference_logits(
     adapted: torch.nn.Module, body: Sequence[str], cases: Sequence[Case]
 ) -> NDArray[np.float32]:
-    """Compute the reference's logits of a body's levels, shape [len(cases), n_logits]."""
+    """Compute the reference's logits of a body's levels, shape [n_rows, n_logits]."""
     return torch_logits(adapted, cases, f"{'+'.join(body)}: PyTorch, adapter applied")
 
 
 def split_logits(
     recipe: Recipe, body: Sequence[str], logits: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
-    """Give each level on a body its columns of `logits` [n_cases, n_logits]."""
+    """Give each level on a body its columns of `logits` [n_rows, n_logits]."""
     return {name: logits[:, recipe.levels[name].own_columns] for name in body}
 
 
 def reference_of_levels(
     loaded: LoadedRecipe, levels: Sequence[str], local: LocalSources, cases: Sequence[Case]
 ) -> dict[str, NDArray[np.float32]]:
-    """Fetch the models of levels and compute each level's logits, shape [len(cases), n_labels].
+    """Fetch the models of levels and compute each level's logits, shape [n_rows, n_labels].
 
     The recipe says which of them share a body, and so a pass.
 
@@ -98,8 +98,9 @@ def check_merged(merged: torch.nn.Module, subject: Subject) -> None:
     short = [i for i, case in enumerate(cases) if len(case.input_ids) <= _MERGE_MAX_TOKENS]
     sample = short[::_MERGE_STRIDE]
     logits = torch_logits(merged, [cases[i] for i in sample], f"{subject.name}: PyTorch, merged")
+    rows = subject.rows_of(sample)
     differences = [
-        np.abs(logits[:, head.columns] - head.reference[sample]).max() for head in subject.heads
+        np.abs(logits[:, head.columns] - head.reference[rows]).max() for head in subject.heads
     ]
     moved = float(np.max(differences))
     # Written so that NaN fails.

@@ -60,7 +60,7 @@ class Head:
     Attributes:
         level: name of the level, for reports.
         columns: the level's columns of the graph's logits.
-        reference: the reference's logits of each case, float32 [n_cases, n_labels].
+        reference: the reference's logits, float32 [n_rows, n_labels]; see `Subject` for the rows.
         boundary: where the level's decision changes.
     """
 
@@ -74,17 +74,40 @@ class Head:
 class Subject:
     """A body to measure graphs of: one level, or several that one pass computes.
 
+    Logits are compared row by row, and each row is a decision. A case has one row; at a token level
+    it has one for each of its tokens, without the special tokens around a text.
+
     Attributes:
         cases: the inputs.
         tokenizer: gives the padding id and the longest input.
         n_logits: columns of the graph's logits.
         heads: the levels.
+        per_token: True for a token level.
     """
 
     cases: Sequence[Case]
     tokenizer: TokenizerSpec
     n_logits: int
     heads: tuple[Head, ...]
+    per_token: bool = False
+
+    @property
+    def case_of_row(self) -> NDArray[np.int64]:
+        """The index of each row's case, shape [n_rows]."""
+        return np.repeat(np.arange(len(self.cases)), self._n_rows)
+
+    def rows_of(self, cases: Sequence[int]) -> NDArray[np.int64]:
+        """Give the rows of some cases, one case after the other."""
+        ends = np.cumsum(self._n_rows)
+        return np.concatenate(
+            [np.arange(ends[i] - self._n_rows[i], ends[i], dtype=np.int64) for i in cases]
+        )
+
+    @property
+    def _n_rows(self) -> NDArray[np.int64]:
+        if self.per_token:
+            return np.array([case.n_own for case in self.cases], dtype=np.int64)
+        return np.ones(len(self.cases), dtype=np.int64)
 
     @property
     def name(self) -> str:
@@ -106,7 +129,7 @@ def subject_of(
         cases: the inputs.
         tokenizer: of the body.
         n_logits: columns of its graphs' logits.
-        references: the reference's logits of each level, float32 [len(cases), n_labels].
+        references: the reference's logits of each level, float32 [n_rows, n_labels].
     """
     return Subject(
         cases=cases,
@@ -121,7 +144,20 @@ def subject_of(
             )
             for name, reference in references.items()
         ),
+        per_token=any(described.levels[name].per_token for name in references),
     )
+
+
+def rows_of_case(case: Case, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give a case's rows [n, n_logits], of logits of the text [n_logits] or of its tokens.
+
+    Args:
+        case: the input.
+        logits: shape [n_logits] or [tokens, n_logits]; there may be padding behind the tokens.
+    """
+    if logits.ndim == 1:
+        return logits[None]
+    return logits[: len(case.input_ids)][case.own]
 
 
 def boundary_of(described: Manifest | Recipe, level: str) -> Boundary:

@@ -30,11 +30,26 @@ class ProofText:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One input of the comparison: a proof text, or a given number of tokens."""
+    """One input of the comparison: a proof text, or a given number of tokens.
+
+    The first `n_before` and the last `n_after` tokens are special ones around a text.
+    """
 
     id: str
     is_text: bool
     input_ids: tuple[int, ...]
+    n_before: int = 0
+    n_after: int = 0
+
+    @property
+    def own(self) -> slice:
+        """The tokens that are no special ones around the text."""
+        return slice(self.n_before, len(self.input_ids) - self.n_after)
+
+    @property
+    def n_own(self) -> int:
+        """Number of these tokens."""
+        return len(self.input_ids) - self.n_before - self.n_after
 
 
 def load_proof_texts() -> tuple[ProofText, ...]:
@@ -63,6 +78,17 @@ def int8_activation_ids(loaded: LoadedRecipe, tokenizer: Tokenizer) -> list[tupl
     return [t.windows[0].input_ids for t in tokenizer.encode([*own, *texts[::stride]])]
 
 
+def _case_of(text: ProofText, tokenizer: Tokenizer) -> Case:
+    tokens, own = tokenizer.encode_long(text.text)
+    return Case(
+        id=text.id,
+        is_text=True,
+        input_ids=tokens.windows[0].input_ids,
+        n_before=len(own.before),
+        n_after=len(own.after),
+    )
+
+
 def _read_texts(file: Path) -> list[str]:
     """Read the field `text` of every line of a JSON Lines file."""
 
@@ -84,12 +110,8 @@ def make_cases(
     a large embedding table and every length around a window's edge.
     """
     random = np.random.default_rng(_SEED)
-    tokens = tokenizer.encode([text.text for text in texts])
     return (
-        *(
-            Case(id=text.id, is_text=True, input_ids=token.windows[0].input_ids)
-            for text, token in zip(texts, tokens, strict=True)
-        ),
+        *(_case_of(text, tokenizer) for text in texts),
         *(
             Case(
                 id=f"{length}-tokens",

@@ -17,7 +17,7 @@ from hazgate.engine.session import OrtSession, Session
 from hazgate.text.batching import pad
 from hazgate_export.graphs.half import runnable_here
 from hazgate_export.parity import Parity
-from hazgate_export.proof.subject import Head, Subject
+from hazgate_export.proof.subject import Head, Subject, rows_of_case
 from hazgate_export.proof.texts import Case
 from hazgate_export.recipe import ParityLimits
 from hazgate_export.schemes import Precision
@@ -46,7 +46,7 @@ class TestedGraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Layout:
-    """Logits [n, n_logits] of the cases `order` [n], run in one way."""
+    """Logits [n, n_logits] of the rows `order` [n], run in one way."""
 
     order: NDArray[np.int64]
     logits: NDArray[np.float32]
@@ -60,7 +60,13 @@ class _Layout:
 def _opened(subject: Subject, graph: TestedGraph) -> Iterator[Session]:
     """Open a graph file on this machine's CPU; a half graph by its float32 twin."""
     with runnable_here(graph.file, graph.precision) as file:
-        yield OrtSession(file, kind=graph.kind, n_labels=subject.n_logits, threads=n_processors())
+        yield OrtSession(
+            file,
+            kind=graph.kind,
+            n_labels=subject.n_logits,
+            threads=n_processors(),
+            per_token=subject.per_token,
+        )
 
 
 def measure_graph(subject: Subject, graph: TestedGraph) -> tuple[Parity, ...]:
@@ -107,21 +113,27 @@ def find_missed(
         pass the graph, run alone.
     """
     cases = subject.cases
-    allowed = limits.max_changed_share * sum(case.is_text for case in cases)
+    n_decisions = sum(cases[i].is_text for i in subject.case_of_row.tolist())
+    allowed = limits.max_changed_share * n_decisions
     order = list(dict.fromkeys((*first, *range(len(cases)))))
     outside: dict[str, list[int]] = {head.level: [] for head in subject.heads}
+    n_outside = dict.fromkeys(outside, 0)
     for i in track(order, f"{subject.name} {variant}: alone"):
         ran = _run(subject, session, [[i]], stretch=1)
         for head in subject.heads:
-            logits, wanted = ran.of(head.columns).logits, head.reference[i : i + 1]
-            # Written so that NaN fails.
-            if not np.abs(logits - wanted).max() <= limits.max_abs_logit_diff:
+            logits, wanted = ran.of(head.columns).logits, head.reference[ran.order]
+            # Written so that NaN fails; a text without a token of its own has no row.
+            if not np.abs(logits - wanted).max(initial=0.0) <= limits.max_abs_logit_diff:
                 return (i,)
             boundary, missed = head.boundary, outside[head.level]
-            changed = cases[i].is_text and boundary.decide(logits) != boundary.decide(wanted)
-            if changed and boundary.margin(wanted) > limits.decision_margin:
+            if not cases[i].is_text:
+                continue
+            changed = boundary.decide(logits) != boundary.decide(wanted)
+            n_changed = int((changed & (boundary.margin(wanted) > limits.decision_margin)).sum())
+            if n_changed:
                 missed.append(i)
-                if len(missed) > allowed:
+                n_outside[head.level] += n_changed
+                if n_outside[head.level] > allowed:
                     return tuple(missed)
     return ()
 
@@ -166,8 +178,8 @@ def measure(
     ]
     measured = (
         _compare(
+            subject,
             head,
-            cases,
             alone.of(head.columns),
             [layout.of(head.columns) for layout in others],
             n_served=n_served,
@@ -180,8 +192,8 @@ def measure(
 
 
 def _compare(
+    subject: Subject,
     head: Head,
-    cases: Sequence[Case],
     alone: _Layout,
     others: Sequence[_Layout],
     *,
@@ -190,14 +202,16 @@ def _compare(
     decision_margin: float,
 ) -> Parity:
     """Compare a level's logits in every layout with the reference's; judge nothing yet."""
+    cases, case_of_row = subject.cases, subject.case_of_row
     reference, boundary = head.reference, head.boundary
     served, unserved = [alone, *others[:n_served]], others[n_served:]
     differences = np.concatenate(
         [np.abs(got.logits - reference[got.order]).max(axis=1) for got in served]
     )
-    texts = np.array([case.is_text for case in cases])
+    is_text = np.array([case.is_text for case in cases])
+    texts = is_text[case_of_row]
     wanted = boundary.decide(reference)
-    changed = np.zeros(len(cases), dtype=bool)
+    changed = np.zeros(len(reference), dtype=bool)
     for got in served:
         changed[got.order] |= boundary.decide(got.logits) != wanted[got.order]
     changed &= texts
@@ -206,20 +220,21 @@ def _compare(
         level=head.level,
         variant=variant,
         n_cases=len(cases),
-        n_texts=int(texts.sum()),
+        n_texts=int(is_text.sum()),
         max_abs_logit_diff=float(differences.max()),
         p99_abs_logit_diff=float(np.percentile(differences, 99)),
         max_invariance_diff=_moved(alone, others[:n_served]),
         unserved_batch_diff=_moved(alone, unserved) if unserved else None,
         decisions_changed=int(changed.sum()),
         changed_outside_margin=int(outside.sum()),
-        changed=tuple(cases[int(i)].id for i in np.flatnonzero(changed)),
+        changed=tuple(cases[i].id for i in dict.fromkeys(case_of_row[changed].tolist())),
         problems=(),
+        n_tags=int(texts.sum()) if subject.per_token else None,
     )
 
 
 def _moved(alone: _Layout, others: Sequence[_Layout]) -> float:
-    """Give the most that a case's logits differ between `alone` and any of `others`."""
+    """Give the most that a row's logits differ between `alone` and any of `others`."""
     differences = [np.abs(got.logits - alone.logits[got.order]).max() for got in others]
     return float(np.max(differences, initial=0.0))
 
@@ -238,10 +253,11 @@ def _judged(measured: Parity, limits: ParityLimits) -> Parity:
             f"{name}: a text's logits move by {measured.max_invariance_diff:.2e} with padding or "
             f"neighbours, at most {limits.max_invariance_diff:g} is allowed"
         )
-    if measured.changed_outside_margin > limits.max_changed_share * measured.n_texts:
+    if measured.changed_outside_margin > limits.max_changed_share * measured.n_decisions:
         problems.append(
-            f"{name}: {measured.changed_outside_margin} of {measured.n_texts} decisions changed "
-            f"({', '.join(measured.changed[:5])}), at most {limits.max_changed_share:.1%} may"
+            f"{name}: {measured.changed_outside_margin} of {measured.n_decisions} decisions "
+            f"changed ({', '.join(measured.changed[:5])}), "
+            f"at most {limits.max_changed_share:.1%} may"
         )
     return dataclasses.replace(measured, problems=tuple(problems))
 
@@ -279,18 +295,17 @@ def _run(
     subject: Subject, session: Session, batches: Iterable[Sequence[int]], *, stretch: int
 ) -> _Layout:
     """Run batches of cases, padded to `stretch` × the longest, up to the model's limit."""
-    tokenizer = subject.tokenizer
+    tokenizer, cases = subject.tokenizer, subject.cases
     order: list[int] = []
-    rows = []
+    rows: list[NDArray[np.float32]] = []
     for batch in batches:
-        input_ids, mask = pad([subject.cases[i].input_ids for i in batch], tokenizer.pad_token_id)
+        input_ids, mask = pad([cases[i].input_ids for i in batch], tokenizer.pad_token_id)
         longest = input_ids.shape[1]
         extra = ((0, 0), (0, min(stretch * longest, tokenizer.max_tokens) - longest))
-        order.extend(batch)
-        rows.append(
-            session.run(
-                np.pad(input_ids, extra, constant_values=tokenizer.pad_token_id),
-                np.pad(mask, extra),
-            )
+        logits = session.run(
+            np.pad(input_ids, extra, constant_values=tokenizer.pad_token_id),
+            np.pad(mask, extra),
         )
-    return _Layout(order=np.array(order), logits=np.concatenate(rows))
+        order.extend(batch)
+        rows.extend(rows_of_case(cases[i], own) for i, own in zip(batch, logits, strict=True))
+    return _Layout(order=subject.rows_of(order), logits=np.concatenate(rows))

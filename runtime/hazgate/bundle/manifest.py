@@ -14,10 +14,11 @@ from typing import Literal
 from hazgate.documents.decode import absent_if_none, encode, spelt
 from hazgate.errors import BundleError
 from hazgate.judging.scores import Activation
+from hazgate.judging.tags import Tags
 
 MANIFEST_FILE = "bundle.json"
 # The newest that is read; see `schema_version_of`.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # The name to ask for when hazgate should choose the variant.
 AUTO = "auto"
 # The probability from which a label of a multi-label head holds, if nothing else is stated.
@@ -84,18 +85,27 @@ class ParitySpec:
 
     `max_abs_logit_diff` and `decisions_changed` are over `n_texts` texts, each run the way the
     runtime runs this variant; `max_invariance_diff` is the most that neighbours or padding
-    moved a text's logits. `parity.json` in the bundle has the whole report.
+    moved a text's logits. A token level decides on each of the texts' `n_tags` tokens; other levels
+    have no such number. `parity.json` in the bundle has the whole report.
     """
 
     n_texts: int
     max_abs_logit_diff: float
     max_invariance_diff: float
     decisions_changed: int
+    n_tags: int | None = field(default=None, metadata=absent_if_none())
+
+    @property
+    def n_decisions(self) -> int:
+        """Decisions on all texts."""
+        return self.n_texts if self.n_tags is None else self.n_tags
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VariantSpec:
     """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
+
+    The logits are [batch, labels], of a token level [batch, sequence, labels].
 
     An `authored` graph consists of ONNX Runtime's fused CPU operators, a `portable` one of plain
     ONNX operators that any execution provider takes, a `fused` one of hazgate-kernels' operators.
@@ -165,6 +175,11 @@ class LevelSpec:
     `positive` makes a level that stands alone a gate; in a cascade, the cascade says it.
 
     Without an `adapter`, `base` is the checkpoint of the whole classifier.
+
+    With `output`, the level gives a tag to each token, and its labels are the tags; see
+    hazgate.judging.tags for their names and for `outside`. With `tagged`, each word has the tag of
+    its first token, see hazgate.text.words: the head was trained on these tokens alone. Such a
+    token level has its graph to itself, and no threshold.
     """
 
     labels: tuple[str, ...]
@@ -178,6 +193,19 @@ class LevelSpec:
     adapter: SourceSpec | None
     variants: Mapping[str, VariantSpec]
     columns: ColumnsSpec | None = field(default=None, metadata=absent_if_none())
+    output: Literal["tokens"] | None = field(default=None, metadata=absent_if_none())
+    outside: str | None = field(default=None, metadata=absent_if_none())
+    tagged: Literal["words"] | None = field(default=None, metadata=absent_if_none())
+
+    @property
+    def per_token(self) -> bool:
+        """True if the level gives logits of each token, False if of the text."""
+        return self.output is not None
+
+    @property
+    def tags(self) -> Tags:
+        """The meaning of a token level's labels."""
+        return Tags.of(self.labels, self.outside)
 
     @property
     def n_logits(self) -> int:
@@ -282,10 +310,15 @@ class Manifest:
             BundleError: the bundle has none.
         """
         if self.cascade is None:
+            per_token = any(level.per_token for level in self.levels.values())
+            readers = (
+                "hazgate classify, and in Python by TokenClassifier.open"
+                if per_token
+                else "hazgate classify and serve, and in Python by Classifier.open"
+            )
             raise BundleError(
                 f"{need} needs a cascade of two levels, and {self.name} has none: "
-                f"{', '.join(self.levels)} stands alone; it is read by hazgate classify and serve, "
-                "and in Python by Classifier.open"
+                f"{', '.join(self.levels)} stands alone; it is read by {readers}"
             )
         return self.cascade
 
@@ -310,6 +343,8 @@ class Manifest:
 
 def schema_version_of(levels: Mapping[str, LevelSpec]) -> int:
     """Return the oldest schema version that can describe these levels, which a bundle states."""
+    if any(level.per_token for level in levels.values()):
+        return 3
     return 1 if all(level.columns is None for level in levels.values()) else 2
 
 

@@ -24,6 +24,7 @@ from hazgate.documents.decode import decode
 from hazgate.documents.jsonl import parse_json
 from hazgate.documents.problems import list_problems, refuse_newer, wrong_version
 from hazgate.errors import ManifestError
+from hazgate.judging.tags import tag_problems
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -79,6 +80,7 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
     if len(level.labels) < 2 or len(set(level.labels)) < len(level.labels):
         yield f"{path}.labels: expected two or more different labels, got {list(level.labels)}"
     yield from _decision_contradictions(path, level)
+    yield from _output_contradictions(path, level)
     if level.tokenizer.max_tokens < 1:
         yield f"{path}.tokenizer.max_tokens: must be positive, got {level.tokenizer.max_tokens}"
     if not 1 <= level.tokenizer.window_tokens <= level.tokenizer.max_tokens:
@@ -172,6 +174,22 @@ def _decision_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
             yield f"{path}.thresholds.{label}: must be between 0 and 1, got {threshold}"
 
 
+def _output_contradictions(path: str, level: LevelSpec) -> Iterator[str]:
+    """Yield what is wrong with a level of tokens, or with a part of one at a level of texts."""
+    if not level.per_token:
+        for part in ("outside", "tagged"):
+            if getattr(level, part) is not None:
+                yield f"{path}.{part}: is for a token level, whose output is tokens"
+        return
+    if len(set(level.labels)) == len(level.labels):
+        yield from (f"{path}.{problem}" for problem in tag_problems(level.labels, level.outside))
+    if level.activation != "softmax":
+        yield f"{path}.activation: a token level has one tag for each token, which is softmax"
+    for part in ("columns", "positive"):
+        if getattr(level, part) is not None:
+            yield f"{path}.{part}: a token level has none"
+
+
 def _is_threshold(value: float) -> bool:
     return math.isfinite(value) and 0 < value < 1
 
@@ -186,5 +204,8 @@ def _cascade_contradictions(manifest: Manifest, cascade: CascadeSpec) -> Iterato
         yield f"$.levels.{cascade.level1}.positive: the cascade states it already"
     if cascade.level2 not in manifest.levels or cascade.level2 == cascade.level1:
         yield f"$.cascade.hazards: expected another level, got {cascade.level2!r}"
+    for part, name in (("gate", cascade.level1), ("hazards", cascade.level2)):
+        if name in manifest.levels and manifest.levels[name].per_token:
+            yield f"$.cascade.{part}: {name} is a token level, which gives no label of a text"
     if not _is_threshold(cascade.threshold):
         yield f"$.cascade.threshold: must be between 0 and 1, got {cascade.threshold}"

@@ -17,6 +17,7 @@ from rich.text import Text
 from hazgate.cli import options
 from hazgate.cli.progress import counted
 from hazgate.cli.rows import Row, check_file, read_rows
+from hazgate.cli.spans import print_spans
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
@@ -25,7 +26,7 @@ from hazgate.judge import (
     Judge,
     gate_with_hazards,
     no_verdicts,
-    open_judge,
+    open_any,
     verdict_of,
 )
 from hazgate.judging.classification import Classification
@@ -34,6 +35,7 @@ from hazgate.judging.taxonomy import load_taxonomy
 from hazgate.judging.verdict import LevelResult, Verdict
 from hazgate.text.reading import LongTexts, Reading
 from hazgate.text.views.names import NAMES
+from hazgate.token_classifier import TokenClassifier
 
 # Rows that are read, planned and answered together: bounds memory, keeps output flowing.
 _CHUNK_ROWS = 256
@@ -123,7 +125,8 @@ def classify(
     """Print a verdict for each TEXT, each line of --file, or each line of standard input (-).
 
     One JSON object per line, in input order; `hazard` and `hazards` are null if Level 1 did not
-    flag the text. A level that states no positive label gives labels and scores, and no verdict.
+    flag the text. A level that states no positive label gives labels and scores, and no verdict; a
+    token level gives spans of the text.
     """
     if (file is not None) == bool(texts):
         raise click.UsageError("give exactly one of TEXT..., --file, or - for standard input")
@@ -140,7 +143,7 @@ def classify(
     if plain and texts != ("-",) and file is None:
         raise click.UsageError("--plain is for the lines of --file or of standard input (-)")
     n_rows = check_file(file, plain=plain) if file else None
-    judge = open_judge(
+    judge = open_any(
         bundle,
         level=level,
         engine=EngineOptions(variant=variant, providers=provider, threads=threads, workers=workers),
@@ -149,6 +152,19 @@ def classify(
         shadow=Policy.load(shadow) if shadow else None,
         reading=Reading(long_texts=long_texts, views=() if no_views else NAMES),
     )
+    if isinstance(judge, TokenClassifier):
+        _check_spans(
+            judge,
+            {
+                "--taxonomy": taxonomy,
+                "--tenant": tenant,
+                "--levels": levels if levels != "all" else "",
+                "--fail-on-flagged": fail_on_flagged,
+            },
+        )
+        chunks = _chunks(_rows(texts, file, plain=plain))
+        print_spans(judge, chunks, n_rows, pass_through=pass_through, table=table)
+        return
     _check_verdicts(judge, fail_on_flagged=fail_on_flagged, taxonomy=taxonomy, tenant=tenant)
     beside = _levels_beside(judge, levels)
     flagged = False
@@ -195,10 +211,24 @@ def _check_verdicts(
         raise BundleError(f"{no_verdicts(judge)}: leave {option} out")
 
 
+def _check_spans(level: TokenClassifier, given: Mapping[str, object]) -> None:
+    """Refuse options that have no meaning for a token level that stands alone.
+
+    Raises:
+        BundleError: names those that were given.
+    """
+    wrong = [option for option, value in given.items() if value]
+    if wrong:
+        raise BundleError(
+            f"{level.level} is a token level, which gives spans of a text and flags none: leave "
+            f"{', '.join(wrong)} out"
+        )
+
+
 def _levels_beside(judge: Judge, levels: str) -> tuple[str, ...]:
     """Return the names in --levels; of a level that stands alone, `all` is itself."""
     if levels == "all":
-        return tuple(judge.beside) if isinstance(judge, Gate) else ()
+        return judge.names_beside if isinstance(judge, Gate) else ()
     return tuple(name.strip() for name in levels.split(",") if name.strip())
 
 
@@ -271,7 +301,10 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
 
 
 def _held(levels: Mapping[str, LevelResult]) -> Iterator[str]:
-    """Yield a line for each level: the labels that hold, with their probabilities."""
+    """Yield a line for each level: the labels that hold, with their probabilities.
+
+    Those of a token level are the types that it found, with the greatest score of a span.
+    """
     for name, result in levels.items():
         held = ", ".join(f"{label} {result.scores[label]:.3f}" for label in result.labels)
         yield f"{name}: {held or 'none of its labels'}"

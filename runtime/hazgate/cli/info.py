@@ -53,7 +53,7 @@ def info(bundle: Path, as_json: bool) -> None:
                 markup=False,
             )
         console.print(
-            f"  {level.family}, {level.pooling} pooling, windows of "
+            f"  {level.family}, {'no' if level.per_token else level.pooling} pooling, windows of "
             f"{level.tokenizer.window_tokens} tokens, special tokens in a text "
             f"are {level.tokenizer.special_tokens_in_text}",
             highlight=False,
@@ -69,7 +69,8 @@ def info(bundle: Path, as_json: bool) -> None:
                 variant.precision,
                 variant.scheme,
                 f"{variant.parity.max_abs_logit_diff:.1e}",
-                f"{variant.parity.decisions_changed} of {variant.parity.n_texts}",
+                f"{variant.parity.decisions_changed} of {variant.parity.n_decisions}"
+                f"{' tags' if level.per_token else ''}",
                 ", ".join(map(_short_name, variant.execution_providers)),
             )
             table.add_row(*map(Text, row))
@@ -94,6 +95,8 @@ def _decision_lines(manifest: Manifest) -> Iterator[str]:
                 f"{f', then {cascade.level2}' if cascade is not None and in_cascade else ''}"
                 f"  ({positive.threshold_source})"
             )
+        elif level.per_token:
+            yield f"level    {name} finds spans: {', '.join(level.tags.types)}"
         elif cascade is None:
             yield f"level    {name} flags nothing: it states no positive label, only scores"
         if level.activation == "sigmoid":

@@ -1,12 +1,12 @@
 """Texts with known logits, which prove that a session computes what the export proved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hazgate.bundle.manifest import VariantSpec
-from hazgate.documents.decode import decode
+from hazgate.documents.decode import absent_if_none, decode
 from hazgate.documents.jsonl import parse_json
 from hazgate.documents.problems import list_problems
 from hazgate.engine.session import Session
@@ -18,10 +18,15 @@ _SLACK: Mapping[str, float] = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 1e-1, "int8":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Canary:
-    """One row of ids, and its logits in the PyTorch model that was exported."""
+    """One row of ids, and its logits in the PyTorch model that was exported.
+
+    Of a token level, these are the logits of one token after the other, from the token number
+    `first` on; other levels have no `first`.
+    """
 
     input_ids: tuple[int, ...]
     logits: tuple[float, ...]
+    first: int | None = field(default=None, metadata=absent_if_none())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +81,10 @@ def deviation(session: Session, canaries: Sequence[Canary], columns: slice) -> f
     for canary in canaries:
         input_ids = np.asarray(canary.input_ids, dtype=np.int64)[None]
         (logits,) = session.run(input_ids, np.ones_like(input_ids))
-        differences.append(float(np.abs(logits[columns] - np.asarray(canary.logits)).max()))
+        own = logits[..., columns]
+        if canary.first is not None:
+            own = own[canary.first :].reshape(-1)[: len(canary.logits)]
+        differences.append(float(np.abs(own - np.asarray(canary.logits)).max()))
     return max(differences)
 
 

@@ -155,6 +155,7 @@ class Engine:
             kind=graph.variant.kind,
             n_labels=graph.level.n_logits,
             threads=self.threads,
+            per_token=graph.level.per_token,
             placement=self.placement,
             bucket=bucket,
             programs=programs,

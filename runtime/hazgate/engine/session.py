@@ -33,7 +33,10 @@ class Session(Protocol):
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Return logits of shape [batch, n_labels] for two arrays of shape [batch, sequence]."""
+        """Return logits for two arrays of shape [batch, sequence].
+
+        Their shape is [batch, n_labels], of a token level [batch, sequence, n_labels].
+        """
         ...
 
 
@@ -52,6 +55,7 @@ class OrtSession:
         kind: GraphKind,
         n_labels: int,
         threads: int,
+        per_token: bool = False,
         placement: Placement = ON_CPU,
         bucket: Bucket | None = None,
         programs: Path | None = None,
@@ -68,6 +72,7 @@ class OrtSession:
                 one first.
             n_labels: the number of columns that its logits must have.
             threads: intra-op threads of one run.
+            per_token: True if it has logits of each token.
             placement: the provider and its source on this host.
             bucket: the only shape that the session will take; None for any.
             programs: the folder for the provider's compiled programs of this graph and shape.
@@ -109,11 +114,12 @@ class OrtSession:
             raise ProviderError(
                 f"{spec.name} was requested, but {graph.name} runs on {session.get_providers()}"
             )
-        _check_signature(session, graph.name, n_labels, bucket)
+        _check_signature(session, graph.name, n_labels, bucket, per_token=per_token)
         _release_pages(self._maps)
         self._session = session
         self._name = graph.name
         self._n_labels = n_labels
+        self._per_token = per_token
         self.owners: Mapping[str, int] = {}
         if spec.name != CPU:
             self.owners = prove_ownership(ort, session, graph.name, spec, bucket)
@@ -128,7 +134,8 @@ class OrtSession:
             attention_mask: the same shape; 1 on tokens, 0 on padding.
 
         Returns:
-            Finite logits, shape [batch, n_labels], in the order of the labels.
+            Finite logits, shape [batch, n_labels], in the order of the labels; of a token level
+            [batch, sequence, n_labels].
 
         Raises:
             InferenceError: ONNX Runtime failed, or a logit is not finite.
@@ -140,10 +147,10 @@ class OrtSession:
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise InferenceError(f"{self._name} failed on shape {shape}: {error}") from error
-        if logits.shape != (shape[0], self._n_labels):
+        expected = (*(shape if self._per_token else shape[:1]), self._n_labels)
+        if logits.shape != expected:
             raise InferenceError(
-                f"{self._name}: expected logits of shape {(shape[0], self._n_labels)}, "
-                f"got {logits.shape}"
+                f"{self._name}: expected logits of shape {expected}, got {logits.shape}"
             )
         if not np.isfinite(logits).all():
             raise InferenceError(f"{self._name} gave logits that are not finite, shape {shape}")
@@ -331,7 +338,12 @@ def _plugged_in(
 
 
 def _check_signature(
-    session: "onnxruntime.InferenceSession", name: str, n_labels: int, bucket: Bucket | None
+    session: "onnxruntime.InferenceSession",
+    name: str,
+    n_labels: int,
+    bucket: Bucket | None,
+    *,
+    per_token: bool,
 ) -> None:
     inputs = {node.name: node.type for node in session.get_inputs()}
     shapes = [list(node.shape) for node in session.get_inputs()]
@@ -345,7 +357,9 @@ def _check_signature(
     if inputs != expected:
         raise BundleError(f"{name}: expected the inputs {expected}, got {inputs}")
     kind, shape = outputs.get(OUTPUT, ("", []))
-    if len(outputs) != 1 or kind != "tensor(float)" or len(shape) != 2 or shape[1] != n_labels:
+    axes = ["batch", *(["sequence"] if per_token else []), str(n_labels)]
+    fits = kind == "tensor(float)" and len(shape) == len(axes) and shape[-1] == n_labels
+    if len(outputs) != 1 or not fits:
         raise BundleError(
-            f"{name}: expected one float output {OUTPUT} [batch, {n_labels}], got {outputs}"
+            f"{name}: expected one float output {OUTPUT} [{', '.join(axes)}], got {outputs}"
         )

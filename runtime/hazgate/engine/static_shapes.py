@@ -78,7 +78,9 @@ class BucketedSession:
             )
         finally:
             idle.put(session)
-        return logits[: len(input_ids)]
+        # Of a token level, there are logits of padding behind each row, too.
+        n_tokens = input_ids.shape[1]
+        return logits[: len(input_ids), :n_tokens] if logits.ndim == 3 else logits[: len(input_ids)]
 
 
 def open_buckets(

@@ -57,6 +57,23 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledSpan:
+    """Characters of a text, in code points from `start` to before `end`, and their label.
+
+    `score` is the mean, over the tokens of the span, of the probability of its label, in (0, 1].
+    """
+
+    label: str
+    start: int
+    end: int
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the span as plain JSON values."""
+        return {"label": self.label, "start": self.start, "end": self.end, "score": self.score}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ViewsRead:
     """The views of a disguised text, beside which it was read.
 
@@ -93,19 +110,26 @@ class LevelResult:
 
     `thresholds` has the probability, in the bundle, from which each label that the level looks for
     holds; it is no part of `to_dict`.
+
+    Of a token level, `spans` has what it found, in the order of the text. Its labels are the types
+    of spans, the score of one is the greatest of its spans, 0 without any, and it is flagged by any
+    span. Of other levels `spans` is None.
     """
 
     labels: tuple[str, ...]
     scores: Mapping[str, float]
     flagged: bool | None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    spans: tuple[LabelledSpan, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return labels, scores and `flagged` as plain JSON values."""
+        """Return labels, scores, `flagged` and, of a token level, `spans` as plain JSON values."""
+        spans = None if self.spans is None else [span.to_dict() for span in self.spans]
         return {
             "labels": list(self.labels),
             "scores": dict(self.scores),
             "flagged": self.flagged,
+            **({} if spans is None else {"spans": spans}),
         }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.verdict import TokenCount
+from hazgate.text.cuts import cut
 from hazgate.text.unknown import is_understood, letters_of, may_hide
 
 if TYPE_CHECKING:
@@ -218,6 +219,33 @@ class Tokenizer:
         encoding = self._fast.encode(text, add_special_tokens=True)
         return self._text_tokens(text, encoding, self.unknown_id)
 
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of a whole window, special ones included."""
+        return int(self.window_tokens + self._n_special)
+
+    def pair_tokens(self, context: str, text: str) -> "TextTokens | None":
+        """Return a text's tokens behind its context; both must have passed `check_text`.
+
+        All that the tokenizer's template for pairs puts before the text, the context included, is
+        `before` its tokens. None if the tokenizer has no such template.
+        """
+        if self._n_special and not self._fast.num_special_tokens_to_add(is_pair=True):
+            return None
+        encoding = self._fast.encode(context, text, add_special_tokens=True)
+        own = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 1]
+        ids = encoding.ids
+        # A text without tokens stands behind everything.
+        first, end = (own[0], own[-1] + 1) if own else (len(ids), len(ids))
+        return TextTokens(
+            text=text,
+            before=ids[:first],
+            ids=ids[first:end],
+            after=ids[end:],
+            offsets=encoding.offsets[first:end],
+            unknown_id=self.unknown_id,
+        )
+
     def _text_tokens(self, text: str, encoding: "Encoding", unknown_id: int | None) -> "TextTokens":
         ids = encoding.ids
         n_tokens = len(ids) - self._n_special
@@ -413,13 +441,9 @@ class TextTokens:
 
     def windows(self, n_tokens: int, overlap: int, *, is_close: bool = False) -> tuple[Window, ...]:
         """Cut windows of `n_tokens`; each repeats the last `overlap` tokens of the one before."""
-        n_total = len(self.ids)
-        if n_total <= n_tokens:
-            return (self.window(0, n_total, is_close=is_close),)
-        starts = range(0, n_total - overlap, n_tokens - overlap)
         return tuple(
-            self.window(start, min(start + n_tokens, n_total), is_close=is_close)
-            for start in starts
+            self.window(own.start, own.stop, is_close=is_close)
+            for own in cut(len(self.ids), n_tokens, overlap)
         )
 
     def window(self, start: int, stop: int, *, is_close: bool = False) -> Window:

@@ -1,6 +1,7 @@
-"""BERT (arXiv 1810.04805) for sequence classification, as in transformers 4.57.
+"""BERT (arXiv 1810.04805) for classification of texts or tokens, as in transformers 4.57.
 
-Post-norm layers with biases, learned positions, exact GELU, a tanh pooler on the first token.
+Post-norm layers with biases, learned positions, exact GELU; for texts, a tanh pooler on the first
+token.
 """
 
 import dataclasses
@@ -16,7 +17,14 @@ from hazgate_export.author.attention import attend
 from hazgate_export.author.choose import smoothing_factors
 from hazgate_export.author.encoder import EncoderGraph, encoder_sites
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
-from hazgate_export.author.layers import TablePrecision, classify, embed, first_token, layer_norm
+from hazgate_export.author.layers import (
+    TablePrecision,
+    classify,
+    classify_tokens,
+    embed,
+    first_token,
+    layer_norm,
+)
 from hazgate_export.author.linear import Arithmetic
 from hazgate_export.author.observe import Observations, divide_sites
 from hazgate_export.author.sites import Array, LayerSites, Sites
@@ -68,7 +76,10 @@ class BertLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bert:
-    """A whole classifier; `positions` [positions, hidden] holds the first segment's row, too."""
+    """A whole classifier; `positions` [positions, hidden] holds the first segment's row, too.
+
+    `pooler` is None in a classifier of tokens, which pools nothing.
+    """
 
     n_heads: int
     norm_eps: float
@@ -76,8 +87,7 @@ class Bert:
     positions: Array
     embedding_norm: NormWeights
     layers: tuple[BertLayer, ...]
-    pooler: Array
-    pooler_bias: Array
+    pooler: tuple[Array, Array] | None
     classifier: Array
     classifier_bias: Array
 
@@ -87,12 +97,19 @@ class Bert:
         return int(self.words.shape[1])
 
     @property
+    def per_token(self) -> bool:
+        """True if it has logits of each token, False if of the text."""
+        return self.pooler is None
+
+    @property
     def sites(self) -> Sites:
         """Every activation that is multiplied by weights in the layers, with those weights."""
         return encoder_sites(self.layers)
 
 
-def read_bert(model: torch.nn.Module, architecture: BertArchitecture) -> Bert:
+def read_bert(
+    model: torch.nn.Module, architecture: BertArchitecture, *, per_token: bool = False
+) -> Bert:
     """Read the weights of a merged model and fold its constants, all exactly.
 
     The score scale goes into the queries. A key's bias adds the same to all scores of a query, so
@@ -141,8 +158,9 @@ def read_bert(model: torch.nn.Module, architecture: BertArchitecture) -> Bert:
         layers=tuple(
             layer(f"bert.encoder.layer.{i}") for i in range(architecture.num_hidden_layers)
         ),
-        pooler=matrix("bert.pooler.dense"),
-        pooler_bias=vector("bert.pooler.dense.bias"),
+        pooler=(
+            None if per_token else (matrix("bert.pooler.dense"), vector("bert.pooler.dense.bias"))
+        ),
         classifier=matrix("classifier"),
         classifier_bias=vector("classifier.bias"),
     )
@@ -210,7 +228,8 @@ def write_bert(
             x = writer.mlp(x, layer, LayerSites.of(i))
     with g.scope("head"):
         logits = _head(g, x, model)
-    return graph.end(logits, model.classifier.shape[1], opset, expose=expose)
+    n_labels = model.classifier.shape[1]
+    return graph.end(logits, n_labels, opset, expose=expose, per_token=model.per_token)
 
 
 class _Writer:
@@ -268,10 +287,13 @@ class _Writer:
 
 
 def _head(g: GraphWriter, x: ir.Value, model: Bert) -> ir.Value:
+    if model.pooler is None:
+        return classify_tokens(g, x, model.classifier, model.classifier_bias)
+    weight, bias = model.pooler
     dense = g.op(
         "Gemm",
         first_token(g, x),
-        g.constant(model.pooler, "pooler.weight"),
-        g.constant(model.pooler_bias, "pooler.bias"),
+        g.constant(weight, "pooler.weight"),
+        g.constant(bias, "pooler.bias"),
     )
     return classify(g, g.op("Tanh", dense), model.classifier, model.classifier_bias)

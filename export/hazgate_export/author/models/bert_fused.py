@@ -14,6 +14,7 @@ from hazgate_export.author.fused import (
     linear,
     norm_linear,
     pack,
+    unpack,
 )
 from hazgate_export.author.graph import GraphWriter
 from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
@@ -83,10 +84,15 @@ def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Mo
                 bits=bits.get(f"layer.{i}/mlp/out", 8),
             )
         before = layer.mlp_norm
+    n_labels = model.classifier.shape[1]
     with g.scope("head"):
-        first = first_rows(g, x, packed)
-        normed = layer_norm(g, first, before.weight, before.bias, model.norm_eps)
-        pooled = g.op("Tanh", dense(g, normed, ("pooler", model.pooler), model.pooler_bias))
+        rows = x if model.per_token else first_rows(g, x, packed)
+        pooled = layer_norm(g, rows, before.weight, before.bias, model.norm_eps)
+        if model.pooler is not None:
+            weight, bias = model.pooler
+            pooled = g.op("Tanh", dense(g, pooled, ("pooler", weight), bias))
         logits = dense(g, pooled, ("classifier", model.classifier), model.classifier_bias)
-    outputs = [logits_output(logits, model.classifier.shape[1])]
+        if model.per_token:
+            logits = unpack(g, logits, packed, input_ids, n_labels)
+    outputs = [logits_output(logits, n_labels, per_token=model.per_token)]
     return g.model((input_ids, attention_mask), outputs, opset)

@@ -1,4 +1,4 @@
-"""ModernBERT (arXiv 2412.13663) for sequence classification, as in transformers 4.57.
+"""ModernBERT (arXiv 2412.13663) for classification of texts or tokens, as in transformers 4.57.
 
 Pre-norm layers without biases, rotary positions, GeGLU, and two kinds of attention: every n-th
 layer sees the whole text, the others a window of 64 tokens to each side.
@@ -17,7 +17,14 @@ from hazgate_export.author.attention import LocalWindow, attend, attend_window, 
 from hazgate_export.author.choose import smoothing_factors
 from hazgate_export.author.encoder import EncoderGraph, encoder_sites
 from hazgate_export.author.graph import MICROSOFT, GraphWriter
-from hazgate_export.author.layers import TablePrecision, classify, embed, first_token, layer_norm
+from hazgate_export.author.layers import (
+    TablePrecision,
+    classify,
+    classify_tokens,
+    embed,
+    first_token,
+    layer_norm,
+)
 from hazgate_export.author.linear import Arithmetic
 from hazgate_export.author.observe import Observations, divide_sites
 from hazgate_export.author.sites import Array, LayerSites, Sites
@@ -66,13 +73,15 @@ class ModernBertLayer:
 class ModernBert:
     """A whole classifier: embeddings [vocabulary, hidden], already normalised; layers; head.
 
-    `rotary` holds cos and sin [positions, head / 2] of each kind of layer.
+    `rotary` holds cos and sin [positions, head / 2] of each kind of layer. With `per_token`, the
+    head reads each token by itself, and `pooling` means nothing.
     """
 
     n_heads: int
     norm_eps: float
     reach: int
     pooling: str
+    per_token: bool
     embeddings: Array
     rotary: Mapping[LayerType, tuple[Array, Array]]
     layers: tuple[ModernBertLayer, ...]
@@ -93,7 +102,9 @@ class ModernBert:
         return encoder_sites(self.layers)
 
 
-def read_modernbert(model: torch.nn.Module, architecture: ModernBertArchitecture) -> ModernBert:
+def read_modernbert(
+    model: torch.nn.Module, architecture: ModernBertArchitecture, *, per_token: bool = False
+) -> ModernBert:
     """Read the weights of a merged model and fold its constants.
 
     The score scale goes into the query weights, the embeddings' norm into their table, both
@@ -135,6 +146,7 @@ def read_modernbert(model: torch.nn.Module, architecture: ModernBertArchitecture
         norm_eps=architecture.norm_eps,
         reach=architecture.local_attention // 2,
         pooling=architecture.classifier_pooling,
+        per_token=per_token,
         embeddings=np.asarray(embeddings.numpy()),
         rotary={
             kind: rotary_tables(
@@ -228,7 +240,8 @@ def write_modernbert(
             x = writer.mlp(x, layer, LayerSites.of(i))
     with g.scope("head"):
         logits = _head(g, x, model, graph.attention_mask)
-    return graph.end(logits, model.classifier.shape[1], opset, expose=expose)
+    n_labels = model.classifier.shape[1]
+    return graph.end(logits, n_labels, opset, expose=expose, per_token=model.per_token)
 
 
 class _Writer:
@@ -281,7 +294,9 @@ class _Writer:
 
 def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Value) -> ir.Value:
     normed = layer_norm(g, x, model.final_norm, None, model.norm_eps)
-    if model.pooling == "cls":
+    if model.per_token:
+        pooled = normed
+    elif model.pooling == "cls":
         pooled = first_token(g, normed)
     else:
         mask = g.op("Cast", attention_mask, to=ir.DataType.FLOAT)
@@ -291,4 +306,5 @@ def _head(g: GraphWriter, x: ir.Value, model: ModernBert, attention_mask: ir.Val
     dense = g.op("MatMul", pooled, g.constant(model.head_dense, "dense.weight"))
     activated = g.op("Gelu", dense, domain=MICROSOFT)
     normed = layer_norm(g, activated, model.head_norm, None, model.norm_eps)
-    return classify(g, normed, model.classifier, model.classifier_bias)
+    write = classify_tokens if model.per_token else classify
+    return write(g, normed, model.classifier, model.classifier_bias)

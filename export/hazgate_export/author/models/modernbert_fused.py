@@ -13,6 +13,7 @@ from hazgate_export.author.fused import (
     linear,
     mean,
     pack,
+    unpack,
 )
 from hazgate_export.author.graph import GraphWriter
 from hazgate_export.author.layers import embed, layer_norm, logits_output, token_inputs
@@ -75,13 +76,18 @@ def write_modernbert_fused(model: ModernBert, bits: Mapping[str, Bits], opset: i
                 residual=x,
                 bits=bits.get(f"layer.{i}/mlp/out", 8),
             )
+    n_labels = model.classifier.shape[1]
     with g.scope("head"):
-        if model.pooling == "cls":
+        if model.per_token:
+            pooled = layer_norm(g, x, model.final_norm, None, model.norm_eps)
+        elif model.pooling == "cls":
             pooled = layer_norm(g, first_rows(g, x, packed), model.final_norm, None, model.norm_eps)
         else:
             pooled = mean(g, x, packed, FusedNorm(model.final_norm, None, model.norm_eps))
         activated = dense(g, pooled, ("dense", model.head_dense), activation="gelu")
         normed = layer_norm(g, activated, model.head_norm, None, model.norm_eps)
         logits = dense(g, normed, ("classifier", model.classifier), model.classifier_bias)
-    outputs = [logits_output(logits, model.classifier.shape[1])]
+        if model.per_token:
+            logits = unpack(g, logits, packed, input_ids, n_labels)
+    outputs = [logits_output(logits, n_labels, per_token=model.per_token)]
     return g.model((input_ids, attention_mask), outputs, opset)

@@ -1,6 +1,7 @@
 """`hazgate evaluate`: report how good a bundle is on labelled texts."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from hazgate.engine.options import EngineOptions
 from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
 from hazgate.judge import open_gate
+from hazgate.token_classifier import TokenClassifier
 
 _PATH = click.Path(path_type=Path)
 
@@ -20,7 +22,8 @@ _PATH = click.Path(path_type=Path)
 Examples:
   hazgate evaluate build/mini --data labelled.jsonl --report out/
   hazgate evaluate build/mini --data labelled.jsonl --report out/ --variant fp32 --variant int8
-  hazgate evaluate build/old --data labelled.jsonl --report out/ --against build/new"""
+  hazgate evaluate build/old --data labelled.jsonl --report out/ --against build/new
+  hazgate evaluate build/pii --data marked.jsonl --report out/ --level entities"""
 )
 @click.argument("bundle", type=_PATH)
 @click.option(
@@ -28,7 +31,12 @@ Examples:
     type=_PATH,
     required=True,
     help="JSON Lines with text, level1, level2 if the bundle has it; optional lang, source, group, "
-    "level1_ok.",
+    "level1_ok. Of a token level: text, spans; optional context, group.",
+)
+@click.option(
+    "--level",
+    help="A token level of BUNDLE to evaluate by the spans that it finds; only report.json is "
+    "written.",
 )
 @click.option("--report", type=_PATH, required=True, help="Folder for report.html and report.json.")
 @click.option(
@@ -65,6 +73,7 @@ def evaluate(
     context: click.Context,
     bundle: Path,
     data: Path,
+    level: str | None,
     report: Path,
     variants: tuple[str, ...],
     against: Path | None,
@@ -88,6 +97,22 @@ def evaluate(
         raise click.UsageError("--against-variant needs --against")
     if len(set(variants)) < len(variants):
         raise click.UsageError("--variant is given twice with the same name")
+    if level is not None:
+        _refuse_for_spans(context)
+        _evaluate_spans(
+            bundle,
+            level,
+            data,
+            report,
+            [
+                EngineOptions(
+                    variant=variant, providers=provider, workers=workers or n_processors()
+                )
+                for variant in variants or (None,)
+            ],
+            _command(context),
+        )
+        return
     # Imported here because they take seconds and most commands do not need them.
     from hazgate_evaluation import run
     from hazgate_evaluation.page import render
@@ -119,6 +144,47 @@ def evaluate(
     write_atomically(report / "report.json", json_bytes(found))
     write_atomically(report / "report.html", render(found))
     click.echo(f"{report / 'report.html'} and report.json")
+
+
+# Options about verdicts, or parts of a report that spans do not have.
+_OF_VERDICTS = ("against", "texts", "threshold", "mutation_texts", "stream_texts", "include_texts")
+
+
+def _refuse_for_spans(context: click.Context) -> None:
+    """Refuse options that have no meaning for a token level.
+
+    Raises:
+        click.UsageError: names those that were given.
+    """
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in _OF_VERDICTS
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: not for a token level; leave it out")
+
+
+def _evaluate_spans(
+    bundle: Path,
+    level: str,
+    data: Path,
+    report: Path,
+    engines: Sequence[EngineOptions],
+    command: str,
+) -> None:
+    """Evaluate a token level, write report.json and print its figures."""
+    from hazgate_evaluation.span_report import span_table
+    from hazgate_evaluation.span_rows import read_spans
+    from hazgate_evaluation.span_run import check_same_types, evaluate_levels
+
+    _make_folder(report)
+    levels = [TokenClassifier.open(bundle, level, engine=engine) for engine in engines]
+    dataset = read_spans(data, check_same_types(levels))
+    with begin_tasks() as begin:
+        found = evaluate_levels(levels, dataset, command, begin)
+    write_atomically(report / "report.json", json_bytes(found))
+    click.echo(span_table(found.systems))
 
 
 def _make_folder(folder: Path) -> None:

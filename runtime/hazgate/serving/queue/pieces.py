@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hazgate.classifier import Classifier
 from hazgate.engine.session import Session
+from hazgate.gate import AnyLevel
 from hazgate.judge import Judge
 
 
@@ -36,7 +37,7 @@ def in_pieces(judge: Judge, max_piece_tokens: int, before_run: Callable[[], None
         before_run: called on the thread that runs; an error of it ends the answer.
     """
 
-    def changed(level: Classifier) -> Classifier:
+    def changed(level: AnyLevel) -> AnyLevel:
         if level.workers is not None:
             return level
         return dataclasses.replace(

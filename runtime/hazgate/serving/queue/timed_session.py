@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hazgate.classifier import Classifier
 from hazgate.engine.session import Session
+from hazgate.gate import AnyLevel
 from hazgate.judge import Judge
 
 
@@ -48,9 +49,9 @@ class _TimedSession:
 def time_sessions(judge: Judge, on_run: Callable[[RunFacts], None]) -> Judge:
     """Return `judge`, with `on_run` called after every run that succeeds, on the run's thread."""
 
-    def timed(classifier: Classifier) -> Classifier:
-        session = _TimedSession(session=classifier.session, level=classifier.level, on_run=on_run)
-        return dataclasses.replace(classifier, session=session)
+    def timed(level: AnyLevel) -> AnyLevel:
+        session = _TimedSession(session=level.session, level=level.level, on_run=on_run)
+        return dataclasses.replace(level, session=session)
 
     if isinstance(judge, Classifier):
         return timed(judge)

@@ -12,7 +12,7 @@ from hazgate import __version__
 from hazgate.documents.decode import encode
 from hazgate.documents.problems import list_problems
 from hazgate.engine.options import EngineOptions
-from hazgate.errors import InputError, OutputError
+from hazgate.errors import BundleError, InputError, OutputError
 from hazgate.judge import open_gate
 from hazgate.judging.policy import Policy
 from hazgate.text.reading import Reading
@@ -186,6 +186,12 @@ def _judge(
         policy.rules(options.tenant)
     # Names every level that is not there.
     gate.ask([], levels=options.levels)
+    spans = [name for name in options.levels if name in gate.token_levels]
+    if spans:
+        raise BundleError(
+            f"{', '.join(spans)} of {gate.model.bundle} finds spans, which have no columns in the "
+            "output of a corpus yet: leave it out of --levels; a policy's rules for it still decide"
+        )
     return Judge(
         bundle=gate.model.bundle,
         digest=gate.model.digest,

@@ -113,7 +113,7 @@ def router(service: Service) -> APIRouter:
             texts=texts,
             roles=tuple(passage.role for passage in read),
             all_levels=body.all_levels,
-            levels=tuple(service.gate.beside if body.levels == "all" else body.levels),
+            levels=tuple(service.gate.names_beside if body.levels == "all" else body.levels),
             tenant=body.tenant,
             side=body.side,
             caller=request.state.caller,
