@@ -10,10 +10,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import grpc
 import httpx
@@ -460,6 +461,36 @@ def test_texts_of_an_http_client_that_hung_up_are_not_run(
         with pytest.raises(httpx.TimeoutException):
             httpx.post(f"{served.url}{path}", json=asked, timeout=0.5)
     assert sum(_finish(session, thread, served)) <= 3
+
+
+def test_a_heavy_request_whose_client_has_hung_up_before_it_is_read_is_not_begun(
+    small: _Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection_made, on_the_side = BoundedHttp.connection_made, SideLoop.run
+    begun: list[object] = []
+
+    def slow_connection_made(protocol: BoundedHttp, transport: asyncio.Transport) -> None:
+        connection_made(protocol, transport)
+        # The event loop is late: meanwhile the body comes, and the connection's end.
+        time.sleep(0.05)
+
+    def counted_run(
+        side_loop: SideLoop, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> Coroutine[Any, Any, None]:
+        begun.append(work)
+        return on_the_side(side_loop, work)
+
+    monkeypatch.setattr(BoundedHttp, "connection_made", slow_connection_made)
+    monkeypatch.setattr(SideLoop, "run", counted_run)
+    asked = {"text": "good" + " " * 10_000}
+    body = json.dumps(asked).encode()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", small.port), _PATIENCE_S) as client:
+            client.sendall(head + b"Content-Type: application/json\r\n\r\n" + body)
+    answer = httpx.post(f"{small.url}/v1/check", json=asked, timeout=_PATIENCE_S)
+    assert answer.status_code == 200
+    assert len(begun) == 1
 
 
 def test_texts_of_a_grpc_client_that_cancelled_are_not_run(

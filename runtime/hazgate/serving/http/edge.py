@@ -157,13 +157,17 @@ class Edge:
         """Let the application answer a request that came whole."""
         run = partial(self._app, scope, body.replayed())
         if self._side_loop is None or not _is_heavy(scope, body):
-            await run_while_connected(run(answer.send), receive, lambda: answer.is_whole)
+            await run_while_connected(lambda: run(answer.send), receive, lambda: answer.is_whole)
             return
         # The connection belongs to this event loop.
         messages: list[Message] = []
+        side_loop = self._side_loop
         try:
             await run_while_connected(
-                self._side_loop.run(lambda: _collect(run, messages)), receive, lambda: False
+                lambda: side_loop.run(lambda: _collect(run, messages)),
+                receive,
+                lambda: False,
+                is_heavy=True,
             )
         finally:
             for message in messages:
