@@ -310,3 +310,33 @@ def test_what_a_caller_has_ahead_of_itself_is_counted_in_pieces_of_the_present_l
     backlog.apply(QueueLimits(max_batch_tokens=other))
     assert backlog.tokens_ahead("a", is_short=True) == sum(min(other, one.n_tokens) for one in stay)
     assert backlog.tokens_ahead("a") == sum(one.n_tokens for one in stay)
+
+
+@given(
+    seconds_per_token=st.floats(0, 1), max_batch_s=st.floats(1e-4, 10), most=st.integers(1, 5000)
+)
+def test_a_batch_takes_no_longer_than_its_time_unless_it_has_few_tokens(
+    seconds_per_token: float, max_batch_s: float, most: int
+) -> None:
+    limits = QueueLimits(max_batch_tokens=most, max_batch_s=max_batch_s)
+    n_tokens = limits.batch_tokens(seconds_per_token)
+    assert 1 <= n_tokens <= most
+    assert n_tokens <= 64 or n_tokens * seconds_per_token <= max_batch_s
+    # And one token more would be too many, or too late.
+    assert n_tokens == most or (n_tokens + 1) * seconds_per_token > max_batch_s
+
+
+def test_a_slow_engine_takes_smaller_batches_and_makes_way_with_smaller_ones() -> None:
+    requests = [("a", 50, math.inf)] * 12
+    for take in ("take", "take_short"):
+        backlog = _empty(QueueLimits(max_batch_tokens=250, max_batch_s=0.1))
+        for i, request in enumerate(requests):
+            backlog.add(_queued(i, *request))
+        sizes = [len(getattr(backlog, take)(0.0, pace).batch) for pace in (0.0, 0.0005, 0.001, 1.0)]
+        assert sizes == [5, 4, 2, 1]
+
+
+@pytest.mark.parametrize("max_batch_s", [0.0, -1.0, math.nan])
+def test_a_batch_has_some_time(max_batch_s: float) -> None:
+    with pytest.raises(ValueError, match="max_batch_s must be above 0"):
+        QueueLimits(max_batch_s=max_batch_s)

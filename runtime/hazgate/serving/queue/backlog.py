@@ -7,6 +7,9 @@ from typing import Generic, Protocol, TypeVar
 from hazgate.errors import Overloaded
 from hazgate.serving.queue.fair import FairQueue
 
+# Fewer would make a batch of one short text.
+_LEAST_BATCH_TOKENS = 64
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueLimits:
@@ -20,16 +23,26 @@ class QueueLimits:
             requests are all answered at its end, and new requests wait for it. On a CPU a batch
             is hardly quicker than its texts one by one, so it should be short; on a GPU, as large
             as fits.
+        max_batch_s: a batch has fewer tokens where the engine would take longer than this for
+            them, but at least 64. It is the time that a request waits for what runs already.
     """
 
     max_queue_requests: int = 1024
     max_queue_tokens: int = 262_144
     max_batch_tokens: int = 256
+    max_batch_s: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("max_queue_requests", "max_queue_tokens", "max_batch_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.max_batch_s > 0:
+            raise ValueError(f"max_batch_s must be above 0, got {self.max_batch_s}")
+
+    def batch_tokens(self, seconds_per_token: float) -> int:
+        """Return the tokens of a batch at a pace; 0 is that of an engine that has not run yet."""
+        in_time = self.max_batch_s / seconds_per_token if seconds_per_token else math.inf
+        return int(min(self.max_batch_tokens, max(_LEAST_BATCH_TOKENS, in_time)))
 
 
 class Queueable(Protocol):
@@ -161,13 +174,14 @@ class Backlog(Generic[T]):
             now_s: the time.
             seconds_per_token: the engine's expected time per token.
         """
+        most = self.limits.batch_tokens(seconds_per_token)
         batch: list[T] = []
         expired: list[T] = []
         n_tokens = 0
         while (request := self._queue.first()) is not None:
             end_s = now_s + (n_tokens + request.n_tokens) * seconds_per_token
             late = request.deadline_s <= end_s
-            if not late and batch and n_tokens + request.n_tokens > self.limits.max_batch_tokens:
+            if not late and batch and n_tokens + request.n_tokens > most:
                 break
             # An expired request was no turn.
             self._queue.pop(served=not late)
@@ -189,7 +203,7 @@ class Backlog(Generic[T]):
             now_s: as in `take`.
             seconds_per_token: as in `take`.
         """
-        most = self.limits.max_batch_tokens
+        most = self.limits.batch_tokens(seconds_per_token)
         batch: list[T] = []
         expired: list[T] = []
         n_tokens = 0

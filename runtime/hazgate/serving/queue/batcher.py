@@ -120,7 +120,6 @@ class Batcher:
         with self._queue.condition:
             self._queue.limits = limits
             self._queue.backlog.apply(limits)
-            self._engine.cut_again()
 
     def rebuild(self, gate: Judge) -> None:
         """Give up a run that does not end, and answer by another gate on a thread of its own.

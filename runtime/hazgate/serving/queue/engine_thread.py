@@ -51,9 +51,10 @@ class _LongRun:
 
 
 class _OfThread(threading.local):
-    """The state of one engine's thread: the long batch that runs on it, if any."""
+    """The state of one engine's thread: the long batch that runs on it, if any, and its pieces."""
 
     long: _LongRun | None = None
+    piece_tokens: int = 0
 
 
 class EngineThread:
@@ -73,8 +74,6 @@ class EngineThread:
         self._number = 0
         # A thread that was given up may run beside the new one, with a long batch of its own.
         self._own = _OfThread()
-        # Each gate in pieces, by its id.
-        self._in_pieces: dict[int, tuple[Judge, Judge]] = {}
         self._thread = self._start()
 
     @property
@@ -106,10 +105,6 @@ class EngineThread:
         for text in lost:
             self._queue.finish(text, InferenceError(reason))
 
-    def cut_again(self) -> None:
-        """Cut long texts by the queue's new limits; call it under the queue's lock."""
-        self._in_pieces = {}
-
     def join(self, timeout_s: float | None) -> None:
         """Wait for the thread's end, for at most `timeout_s`; None waits for good."""
         self._thread.join(timeout_s)
@@ -133,10 +128,12 @@ class EngineThread:
                 if number != self._number:
                     return
                 now_s = time.monotonic()
-                taken = self._queue.backlog.take(now_s, self._queue.throughput.seconds_per_token)
+                pace = self._queue.throughput.seconds_per_token
+                taken = self._queue.backlog.take(now_s, pace)
+                self._own.piece_tokens = self._queue.limits.batch_tokens(pace)
                 self._queue.throughput.begin(now_s, sum(text.n_tokens for text in taken.batch))
                 self._running, self._running_since_s = taken.batch, now_s
-            if sum(text.n_tokens for text in taken.batch) > self._queue.limits.max_batch_tokens:
+            if sum(text.n_tokens for text in taken.batch) > self._own.piece_tokens:
                 self._own.long = _LongRun(number=number, texts=taken.batch)
             self._run_taken(taken)
             self._own.long = None
@@ -193,20 +190,9 @@ class EngineThread:
                     self._queue.throughput.made_way(stood_still_s)
                     self._running = long.texts
 
-    def _piecewise(self, gate: Judge) -> Judge:
-        """Return a gate that calls `_make_way` before each of its runs."""
-        kept = self._in_pieces.get(id(gate))
-        if kept is None or kept[0] is not gate:
-            if len(self._in_pieces) > 1:
-                # Gates that were swapped out; each stays alive, so that its id is its own.
-                self._in_pieces.clear()
-            kept = (gate, in_pieces(gate, self._queue.limits.max_batch_tokens, self._make_way))
-            self._in_pieces[id(gate)] = kept
-        return kept[1]
-
     def _run(self, texts: Sequence[QueuedText]) -> None:
         started_s = time.monotonic()
-        gate = self._piecewise(texts[0].gate)
+        gate = in_pieces(texts[0].gate, self._own.piece_tokens, self._make_way)
         long = self._own.long
         before_s = 0.0 if long is None else long.stood_still_s
         answers: Sequence[Answer | BaseException]
@@ -226,7 +212,7 @@ class EngineThread:
         is_dropped = isinstance(answers[0], DeadlineExceeded)
         if long is not None and not long.makes_way and is_dropped:
             # What was dropped half read says how fast its half was.
-            n_tokens = min(n_tokens, long.n_pieces * self._queue.limits.max_batch_tokens)
+            n_tokens = min(n_tokens, long.n_pieces * self._own.piece_tokens)
         stood_still_s = 0.0 if long is None else long.stood_still_s - before_s
         run_s = time.monotonic() - started_s - stood_still_s
         with self._queue.condition:
