@@ -58,8 +58,9 @@ $(MINI): $(VENV)/installed export/recipes/mini.toml \
         -type f ! -name '*.pyc')
 	$(BIN)/hazgate-export build export/recipes/mini.toml
 
-test: install $(MINI)  ## the whole fast suite
-	MINI_BUNDLE=$(dir $(MINI)) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not results'
+test: install $(MINI) test-runtime  ## the whole fast suite, that of test-runtime included
+	MINI_BUNDLE=$(dir $(MINI)) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not results' \
+	    --ignore tests/runtime --ignore tests/gateway
 
 # The runtime as a gateway installs it: neither the exporter nor torch, and a committed bundle.
 RUNTIME_BIN := .venv-runtime/bin

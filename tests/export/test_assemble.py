@@ -21,11 +21,16 @@ from hazgate_export.model.sources import LocalSources
 from hazgate_export.recipe_file import load_recipe
 from tests.support.tiny import write_quick_recipe
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def quick_recipe(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe of one level and one graph: a bundle's assembly is the same for more of them."""
     return write_quick_recipe(tiny_recipe, tmp_path_factory.mktemp("quick") / "quick.toml")
+
+# How a bundle is written does not depend on how well it is proven.
+pytestmark = pytest.mark.usefixtures("few_proof_texts")
 
 
 def _entries(folder: Path) -> list[str]:
@@ -86,9 +91,10 @@ def test_a_missed_gate_keeps_the_bundle_that_was_there(
 def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(
     quick_recipe: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "hazgate_export", "build", str(quick_recipe)]
+    command = [sys.executable, "-m", "tests.support.few_texts", "build", str(quick_recipe)]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "bundle")],
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
