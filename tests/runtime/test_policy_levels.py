@@ -1,6 +1,7 @@
 """A policy's rules for levels beside the cascade: read, merged, and refused by their place."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -121,17 +122,9 @@ WRONG: dict[str, tuple[str, str]] = {
         "[roles.user.levels.pii]\naction = 'flag'\n[roles.tool.levels.pii]\nthreshold = 0.5",
         "$.roles.tool.levels.pii.action: missing",
     ),
-    "mask": (
-        "[levels.pii]\naction = 'mask'",
-        "$.levels.pii.action: expected one of ['allow', 'flag', 'block'], got 'mask'",
-    ),
-    "mask in a tenant": (
-        "[tenants.acme.levels.pii]\naction = 'mask'",
-        "$.tenants.acme.levels.pii.action: expected one of ['allow', 'flag', 'block'], got 'mask'",
-    ),
-    "mask in a role": (
-        "[roles.tool.levels.pii]\naction = 'mask'",
-        "$.roles.tool.levels.pii.action: expected one of ['allow', 'flag', 'block'], got 'mask'",
+    "unknown action": (
+        "[levels.pii]\naction = 'hide'",
+        "$.levels.pii.action: expected one of ['allow', 'flag', 'mask', 'block'], got 'hide'",
     ),
     "unknown field": (
         "[levels.pii]\naction = 'flag'\nalways = 0.9",
@@ -209,7 +202,7 @@ threshold = 2
 [tenants.acme.levels.topic]
 speed = 1
 [roles.tool.levels.injection]
-action = "mask"
+action = "hide"
 """
     with pytest.raises(PolicyError) as caught:
         _parse(POLICY + text)
@@ -286,3 +279,15 @@ def test_a_label_that_does_not_flag_by_itself_counts_with_a_threshold() -> None:
     with pytest.raises(PolicyError, match="the bundle flags no text by 'none'"):
         _parse(POLICY + rule).check_levels(PANEL)
     _parse(POLICY + rule + "threshold = 0.9\n").check_levels(PANEL)
+
+
+def test_only_a_level_that_finds_spans_can_mask() -> None:
+    finding = {**PANEL, "pii": replace(PANEL["pii"], finds_spans=True)}
+    for place in ("", "roles.tool.", "tenants.acme.", "tenants.acme.roles.tool."):
+        policy = _parse(f"{POLICY}\n[{place}levels.pii]\naction = 'mask'\n")
+        policy.check_levels(finding)
+        with pytest.raises(PolicyError) as caught:
+            policy.check_levels(PANEL)
+        assert _problems(caught.value) == [
+            f"$.{place}levels.pii.action: only a token level says what to mask: use block"
+        ]

@@ -20,7 +20,6 @@ from hazgate.judging.decision import (
     Action,
     HazardRule,
     Level1Thresholds,
-    LevelAction,
     LevelRule,
     Mode,
     Rules,
@@ -62,7 +61,7 @@ class _HazardTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LevelTable:
-    action: LevelAction | None = None
+    action: Action | None = None
     threshold: float | None = None
     labels: tuple[str, ...] | None = None
 
@@ -229,8 +228,9 @@ class Policy:
 
         Raises:
             PolicyError: the bundle lacks a level or a label that the policy names, or does not say
-                by which labels or thresholds a level flags a text, and neither does the policy;
-                names all of them, and the levels and labels that the bundle has.
+                by which labels or thresholds a level flags a text, and neither does the policy; or
+                the policy masks by a level that finds no spans. Names all of them, and the levels
+                and labels that the bundle has.
         """
         problems = []
         for path, rules, parents in self._scopes():
@@ -265,6 +265,8 @@ def _misfits(rules: Rules, levels: Mapping[str, LabelHead]) -> Iterator[str]:
             yield f"{name}: no such level"
             continue
         head = levels[name]
+        if rule.action == "mask" and not head.finds_spans:
+            yield f"{name}.action: only a token level says what to mask: use block"
         labels = rule.labels or head.looked_for
         if not labels:
             yield f"{name}.labels: missing: the bundle does not say which of them flag a text"

@@ -113,7 +113,9 @@ class LevelResult:
 
     Of a token level, `spans` has what it found, in the order of the text. Its labels are the types
     of spans, the score of one is the greatest of its spans, 0 without any, and it is flagged by any
-    span. Of other levels `spans` is None.
+    span. Of other levels `spans` is None. `whole` is False if a token level did not read all of the
+    text, or its tokenizer knows too little of it: there may be spans that it did not find. It is no
+    part of `to_dict`.
     """
 
     labels: tuple[str, ...]
@@ -121,6 +123,7 @@ class LevelResult:
     flagged: bool | None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[LabelledSpan, ...] | None = None
+    whole: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return labels, scores, `flagged` and, of a token level, `spans` as plain JSON values."""
@@ -148,6 +151,10 @@ class PolicyDecision:
 
     `levels` names the levels beside the cascade whose rules asked for `action`, in the order of the
     policy. If `hazards` is empty and `levels` is not, levels alone led to the action.
+
+    If `action` is "mask", `masks_window` is True if the cascade asked for it, so that the verdict's
+    `span` is to be replaced, and `spans` has what token levels found and their rules mask, in the
+    order of the text; those of several levels may overlap.
     """
 
     policy: PolicyIdentity
@@ -155,14 +162,21 @@ class PolicyDecision:
     severity: Severity
     hazards: tuple[str, ...]
     levels: tuple[str, ...] = ()
+    masks_window: bool = False
+    spans: tuple[LabelledSpan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the decision as plain JSON values; without `levels` if no level asked."""
+        """Return the decision as plain JSON values.
+
+        `levels` is left out if no level asked for the action, `masks` if none has spans to mask.
+        """
+        spans = [span.to_dict() for span in self.spans]
         return {
             "action": self.action,
             "severity": self.severity,
             "hazards": list(self.hazards),
             **({"levels": list(self.levels)} if self.levels else {}),
+            **({"masks": {"window": self.masks_window, "spans": spans}} if spans else {}),
             "policy": {
                 "name": self.policy.name,
                 "digest": self.policy.digest,
