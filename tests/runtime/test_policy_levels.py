@@ -152,6 +152,14 @@ WRONG: dict[str, tuple[str, str]] = {
         "[levels.pii]\naction = 'flag'\nthreshold = true",
         "$.levels.pii.threshold: expected a number, got True",
     ),
+    "a label's threshold of zero": (
+        "[levels.pii]\naction = 'flag'\nthresholds = { name = 0 }",
+        "$.levels.pii.thresholds.name: expected a number above 0 and up to 1, got 0.0",
+    ),
+    "a label's threshold that is no number": (
+        "[tenants.acme.levels.pii]\naction = 'flag'\nthresholds = { name = 'high' }",
+        "$.tenants.acme.levels.pii.thresholds.name: expected a number, got 'high'",
+    ),
     "no label": (
         "[levels.pii]\naction = 'flag'\nlabels = []",
         "$.levels.pii.labels: must name a label; leave it out for the bundle's own",
@@ -291,3 +299,41 @@ def test_only_a_level_that_finds_spans_can_mask() -> None:
         assert _problems(caught.value) == [
             f"$.{place}levels.pii.action: only a token level says what to mask: use block"
         ]
+
+
+THRESHOLDS = """
+[levels.pii]
+action = "flag"
+threshold = 0.9
+thresholds = { email = 0.3, name = 0.4 }
+[roles.tool.levels.pii]
+threshold = 0.6
+[tenants.acme.levels.pii]
+thresholds = { email = 0.2 }
+[tenants.beta.levels.pii]
+threshold = 0.7
+thresholds = { name = 0.1 }
+"""
+
+
+def test_a_label_can_have_a_threshold_of_its_own() -> None:
+    policy = _parse(POLICY + THRESHOLDS)
+    policy.check_levels(PANEL)
+    scopes = (policy.rules(), policy.rules(role="tool"), policy.rules("acme"), policy.rules("beta"))
+    found = [rules.levels["pii"] for rules in scopes]
+    assert [(rule.threshold, rule.thresholds) for rule in found] == [
+        (0.9, {"email": 0.3, "name": 0.4}),
+        # One threshold for all takes the place of those by label that are inherited.
+        (0.6, {}),
+        (0.9, {"email": 0.2}),
+        (0.7, {"name": 0.1}),
+    ]
+
+
+def test_a_threshold_of_a_label_that_the_bundle_lacks_is_named() -> None:
+    rule = "[levels.topic]\naction = 'flag'\nlabels = ['legal']\n"
+    _parse(f"{POLICY}{rule}thresholds = {{ legal = 0.4 }}\n").check_levels(PANEL)
+    policy = _parse(f"{POLICY}{rule}thresholds = {{ legal = 0.4, law = 0.3 }}\n")
+    with pytest.raises(PolicyError) as caught:
+        policy.check_levels(PANEL)
+    assert _problems(caught.value) == ["$.levels.topic.thresholds: no such label 'law'"]

@@ -147,6 +147,9 @@ def test_spans_are_of_the_text_as_written_where_a_disguise_is_undone(bundle: Pat
         # P(ADDRESS) of "world" is 0.55.
         ('action = "block"\nlabels = ["ADDRESS"]\nthreshold = 0.5', "world", "block"),
         ('action = "block"\nlabels = ["ADDRESS"]\nthreshold = 0.6', "world", "allow"),
+        ('action = "block"\nthreshold = 0.9\nthresholds = { ADDRESS = 0.5 }', "world", "block"),
+        ('action = "block"\nthreshold = 0.5\nthresholds = { ADDRESS = 0.6 }', "world", "allow"),
+        ('action = "block"\nthresholds = { ADDRESS = 0.6 }', "good", "block"),
         # The greatest score of a type's spans counts.
         ('action = "block"\nthreshold = 0.9', "world world good", "block"),
     ],

@@ -53,13 +53,14 @@ class LevelRule:
 
     `action` applies to a text of which one of `labels` has at least the probability `threshold`.
     Without `labels` those count that the level looks for: its positive label, or every label of a
-    multi-label level. Without a `threshold` each label has its own, which the bundle states. Only
-    a token level can `mask`: it says which characters.
+    multi-label level. A label in `thresholds` has its own in place of `threshold`; without either,
+    the one that the bundle states. Only a token level can `mask`: it says which characters.
     """
 
     action: Action
     threshold: float | None = None
     labels: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

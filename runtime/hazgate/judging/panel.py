@@ -117,6 +117,7 @@ def _limits(level: str, rule: LevelRule, result: LevelResult) -> dict[str, float
     """Return the probability from which each label that counts asks for the rule's action."""
     labels = rule.labels or tuple(result.thresholds)
     stated = result.thresholds if rule.threshold is None else dict.fromkeys(labels, rule.threshold)
+    stated = {**stated, **rule.thresholds}
     lacking = [label for label in labels if label not in stated or label not in result.scores]
     if lacking or not labels:
         raise RuntimeError(
