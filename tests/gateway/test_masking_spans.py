@@ -1,6 +1,7 @@
 """Spans of a token level are replaced, exactly, by what a policy says; else a body is blocked."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from starlette.testclient import TestClient
 
 from hazgate import Gate, Policy
 from hazgate.engine.options import EngineOptions
-from hazgate.serving.markers import MARKER
+from hazgate.serving.bodies.passages import Passage
+from hazgate.serving.bodies.passages import Path as Place
+from hazgate.serving.markers import MARKER, Region, with_markers
+from hazgate.serving.masking import PassageMask, mask_strings
 from hazgate.serving.settings import ServeSettings, StreamTable
 from hazgate.text.reading import Reading
 from tests.support.served import LITELLM, served
@@ -18,6 +22,7 @@ from tests.support.spotter import MORNING_HAZARD
 from tests.support.tagger import LEVEL, write_tagged_panel
 from tests.support.tiny import HAZARDS
 
+_CONTENT: Place = (((((), "messages"), 0)), "content")
 # "good" is a name; "world" an address, of the probability 0.55; "morning" is a hazard.
 POLICY = f"""schema_version = 1
 name = "masks"
@@ -222,6 +227,32 @@ def test_a_text_that_was_not_read_to_its_end_is_blocked(panel: Path) -> None:
         assert _litellm(client, "or good", input_type="request")["texts"] == ["or [NAME]"]
         for long in ("good" + " or" * 9, "or morning" + " or" * 9):
             assert _litellm(client, long, input_type="request")["action"] == "BLOCKED"
+
+
+def test_a_text_that_its_markers_make_too_long_to_be_read_is_blocked(panel: Path) -> None:
+    # Six words fill the window that is read; a marker is three.
+    gate = _gate(panel, reading=Reading(views=(), long_texts="truncate"))
+    with served(gate) as client:
+        assert _litellm(client, "good or or or or or", input_type="request")["action"] == "BLOCKED"
+        expected = ["[NAME] or or or"]
+        assert _litellm(client, "good or or or", input_type="request")["texts"] == expected
+
+
+def test_many_spans_and_markers_take_no_long_time(client: TestClient) -> None:
+    """Neither the number of parts nor that of markers counts twice."""
+    n = 20_000
+    text = "[NAME] good " * n
+    regions = [Region(12 * i + 7, 12 * i + 11, "[NAME]") for i in range(n)]
+    parts = [{"type": "text", "text": "good"}] * n
+    body = {"messages": [{"role": "user", "content": parts}]}
+    joined = Passage(text="\n".join(["good"] * n), place=_CONTENT, role="user")
+    spans = tuple(Region(5 * i, 5 * i + 4, "[NAME]") for i in range(n))
+    start_s = time.process_time()
+    assert with_markers(text, regions, {"[NAME]"}) == "[NAME] [NAME] " * n
+    mask = PassageMask(passage=joined, window=None, spans=spans)
+    masked = mask_strings(body, [mask], {"[NAME]"})
+    assert time.process_time() - start_s < 5
+    assert masked["messages"][0]["content"] == [{"type": "text", "text": "[NAME]"}] * n
 
 
 def test_a_level_that_takes_a_marker_for_a_name_does_not_block(

@@ -1,6 +1,7 @@
 """Markers in place of characters of a text. Pure."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -32,10 +33,10 @@ def with_markers(text: str, regions: Iterable[Region], known: Collection[str]) -
         regions: in any order; those of a type that lie within a known marker are left out.
         known: markers that may stand in the text.
     """
-    placed = _markers_in(text, known)
+    placed = _Markers(text, known)
     parts: list[str] = []
     at = 0
-    for region in _merged(_around(region, placed) for region in regions if _counts(region, placed)):
+    for region in _merged(placed.around(one) for one in regions if not placed.hold(one)):
         parts += [text[at : region.start], region.marker]
         at = region.end
     return "".join([*parts, text[at:]])
@@ -43,8 +44,8 @@ def with_markers(text: str, regions: Iterable[Region], known: Collection[str]) -
 
 def is_marked(text: str, regions: Iterable[Region], known: Collection[str]) -> bool:
     """Return True if nothing is left to replace: all regions lie within known markers."""
-    placed = _markers_in(text, known)
-    return not any(_counts(region, placed) for region in regions)
+    placed = _Markers(text, known)
+    return all(placed.hold(region) for region in regions)
 
 
 def occurrences(text: str, part: str) -> Iterator[tuple[int, int]]:
@@ -55,26 +56,28 @@ def occurrences(text: str, part: str) -> Iterator[tuple[int, int]]:
         start = text.find(part, start + len(part))
 
 
-def _markers_in(text: str, known: Collection[str]) -> list[tuple[int, int]]:
-    longest_first = sorted(known, key=len, reverse=True)
-    return [found.span() for found in re.finditer("|".join(map(re.escape, longest_first)), text)]
+class _Markers:
+    """The known markers of a text, in its order."""
 
+    def __init__(self, text: str, known: Collection[str]) -> None:
+        longest_first = sorted(known, key=len, reverse=True)
+        found = re.finditer("|".join(map(re.escape, longest_first)), text) if known else ()
+        spans = [one.span() for one in found]
+        self._starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
 
-def _counts(region: Region, placed: Sequence[tuple[int, int]]) -> bool:
-    """Return whether a region has anything to replace but a marker that says as much."""
-    if region.marker == MARKER:
-        return True
-    return not any(start <= region.start and region.end <= end for start, end in placed)
+    def hold(self, region: Region) -> bool:
+        """Return whether a region is nothing but a part of a marker, and not a window."""
+        at = bisect_right(self._starts, region.start) - 1
+        return region.marker != MARKER and at >= 0 and region.end <= self._ends[at]
 
-
-def _around(region: Region, placed: Sequence[tuple[int, int]]) -> Region:
-    """Return a region with the whole of each marker of which it has a part."""
-    cut = [(start, end) for start, end in placed if start < region.end and region.start < end]
-    return Region(
-        min([region.start, *(start for start, _ in cut)]),
-        max([region.end, *(end for _, end in cut)]),
-        region.marker,
-    )
+    def around(self, region: Region) -> Region:
+        """Return a region with the whole of each marker of which it has a part."""
+        first, last = bisect_right(self._ends, region.start), bisect_left(self._starts, region.end)
+        if first >= last:
+            return region
+        start, end = min(region.start, self._starts[first]), max(region.end, self._ends[last - 1])
+        return Region(start, end, region.marker)
 
 
 def _merged(regions: Iterable[Region]) -> Iterator[Region]:

@@ -6,6 +6,8 @@ block. A part that nobody read, or of which nobody knows the rest, is never mask
 """
 
 import dataclasses
+import itertools
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import (
     Awaitable,
@@ -35,6 +37,8 @@ from hazgate.serving.markers import (
 
 # A text that still has something to mask after so many rounds is blocked.
 _MAX_ROUNDS = 16
+# Texts that are looked at, all searches together, for those that are a passage together.
+_MAX_COMPARED = 1_000_000
 
 D = TypeVar("D")
 
@@ -114,9 +118,9 @@ async def decide_masking(
         if masked == document:
             break
         after = await decide(masked)
-        if after.failed_open is not None or _n_unknown(after) > _n_unknown(decision):
-            # What is known to be unsafe does not pass because the engine then failed, or because
-            # too little is left to be understood.
+        if after.failed_open is not None or _n_unjudged(after) > _n_unjudged(decision):
+            # What is known to be unsafe does not pass because the engine then failed, because too
+            # little is left to be understood, or because markers left no room for the end.
             break
         decision, document = after, masked
     return decision, document
@@ -143,7 +147,13 @@ def mask_texts(
     A window is replaced in every text that has it, spans in every text that is their passage, or in
     neighbours that are their passage together.
     """
-    edits = _edits(masks, dict(enumerate(texts)), lambda passage: _pieces_of(texts, passage))
+    # Each search looks at every text; a request with too many of both is blocked.
+    n_searches = itertools.count(1)
+
+    def pieces(passage: Passage) -> list[_Piece[int]]:
+        return _pieces_of(texts, passage) if next(n_searches) * len(texts) < _MAX_COMPARED else []
+
+    edits = _edits(masks, dict(enumerate(texts)), pieces)
     if edits is None:
         return texts
     windows = _windows(masks)
@@ -167,8 +177,9 @@ def _may_mask(decision: BlockDecision) -> bool:
     )
 
 
-def _n_unknown(decision: BlockDecision) -> int:
-    return sum(part.kind == UNKNOWN_WORDS for part in decision.unread)
+def _n_unjudged(decision: BlockDecision) -> int:
+    """Return how many texts were not understood, or not read to their end."""
+    return decision.n_truncated + sum(part.kind == UNKNOWN_WORDS for part in decision.unread)
 
 
 K = TypeVar("K", bound=Hashable)
@@ -211,13 +222,17 @@ def _edits(
         parts = parts or pieces(one.passage)
         if not parts:
             return None
+        ends = [first + n_characters for _, first, n_characters in parts]
         for region in (*one.spans, *([one.window] if one.window is not None else [])):
-            for at, first, n_characters in parts:
+            for i in range(bisect_right(ends, region.start), len(parts)):
+                at, first, n_characters = parts[i]
+                if first >= region.end:
+                    break
+                if at is None:
+                    return None
                 start = max(region.start, first)
                 end = min(region.end, first + n_characters)
-                if start < end and at is None:
-                    return None
-                if start < end and at is not None:
+                if start < end:
                     edits[at].append(Region(start - first, end - first, region.marker))
     return dict(edits)
 

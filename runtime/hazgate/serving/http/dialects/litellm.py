@@ -105,7 +105,8 @@ def router(service: Service) -> APIRouter:
 
 async def _held(service: Service, texts: Sequence[str], tenant: str | None) -> list[int]:
     """Return the characters at the end of each text of a response that wait for the next round."""
-    if masks_spans(service.gate.policy_for("response"), tenant):
+    masks = service.settings.litellm_masks_responses
+    if masks and masks_spans(service.gate.policy_for("response"), tenant):
         # What comes later can begin a span further up, which could not be taken back.
         return [len(text) for text in texts]
     tokenizer, n_tokens = service.gate.level1.tokenizer, service.settings.stream.hold_tokens
