@@ -268,3 +268,19 @@ def test_a_level_that_takes_a_marker_for_a_name_does_not_block(
         assert _litellm(client, "or [good]", input_type="request")["action"] == "NONE"
         body = {"messages": [{"role": "user", "content": "or [good]"}]}
         assert _agentgateway(client, body).keys() == {"reason"}
+
+
+def test_v1_check_has_the_spans_to_mask(client: TestClient) -> None:
+    answer = client.post("/v1/check", json={"text": "or good"}).json()
+    (verdict,) = answer["verdicts"]
+    decision = verdict["decision"]
+    assert (decision["action"], decision["levels"]) == ("mask", [LEVEL])
+    assert decision["masks"] == {"window": False, "spans": verdict["levels"][LEVEL]["spans"]}
+
+
+def test_bedrock_names_what_it_found_without_a_block(client: TestClient) -> None:
+    asked = {"source": "OUTPUT", "content": [{"text": {"text": "or good"}}]}
+    answer = client.post("/guardrail/g/version/1/apply", json=asked).json()
+    assert answer["outputs"] == [{"text": "or [NAME]"}]
+    (found,) = answer["assessments"][0]["contentPolicy"]["filters"]
+    assert (found["type"], found["action"], found["detected"]) == ("MISCONDUCT", "NONE", True)
