@@ -188,6 +188,27 @@ def test_a_stronger_action_has_nothing_to_mask(gate: Gate) -> None:
     assert "masks" not in decision.to_dict()
 
 
+def test_spans_of_a_watched_text_are_of_the_whole_text(gate: Gate) -> None:
+    masking = gate.with_policy(_policy('action = "mask"'), shadow=_policy('action = "mask"'))
+    watch = masking.watch(stride_tokens=2)
+    words = [*["or "] * 15, "good ", *["or "] * 5]
+    text = ""
+    for word in words:
+        text += word
+        if watch.add(word):
+            break
+    verdict = watch.verdict
+    assert verdict is not None
+    assert len(text) > 45
+    for decision in (verdict.decision, verdict.shadow):
+        assert decision is not None
+        assert decision.action == "mask"
+        assert [text[s.start : s.end] for s in decision.spans] == ["good"]
+    spans = verdict.levels[LEVEL].spans or ()
+    assert [(s.start, s.end) for s in spans] == [(45, 49)]
+    assert verdict.span.end > 45
+
+
 def test_a_text_whose_rest_nobody_read_is_blocked_and_not_masked(bundle: Path) -> None:
     reading = Reading(views=(), long_texts="truncate")
     gate = Gate.open(bundle, engine=ENGINE, reading=reading, policy=_policy('action = "mask"'))

@@ -1,7 +1,7 @@
 """The verdict on a text, and its parts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hazgate.judging.decision import Action, Severity
@@ -73,6 +73,10 @@ class LabelledSpan:
         return {"label": self.label, "start": self.start, "end": self.end, "score": self.score}
 
 
+def _moved(spans: Iterable[LabelledSpan], by: int) -> tuple[LabelledSpan, ...]:
+    return tuple(replace(span, start=span.start + by, end=span.end + by) for span in spans)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewsRead:
     """The views of a disguised text, beside which it was read.
@@ -125,6 +129,10 @@ class LevelResult:
     spans: tuple[LabelledSpan, ...] | None = None
     whole: bool = True
 
+    def moved(self, by: int) -> "LevelResult":
+        """Return the result with its spans so many characters further on."""
+        return self if self.spans is None else replace(self, spans=_moved(self.spans, by))
+
     def to_dict(self) -> dict[str, Any]:
         """Return labels, scores, `flagged` and, of a token level, `spans` as plain JSON values."""
         spans = None if self.spans is None else [span.to_dict() for span in self.spans]
@@ -164,6 +172,10 @@ class PolicyDecision:
     levels: tuple[str, ...] = ()
     masks_window: bool = False
     spans: tuple[LabelledSpan, ...] = ()
+
+    def moved(self, by: int) -> "PolicyDecision":
+        """Return the decision with its spans so many characters further on."""
+        return replace(self, spans=_moved(self.spans, by))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain JSON values.
@@ -232,6 +244,20 @@ class Verdict:
     shadow: PolicyDecision | None
     levels: Mapping[str, LevelResult] = field(default_factory=dict)
     model: ModelIdentity
+
+    def moved(self, by: int) -> "Verdict":
+        """Return the verdict on a part of a text with the characters of the whole text.
+
+        Args:
+            by: characters before the part.
+        """
+        return replace(
+            self,
+            span=Span(start=self.span.start + by, end=self.span.end + by),
+            decision=None if self.decision is None else self.decision.moved(by),
+            shadow=None if self.shadow is None else self.shadow.moved(by),
+            levels={name: level.moved(by) for name, level in self.levels.items()},
+        )
 
     @property
     def confidences(self) -> Mapping[str, float] | None:
