@@ -1,12 +1,15 @@
 """Spans of a token level are replaced, exactly, by what a policy says; else a body is blocked."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from hazgate import Gate, Policy
@@ -284,3 +287,33 @@ def test_bedrock_names_what_it_found_without_a_block(client: TestClient) -> None
     assert answer["outputs"] == [{"text": "or [NAME]"}]
     (found,) = answer["assessments"][0]["contentPolicy"]["filters"]
     assert (found["type"], found["action"], found["detected"]) == ("MISCONDUCT", "NONE", True)
+
+
+# Words that are in a span, and others; what stands between them counts as it is.
+_WORDS = ("good", "world", "or", "goods", "e\u0301", "\U0001f469\u200d\U0001f4bb", "\u05e9\u05dc")
+_BETWEEN = (" ", "\r\n", "  ", ", ")
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from(_WORDS), st.sampled_from(_BETWEEN)), max_size=14),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_nothing_but_the_spans_changes_in_any_text(
+    client: TestClient, drawn: list[list[tuple[str, str]]]
+) -> None:
+    texts = ["or " + "".join(word + between for word, between in text) for text in drawn]
+    # Neighbours of one address are one span: "world" alone does not begin another.
+    expected = [
+        re.sub(r"\bworld(?:\s+world)*\b", "[ADDRESS]", re.sub(r"\bgood\b", "[NAME]", text))
+        for text in texts
+    ]
+    answer = _litellm(client, *texts, input_type="request")
+    assert (answer["texts"] or texts) == expected
+    body = {"messages": [{"role": "user", "content": text} for text in texts]}
+    action = _agentgateway(client, body)
+    returned = action.get("body", body)["messages"]
+    assert [message["content"] for message in returned] == expected
