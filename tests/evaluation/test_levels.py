@@ -78,6 +78,18 @@ def test_a_report_has_a_section_for_each_level_that_rows_label(
     assert "pii, panel int8" in page
 
 
+def test_rows_of_another_level_need_no_labels_of_the_cascade(bundle: Path, tmp_path: Path) -> None:
+    others = [{"text": "good", "pii": ["email"], "group": "one"}, {"text": "or", "pii": []}]
+    done = _evaluate(bundle, tmp_path, [*ROWS, *others])
+    assert done.exit_code == 0, done.stderr
+    report = _report(tmp_path)
+    assert (report["data"]["n_rows"], report["data"]["n_level1"]) == (9, 7)
+    assert report["systems"][0]["levels"]["pii"]["n_rows"] == 7
+    done = _evaluate(bundle, tmp_path, [*ROWS, {"text": "good", "pii": None}])
+    assert done.exit_code == 4
+    assert "line 8: level1 is missing" in done.stderr
+
+
 def test_rows_without_labels_of_other_levels_give_no_section(bundle: Path, tmp_path: Path) -> None:
     rows = [{name: row[name] for name in ("text", "level1", "level2")} for row in ROWS]
     assert _evaluate(bundle, tmp_path, rows).exit_code == 0

@@ -84,7 +84,8 @@ def read_labelled(file: Path, names: LabelNames) -> Dataset:
     Each line is an object with `text` (a string), `level1` and `level2` (a label of the bundle,
     or null; no `level2` for the gate of one level); optional are `lang`, `source`, `group`
     (strings) and `level1_ok` (false: the row does not count for Level 1). A field that is named as
-    a level beside the cascade has its labels, see `labels_in`. Other fields are ignored.
+    a level beside the cascade has its labels, see `labels_in`; then `level1` and `level2` may be
+    left out. Other fields are ignored.
 
     Raises:
         InputError: the file cannot be read, is empty, or has wrong lines. Names every wrong line
@@ -127,9 +128,6 @@ def _parse(
         problems.append(str(error))
     if len(text.encode("utf-8")) > _MAX_TEXT_BYTES:
         problems.append(f"text is longer than {_MAX_TEXT_BYTES} bytes, the most that a gate takes")
-    level1 = _label(data, "level1", names.level1, problems, unknown["level1"])
-    level2 = _label(data, "level2", names.level2, problems, unknown["level2"])
-    lang, source, group = (_string(data, field, problems) for field in ("lang", "source", "group"))
     levels: dict[str, tuple[str, ...]] = {}
     for name, head in names.beside.items():
         try:
@@ -139,6 +137,11 @@ def _parse(
             continue
         if labels is not None:
             levels[name] = labels
+    # Rows of another level alone say nothing of the cascade's.
+    data = {**dict.fromkeys(("level1", "level2") if levels else ()), **data}
+    level1 = _label(data, "level1", names.level1, problems, unknown["level1"])
+    level2 = _label(data, "level2", names.level2, problems, unknown["level2"])
+    lang, source, group = (_string(data, field, problems) for field in ("lang", "source", "group"))
     counts = data.get("level1_ok", True)
     if not isinstance(counts, bool):
         problems.append("level1_ok must be true or false")
