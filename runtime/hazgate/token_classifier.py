@@ -180,6 +180,7 @@ class TokenClassifier:
             activation="sigmoid",
             positive=None,
             thresholds=(FOUND,) * len(self.types),
+            finds_spans=True,
         )
 
     @property
@@ -236,7 +237,12 @@ class TokenClassifier:
         if self.reading.long_texts == "truncate":
             read = [_Read(tokens=each.tokens.first_window(), own=each.own) for each in read]
         return [
-            result_of_spans(found.spans, self.types, understood=found.understood)
+            result_of_spans(
+                found.spans,
+                self.types,
+                understood=found.understood,
+                truncated=found.truncated,
+            )
             for found in self._results(read)
         ]
 

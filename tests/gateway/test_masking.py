@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from hazgate import Gate, Policy, PolicyError
-from hazgate.serving.masking import MARKER
+from hazgate.serving.markers import MARKER
 from hazgate.serving.settings import ServeSettings, StreamTable
 from tests.support.served import LITELLM, served
 from tests.support.spotter import MORNING_HAZARD, WORLD_HAZARD

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -21,9 +22,10 @@ from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProces
 from starlette.testclient import TestClient
 
 from benchmarks.harness.ports import free_port
-from hazgate import Gate
+from hazgate import EngineOptions, Gate, Policy
 from hazgate.serving.settings import RequestTable, ServeSettings, StreamTable
 from tests.support.served import breaking, served
+from tests.support.tagger import LEVEL, write_tagged_panel
 
 HOLD_S = 0.2
 STREAMED, DUPLEX = ProcessingMode.STREAMED, ProcessingMode.FULL_DUPLEX_STREAMED
@@ -284,3 +286,37 @@ def test_released_bytes_and_delays_are_counted(both: tuple[TestClient, grpc.Chan
     with grown(released) as passed, grown(withheld) as stopped, grown(delays) as counted:
         _process(channel, [_first(STREAMED), _answered(), _said(event * 5), _said(bad, end=True)])
     assert (passed, stopped, counted) == ([5 * len(event)], [len(bad)], [1])
+
+
+# "good" is a name.
+_MASKS = f"""schema_version = 1
+name = "masks"
+mode = "strict"
+[gate]
+controversial = 0.5
+unsafe = 0.5
+[hazards]
+default = {{ action = "block", threshold = 0.9 }}
+[levels.{LEVEL}]
+action = "mask"
+"""
+
+
+def test_a_stream_in_which_a_span_is_found_is_blocked_and_not_masked(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = write_tagged_panel(tiny_bundle, tmp_path)
+    gate = Gate.open(folder, engine=EngineOptions(threads=1), policy=Policy.parse(_MASKS.encode()))
+    settings = _settings()
+    events = [*map(_event, [*["or "] * 12, "go", "od ", *["or "] * 9]), DONE]
+    pieces = [_said(event, end=event is DONE) for event in events]
+    with (
+        served(gate, settings),
+        grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
+    ):
+        _, _, *answers = _process(channel, [_first(STREAMED), _answered(), *pieces])
+    body = b"".join(_replaced(answers))
+    assert b"od " not in body
+    assert b"[NAME]" not in body
+    last = json.loads(body.split(b"data: ")[-2])["choices"][0]
+    assert last["finish_reason"] == "content_filter"

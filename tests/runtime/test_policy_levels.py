@@ -1,6 +1,7 @@
 """A policy's rules for levels beside the cascade: read, merged, and refused by their place."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -121,17 +122,9 @@ WRONG: dict[str, tuple[str, str]] = {
         "[roles.user.levels.pii]\naction = 'flag'\n[roles.tool.levels.pii]\nthreshold = 0.5",
         "$.roles.tool.levels.pii.action: missing",
     ),
-    "mask": (
-        "[levels.pii]\naction = 'mask'",
-        "$.levels.pii.action: expected one of ['allow', 'flag', 'block'], got 'mask'",
-    ),
-    "mask in a tenant": (
-        "[tenants.acme.levels.pii]\naction = 'mask'",
-        "$.tenants.acme.levels.pii.action: expected one of ['allow', 'flag', 'block'], got 'mask'",
-    ),
-    "mask in a role": (
-        "[roles.tool.levels.pii]\naction = 'mask'",
-        "$.roles.tool.levels.pii.action: expected one of ['allow', 'flag', 'block'], got 'mask'",
+    "unknown action": (
+        "[levels.pii]\naction = 'hide'",
+        "$.levels.pii.action: expected one of ['allow', 'flag', 'mask', 'block'], got 'hide'",
     ),
     "unknown field": (
         "[levels.pii]\naction = 'flag'\nalways = 0.9",
@@ -158,6 +151,14 @@ WRONG: dict[str, tuple[str, str]] = {
     "true as a threshold": (
         "[levels.pii]\naction = 'flag'\nthreshold = true",
         "$.levels.pii.threshold: expected a number, got True",
+    ),
+    "a label's threshold of zero": (
+        "[levels.pii]\naction = 'flag'\nthresholds = { name = 0 }",
+        "$.levels.pii.thresholds.name: expected a number above 0 and up to 1, got 0.0",
+    ),
+    "a label's threshold that is no number": (
+        "[tenants.acme.levels.pii]\naction = 'flag'\nthresholds = { name = 'high' }",
+        "$.tenants.acme.levels.pii.thresholds.name: expected a number, got 'high'",
     ),
     "no label": (
         "[levels.pii]\naction = 'flag'\nlabels = []",
@@ -209,7 +210,7 @@ threshold = 2
 [tenants.acme.levels.topic]
 speed = 1
 [roles.tool.levels.injection]
-action = "mask"
+action = "hide"
 """
     with pytest.raises(PolicyError) as caught:
         _parse(POLICY + text)
@@ -286,3 +287,53 @@ def test_a_label_that_does_not_flag_by_itself_counts_with_a_threshold() -> None:
     with pytest.raises(PolicyError, match="the bundle flags no text by 'none'"):
         _parse(POLICY + rule).check_levels(PANEL)
     _parse(POLICY + rule + "threshold = 0.9\n").check_levels(PANEL)
+
+
+def test_only_a_level_that_finds_spans_can_mask() -> None:
+    finding = {**PANEL, "pii": replace(PANEL["pii"], finds_spans=True)}
+    for place in ("", "roles.tool.", "tenants.acme.", "tenants.acme.roles.tool."):
+        policy = _parse(f"{POLICY}\n[{place}levels.pii]\naction = 'mask'\n")
+        policy.check_levels(finding)
+        with pytest.raises(PolicyError) as caught:
+            policy.check_levels(PANEL)
+        assert _problems(caught.value) == [
+            f"$.{place}levels.pii.action: only a token level says what to mask: use block"
+        ]
+
+
+THRESHOLDS = """
+[levels.pii]
+action = "flag"
+threshold = 0.9
+thresholds = { email = 0.3, name = 0.4 }
+[roles.tool.levels.pii]
+threshold = 0.6
+[tenants.acme.levels.pii]
+thresholds = { email = 0.2 }
+[tenants.beta.levels.pii]
+threshold = 0.7
+thresholds = { name = 0.1 }
+"""
+
+
+def test_a_label_can_have_a_threshold_of_its_own() -> None:
+    policy = _parse(POLICY + THRESHOLDS)
+    policy.check_levels(PANEL)
+    scopes = (policy.rules(), policy.rules(role="tool"), policy.rules("acme"), policy.rules("beta"))
+    found = [rules.levels["pii"] for rules in scopes]
+    assert [(rule.threshold, rule.thresholds) for rule in found] == [
+        (0.9, {"email": 0.3, "name": 0.4}),
+        # One threshold for all takes the place of those by label that are inherited.
+        (0.6, {}),
+        (0.9, {"email": 0.2}),
+        (0.7, {"name": 0.1}),
+    ]
+
+
+def test_a_threshold_of_a_label_that_the_bundle_lacks_is_named() -> None:
+    rule = "[levels.topic]\naction = 'flag'\nlabels = ['legal']\n"
+    _parse(f"{POLICY}{rule}thresholds = {{ legal = 0.4 }}\n").check_levels(PANEL)
+    policy = _parse(f"{POLICY}{rule}thresholds = {{ legal = 0.4, law = 0.3 }}\n")
+    with pytest.raises(PolicyError) as caught:
+        policy.check_levels(PANEL)
+    assert _problems(caught.value) == ["$.levels.topic.thresholds: no such label 'law'"]

@@ -147,6 +147,9 @@ def test_spans_are_of_the_text_as_written_where_a_disguise_is_undone(bundle: Pat
         # P(ADDRESS) of "world" is 0.55.
         ('action = "block"\nlabels = ["ADDRESS"]\nthreshold = 0.5', "world", "block"),
         ('action = "block"\nlabels = ["ADDRESS"]\nthreshold = 0.6', "world", "allow"),
+        ('action = "block"\nthreshold = 0.9\nthresholds = { ADDRESS = 0.5 }', "world", "block"),
+        ('action = "block"\nthreshold = 0.5\nthresholds = { ADDRESS = 0.6 }', "world", "allow"),
+        ('action = "block"\nthresholds = { ADDRESS = 0.6 }', "good", "block"),
         # The greatest score of a type's spans counts.
         ('action = "block"\nthreshold = 0.9', "world world good", "block"),
     ],
@@ -160,6 +163,60 @@ def test_a_policy_rules_by_type_and_by_the_greatest_score(
     assert verdict.decision.action == action
     assert verdict.decision.levels == ((LEVEL,) if action != "allow" else ())
     assert verdict.levels[LEVEL].spans is not None
+
+
+def test_a_mask_names_the_spans_that_reach_the_threshold_by_themselves(gate: Gate) -> None:
+    masking = gate.with_policy(_policy('action = "mask"\nthreshold = 0.9'))
+    text = "good world and good"
+    decision = masking.check(text).decision
+    assert decision is not None
+    assert (decision.action, decision.levels, decision.masks_window) == ("mask", (LEVEL,), False)
+    assert [(s.label, s.start, s.end) for s in decision.spans] == [("NAME", 0, 4), ("NAME", 15, 19)]
+    assert decision.to_dict()["masks"] == {
+        "window": False,
+        "spans": [span.to_dict() for span in decision.spans],
+    }
+    by_type = gate.with_policy(_policy('action = "mask"\nlabels = ["ADDRESS"]')).check(text)
+    assert by_type.decision is not None
+    assert [(s.label, s.start, s.end) for s in by_type.decision.spans] == [("ADDRESS", 5, 10)]
+
+
+def test_a_stronger_action_has_nothing_to_mask(gate: Gate) -> None:
+    decision = gate.with_policy(_policy('action = "mask"')).check("good morning").decision
+    assert decision is not None
+    assert (decision.action, decision.levels, decision.spans) == ("block", (), ())
+    assert "masks" not in decision.to_dict()
+
+
+def test_spans_of_a_watched_text_are_of_the_whole_text(gate: Gate) -> None:
+    masking = gate.with_policy(_policy('action = "mask"'), shadow=_policy('action = "mask"'))
+    watch = masking.watch(stride_tokens=2)
+    words = [*["or "] * 15, "good ", *["or "] * 5]
+    text = ""
+    for word in words:
+        text += word
+        if watch.add(word):
+            break
+    verdict = watch.verdict
+    assert verdict is not None
+    assert len(text) > 45
+    for decision in (verdict.decision, verdict.shadow):
+        assert decision is not None
+        assert decision.action == "mask"
+        assert [text[s.start : s.end] for s in decision.spans] == ["good"]
+    spans = verdict.levels[LEVEL].spans or ()
+    assert [(s.start, s.end) for s in spans] == [(45, 49)]
+    assert verdict.span.end > 45
+
+
+def test_a_text_whose_rest_nobody_read_is_blocked_and_not_masked(bundle: Path) -> None:
+    reading = Reading(views=(), long_texts="truncate")
+    gate = Gate.open(bundle, engine=ENGINE, reading=reading, policy=_policy('action = "mask"'))
+    short, long = gate.check_many(["good", "good" + " or" * 9])
+    assert short.decision is not None
+    assert short.decision.action == "mask"
+    assert long.decision is not None
+    assert (long.decision.action, long.decision.levels) == ("block", (LEVEL,))
 
 
 @pytest.mark.parametrize(

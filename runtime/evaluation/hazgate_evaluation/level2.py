@@ -8,17 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from hazgate_evaluation.estimates import Estimate, Resampling, estimate, ratio
+from hazgate_evaluation.label_figures import LabelFigures
 from hazgate_evaluation.reliability import ReliabilityBin, calibration_error, reliability
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HazardFigures:
-    """One hazard against all others; None where a figure is not defined."""
-
-    n_rows: int
-    precision: Estimate | None
-    recall: Estimate | None
-    f1: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +27,7 @@ class Level2Figures:
     macro_precision: Estimate | None
     macro_recall: Estimate | None
     macro_f1: Estimate | None
-    hazards: dict[str, HazardFigures]
+    hazards: dict[str, LabelFigures]
     confusion: tuple[tuple[int, ...], ...]
     ece: Estimate | None
     reliability: tuple[ReliabilityBin, ...]
@@ -80,7 +71,7 @@ def level2_figures(
         macro_recall=of(_macro(recall, counts)),
         macro_f1=of(_macro(f1, counts)),
         hazards={
-            label: HazardFigures(
+            label: LabelFigures(
                 n_rows=int(confusion[i].sum()),
                 precision=of(precision[:, i]),
                 recall=of(recall[:, i]),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hazgate_evaluation.comparison import SystemComparison
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.label_errors import SuspectedLabel
+from hazgate_evaluation.label_figures import LabelledLevelFigures
 from hazgate_evaluation.level1 import Level1Figures
 from hazgate_evaluation.level2 import Level2Figures
 from hazgate_evaluation.regret import RegretFigures
@@ -57,7 +58,7 @@ class EvaluatedSystem:
 
     `cascade` is the share of right verdicts, see hazgate_evaluation.cascade. `seconds` is the time
     for all rows with `n_workers` runs at a time; Level 2 reads rows that are flagged or whose
-    hazard is known.
+    hazard is known. `levels` has the levels beside the cascade whose labels rows carry.
     """
 
     bundle: str
@@ -71,6 +72,7 @@ class EvaluatedSystem:
     level2: Level2Figures | None
     cascade: Estimate | None
     slices: tuple[Slice, ...]
+    levels: dict[str, LabelledLevelFigures]
 
     @property
     def title(self) -> str:

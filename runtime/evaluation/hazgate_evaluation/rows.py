@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hazgate.documents.jsonl import (
@@ -17,6 +17,8 @@ from hazgate.documents.jsonl import (
 from hazgate.documents.problems import MAX_PROBLEMS
 from hazgate.errors import InputError
 from hazgate.gate import Gate
+from hazgate.judging.classification import LabelHead
+from hazgate_evaluation.label_fields import labels_in
 
 _MAX_TEXT_BYTES = 1 << 20
 _SHOWN_LABEL_CHARACTERS = 40
@@ -26,17 +28,24 @@ _SHOWN_LABEL_CHARACTERS = 40
 class LabelNames:
     """The labels that a data file may use: those of the evaluated bundle.
 
-    `level2` is empty for the gate of one level.
+    `level2` is empty for the gate of one level. `beside` has the levels beside the cascade that
+    label texts; gates may differ in them and be compared.
     """
 
     level1: tuple[str, ...]
     positive: str
     level2: tuple[str, ...]
+    beside: Mapping[str, LabelHead] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, gate: Gate) -> "LabelNames":
         """Take the labels of a gate's levels."""
-        return cls(level1=gate.labels, positive=gate.unsafe_label, level2=gate.hazards)
+        return cls(
+            level1=gate.labels,
+            positive=gate.unsafe_label,
+            level2=gate.hazards,
+            beside={name: level.head for name, level in gate.beside.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +54,8 @@ class LabelledRow:
 
     `number` is its line in the file, from 1. `level1` is None if the row does not count for
     Level 1, `level2` if no single hazard is known. Rows of one `group` are variants of one item
-    and are never treated as independent.
+    and are never treated as independent. `levels` has the labels of each level beside the cascade
+    for which they are known.
     """
 
     number: int
@@ -55,6 +65,7 @@ class LabelledRow:
     lang: str | None
     source: str | None
     group: str
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +83,9 @@ def read_labelled(file: Path, names: LabelNames) -> Dataset:
 
     Each line is an object with `text` (a string), `level1` and `level2` (a label of the bundle,
     or null; no `level2` for the gate of one level); optional are `lang`, `source`, `group`
-    (strings) and `level1_ok` (false: the row does not count for Level 1). Other fields are ignored.
+    (strings) and `level1_ok` (false: the row does not count for Level 1). A field that is named as
+    a level beside the cascade has its labels, see `labels_in`; then `level1` and `level2` may be
+    left out. Other fields are ignored.
 
     Raises:
         InputError: the file cannot be read, is empty, or has wrong lines. Names every wrong line
@@ -115,6 +128,17 @@ def _parse(
         problems.append(str(error))
     if len(text.encode("utf-8")) > _MAX_TEXT_BYTES:
         problems.append(f"text is longer than {_MAX_TEXT_BYTES} bytes, the most that a gate takes")
+    levels: dict[str, tuple[str, ...]] = {}
+    for name, head in names.beside.items():
+        try:
+            labels = labels_in(data, name, head)
+        except LineError as error:
+            problems.append(str(error))
+            continue
+        if labels is not None:
+            levels[name] = labels
+    # Rows of another level alone say nothing of the cascade's.
+    data = {**dict.fromkeys(("level1", "level2") if levels else ()), **data}
     level1 = _label(data, "level1", names.level1, problems, unknown["level1"])
     level2 = _label(data, "level2", names.level2, problems, unknown["level2"])
     lang, source, group = (_string(data, field, problems) for field in ("lang", "source", "group"))
@@ -136,6 +160,7 @@ def _parse(
         source=source,
         # A group of one row: no group in a file begins like this.
         group=f"\0line {number}" if group is None else group,
+        levels=levels,
     )
 
 
@@ -175,14 +200,14 @@ def _describe(
 ) -> str:
     lines = [describe_bad_lines(file, problems)]
     known = {"level1": names.level1, "level2": names.level2}
-    for field, counts in unknown.items():
+    for name, counts in unknown.items():
         if counts:
             listed = ", ".join(
                 f"{label[:_SHOWN_LABEL_CHARACTERS]!r} ({n} lines)"
                 for label, n in counts.most_common(MAX_PROBLEMS)
             )
             lines.append(
-                f"unknown labels in {field}: {listed}; the bundle has "
-                f"{', '.join(known[field]) or 'no such level'}"
+                f"unknown labels in {name}: {listed}; the bundle has "
+                f"{', '.join(known[name]) or 'no such level'}"
             )
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Evaluation of open gates on labelled rows."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from hazgate_evaluation.cascade import cascade_right, share_right
 from hazgate_evaluation.comparison import Judged, SystemComparison, compare
 from hazgate_evaluation.estimates import SEED, Resampling
 from hazgate_evaluation.label_errors import suspected_labels
+from hazgate_evaluation.label_figures import (
+    LabelledLevelFigures,
+    label_matrix,
+    labelled_level_figures,
+)
 from hazgate_evaluation.level1 import level1_figures
 from hazgate_evaluation.level2 import level2_figures
 from hazgate_evaluation.mutations import MUTATIONS
@@ -67,7 +73,7 @@ def sample_rows(dataset: Dataset, n_rows: int | None) -> Dataset:
 
 
 def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
-    """Return the labels that all gates share.
+    """Return the labels that all gates share, and the levels beside the cascade that all have.
 
     Raises:
         BundleError: the labels differ, so no file can have labels for all gates.
@@ -79,7 +85,12 @@ def check_same_labels(gates: Sequence[Gate]) -> LabelNames:
                 f"{gates[0].model.bundle} and {gate.model.bundle} cannot be compared, "
                 f"their labels differ: {first} and {names}"
             )
-    return first
+    shared = {
+        name: head
+        for name, head in first.beside.items()
+        if all(names.beside.get(name) == head for names in others)
+    }
+    return dataclasses.replace(first, beside=shared)
 
 
 def evaluate(
@@ -101,12 +112,13 @@ def evaluate(
     truth = truth_of(dataset.rows, names)
     check_both_classes(truth)
     numbers = np.array([row.number for row in dataset.rows], dtype=np.int64)
+    labelled = [name for name in names.beside if any(name in row.levels for row in dataset.rows)]
     judged, systems = [], []
     for gate in gates:
         texts = [row.text for row in dataset.rows]
         advance = begin(f"score {gate.model.bundle} {gate.model.variant}", len(texts))
         start = time.perf_counter()
-        scores = score(gate, texts, truth.has_hazard, advance)
+        scores = score(gate, texts, truth.has_hazard, advance, levels=labelled)
         seconds = time.perf_counter() - start
         judged.append(Judged(scores=scores, threshold=gate.threshold))
         systems.append(_figures(gate, dataset.rows, truth, scores, seconds, options.n_workers))
@@ -181,6 +193,21 @@ def _figures(
         ),
         cascade=share_right(right[known], of_known),
         slices=slices_of(rows, truth, scores, gate.threshold),
+        levels={name: _level_figures(gate, name, rows, truth, scores) for name in scores.levels},
+    )
+
+
+def _level_figures(
+    gate: Gate, name: str, rows: Sequence[LabelledRow], truth: Truth, scores: Scores
+) -> LabelledLevelFigures:
+    """Return the figures of a level beside the cascade, of which at least one row has labels."""
+    known = np.array([name in row.levels for row in rows], dtype=np.bool_)
+    labels = gate.beside[name].labels
+    return labelled_level_figures(
+        label_matrix([row.levels[name] for row in rows if name in row.levels], labels),
+        scores.levels[name].holds[known],
+        labels,
+        Resampling(group=truth.take(known).group),
     )
 
 

@@ -16,13 +16,15 @@ class LabelHead:
     """The meaning of one level's logits.
 
     `positive` is the label that flags a text, None if the level looks for none; `thresholds` has
-    the probability from which each label of a multi-label head holds.
+    the probability from which each label of a multi-label head holds. `finds_spans` is True of a
+    token level, whose labels are types of spans.
     """
 
     labels: tuple[str, ...]
     activation: Activation
     positive: str | None
     thresholds: tuple[float, ...]
+    finds_spans: bool = False
 
     @property
     def looked_for(self) -> tuple[str, ...]:

@@ -7,12 +7,11 @@ from typing import Literal
 from hazgate.documents.decode import spelt
 from hazgate.judging.scores import check_probabilities
 
-# `mask` replaces the offending windows where a protocol can carry that, and blocks elsewhere.
+# `mask` replaces the offending windows, or the spans that a token level found, where a protocol can
+# carry that, and blocks elsewhere.
 Action = Literal["allow", "flag", "mask", "block"]
 # Nobody can mask what nobody read.
 UnreadAction = Literal["allow", "flag", "block"]
-# A mask takes the window where P(unsafe) is highest, which need not be the one that a level found.
-LevelAction = Literal["allow", "flag", "block"]
 Mode = Literal["strict", "loose"]
 Severity = Literal["safe", "controversial", "unsafe"]
 
@@ -54,12 +53,14 @@ class LevelRule:
 
     `action` applies to a text of which one of `labels` has at least the probability `threshold`.
     Without `labels` those count that the level looks for: its positive label, or every label of a
-    multi-label level. Without a `threshold` each label has its own, which the bundle states.
+    multi-label level. A label in `thresholds` has its own in place of `threshold`; without either,
+    the one that the bundle states. Only a token level can `mask`: it says which characters.
     """
 
-    action: LevelAction
+    action: Action
     threshold: float | None = None
     labels: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +82,11 @@ class Rules:
     def needs_all_hazards(self) -> bool:
         """True if Level 2 must read every text, whether Level 1 flags it or not."""
         return any(rule.always is not None for rule in self.hazards.values())
+
+    @property
+    def masks_spans(self) -> bool:
+        """True if what a token level finds is masked."""
+        return any(rule.action == "mask" for rule in self.levels.values())
 
     def severity(self, unsafe: float) -> Severity:
         """Return the severity of a text of this calibrated P(unsafe)."""

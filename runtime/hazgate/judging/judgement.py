@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hazgate.errors import InputError
 from hazgate.judging.decision import Action, Decision, Rules, Temperature, decide, strongest
-from hazgate.judging.panel import decide_levels
+from hazgate.judging.panel import decide_levels, spans_to_mask
 from hazgate.judging.policy import Policy
 from hazgate.judging.scores import Activation, calibrated
 from hazgate.judging.speech import UNKNOWN_WORDS, Role, threshold_for
@@ -231,7 +231,15 @@ def _at_least(action: Action, decided: PolicyDecision) -> PolicyDecision:
     stronger = strongest([decided.action, action])
     if stronger == decided.action:
         return replace(decided, severity=severity)
-    return replace(decided, action=stronger, severity=severity, hazards=(), levels=())
+    return replace(
+        decided,
+        action=stronger,
+        severity=severity,
+        hazards=(),
+        levels=(),
+        masks_window=False,
+        spans=(),
+    )
 
 
 def _decide(
@@ -249,8 +257,10 @@ def _decide(
         action=decision.action,
         severity=decision.severity,
         hazards=decision.hazards,
+        masks_window=decision.action == "mask",
     )
     asked = decide_levels(terms.rules, levels)
     decided = _at_least(strongest(asked.values()), of_cascade)
     deciding = tuple(level for level, action in asked.items() if action == decided.action)
-    return replace(decided, levels=deciding)
+    spans = spans_to_mask(terms.rules, levels, deciding) if decided.action == "mask" else ()
+    return replace(decided, levels=deciding, spans=spans)

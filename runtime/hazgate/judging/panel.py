@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hazgate.judging.classification import LabelHead, labels_that_hold, scores_of_windows
 from hazgate.judging.decision import Action, LevelRule, Rules
 from hazgate.judging.scores import check_probabilities
-from hazgate.judging.verdict import LevelResult
+from hazgate.judging.verdict import LabelledSpan, LevelResult
 
 
 def level_result(
@@ -49,7 +49,8 @@ def decide_levels(rules: Rules, results: Mapping[str, LevelResult]) -> dict[str,
 
     A level asks for nothing, and is left out, if none of its rule's labels reaches its threshold.
     Scores alone decide: `LevelResult.flagged` of a text that was not understood does not count, for
-    which the policy states an action of its own.
+    which the policy states an action of its own. A level that may have missed spans, because it did
+    not read or understand the whole text, asks for "block" in place of "mask".
 
     Args:
         rules: one tenant's rules.
@@ -71,8 +72,32 @@ def decide_levels(rules: Rules, results: Mapping[str, LevelResult]) -> dict[str,
         check_probabilities({f"{level}.{label}": score for label, score in scores.items()})
         limits = _limits(level, rule, results[level])
         if any(scores[label] >= limit for label, limit in limits.items()):
-            asked[level] = rule.action
+            maskable = results[level].spans is not None and results[level].whole
+            asked[level] = "block" if rule.action == "mask" and not maskable else rule.action
     return asked
+
+
+def spans_to_mask(
+    rules: Rules, results: Mapping[str, LevelResult], levels: Sequence[str]
+) -> tuple[LabelledSpan, ...]:
+    """Return the spans that the rules of some levels mask, in the order of the text.
+
+    Those are the spans of the labels that count, each of which reaches the threshold by itself.
+
+    Args:
+        rules: one tenant's rules.
+        results: the result of every one of the levels.
+        levels: names of levels that ask for "mask".
+    """
+    spans: list[LabelledSpan] = []
+    for level in levels:
+        limits = _limits(level, rules.levels[level], results[level])
+        spans += [
+            span
+            for span in results[level].spans or ()
+            if span.label in limits and span.score >= limits[span.label]
+        ]
+    return tuple(sorted(spans, key=lambda span: (span.start, span.end)))
 
 
 def _thresholds(head: LabelHead, positive_threshold: float | None) -> dict[str, float]:
@@ -92,6 +117,7 @@ def _limits(level: str, rule: LevelRule, result: LevelResult) -> dict[str, float
     """Return the probability from which each label that counts asks for the rule's action."""
     labels = rule.labels or tuple(result.thresholds)
     stated = result.thresholds if rule.threshold is None else dict.fromkeys(labels, rule.threshold)
+    stated = {**stated, **rule.thresholds}
     lacking = [label for label in labels if label not in stated or label not in result.scores]
     if lacking or not labels:
         raise RuntimeError(

@@ -20,7 +20,6 @@ from hazgate.judging.decision import (
     Action,
     HazardRule,
     Level1Thresholds,
-    LevelAction,
     LevelRule,
     Mode,
     Rules,
@@ -29,6 +28,7 @@ from hazgate.judging.decision import (
     strongest,
 )
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
+from hazgate.judging.policy_fit import misfits
 from hazgate.judging.speech import Role, UnreadKind, threshold_for
 
 T = TypeVar(
@@ -62,9 +62,10 @@ class _HazardTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LevelTable:
-    action: LevelAction | None = None
+    action: Action | None = None
     threshold: float | None = None
     labels: tuple[str, ...] | None = None
+    thresholds: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,13 +230,14 @@ class Policy:
 
         Raises:
             PolicyError: the bundle lacks a level or a label that the policy names, or does not say
-                by which labels or thresholds a level flags a text, and neither does the policy;
-                names all of them, and the levels and labels that the bundle has.
+                by which labels or thresholds a level flags a text, and neither does the policy; or
+                the policy masks by a level that finds no spans. Names all of them, and the levels
+                and labels that the bundle has.
         """
         problems = []
         for path, rules, parents in self._scopes():
-            inherited = {one for each in parents for one in _misfits(each, levels)}
-            own = (one for one in _misfits(rules, levels) if one not in inherited)
+            inherited = {one for each in parents for one in misfits(each, levels)}
+            own = (one for one in misfits(rules, levels) if one not in inherited)
             problems += [f"{path}.levels.{one}" for one in own]
         if problems:
             there = [f"{name} ({', '.join(head.labels)})" for name, head in levels.items()]
@@ -256,23 +258,6 @@ class Policy:
                 of_role = self.roles.get((None, role), self.base)
                 parents = (self.base, self.tenants[of], of_role)
                 yield f"$.tenants.{of}.roles.{role}", rules, parents
-
-
-def _misfits(rules: Rules, levels: Mapping[str, LabelHead]) -> Iterator[str]:
-    """Yield what a bundle lacks for rules to apply to its levels, each after the level's name."""
-    for name, rule in rules.levels.items():
-        if name not in levels:
-            yield f"{name}: no such level"
-            continue
-        head = levels[name]
-        labels = rule.labels or head.looked_for
-        if not labels:
-            yield f"{name}.labels: missing: the bundle does not say which of them flag a text"
-        for label in labels:
-            if label not in head.labels:
-                yield f"{name}.labels: no such label {label!r}"
-            elif rule.threshold is None and label not in head.looked_for:
-                yield f"{name}.threshold: missing: the bundle flags no text by {label!r}"
 
 
 def _spelt_out(data: dict[str, Any]) -> dict[str, Any]:
@@ -335,7 +320,11 @@ def _merge(file: _File, *sections: _RoleTable) -> Rules:
         for hazard, table in (section.hazards or {}).items():
             tables[hazard] = _overlay(tables.get(hazard, _HazardTable()), table)
         for level, own in (section.levels or {}).items():
-            levels[level] = _overlay(levels.get(level, _LevelTable()), own)
+            below = levels.get(level, _LevelTable())
+            if own.threshold is not None:
+                # It takes the place of what was stated label by label, too.
+                below = replace(below, thresholds=None)
+            levels[level] = _overlay(below, own)
         mode = section.mode or mode
         temperature = _overlay(temperature, section.temperature)
         level1 = _overlay(level1, section.level1)

@@ -115,6 +115,10 @@ def _wrong_levels(
             # At 0 every text would reach it.
             if not 0 < value <= 1:
                 yield f"{at}: expected a number above 0 and up to 1, got {value}"
+        own = _table(_table(rule).get("thresholds"))
+        for at, value in _numbers(f"{where}.thresholds", own, tuple(own)):
+            if not 0 < value <= 1:
+                yield f"{at}: expected a number above 0 and up to 1, got {value}"
         labels = _table(rule).get("labels")
         if labels == []:
             yield f"{where}.labels: must name a label; leave it out for the bundle's own"

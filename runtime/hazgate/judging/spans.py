@@ -77,7 +77,11 @@ def scores_of_types(spans: Sequence[LabelledSpan], types: Sequence[str]) -> dict
 
 
 def result_of_spans(
-    spans: Sequence[LabelledSpan], types: Sequence[str], *, understood: bool
+    spans: Sequence[LabelledSpan],
+    types: Sequence[str],
+    *,
+    understood: bool,
+    truncated: bool = False,
 ) -> LevelResult:
     """Return a token level's result beside a cascade: its labels are the types that were found.
 
@@ -85,6 +89,7 @@ def result_of_spans(
         spans: of the text.
         types: all types of the level.
         understood: False if the text is mostly unknown to the tokenizer, which flags it.
+        truncated: True if the end of the text was not read.
     """
     scores: Mapping[str, float] = scores_of_types(spans, types)
     found = sorted((name for name in types if scores[name] > 0), key=lambda name: -scores[name])
@@ -94,6 +99,7 @@ def result_of_spans(
         flagged=bool(found) or not understood,
         thresholds=dict.fromkeys(types, FOUND),
         spans=tuple(spans),
+        whole=understood and not truncated,
     )
 
 

@@ -1,7 +1,7 @@
 """The verdict on a text, and its parts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hazgate.judging.decision import Action, Severity
@@ -73,6 +73,10 @@ class LabelledSpan:
         return {"label": self.label, "start": self.start, "end": self.end, "score": self.score}
 
 
+def _moved(spans: Iterable[LabelledSpan], by: int) -> tuple[LabelledSpan, ...]:
+    return tuple(replace(span, start=span.start + by, end=span.end + by) for span in spans)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewsRead:
     """The views of a disguised text, beside which it was read.
@@ -113,7 +117,9 @@ class LevelResult:
 
     Of a token level, `spans` has what it found, in the order of the text. Its labels are the types
     of spans, the score of one is the greatest of its spans, 0 without any, and it is flagged by any
-    span. Of other levels `spans` is None.
+    span. Of other levels `spans` is None. `whole` is False if a token level did not read all of the
+    text, or its tokenizer knows too little of it: there may be spans that it did not find. It is no
+    part of `to_dict`.
     """
 
     labels: tuple[str, ...]
@@ -121,6 +127,11 @@ class LevelResult:
     flagged: bool | None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[LabelledSpan, ...] | None = None
+    whole: bool = True
+
+    def moved(self, by: int) -> "LevelResult":
+        """Return the result with its spans so many characters further on."""
+        return self if self.spans is None else replace(self, spans=_moved(self.spans, by))
 
     def to_dict(self) -> dict[str, Any]:
         """Return labels, scores, `flagged` and, of a token level, `spans` as plain JSON values."""
@@ -148,6 +159,10 @@ class PolicyDecision:
 
     `levels` names the levels beside the cascade whose rules asked for `action`, in the order of the
     policy. If `hazards` is empty and `levels` is not, levels alone led to the action.
+
+    If `action` is "mask", `masks_window` is True if the cascade asked for it, so that the verdict's
+    `span` is to be replaced, and `spans` has what token levels found and their rules mask, in the
+    order of the text; those of several levels may overlap.
     """
 
     policy: PolicyIdentity
@@ -155,14 +170,25 @@ class PolicyDecision:
     severity: Severity
     hazards: tuple[str, ...]
     levels: tuple[str, ...] = ()
+    masks_window: bool = False
+    spans: tuple[LabelledSpan, ...] = ()
+
+    def moved(self, by: int) -> "PolicyDecision":
+        """Return the decision with its spans so many characters further on."""
+        return replace(self, spans=_moved(self.spans, by))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the decision as plain JSON values; without `levels` if no level asked."""
+        """Return the decision as plain JSON values.
+
+        `levels` is left out if no level asked for the action, `masks` if none has spans to mask.
+        """
+        spans = [span.to_dict() for span in self.spans]
         return {
             "action": self.action,
             "severity": self.severity,
             "hazards": list(self.hazards),
             **({"levels": list(self.levels)} if self.levels else {}),
+            **({"masks": {"window": self.masks_window, "spans": spans}} if spans else {}),
             "policy": {
                 "name": self.policy.name,
                 "digest": self.policy.digest,
@@ -218,6 +244,20 @@ class Verdict:
     shadow: PolicyDecision | None
     levels: Mapping[str, LevelResult] = field(default_factory=dict)
     model: ModelIdentity
+
+    def moved(self, by: int) -> "Verdict":
+        """Return the verdict on a part of a text with the characters of the whole text.
+
+        Args:
+            by: characters before the part.
+        """
+        return replace(
+            self,
+            span=Span(start=self.span.start + by, end=self.span.end + by),
+            decision=None if self.decision is None else self.decision.moved(by),
+            shadow=None if self.shadow is None else self.shadow.moved(by),
+            levels={name: level.moved(by) for name, level in self.levels.items()},
+        )
 
     @property
     def confidences(self) -> Mapping[str, float] | None:

@@ -29,7 +29,8 @@ class BlockDecision:
     `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text, and
     `blocked` has the verdicts on the texts that are blocked, `blocked_passages` those texts.
     `flagged` is True if a text or an unread part is flagged or blocked. `unread` are the parts
-    that nobody read, whatever the policy makes of them. `failed_open` is the class name of the
+    that nobody read, whatever the policy makes of them. `n_truncated` texts were not read to their
+    end. `failed_open` is the class name of the
     error if the request passes without a verdict, else None. `headers` say so to the gateway.
     """
 
@@ -39,6 +40,7 @@ class BlockDecision:
     blocked_passages: tuple[Passage, ...] = ()
     flagged: bool = False
     unread: tuple[Unread, ...] = ()
+    n_truncated: int = 0
     failed_open: str | None = None
 
     @property
@@ -139,6 +141,7 @@ async def decide_blocking(
         blocked_passages=tuple(passages),
         flagged=on_unread == "flag" or any(verdict.flagged for verdict in verdicts),
         unread=unread,
+        n_truncated=sum(verdict.truncated for verdict in verdicts),
     )
 
 

@@ -1,10 +1,9 @@
 """A text that grows as a language model writes it, reported as soon as it becomes unsafe."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from hazgate.errors import BundleError, InputError
-from hazgate.judging.verdict import Span, Verdict
+from hazgate.judging.verdict import Verdict
 from hazgate.text.growing import DueWindow, GrowingText, Windowing
 from hazgate.text.growing_windows import GrowingWindows
 from hazgate.text.tokenization import Tokenizer, check_text
@@ -128,8 +127,7 @@ class Watch:
 
     def _check(self, parts: Sequence[DueWindow]) -> bool:
         for part, verdict in zip(parts, self._judge(parts), strict=True):
-            start, end = (part.start + at for at in (verdict.span.start, verdict.span.end))
-            self.verdict = dataclasses.replace(verdict, span=Span(start=start, end=end))
+            self.verdict = verdict.moved(part.start)
             self.n_checks += 1
             self.n_tokens_read += verdict.tokens.read
             if not verdict.truncated:

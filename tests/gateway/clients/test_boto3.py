@@ -16,7 +16,7 @@ from hazgate import Gate, Policy
 from hazgate.engine.logit_store import NO_STORE
 from hazgate.serving.http.app import create_app
 from hazgate.serving.keys import bearer_digest
-from hazgate.serving.masking import MARKER
+from hazgate.serving.markers import MARKER
 from hazgate.serving.settings import ServeSettings
 from tests.gateway.test_masking import LONG, MASKS
 from tests.support.listening import listening

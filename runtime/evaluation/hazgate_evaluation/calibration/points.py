@@ -69,7 +69,7 @@ def hazard_points(
         positive = level.labels == i
         n_fit, n_test = int((positive & level.fit).sum()), int((positive & ~level.fit).sum())
         if min(n_fit, n_test) < MIN_ROWS:
-            point = _no_point(target, f"fewer than {MIN_ROWS} rows in a half")
+            point = no_point(target, f"fewer than {MIN_ROWS} rows in a half")
         else:
             point = point_or_problem(level, probabilities[:, i], positive, target)
         points.append(HazardPoint(hazard=label, n_fit=n_fit, n_test=n_test, point=point))
@@ -95,7 +95,7 @@ def point_or_problem(
             candidates(positive[level.fit], probabilities[level.fit]), target
         )
     except InputError as error:
-        return _no_point(target, str(error))
+        return no_point(target, str(error))
     return _measure(level, probabilities, positive, target, threshold)
 
 
@@ -121,7 +121,8 @@ def _measure(
     )
 
 
-def _no_point(target: ThresholdTarget, problem: str) -> MeasuredThreshold:
+def no_point(target: ThresholdTarget, problem: str) -> MeasuredThreshold:
+    """Return a target without a threshold, and the reason why there is none."""
     return MeasuredThreshold(
         target=target,
         threshold=None,

@@ -2,11 +2,14 @@
 
 import json
 
-from hazgate_evaluation.calibration.report import CalibrationReport
+from hazgate_evaluation.calibration.report import CalibrationReport, LevelPoints
 
 
 def policy_text(report: CalibrationReport) -> str:
-    """Write a policy as TOML: two temperatures, two thresholds, every hazard blocked."""
+    """Write a policy as TOML: two temperatures, two thresholds, every hazard blocked.
+
+    Levels beside the cascade flag a text by the thresholds that were chosen.
+    """
     hazards = report.level2.temperature if report.level2 else 1.0
     lines = [
         "# Written by `hazgate calibrate`; edit it as you like.",
@@ -31,7 +34,29 @@ def policy_text(report: CalibrationReport) -> str:
         "[hazards]",
         'default = { action = "block", threshold = 0.3 }',
     ]
+    for level in report.levels:
+        lines += ["", *_rule(level)]
     return "\n".join(lines) + "\n"
+
+
+def _rule(level: LevelPoints) -> list[str]:
+    """Write the rule of a level: those of its labels that have a threshold, and it."""
+    name = json.dumps(level.level)
+    chosen = [each for each in level.labels if each.point.threshold is not None]
+    left_out = [
+        f"# {_comment(each.label)} has no threshold: {each.point.problem}"
+        for each in level.labels
+        if each.point.threshold is None
+    ]
+    return [
+        f"[levels.{name}]  # {chosen[0].point.target}, each label against the rest",
+        *left_out,
+        'action = "flag"',
+        f"labels = {json.dumps([each.label for each in chosen])}",
+        "",
+        f"[levels.{name}.thresholds]",
+        *(f"{json.dumps(each.label)} = {each.point.threshold}" for each in chosen),
+    ]
 
 
 def _comment(words: str) -> str:

@@ -55,11 +55,32 @@ class HazardPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LabelPoint:
+    """One label of a level beside the cascade against the rest, on rows whose labels are known.
+
+    `n_fit` and `n_test` count the rows with the label in each half.
+    """
+
+    label: str
+    n_fit: int
+    n_test: int
+    point: MeasuredThreshold
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelPoints:
+    """The points of a level beside the cascade: of each label that flags a text."""
+
+    level: str
+    labels: tuple[LabelPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationReport:
     """All results of a calibration.
 
     `unsafe` and `controversial` are the policy's points. If too few rows name a hazard, `level2`
-    is None and `hazards` is empty.
+    is None and `hazards` is empty. `levels` has the levels beside the cascade that were asked for.
     """
 
     schema_version: int
@@ -75,6 +96,7 @@ class CalibrationReport:
     controversial: MeasuredThreshold
     table: tuple[MeasuredThreshold, ...]
     hazards: tuple[HazardPoint, ...]
+    levels: tuple[LevelPoints, ...] = ()
 
 
 def markdown(report: CalibrationReport) -> str:
@@ -100,6 +122,10 @@ def markdown(report: CalibrationReport) -> str:
         target = report.hazards[0].point.target
         points = [(each.hazard, each.point) for each in report.hazards]
         lines += ["", *_points(f"hazard against the rest, {target}", points)]
+    for level in report.levels:
+        points = [(each.label, each.point) for each in level.labels]
+        target = level.labels[0].point.target
+        lines += ["", *_points(f"{level.level}, a label against the rest, {target}", points)]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Calibration of a gate's scores: temperatures, thresholds and a report."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -7,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.errors import BundleError, InputError
+from hazgate.judging.classification import LabelHead
 from hazgate.judging.scores import Activation, calibrated
 from hazgate.judging.verdict import ModelIdentity
+from hazgate_evaluation.calibration.beside import points_beside
 from hazgate_evaluation.calibration.levels import Level, calibrate_level
 from hazgate_evaluation.calibration.plot import Curves
 from hazgate_evaluation.calibration.points import (
@@ -22,6 +25,7 @@ from hazgate_evaluation.calibration.split import fit_half
 from hazgate_evaluation.calibration.temperature import binary_logits, logits_of
 from hazgate_evaluation.calibration.thresholds import ThresholdTarget
 from hazgate_evaluation.report import DataFacts
+from hazgate_evaluation.rows import LabelledRow
 from hazgate_evaluation.scores import Scores
 from hazgate_evaluation.truth import Truth, check_both_classes
 
@@ -72,6 +76,8 @@ def calibrate(
     *,
     data: DataFacts,
     model: ModelIdentity,
+    rows: Sequence[LabelledRow] = (),
+    beside: Mapping[str, LabelHead] | None = None,
 ) -> CalibrationResult:
     """Fit on one half of the groups and measure on the other.
 
@@ -83,9 +89,12 @@ def calibrate(
             threshold of at most twice the false-positive rate.
         data: the rows, for the report.
         model: the gate, for the report.
+        rows: the n rows, needed with `beside` alone.
+        beside: levels beside the cascade whose thresholds are chosen, too; None for none.
 
     Raises:
-        InputError: a half has too few rows of a class, or the target cannot be reached.
+        InputError: a half has too few rows of a class, or the target cannot be reached; or no label
+            of a level in `beside` has a threshold that could be chosen.
     """
     fit = fit_half(truth.group, _SEED)
     _check_halves(truth, fit)
@@ -125,6 +134,7 @@ def calibrate(
             point_or_problem(level1, probabilities, level1.labels == 1, each) for each in _TABLE
         ),
         hazards=hazard_points(level2, level2_found, labels, target) if level2_found else (),
+        levels=points_beside(rows, beside or {}, scores.levels, target, fit=fit, group=truth.group),
     )
     return CalibrationResult(report=report, level1=level1_curves, level2=level2_curves)
 

@@ -25,6 +25,13 @@ _PATH = click.Path(path_type=Path)
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Flag at least this share of unsafe texts.",
 )
+@click.option(
+    "--level",
+    "levels",
+    multiple=True,
+    help="A level beside the cascade whose labels get thresholds, too; rows carry its labels in a "
+    "field of its name. May be repeated.",
+)
 @click.option("--variant", help="A variant of the bundle.  [default: the bundle's]")
 def calibrate(
     bundle: Path,
@@ -32,14 +39,18 @@ def calibrate(
     out: Path,
     target_fpr: float | None,
     target_recall: float | None,
+    levels: tuple[str, ...],
     variant: str | None,
 ) -> None:
     """Fit temperatures and thresholds of BUNDLE on labelled texts and write a policy file.
 
-    The values are fitted on half of the groups; the printed figures are from the other half.
+    The values are fitted on half of the groups; the printed figures are from the other half. The
+    target holds for each label of a --level against the rest, too.
     """
     if target_fpr is not None and target_recall is not None:
         raise click.UsageError("give either --target-fpr or --target-recall")
+    if len(set(levels)) < len(levels):
+        raise click.UsageError("--level is given twice with the same name")
     if out.suffix != ".toml":
         raise click.UsageError("--out must end in .toml; .json and .png are written next to it")
     from hazgate_evaluation.calibration.command import write_policy
@@ -49,4 +60,4 @@ def calibrate(
         target = ThresholdTarget(kind="recall", value=target_recall)
     else:
         target = ThresholdTarget(kind="fpr", value=0.05 if target_fpr is None else target_fpr)
-    click.echo(write_policy(bundle, data, out, target, variant))
+    click.echo(write_policy(bundle, data, out, target, variant, levels))

@@ -12,7 +12,6 @@ from hazgate.engine.options import EngineOptions
 from hazgate.engine.processor import n_processors
 from hazgate.errors import InputError
 from hazgate.judge import open_gate
-from hazgate.token_classifier import TokenClassifier
 
 _PATH = click.Path(path_type=Path)
 
@@ -23,6 +22,7 @@ Examples:
   hazgate evaluate build/mini --data labelled.jsonl --report out/
   hazgate evaluate build/mini --data labelled.jsonl --report out/ --variant fp32 --variant int8
   hazgate evaluate build/old --data labelled.jsonl --report out/ --against build/new
+  hazgate evaluate build/panel --data labelled.jsonl --report out/ --level injection
   hazgate evaluate build/pii --data marked.jsonl --report out/ --level entities"""
 )
 @click.argument("bundle", type=_PATH)
@@ -31,12 +31,13 @@ Examples:
     type=_PATH,
     required=True,
     help="JSON Lines with text, level1, level2 if the bundle has it; optional lang, source, group, "
-    "level1_ok. Of a token level: text, spans; optional context, group.",
+    "level1_ok, and the labels of other levels in fields named as they are. Of a token level: "
+    "text, spans; optional context, group.",
 )
 @click.option(
     "--level",
-    help="A token level of BUNDLE to evaluate by the spans that it finds; only report.json is "
-    "written.",
+    help="One level of BUNDLE to evaluate: by the labels in the field of its name, or by the spans "
+    "of a token level. Only report.json is written.",
 )
 @click.option("--report", type=_PATH, required=True, help="Folder for report.html and report.json.")
 @click.option(
@@ -88,8 +89,9 @@ def evaluate(
 ) -> None:
     """Evaluate BUNDLE on labelled texts and write report.html and report.json.
 
-    Figures have 95 % intervals and are also given by language, source and length. Without
-    --include-texts the report names rows by line and holds no text.
+    Figures have 95 % intervals and are also given by language, source and length. Levels beside
+    the cascade are measured where rows have fields of their names. Without --include-texts the
+    report names rows by line and holds no text.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise click.UsageError(f"--threshold must be between 0 and 1, got {threshold}")
@@ -98,8 +100,8 @@ def evaluate(
     if len(set(variants)) < len(variants):
         raise click.UsageError("--variant is given twice with the same name")
     if level is not None:
-        _refuse_for_spans(context)
-        _evaluate_spans(
+        _refuse_for_one_level(context)
+        _evaluate_level(
             bundle,
             level,
             data,
@@ -146,12 +148,12 @@ def evaluate(
     click.echo(f"{report / 'report.html'} and report.json")
 
 
-# Options about verdicts, or parts of a report that spans do not have.
+# Options about verdicts, or parts of a report that one level does not have.
 _OF_VERDICTS = ("against", "texts", "threshold", "mutation_texts", "stream_texts", "include_texts")
 
 
-def _refuse_for_spans(context: click.Context) -> None:
-    """Refuse options that have no meaning for a token level.
+def _refuse_for_one_level(context: click.Context) -> None:
+    """Refuse options that have no meaning for one level.
 
     Raises:
         click.UsageError: names those that were given.
@@ -162,10 +164,10 @@ def _refuse_for_spans(context: click.Context) -> None:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
     if given:
-        raise click.UsageError(f"{', '.join(given)}: not for a token level; leave it out")
+        raise click.UsageError(f"{', '.join(given)}: not with --level; leave it out")
 
 
-def _evaluate_spans(
+def _evaluate_level(
     bundle: Path,
     level: str,
     data: Path,
@@ -173,18 +175,30 @@ def _evaluate_spans(
     engines: Sequence[EngineOptions],
     command: str,
 ) -> None:
-    """Evaluate a token level, write report.json and print its figures."""
+    """Evaluate one level of any kind, write report.json and print its figures."""
+    from hazgate_evaluation.level_report import level_table
+    from hazgate_evaluation.level_rows import read_level_rows
+    from hazgate_evaluation.level_run import OpenLevel, evaluate_labels, open_level
     from hazgate_evaluation.span_report import span_table
     from hazgate_evaluation.span_rows import read_spans
     from hazgate_evaluation.span_run import check_same_types, evaluate_levels
 
     _make_folder(report)
-    levels = [TokenClassifier.open(bundle, level, engine=engine) for engine in engines]
-    dataset = read_spans(data, check_same_types(levels))
+    opened = [open_level(bundle, level, engine) for engine in engines]
+    taggers = [each for each in opened if not isinstance(each, OpenLevel)]
+    if taggers:
+        marked = read_spans(data, check_same_types(taggers))
+        with begin_tasks() as begin:
+            spans = evaluate_levels(taggers, marked, command, begin)
+        write_atomically(report / "report.json", json_bytes(spans))
+        click.echo(span_table(spans.systems))
+        return
+    levels = [each for each in opened if isinstance(each, OpenLevel)]
+    dataset = read_level_rows(data, level, levels[0].head)
     with begin_tasks() as begin:
-        found = evaluate_levels(levels, dataset, command, begin)
+        found = evaluate_labels(levels, dataset, command, begin)
     write_atomically(report / "report.json", json_bytes(found))
-    click.echo(span_table(found.systems))
+    click.echo(level_table(found.systems))
 
 
 def _make_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -18,7 +18,7 @@ from hazgate.serving.bodies.fields import is_model
 from hazgate.serving.bodies.pairs import questions_of
 from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
-from hazgate.serving.masking import decide_masking, mask_texts
+from hazgate.serving.masking import decide_masking, mask_texts, masks_spans
 from hazgate.serving.service import Service
 from hazgate.text.growing import held_characters
 
@@ -93,10 +93,7 @@ def router(service: Service) -> APIRouter:
             return GuardrailResponse(action="BLOCKED", blocked_reason=decision.reason)
         held = None
         if side == "response":
-            tokenizer, n_tokens = service.gate.level1.tokenizer, service.settings.stream.hold_tokens
-            held = await asyncio.to_thread(
-                lambda: [held_characters(tokenizer, text, n_tokens) for text in texts]
-            )
+            held = await _held(service, texts, service.tenant_of(request.state.caller))
         if texts == said:
             return GuardrailResponse(action="NONE", stream_holdback_chars=held)
         return GuardrailResponse(
@@ -104,6 +101,18 @@ def router(service: Service) -> APIRouter:
         )
 
     return routes
+
+
+async def _held(service: Service, texts: Sequence[str], tenant: str | None) -> list[int]:
+    """Return the characters at the end of each text of a response that wait for the next round."""
+    masks = service.settings.litellm_masks_responses
+    if masks and masks_spans(service.gate.policy_for("response"), tenant):
+        # What comes later can begin a span further up, which could not be taken back.
+        return [len(text) for text in texts]
+    tokenizer, n_tokens = service.gate.level1.tokenizer, service.settings.stream.hold_tokens
+    return await asyncio.to_thread(
+        lambda: [held_characters(tokenizer, text, n_tokens) for text in texts]
+    )
 
 
 def _with_texts(body: GuardrailRequest, texts: tuple[str, ...]) -> GuardrailRequest:
