@@ -29,6 +29,7 @@ def quick_recipe(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A recipe of one level and one graph: a bundle's assembly is the same for more of them."""
     return write_quick_recipe(tiny_recipe, tmp_path_factory.mktemp("quick") / "quick.toml")
 
+
 # How a bundle is written does not depend on how well it is proven.
 pytestmark = pytest.mark.usefixtures("few_proof_texts")
 

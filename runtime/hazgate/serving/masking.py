@@ -127,7 +127,7 @@ async def decide_masking(
 
 
 def mask_strings(value: Any, masks: Sequence[PassageMask], known: Collection[str]) -> Any:  # noqa: ANN401 - any JSON value
-    """PassageMask strings of a JSON value, but no key; return it as it is if spans stand elsewhere.
+    """Mask strings of a JSON value, but no key; return it as it is if spans stand elsewhere.
 
     A window is replaced in every string that has it, spans in every string that is their passage,
     or in the strings of which the passage was made.
@@ -142,7 +142,7 @@ def mask_strings(value: Any, masks: Sequence[PassageMask], known: Collection[str
 def mask_texts(
     texts: tuple[str, ...], masks: Sequence[PassageMask], known: Collection[str]
 ) -> tuple[str, ...]:
-    """PassageMask some texts; return them as they are if spans stand elsewhere.
+    """Mask some texts; return them as they are if spans stand elsewhere.
 
     A window is replaced in every text that has it, spans in every text that is their passage, or in
     neighbours that are their passage together.
