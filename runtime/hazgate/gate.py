@@ -54,8 +54,8 @@ class Gate:
 
     `hazard_level` is Level 2; without it, this is the gate of one level, see `of_level`. `beside`
     has the bundle's levels that are not in the cascade, by name, and `token_levels` those that find
-    spans. `store` keeps logits for `check`
-    and its relatives, see `EngineOptions`; None keeps nothing.
+    spans. `store` keeps logits for `check` and its relatives, see `EngineOptions`; None keeps
+    nothing.
     """
 
     bundle: Bundle
