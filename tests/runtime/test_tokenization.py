@@ -1,6 +1,8 @@
 """Ids are the tokenizer's own; counts say what was read; bad text is named, never quoted."""
 
 import itertools
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -239,6 +241,41 @@ def test_threads_share_a_tokenizer(tiny_bundle: Path) -> None:
     expected = [_encode(tokenizer, text) for text in texts]
     with ThreadPoolExecutor(max_workers=8) as pool:
         assert list(pool.map(lambda text: _encode(tokenizer, text), texts)) == expected
+
+
+@pytest.mark.parametrize("method", ["count", "token_ends", "text_tokens"])
+def test_other_threads_go_on_while_a_long_text_is_tokenised(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    spec = Bundle.open(tiny_bundle).manifest.levels["level1"].tokenizer
+    tokenizer = Tokenizer(tiny_bundle / spec.file, spec)
+    encoding = Tokenizer._encoding
+    n_steps = 0
+    is_over = threading.Event()
+    seen: list[int] = []
+
+    def watched(self: Tokenizer, text: str, *, add_special_tokens: bool) -> object:
+        before = n_steps
+        found = encoding(self, text, add_special_tokens=add_special_tokens)
+        seen.append(n_steps - before)
+        return found
+
+    def step() -> None:
+        nonlocal n_steps
+        while not is_over.is_set():
+            n_steps += 1
+            time.sleep(0)
+
+    monkeypatch.setattr(Tokenizer, "_encoding", watched)
+    other = threading.Thread(target=step)
+    other.start()
+    try:
+        getattr(tokenizer, method)("good morning " * 50_000)
+    finally:
+        is_over.set()
+        other.join()
+    # The other thread has at most one turn, before or after, where the lock is held all the time.
+    assert seen[0] > 20
 
 
 def test_specifications_that_differ_in_windows_share_what_is_loaded(

@@ -199,8 +199,14 @@ class Tokenizer:
 
     def encode_long(self, text: str) -> "tuple[Tokens, TextTokens]":
         """Tokenize a text as `encode_checked` does; return its tokens in one row, too."""
-        encoding = self._fast.encode(text, add_special_tokens=True)
+        encoding = self._encoding(text, add_special_tokens=True)
         return self._cut(text, encoding), self._text_tokens(text, encoding, self.unknown_id)
+
+    def _encoding(self, text: str, *, add_special_tokens: bool) -> "Encoding":
+        # `encode` holds the interpreter's lock to its end, 15 ms for 16 kB, and `encode_batch` does
+        # not: an event loop could do nothing meanwhile.
+        (encoding,) = self._fast.encode_batch([text], add_special_tokens=add_special_tokens)
+        return encoding
 
     def knows_all(self, tokens: "TextTokens") -> bool:
         """Return True if a text has nothing that the tokenizer does not know or drops."""
@@ -208,15 +214,15 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """Return the number of a text's own tokens; the text must have passed `check_text`."""
-        return len(self._fast.encode(text, add_special_tokens=False).ids)
+        return len(self._encoding(text, add_special_tokens=False).ids)
 
     def token_ends(self, text: str) -> list[int]:
         """Return where each of a text's own tokens ends, in characters."""
-        return [end for _, end in self._fast.encode(text, add_special_tokens=False).offsets]
+        return [end for _, end in self._encoding(text, add_special_tokens=False).offsets]
 
     def text_tokens(self, text: str) -> "TextTokens":
         """Return a text's tokens, to be cut into windows; it must have passed `check_text`."""
-        encoding = self._fast.encode(text, add_special_tokens=True)
+        encoding = self._encoding(text, add_special_tokens=True)
         return self._text_tokens(text, encoding, self.unknown_id)
 
     @property
@@ -232,7 +238,7 @@ class Tokenizer:
         """
         if self._n_special and not self._fast.num_special_tokens_to_add(is_pair=True):
             return None
-        encoding = self._fast.encode(context, text, add_special_tokens=True)
+        (encoding,) = self._fast.encode_batch([(context, text)], add_special_tokens=True)
         own = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 1]
         ids = encoding.ids
         # A text without tokens stands behind everything.
