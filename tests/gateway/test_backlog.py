@@ -340,3 +340,12 @@ def test_a_slow_engine_takes_smaller_batches_and_makes_way_with_smaller_ones() -
 def test_a_batch_has_some_time(max_batch_s: float) -> None:
     with pytest.raises(ValueError, match="max_batch_s must be above 0"):
         QueueLimits(max_batch_s=max_batch_s)
+
+
+def test_a_short_text_passes_a_long_one_alone_where_a_slow_engines_batch_is_smaller() -> None:
+    backlog = _empty(QueueLimits(max_batch_tokens=250, max_batch_s=0.1))
+    for i, n_tokens in enumerate((251, 200, 50)):
+        backlog.add(_queued(i, "a", n_tokens, math.inf))
+    assert _numbers(backlog.take_short(0.0, 0.001).batch) == [1]
+    assert _numbers(backlog.take_short(0.0, 0.001).batch) == [2]
+    assert not backlog.take_short(0.0, 0.001).batch

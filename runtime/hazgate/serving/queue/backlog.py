@@ -208,7 +208,9 @@ class Backlog(Generic[T]):
         expired: list[T] = []
         n_tokens = 0
         for _, request in self._queue.in_order():
-            if n_tokens + request.n_tokens > most:
+            # One that fits into a batch by its tokens has been let in as short: it may go alone.
+            room = most if batch else self.limits.max_batch_tokens
+            if n_tokens + request.n_tokens > room:
                 continue
             end_s = now_s + (n_tokens + request.n_tokens) * seconds_per_token
             if request.deadline_s <= end_s:
@@ -216,7 +218,7 @@ class Backlog(Generic[T]):
                 continue
             batch.append(request)
             n_tokens += request.n_tokens
-            if n_tokens == most:
+            if n_tokens >= most:
                 break
         for request in batch:
             self._queue.take(request.caller, request)
