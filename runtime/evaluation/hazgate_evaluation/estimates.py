@@ -23,6 +23,11 @@ class Estimate:
     high: float
 
 
+def with_interval(figure: Estimate | None) -> str:
+    """Return a figure and its interval as a table's cell; a dash for one that does not exist."""
+    return "–" if figure is None else f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resampling:
     """Bootstrap resamples of whole groups, because rows of a group are not independent.

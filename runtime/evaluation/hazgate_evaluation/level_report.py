@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hazgate.judging.verdict import ModelIdentity
-from hazgate_evaluation.estimates import Estimate
+from hazgate_evaluation.estimates import with_interval
 from hazgate_evaluation.label_figures import LabelledLevelFigures
 
 LEVEL_SCHEMA_VERSION = 1
@@ -46,7 +46,7 @@ def level_table(systems: Sequence[LevelSystem]) -> str:
     ]
     for system in systems:
         for name, label in system.figures.labels.items():
-            cells = " | ".join(map(_interval, (label.precision, label.recall, label.f1)))
+            cells = " | ".join(map(with_interval, (label.precision, label.recall, label.f1)))
             lines.append(f"| {system.model.variant} | {name} | {label.n_rows} | {cells} |")
     lines += [
         "",
@@ -56,11 +56,7 @@ def level_table(systems: Sequence[LevelSystem]) -> str:
     for system in systems:
         figures = system.figures
         cells = " | ".join(
-            map(_interval, (figures.macro_f1, figures.accuracy, figures.false_alarms))
+            map(with_interval, (figures.macro_f1, figures.accuracy, figures.false_alarms))
         )
         lines.append(f"| {system.model.variant} | {figures.n_rows} | {cells} |")
     return "\n".join(lines)
-
-
-def _interval(figure: Estimate | None) -> str:
-    return "–" if figure is None else f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hazgate.judging.verdict import ModelIdentity
-from hazgate_evaluation.estimates import Estimate
+from hazgate_evaluation.estimates import with_interval
 from hazgate_evaluation.span_figures import SpanFigures, SpanScores
 
 SPAN_SCHEMA_VERSION = 1
@@ -50,7 +50,8 @@ def span_table(systems: Sequence[SpanSystem]) -> str:
             )
         lines.append(
             f"| {system.model.variant} | mean of types |  |  |  |  | "
-            f"{_interval(figures.macro_exact)} |  |  | {_interval(figures.macro_overlapping)} |"
+            f"{with_interval(figures.macro_exact)} |  |  | "
+            f"{with_interval(figures.macro_overlapping)} |"
         )
     return "\n".join(lines)
 
@@ -59,8 +60,4 @@ def _cells(scores: SpanScores) -> str:
     plain = (
         "–" if each is None else f"{each.value:.3f}" for each in (scores.precision, scores.recall)
     )
-    return " | ".join([*plain, _interval(scores.f1)])
-
-
-def _interval(figure: Estimate | None) -> str:
-    return "–" if figure is None else f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
+    return " | ".join([*plain, with_interval(scores.f1)])
