@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hazgate_evaluation.company import COMPANY_TOKENS, PLACES, Company
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.level2 import Level2Figures
 from hazgate_evaluation.regret import RegretFigures
@@ -172,6 +173,35 @@ def streams_figure(streams: Streams) -> bytes:
                 )
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the text received")
         axes.set_ylabel("share of the texts")
+        _grid(axes)
+        _legend(axes)
+        return svg(figure)
+
+
+def company_figure(company: Company) -> bytes:
+    """Draw the shares of texts that are flagged in company, over its length, by place."""
+    with style():
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        for place, (colour, _) in zip(PLACES, STYLES, strict=False):
+            at_place = [each for each in company.figures if each.place == place]
+            for figures, line, name in (
+                ([(each.n_tokens, each.still_flagged) for each in at_place], "-", "unsafe"),
+                ([(each.n_tokens, each.newly_flagged) for each in at_place], ":", "safe"),
+            ):
+                known = [(n_tokens, share.value) for n_tokens, share in figures if share]
+                axes.plot(
+                    [n_tokens for n_tokens, _ in known],
+                    [value for _, value in known],
+                    color=colour,
+                    linestyle=line,
+                    marker=".",
+                    label=f"{name}, {place}",
+                )
+        axes.set_xscale("log")
+        axes.set_xticks(COMPANY_TOKENS, labels=list(map(str, COMPANY_TOKENS)))
+        axes.minorticks_off()
+        axes.set(ylim=(0, 1), xlabel="tokens of harmless text around", ylabel="share flagged")
         _grid(axes)
         _legend(axes)
         return svg(figure)

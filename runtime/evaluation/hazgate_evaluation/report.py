@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hazgate_evaluation.company import Company
 from hazgate_evaluation.comparison import SystemComparison
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.label_errors import SuspectedLabel
@@ -93,9 +94,9 @@ class Report:
     """All results of an evaluation.
 
     `comparisons` compares the first system with each other one. `experts` treats all of them as
-    one ensemble; None for a single system. `label_errors`, `robustness`, `translations` and
-    `streams` are of the first system. Rows are named by their line in the data file. `texts` maps
-    lines to the texts of the rows that the report names, if texts were asked for.
+    one ensemble; None for a single system. `label_errors`, `robustness`, `company`, `translations`
+    and `streams` are of the first system. Rows are named by their line in the data file. `texts`
+    maps lines to the texts of the rows that the report names, if texts were asked for.
     """
 
     schema_version: int
@@ -108,6 +109,7 @@ class Report:
     experts: RegretFigures | None
     label_errors: LabelErrors
     robustness: Robustness | None
+    company: Company | None
     translations: Translations | None
     streams: Streams | None
     texts: Mapping[str, str] | None

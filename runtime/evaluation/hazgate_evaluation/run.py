@@ -12,6 +12,7 @@ from hazgate import __version__
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate_evaluation.cascade import cascade_right, share_right
+from hazgate_evaluation.company import Company, measure_company, n_texts_in_company
 from hazgate_evaluation.comparison import Judged, SystemComparison, compare
 from hazgate_evaluation.estimates import SEED, Resampling
 from hazgate_evaluation.label_errors import suspected_labels
@@ -31,7 +32,12 @@ from hazgate_evaluation.report import (
     LabelErrors,
     Report,
 )
-from hazgate_evaluation.robustness import Robustness, choose_sample, measure_robustness
+from hazgate_evaluation.robustness import (
+    Robustness,
+    RobustnessSample,
+    choose_sample,
+    measure_robustness,
+)
 from hazgate_evaluation.rows import Dataset, LabelledRow, LabelNames
 from hazgate_evaluation.scores import Scores, score, unsafe_scores
 from hazgate_evaluation.slices import slices_of
@@ -140,9 +146,11 @@ def evaluate(
         predictions = np.column_stack([one.scores.unsafe for one in judged])[truth.known]
         experts = regret_figures(predictions, truth.unsafe[truth.known])
     label_errors = _label_errors(truth, judged[0].scores, names, numbers)
-    robustness = None
+    robustness = company = None
     if options.n_mutation_texts:
-        robustness = _robustness(gates[0], dataset.rows, truth, judged[0], options, begin)
+        sample = choose_sample(dataset.rows, truth, judged[0].flagged, options.n_mutation_texts)
+        robustness = _robustness(gates[0], dataset.rows, sample, begin)
+        company = _company(gates[0], dataset.rows, sample, truth, judged[0], begin)
     streams = None
     if options.n_stream_texts:
         streams = _streams(gates[0], dataset.rows, truth, judged[0].scores, options, begin)
@@ -157,6 +165,7 @@ def evaluate(
         experts=experts,
         label_errors=label_errors,
         robustness=robustness,
+        company=company,
         translations=translation_figures(dataset.rows, truth, judged[0].flagged),
         streams=streams,
         texts=_named_texts(dataset.rows, comparisons, label_errors)
@@ -235,14 +244,8 @@ def _label_errors(
 
 
 def _robustness(
-    gate: Gate,
-    rows: Sequence[LabelledRow],
-    truth: Truth,
-    judged: Judged,
-    options: EvaluationOptions,
-    begin: Begin,
+    gate: Gate, rows: Sequence[LabelledRow], sample: RobustnessSample, begin: Begin
 ) -> Robustness:
-    sample = choose_sample(rows, truth, judged.flagged, options.n_mutation_texts)
     n_texts = len(sample.unsafe) + len(sample.safe)
     advance = begin("rewritten texts", n_texts * len(MUTATIONS))
 
@@ -251,6 +254,25 @@ def _robustness(
         return with_views >= gate.threshold, as_written >= gate.threshold
 
     return measure_robustness(rows, sample, flags)
+
+
+def _company(
+    gate: Gate,
+    rows: Sequence[LabelledRow],
+    sample: RobustnessSample,
+    truth: Truth,
+    judged: Judged,
+    begin: Begin,
+) -> Company | None:
+    passed = truth.known & ~truth.unsafe & ~judged.flagged & (judged.scores.n_tokens > 0)
+    advance = begin("texts in company", n_texts_in_company(sample))
+
+    def flags(texts: Sequence[str]) -> np.ndarray:
+        return unsafe_scores(gate, texts, advance)[0] >= gate.threshold
+
+    return measure_company(
+        rows, sample, np.flatnonzero(passed), flags, gate.level1.tokenizer.token_ends
+    )
 
 
 def _streams(
