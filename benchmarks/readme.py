@@ -40,6 +40,7 @@ MODULES = (
     "benchmarks.plan.results",
     "benchmarks.plan.plots",
     "benchmarks.quality.agreement",
+    "benchmarks.quality.company",
     "benchmarks.quality.thresholds",
     "benchmarks.quality.gpu_report",
     "benchmarks.rehearse",

@@ -47,6 +47,14 @@ def contradictions(recipe: Recipe) -> list[str]:
     close = recipe.tokenizer.close_tokens
     if close is not None and close >= window:
         problems.append(f"tokenizer.close_tokens: {close} must be less than a window of {window}")
+    if close is None:
+        problems.extend(
+            f"tokenizer.{field}: means nothing without close_tokens"
+            for field in ("close_from_tokens", "close_margin")
+            if getattr(recipe.tokenizer, field) is not None
+        )
+    elif (start := recipe.tokenizer.close_from_tokens) is not None and start <= close:
+        problems.append(f"tokenizer.close_from_tokens: {start} must be over close_tokens {close}")
     if overlap >= window:
         problems.append(
             f"tokenizer.overlap_tokens: {overlap} must be less than a window of {window}"

@@ -23,7 +23,7 @@ from hazgate.judging.classification import (
     labels_that_hold,
     scores_of_windows,
 )
-from hazgate.judging.scores import calibrated
+from hazgate.judging.scores import calibrated, lowered
 from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
 from hazgate.opening import open_for, open_parts, run_rows
@@ -161,6 +161,18 @@ class Classifier:
     def own(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the level's logits [n, n_labels] of its body's rows [n, n_logits]."""
         return rows[:, self.spec.own_columns]
+
+    def counted(self, logits: NDArray[np.float32], is_close: Sequence[bool]) -> NDArray[np.float32]:
+        """Return the level's logits as they count: less in close windows, see TokenizerSpec.
+
+        Args:
+            logits: shape [n, n_labels].
+            is_close: True for each row of a close window.
+        """
+        margin = self.spec.tokenizer.close_margin
+        if not margin or self.positive is None or not any(is_close):
+            return logits
+        return lowered(logits, is_close, self.labels.index(self.positive.label), margin)
 
     @property
     def positive(self) -> PositiveSpec | None:
@@ -422,8 +434,9 @@ class Classifier:
 
     def _classification(self, tokens: Tokens, logits: NDArray[np.float32]) -> Classification:
         head, positive = self.head, self.positive
-        counts = [window.n_tokens for window in tokens.every_window]
-        scores = scores_of_windows(head, logits, counts)
+        every = tokens.every_window
+        counted = self.counted(logits, [window.is_close for window in every])
+        scores = scores_of_windows(head, counted, [window.n_tokens for window in every])
         flagged = positive is not None and (
             not tokens.understood or scores[positive.label] >= positive.threshold
         )

@@ -44,8 +44,13 @@ class LevelRuns:
         return cls(level1=level1, asked=asked, rows=rows, store=store)
 
     def level1_logits(self) -> list[NDArray[np.float32]]:
-        """Return Level 1's logits of each question, by window."""
-        return [self.level1.own(of_text) for of_text in self.rows]
+        """Return Level 1's logits of each question, by window, as they count."""
+        return [
+            self.level1.counted(
+                self.level1.own(of_text), [each.is_close for each in question.tokens.every_window]
+            )
+            for question, of_text in zip(self.asked, self.rows, strict=True)
+        ]
 
     def logits_by_window(
         self, level: Classifier, to_read: Sequence[Sequence[int]]
@@ -73,15 +78,15 @@ class LevelRuns:
                 windows = self.asked[i].tokens.every_window
                 read = [next(logits) for _ in windows]
                 # A window may be several in another body's tokens; each has the window's weight.
-                counts = [
-                    window.n_tokens
+                rows = [
+                    window
                     for window, of_window in zip(windows, read, strict=True)
                     for _ in of_window
                 ]
                 results[i][name] = level_result(
                     level.head,
-                    np.concatenate(read),
-                    counts,
+                    level.counted(np.concatenate(read), [window.is_close for window in rows]),
+                    [window.n_tokens for window in rows],
                     level.positive_threshold,
                     understood=self.asked[i].tokens.understood,
                 )

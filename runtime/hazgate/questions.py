@@ -137,7 +137,7 @@ class KnownTexts:
             begins: the text is the beginning of a longer one.
         """
         cut = self.tokenizer
-        sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens)
+        sizes = (cut.window_tokens, cut.overlap_tokens, cut.close_tokens, cut.alone_tokens)
         source = (*self.source, repr((begins, sizes, self.reading, tuple(views))))
         return self.store.text_key(source, owner, text)
 

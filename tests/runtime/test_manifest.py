@@ -203,6 +203,22 @@ WRONG: dict[str, tuple[Change, str]] = {
         _put("levels", "level1", "tokenizer", "close_tokens", 64),
         "$.levels.level1.tokenizer.close_tokens: must be positive and under window_tokens, got 64",
     ),
+    "a look from close by at what is short": (
+        lambda data: data["levels"]["level1"]["tokenizer"].update(
+            close_tokens=8, close_from_tokens=8
+        ),
+        "$.levels.level1.tokenizer.close_from_tokens: must be over close_tokens, got 8",
+    ),
+    "a margin that adds": (
+        lambda data: data["levels"]["level1"]["tokenizer"].update(
+            close_tokens=8, close_margin=-1.0
+        ),
+        "$.levels.level1.tokenizer.close_margin: must be a finite number from 0, got -1.0",
+    ),
+    "a margin of no window": (
+        _put("levels", "level1", "tokenizer", "close_margin", 1.0),
+        "$.levels.level1.tokenizer: close_from_tokens and close_margin mean nothing without",
+    ),
     "negative parity": (
         _put(*VARIANT, "parity", "max_abs_logit_diff", -1.0),
         "fp32.parity.max_abs_logit_diff: must be a finite number from 0, got -1.0",
@@ -249,8 +265,8 @@ def test_the_manifest_that_the_cases_spoil_is_valid_itself() -> None:
 
 
 def test_a_newer_schema_is_refused_before_its_fields_are_judged() -> None:
-    message = _refusal(spell({"schema_version": 4, "what_comes_next": {}}))
-    assert "schema version 4" in message
+    message = _refusal(spell({"schema_version": 5, "what_comes_next": {}}))
+    assert "schema version 5" in message
     assert "Upgrade hazgate" in message
     assert "unknown field" not in message
 

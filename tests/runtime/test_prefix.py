@@ -43,9 +43,12 @@ def _bare(tokens: Tokens) -> Tokens:
 
 
 @pytest.mark.usefixtures("_short_steps")
-@pytest.mark.parametrize("close", [11, None])
-def test_a_grown_text_has_the_windows_of_the_whole(file: Path, close: int | None) -> None:
-    tokenizer = Tokenizer(file, dataclasses.replace(SPEC, close_tokens=close))
+@pytest.mark.parametrize(("close", "close_from"), [(11, None), (11, 12), (None, None)])
+def test_a_grown_text_has_the_windows_of_the_whole(
+    file: Path, close: int | None, close_from: int | None
+) -> None:
+    spec = dataclasses.replace(SPEC, close_tokens=close, close_from_tokens=close_from)
+    tokenizer = Tokenizer(file, spec)
     n_known = 0
 
     @given(pieces=st.lists(st.lists(WORDS, min_size=5, max_size=40).map("".join), max_size=6))

@@ -43,11 +43,16 @@ def _open(
     *,
     overlap_tokens: int = 0,
     close_tokens: int | None = None,
+    close_from_tokens: int | None = None,
 ) -> Tokenizer:
     return Tokenizer(
         file,
         windows_spec(
-            window_tokens, overlap_tokens, close_tokens=close_tokens, special_tokens_in_text=special
+            window_tokens,
+            overlap_tokens,
+            close_tokens=close_tokens,
+            close_from_tokens=close_from_tokens,
+            special_tokens_in_text=special,
         ),
     )
 
@@ -126,6 +131,23 @@ def test_a_text_of_several_windows_is_also_read_in_close_windows(words: Path) ->
     assert all(a.end > b.start for a, b in itertools.pairwise(tokens.close))
     assert _encode(tokenizer, "good " * 8).close == ()
     assert tokens.first_window().close == ()
+
+
+def test_a_text_of_one_window_is_read_from_close_by_from_the_stated_length_on(words: Path) -> None:
+    tokenizer = _open(words, 20, overlap_tokens=2, close_tokens=6, close_from_tokens=10)
+    short, long = _encode(tokenizer, "good " * 7), _encode(tokenizer, "good " * 8)
+    assert short.every_window == short.windows
+    assert not any(window.is_close for window in short.windows)
+    assert len(long.windows) == 1
+    assert [window.n_tokens for window in long.close] == [4] * 3
+    assert all(window.is_close for window in long.close)
+    assert (long.close[0].start, long.close[-1].end) == (0, len("good " * 8))
+
+
+def test_a_text_that_a_close_window_holds_is_read_once(words: Path) -> None:
+    tokenizer = _open(words, 20, overlap_tokens=2, close_tokens=6, close_from_tokens=1)
+    assert len(_encode(tokenizer, "good " * 4).every_window) == 1
+    assert len(_encode(tokenizer, "good " * 5).every_window) > 1
 
 
 @pytest.mark.parametrize("close_tokens", [1, 2])

@@ -18,7 +18,7 @@ from hazgate.judging.tags import Tags
 
 MANIFEST_FILE = "bundle.json"
 # The newest that is read; see `schema_version_of`.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # The name to ask for when hazgate should choose the variant.
 AUTO = "auto"
 # The probability from which a label of a multi-label head holds, if nothing else is stated.
@@ -42,8 +42,12 @@ class TokenizerSpec:
 
     The model can read `max_tokens` at once and was proven on that many. Texts are read in windows
     of `window_tokens`, which share `overlap_tokens` of the text; both counts include special
-    tokens. With `close_tokens`, a text of several windows is also read in windows of that many,
-    each overlapping half of the next: in a wide window, one sentence can get lost.
+    tokens. With `close_tokens`, a text is also read in windows of that many, each overlapping half
+    of the next: in a wide window, one sentence can get lost. So are read texts of at least
+    `close_from_tokens`, special ones included; without it, texts of several windows.
+
+    From close by, a text without its context looks worse than it is. So the log-odds of a level's
+    positive label count `close_margin` less in a close window; without it, they count in full.
 
     `special_tokens_in_text` decides about special tokens that a user typed: "text" splits them
     like any other word, "token" lets them become that token.
@@ -54,6 +58,8 @@ class TokenizerSpec:
     window_tokens: int
     overlap_tokens: int
     close_tokens: int | None
+    close_from_tokens: int | None = field(default=None, metadata=absent_if_none())
+    close_margin: float | None = field(default=None, metadata=absent_if_none())
     pad_token_id: int
     special_tokens_in_text: Literal["text", "token"]
 
@@ -343,6 +349,9 @@ class Manifest:
 
 def schema_version_of(levels: Mapping[str, LevelSpec]) -> int:
     """Return the oldest schema version that can describe these levels, which a bundle states."""
+    cuts = [level.tokenizer for level in levels.values()]
+    if any(cut.close_from_tokens is not None or cut.close_margin is not None for cut in cuts):
+        return 4
     if any(level.per_token for level in levels.values()):
         return 3
     return 1 if all(level.columns is None for level in levels.values()) else 2

@@ -1,6 +1,6 @@
 """Functions from logits to probabilities that neither overflow nor underflow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +60,22 @@ def calibrated(
     """
     scaled = logits.astype(np.float64) / temperature
     return softmax(scaled) if activation == "softmax" else sigmoid(scaled)
+
+
+def lowered(
+    logits: NDArray[np.float32], rows: Sequence[bool], label: int, margin: float
+) -> NDArray[np.float32]:
+    """Return logits with those of one label lowered by a margin in some rows.
+
+    Args:
+        logits: shape [n, n_labels].
+        rows: True for each row that is lowered, n of them.
+        label: index of the label.
+        margin: in log-odds.
+    """
+    steps = np.zeros_like(logits)
+    steps[np.asarray(rows, dtype=np.bool_), label] = margin
+    return logits - steps
 
 
 def check_probabilities(scores: Mapping[str, float]) -> None:

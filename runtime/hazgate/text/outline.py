@@ -39,8 +39,9 @@ def unpack(outline: bytes) -> tuple[Tokens, tuple[bytes, ...]]:
             end=numbers[at + 2],
             n_unknown=numbers[at + 3],
             understood=bool(numbers[at + 4]),
+            is_close=i >= n_windows,
         )
-        for at in range(_N_HEAD, len(numbers), _N_WINDOW)
+        for i, at in enumerate(range(_N_HEAD, len(numbers), _N_WINDOW))
     )
     tokens = Tokens(
         windows=every[:n_windows],

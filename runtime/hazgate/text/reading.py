@@ -25,6 +25,9 @@ class Reading:
         max_text_tokens: texts with more tokens are refused, unless only their beginning is read.
         window_tokens: tokens of a window, special ones included, in place of the bundle's: more
             context at once, or shorter passages to point at. At most the bundle's max_tokens.
+        close_from_tokens: tokens of the shortest text, special ones included, that is also read
+            from close by, in place of the bundle's. More cost less time, and leave longer texts
+            in which a sentence can hide. Means nothing for a bundle without close windows.
         views: kinds of disguise that a gate undoes beside the text, see `hazgate.text.views`;
             empty for none.
     """
@@ -33,14 +36,17 @@ class Reading:
     max_text_bytes: int = 1 << 20
     max_text_tokens: int = 1 << 17
     window_tokens: int | None = None
+    close_from_tokens: int | None = None
     views: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
-        """Refuse views that do not exist.
+        """Refuse views that do not exist, and a length that no text has.
 
         Raises:
             BundleError: names all of them.
         """
+        if self.close_from_tokens is not None and self.close_from_tokens < 1:
+            raise BundleError(f"close_from_tokens must be at least 1, got {self.close_from_tokens}")
         unknown = [name for name in self.views if name not in NAMES]
         if unknown:
             raise BundleError(f"no such view: {', '.join(unknown)}; there are {', '.join(NAMES)}")
@@ -51,6 +57,8 @@ class Reading:
         Raises:
             BundleError: the bundle was not proven on such windows.
         """
+        if self.close_from_tokens is not None and spec.close_tokens is not None:
+            spec = dataclasses.replace(spec, close_from_tokens=self.close_from_tokens)
         if self.window_tokens is None:
             return spec
         if not spec.overlap_tokens < self.window_tokens <= spec.max_tokens:
@@ -96,7 +104,7 @@ def choose_windows(tokens: Sequence[Tokens], reading: Reading) -> list[Tokens]:
             refused; says which.
     """
     if reading.long_texts == "truncate":
-        return [text.first_window() for text in tokens]
+        return [text.first_window() if len(text.windows) > 1 else text for text in tokens]
     for i, text in enumerate(tokens):
         if text.n_total > reading.max_text_tokens:
             raise InputError(

@@ -49,7 +49,8 @@ class Window:
     `input_ids` has `n_tokens` of the text's own tokens between special ones; they span the
     characters from `start` to before `end`. `n_unknown` of them stand for what the tokenizer does
     not know. `understood` is False if that is most of the window; no close window says so. Of a
-    window in a view, `start` and `end` are of the text as written.
+    window in a view, `start` and `end` are of the text as written. `is_close` marks a window of a
+    second look, see `hazgate.bundle.manifest.TokenizerSpec`.
     """
 
     input_ids: tuple[int, ...]
@@ -59,6 +60,7 @@ class Window:
     n_unknown: int = 0
     understood: bool = True
     view: ViewPart | None = None
+    is_close: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,7 @@ class Tokens:
     """One tokenised text.
 
     `windows` are in the order of the text, at least one; `close` has the shorter windows in which
-    a text of several windows is read again. `n_total` and `n_read` count the text's tokens
+    a text that is not short is read again. `n_total` and `n_read` count the text's tokens
     without special ones; they differ if the windows do not reach the text's end. `n_unknown` of
     those read are unknown tokens; `understood` is False if they are most of what was read, or of
     one of its windows, see `hazgate.text.unknown`, and no view says it in other words.
@@ -138,7 +140,8 @@ class Tokenizer:
     """A tokenizer file with its limits. Thread-safe: nothing changes after construction.
 
     `window_tokens` is the number of a text's own tokens that fit into one window, `close_tokens`
-    into a close one; None without close windows. `unknown_id` is the token for what the tokenizer
+    into a close one; None without close windows. A text of at most `alone_tokens` of its own is
+    read in one window, and in no close one. `unknown_id` is the token for what the tokenizer
     does not know; None if it spells anything. `reads_words_apart` is True if a text has the tokens
     of its parts, wherever it is parted before a space.
     """
@@ -175,6 +178,12 @@ class Tokenizer:
                 f"close_tokens of {spec.close_tokens} leaves no room for text next to the "
                 f"tokenizer's {n_special} special tokens"
             )
+        # The most of a text's own tokens that are read in one window, and in no close one.
+        self.alone_tokens = self.window_tokens
+        if self.close_tokens is not None and spec.close_from_tokens is not None:
+            # A text that a close window holds whole needs no second look.
+            alone = max(self.close_tokens, spec.close_from_tokens - n_special - 1)
+            self.alone_tokens = min(self.window_tokens, alone)
         if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
                 f"window_tokens of {spec.window_tokens} leaves no room for new text next to the "
@@ -283,7 +292,7 @@ class Tokenizer:
         unknown_id = self.unknown_id
         if unknown_id is not None and not (unknown_id in ids or may_hide(text)):
             unknown_id = None
-        if unknown_id is None and n_tokens <= self.window_tokens:
+        if unknown_id is None and n_tokens <= self.alone_tokens:
             # Even a tokenizer that spells everything may drop a text whole.
             understood = n_tokens > 0 or not letters_of(text)
             whole = Window(
@@ -299,7 +308,7 @@ class Tokenizer:
         tokens = self._text_tokens(text, encoding, unknown_id)
         windows = tokens.windows(self.window_tokens, self.overlap_tokens)
         close: tuple[Window, ...] = ()
-        if self.close_tokens is not None and len(windows) > 1:
+        if self.close_tokens is not None and n_tokens > self.alone_tokens:
             close = tokens.windows(self.close_tokens, self.close_tokens // 2, is_close=True)
         whole = tokens.window(0, n_tokens)
         return Tokens(
@@ -466,6 +475,7 @@ class TextTokens:
             end=end,
             n_unknown=len(unknown),
             understood=known or is_understood(self.text[begin:end], self._pieces(unknown)),
+            is_close=is_close,
         )
 
     def _unknown(self, start: int, stop: int) -> list[int]:

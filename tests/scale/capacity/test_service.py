@@ -104,14 +104,20 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     window=st.integers(6, 40),
     overlap=st.integers(0, 3),
     close=st.none() | st.integers(3, 5),
+    close_from=st.none() | st.integers(6, 40),
 )
 def test_texts_are_cut_into_rows_as_the_tokenizer_cuts_them(
-    words: Path, n_words: int, window: int, overlap: int, close: int | None
+    words: Path, n_words: int, window: int, overlap: int, close: int | None, close_from: int | None
 ) -> None:
-    spec = windows_spec(window, overlap, close_tokens=close)
+    start = None if close is None else close_from
+    spec = windows_spec(window, overlap, close_tokens=close, close_from_tokens=start)
     (tokens,) = Tokenizer(words, spec).encode(["good " * n_words])
     windows = Windows(
-        special_tokens=2, window_tokens=window, overlap_tokens=overlap, close_tokens=close
+        special_tokens=2,
+        window_tokens=window,
+        overlap_tokens=overlap,
+        close_tokens=close,
+        close_from_tokens=start,
     )
     found = [len(one.input_ids) for one in tokens.every_window]
     assert rows_of(tokens.n_total + 2, windows) == found

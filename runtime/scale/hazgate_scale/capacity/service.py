@@ -89,10 +89,9 @@ def rows_of(n_tokens: int, windows: Windows) -> list[int]:
     special = windows.special_tokens
     n_own = n_tokens - special
     window = windows.window_tokens - special
-    if n_own <= window:
-        return [n_tokens]
-    rows = _cut(n_own, window, windows.overlap_tokens)
-    if windows.close_tokens is not None:
+    rows = _cut(n_own, window, windows.overlap_tokens) if n_own > window else [n_own]
+    from_tokens = windows.close_from_tokens or windows.window_tokens + 1
+    if windows.close_tokens is not None and (n_own > window or n_tokens >= from_tokens):
         close = windows.close_tokens - special
         rows += _cut(n_own, close, close // 2)
     return [n + special for n in rows]

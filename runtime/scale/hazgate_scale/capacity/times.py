@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from hazgate.bundle.manifest import Batching
-from hazgate.documents.decode import decode, spelt
+from hazgate.documents.decode import absent_if_none, decode, spelt
 from hazgate.documents.problems import list_problems
 from hazgate.errors import InputError
 
@@ -78,6 +78,7 @@ class Windows:
     window_tokens: int
     overlap_tokens: int
     close_tokens: int | None
+    close_from_tokens: int | None = field(default=None, metadata=absent_if_none())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +181,13 @@ def _wrong_windows(windows: Windows) -> Iterator[str]:
     if close is not None and not windows.special_tokens < close < windows.window_tokens:
         yield (
             f"{path}.close_tokens: must lie between special_tokens and window_tokens, got {close}"
+        )
+    if windows.close_from_tokens is not None and (
+        close is None or not close < windows.close_from_tokens
+    ):
+        yield (
+            f"{path}.close_from_tokens: must be more than close_tokens, "
+            f"got {windows.close_from_tokens} with {close}"
         )
 
 

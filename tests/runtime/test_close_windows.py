@@ -1,0 +1,115 @@
+"""A second look from close by: which texts get one, and how much it counts."""
+
+import dataclasses
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hazgate import Gate
+from hazgate.classifier import Classifier
+from hazgate.engine.options import EngineOptions
+from hazgate.errors import BundleError
+from hazgate.judging.scores import lowered
+from hazgate.text.reading import Reading
+from tests.support.damage import edit_manifest
+
+# The spotter's words: log-odds of 3 with "morning" in a window, of -18 without.
+FOUND = 3.0
+ENGINE = EngineOptions(threads=1)
+TEXT = "good good good good morning good"
+
+
+def _with_close(spotter: Path, folder: Path, **close: float) -> Path:
+    """Return a copy of the spotter whose windows hold 20 words, and close ones 3."""
+    bundle = Path(shutil.copytree(spotter, folder / "bundle"))
+
+    def state(data: dict) -> None:  # type: ignore[type-arg]
+        data["schema_version"] = 4
+        for level in data["levels"].values():
+            level["tokenizer"].update(
+                window_tokens=22, overlap_tokens=2, close_tokens=5, close_from_tokens=6, **close
+            )
+
+    edit_manifest(bundle, state)
+    return bundle
+
+
+def _unsafe(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
+
+
+def test_a_short_text_is_read_from_close_by_and_its_place_is_that_of_the_close_window(
+    spotter: Path, tmp_path: Path
+) -> None:
+    verdict = Gate.open(_with_close(spotter, tmp_path), engine=ENGINE).check(TEXT)
+    assert verdict.tokens.windows == 1 + 3
+    assert verdict.unsafe == pytest.approx(_unsafe(FOUND))
+
+
+def test_a_reading_may_leave_more_texts_unread_from_close_by(spotter: Path, tmp_path: Path) -> None:
+    bundle = _with_close(spotter, tmp_path)
+    sparing = Gate.open(bundle, engine=ENGINE, reading=Reading(close_from_tokens=9))
+    assert sparing.check(TEXT).tokens.windows == 1
+    assert sparing.check(TEXT + " good").tokens.windows > 1
+
+
+def test_a_text_of_one_window_keeps_its_second_look_where_long_ones_are_cut(
+    spotter: Path, tmp_path: Path
+) -> None:
+    bundle = _with_close(spotter, tmp_path)
+    cutting = Gate.open(bundle, engine=ENGINE, reading=Reading(long_texts="truncate"))
+    assert cutting.check(TEXT).tokens.windows == 1 + 3
+    assert cutting.check("good " * 30).tokens.windows == 1
+
+
+def test_a_length_that_no_text_has_is_refused() -> None:
+    with pytest.raises(BundleError, match="close_from_tokens must be at least 1, got 0"):
+        Reading(close_from_tokens=0)
+
+
+def test_a_close_window_counts_less_by_its_margin(spotter: Path, tmp_path: Path) -> None:
+    gate = Gate.open(_with_close(spotter, tmp_path, close_margin=5.0), engine=ENGINE)
+    level = gate.level1
+    (tokens,) = level.tokenizer.encode([TEXT])
+    (logits,) = level.window_logits([tokens])
+    counted = level.counted(logits, [window.is_close for window in tokens.every_window])
+    assert [window.is_close for window in tokens.every_window] == [False, True, True, True]
+    np.testing.assert_array_equal(counted[:1], logits[:1])
+    np.testing.assert_array_equal(counted[1:] - logits[1:], [[0.0, -5.0]] * 3)
+
+
+def test_a_margin_takes_a_verdict_that_only_a_close_window_gave(
+    spotter: Path, tmp_path: Path
+) -> None:
+    """The whole window is hidden from the verdict by reading its close ones alone."""
+    gates = {
+        margin: Gate.open(
+            _with_close(spotter, tmp_path / str(margin), close_margin=margin), engine=ENGINE
+        )
+        for margin in (0.0, 5.0)
+    }
+    for margin, gate in gates.items():
+        (tokens,) = gate.level1.tokenizer.encode([TEXT])
+        close = dataclasses.replace(tokens, windows=tokens.close, close=())
+        (verdict,) = gate.answer(gate.ask([TEXT], tokens=[close]))
+        assert verdict.unsafe == pytest.approx(_unsafe(FOUND - margin))
+        assert verdict.flagged == (margin == 0)
+
+
+def test_a_level_alone_counts_close_windows_as_a_gate_does(spotter: Path, tmp_path: Path) -> None:
+    bundle = _with_close(spotter, tmp_path, close_margin=5.0)
+    level = Classifier.open(bundle, "level1", engine=ENGINE)
+    gate = Gate.open(bundle, engine=ENGINE)
+    (answer,) = level.classify([TEXT])
+    assert answer.scores["unsafe"] == gate.check(TEXT).unsafe
+
+
+def test_lowered_logits_change_in_one_column_of_the_named_rows() -> None:
+    logits = np.ones((3, 2), dtype=np.float32)
+    found = lowered(logits, [False, True, False], 1, 0.5)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.float32([[1, 1], [1, 0.5], [1, 1]]))
+    np.testing.assert_array_equal(logits, np.ones((3, 2)))
