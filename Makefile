@@ -34,7 +34,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pypro
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,serve,grpc,hub,otel]' -e runtime/evaluation \
+	    -e 'runtime[cli,serve,grpc,hub,languages,otel]' -e runtime/evaluation \
 	    -e 'runtime/scale[corpus,plan,ray-serve,triton]' -e 'export[build,mini,multilingual]' -r requirements-dev.txt
 	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
