@@ -15,8 +15,8 @@ from hazgate.judging.verdict import UNVOUCHED, Language
 from hazgate.text.scripts import letters_by_script, scripts_of, without_letters_of_others
 from hazgate.text.tokenization import Tokens
 
-# Measured by benchmarks.quality.languages: with these, one English text in a thousand is taken for
-# another language, and of the others so many are found as the page shows.
+# Chosen so that few texts in a vouched language are marked; benchmarks.quality.languages measures
+# how many, and how many others are found.
 MIN_LETTERS = 20
 # The most that the vouched languages may have together, and the least of another one.
 _MAX_VOUCHED = 0.01

@@ -47,7 +47,7 @@ _BLOCKS: Mapping[str, str] = {
     "Mongolian": "\u1800-\u18af",
     "Kana": "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f",
     "Bopomofo": "\u3100-\u312f\u31a0-\u31bf",
-    "Han": "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",
+    "Han": "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
 }
 # Scripts of languages, by primary tag (ISO 639). A language that is not here is written in Latin
 # letters; one of several scripts is understood in each of them.
@@ -87,7 +87,7 @@ _SCRIPTS_OF: Mapping[str, tuple[str, ...]] = {
     "th": ("Thai",),
 }
 # Beyond, there are tags and areas for private use: no letters.
-_N_CODES = 0x323B0
+_N_CODES = 0x40000
 _NAMES = (*_BLOCKS, _OTHER)
 _ASCII_LETTERS = string.ascii_letters.encode("ascii")
 _RANGE = re.compile("(?s)(.)-(.)")
