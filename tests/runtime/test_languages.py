@@ -62,6 +62,9 @@ OWN = {
     "code": "for (int i = 0; i < n; ++i) { total += values[i] * weights[i]; }",
     "accents": "She reads her résumé in a café, naïve and à la mode as ever.",
     "a short text": "Hallo Welt",
+    "numbers of code": r"\x1b[0m \xe9 0x7f3a 0xdeadbeef 0xcafebabe f3e2 9a7b 77ab 02cd",
+    "English about Chinese": "Explain to me please what these words mean, one after the other: "
+    "没有烤箱怎么在家烤面包没有烤箱怎么在家烤面包没有烤箱怎么在家烤",
     "Japanese between English words": "translate 東京都 please, and tell me where it is on a map",
 }
 POLICY = """
@@ -125,7 +128,7 @@ def test_a_vouched_language_is_covered_among_others_of_its_script() -> None:
     assert both is not None
     assert both.covers(GERMAN)
     assert both.covers(ENGLISH)
-    assert both.covers(IN_OTHER_SCRIPTS["Hindi"])
+    assert both.covers(2 * IN_OTHER_SCRIPTS["Hindi"])
     assert not both.covers(IN_LATIN["French"])
     assert not both.covers(IN_OTHER_SCRIPTS["Russian"])
     # Marathi has the letters of Hindi.
@@ -140,7 +143,7 @@ def test_the_identifier_is_not_asked_about_scripts_all_of_whose_languages_are_vo
     # It does not know Bhojpuri, and would call it Hindi.
     bhojpuri = load_vouching(["bho"])
     assert bhojpuri is not None
-    assert bhojpuri.covers(IN_OTHER_SCRIPTS["Hindi"])
+    assert bhojpuri.covers(2 * IN_OTHER_SCRIPTS["Hindi"])
 
 
 def test_japanese_is_covered_by_its_kana_and_its_ideographs() -> None:
@@ -192,7 +195,9 @@ def test_a_language_without_an_entry_is_written_in_latin_letters() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\u0301" * (1 << 20), "a\u0301" * (1 << 19), "\u05d0" * (1 << 19)]
+    "text",
+    ["\u0301" * (1 << 20), "a\u0301" * (1 << 19), "\u05d0" * (1 << 19), GERMAN * 20_000],
+    ids=["marks", "letters with marks", "Hebrew", "German"],
 )
 def test_a_megabyte_of_marks_or_letters_takes_no_time(english: Vouching, text: str) -> None:
     english.covers("\u05d0")

@@ -6,7 +6,7 @@ languages apart: Chinese from English, but not German from English.
 
 import functools
 import importlib.util
-import re
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,8 +25,7 @@ _MIN_OTHER = 0.3
 _N_STRETCHES, _STRETCH_CHARACTERS = 4, 256
 # The identifier's name for text in no language, such as code.
 _NO_LANGUAGE = "zxx"
-# Signs and digits of code and markup look like languages of few texts.
-_NO_WORD = re.compile(r"[\x00-@\[-`{-\x7f]+")
+_LOADING = threading.Lock()
 
 
 class Identifier(Protocol):
@@ -92,12 +91,11 @@ class Vouching:
             return True
         if max(own, key=own.__getitem__) not in self.shared:
             return True
-        words = _NO_WORD.sub(" ", without_letters_of_others(_sample(text), self.scripts))
-        ranked = self.identifier.rank(words)
+        ranked = self.identifier.rank(without_letters_of_others(_sample(text), self.scripts))
         known = self.languages | {_NO_LANGUAGE}
         p_known = sum(p for language, p in ranked if language in known)
-        first, p_first = ranked[0]
-        return first in known or p_known >= _MAX_VOUCHED or p_first < _MIN_OTHER
+        _, p_first = ranked[0]
+        return p_known >= _MAX_VOUCHED or p_first < _MIN_OTHER
 
 
 def load_vouching(languages: Collection[str]) -> Vouching | None:
@@ -146,8 +144,14 @@ def finding() -> str:
     return "script alone; hazgate[languages] tells apart those in one script"
 
 
-@functools.cache
 def _identifier() -> Identifier:
+    # Levels are opened on threads, and a cache alone would let each load its own.
+    with _LOADING:
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> Identifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     loaded: Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
