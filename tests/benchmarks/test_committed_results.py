@@ -14,6 +14,7 @@ from benchmarks.plan.plots import FleetPlots, draw, plots_table
 from benchmarks.plan.results import LIMIT, FleetResults, fleet_figure, fleet_table
 from benchmarks.plan.service_times import service_times
 from benchmarks.quality.agreement import AgreementResults, agreement_text
+from benchmarks.quality.languages import LanguageResults, VouchedCounts
 from benchmarks.quality.thresholds import ThresholdResults, streams_table, thresholds_table
 from benchmarks.readme import fill, regions
 from benchmarks.speed.results import SpeedResults
@@ -60,6 +61,22 @@ def test_the_fused_variant_changes_few_decisions_of_many_texts() -> None:
         assert one.n_texts > 3000
         assert one.decisions_changed <= MOST_CHANGED * one.n_texts
         assert f"{one.decisions_changed} of {one.n_texts}" in agreement_text(results)
+
+
+def test_few_texts_in_vouched_languages_are_marked_and_most_others_are() -> None:
+    mini, multilingual = load(LanguageResults, RESULTS / "languages.json").recipes
+    assert _marked_share(mini, "en") <= 0.01
+    assert _marked_share(mini, "de") >= 0.95
+    assert _marked_share(mini, "zh") >= 0.95
+    # Of Hindi, most rows are in Latin letters.
+    for language in set(multilingual.vouched) - {"hi"}:
+        assert _marked_share(multilingual, language) <= 0.01
+    assert mini.n_code_marked <= 0.01 * mini.n_code
+
+
+def _marked_share(counts: VouchedCounts, language: str) -> float:
+    own = [each for each in counts.counts if each.language == language]
+    return sum(each.n_marked for each in own) / sum(each.n_texts for each in own)
 
 
 def test_the_policys_rate_on_new_texts_has_its_target_in_the_interval() -> None:

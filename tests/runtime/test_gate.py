@@ -118,8 +118,9 @@ def test_a_verdict_as_plain_data_survives_json(gate: Gate) -> None:
     for verdict in gate.check_many(TEXTS):
         data = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
         fields = json.loads(json.dumps(dataclasses.asdict(verdict)))
-        # Without levels beside the cascade a verdict is what it was before there were any.
+        # Without levels beside the cascade and without languages a verdict is what it always was.
         assert fields.pop("levels") == {}
+        assert fields.pop("language") is None
         assert data == fields
         assert list(data) == list(fields)
 

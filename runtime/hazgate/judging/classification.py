@@ -56,8 +56,8 @@ class Classification:
     tokens: TokenCount
     truncated: bool
     understood: bool
-    model: ModelIdentity
     language: Language | None = None
+    model: ModelIdentity
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain JSON values, in the order of the fields.

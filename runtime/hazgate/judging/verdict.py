@@ -247,13 +247,13 @@ class Verdict:
     tokens: TokenCount
     truncated: bool
     understood: bool
+    language: Language | None = None
     views: ViewsRead | None
     span: Span
     decision: PolicyDecision | None
     shadow: PolicyDecision | None
     levels: Mapping[str, LevelResult] = field(default_factory=dict)
     model: ModelIdentity
-    language: Language | None = None
 
     @property
     def unread_kinds(self) -> tuple[UnreadKind, ...]:
