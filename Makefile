@@ -34,7 +34,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pypro
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(ORT) \
-	    -e 'runtime[cli,serve,grpc,hub,otel]' -e runtime/evaluation \
+	    -e 'runtime[cli,serve,grpc,hub,languages,otel]' -e runtime/evaluation \
 	    -e 'runtime/scale[corpus,plan,ray-serve,triton]' -e 'export[build,mini,multilingual]' -r requirements-dev.txt
 	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
@@ -67,7 +67,7 @@ RUNTIME_BIN := .venv-runtime/bin
 .venv-runtime/installed: constraints.txt requirements-runtime-tests.txt runtime/pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-runtime
 	$(RUNTIME_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    $(ORT) -e 'runtime[cli,serve,grpc,hub,otel]' -r requirements-runtime-tests.txt
+	    $(ORT) -e 'runtime[cli,serve,grpc,hub,languages,otel]' -r requirements-runtime-tests.txt
 	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(RUNTIME_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
@@ -170,7 +170,7 @@ bench-full: $(VENV)/bench-installed  ## the same engines on the stand-in of `mak
 
 lock: install  ## resolve constraints.txt again
 	$(BIN)/python -m pip install --quiet uv
-	printf -- '-e ./runtime[cli,cpu,serve,grpc,hub,otel]\n-e ./runtime/evaluation\n-e ./runtime/scale[corpus,plan,ray-serve,triton]\n-e ./export[build,mini,multilingual]\n' > build/lock.in
+	printf -- '-e ./runtime[cli,cpu,serve,grpc,hub,languages,otel]\n-e ./runtime/evaluation\n-e ./runtime/scale[corpus,plan,ray-serve,triton]\n-e ./export[build,mini,multilingual]\n' > build/lock.in
 	# What torch itself needs depends on the index that it comes from (CPU, CUDA, ROCm).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	    --no-emit-package hazgate --no-emit-package hazgate-evaluation \
@@ -190,7 +190,7 @@ release: $(VENV)/release-installed  ## wheels, a bill of materials, an audit of 
 	    .venv-release/bin/python -m build --quiet --wheel --outdir build/release $$each || exit 1; done
 	$(PYTHON) -m venv build/release/installed
 	build/release/installed/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    './runtime[cpu,cli,serve,grpc,hub,otel]'
+	    './runtime[cpu,cli,serve,grpc,hub,languages,otel]'
 	.venv-release/bin/cyclonedx-py environment --output-reproducible --of JSON -o build/release/hazgate.cdx.json \
 	    build/release/installed/bin/python
 	@# --strict: a distribution that nobody could look up fails the release, too.

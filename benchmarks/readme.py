@@ -42,6 +42,7 @@ MODULES = (
     "benchmarks.quality.agreement",
     "benchmarks.quality.company",
     "benchmarks.quality.thresholds",
+    "benchmarks.quality.languages",
     "benchmarks.quality.gpu_report",
     "benchmarks.rehearse",
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from peft import PeftModel
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.language_specs import LanguageSpec
 from hazgate.bundle.manifest import MANIFEST_FILE
 from hazgate.cli.progress import step
 from hazgate.documents.files import json_bytes
@@ -27,6 +28,7 @@ from hazgate_export.bundle.assemble import (
 )
 from hazgate_export.bundle.bundle_readme import bundle_readme
 from hazgate_export.bundle.describe import ExportedBody, manifest_of
+from hazgate_export.bundle.language_evidence import language_specs
 from hazgate_export.bundle.report import parity_document
 from hazgate_export.bundle.tokenizer import copy_tokenizer
 from hazgate_export.errors import ParityMissed, RecipeError
@@ -69,7 +71,8 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
     Raises:
         SourceError: a base or adapter is not available or must not be used, or its files and the
             recipe disagree on labels, windows or thresholds.
-        RecipeError: the recipe contradicts the base, the adapters or `local`.
+        RecipeError: the recipe contradicts the base, the adapters or `local`, or vouches for a
+            language that the adapter was measured to miss.
         ParityMissed: an answer differs by more than the recipe allows; no bundle is left. The
             error carries the measured parities.
         BundleError: `target` is something else than a bundle, or the new bundle does not open.
@@ -84,6 +87,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         sources = fetch_levels(loaded, loaded.recipe.levels, local, folder / "sources")
         settled = settle(loaded, sources)
         loaded = settled.loaded
+        languages = language_specs(loaded.recipe, sources)
         bodies = tuple(
             _export_body(loaded, body, sources[body[0]], graphs, root)
             for body in loaded.recipe.bodies()
@@ -91,7 +95,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         written = write_graphs(_graph_files(bodies), root)
         shutil.rmtree(graphs)
         parities = _prove(loaded.recipe, bodies, written, root)
-        bundle = _pack(settled, bodies, written, parities, root, target)
+        bundle = _pack(settled, bodies, written, parities, languages, root, target)
         pins = pins_to_paste(loaded.recipe, sources)
         return Built(bundle=bundle, parities=parities, pins=pins)
 
@@ -176,6 +180,7 @@ def _pack(
     bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
+    languages: Mapping[str, LanguageSpec] | None,
     root: Path,
     target: Path,
 ) -> Bundle:
@@ -198,7 +203,7 @@ def _pack(
     (root / CANARIES_FILE).write_bytes(json_bytes(Canaries(levels=canaries)))
     if settled.policy is not None:
         (root / POLICY_FILE).write_text(settled.policy, encoding="utf-8")
-    described = manifest_of(loaded, bodies, written, parities)
+    described = manifest_of(loaded, bodies, written, parities, languages)
     draft = dataclasses.replace(
         described,
         canaries=CANARIES_FILE,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from hazgate.bundle.language_specs import LANGUAGE_TAG
 from hazgate.bundle.manifest import DEFAULT_THRESHOLD
 from hazgate.judging.scores import Activation
 from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings, TaskSettings
@@ -16,6 +17,7 @@ RECIPE_SCHEMA_VERSION = 1
 # A level has logits of a text, or of each of its tokens.
 Output = Literal["text", "tokens"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
+Language = Annotated[str, Field(pattern=f"^{LANGUAGE_TAG.pattern}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -271,6 +273,12 @@ class ParityRecipe(_Table):
     lengths: tuple[Annotated[int, Field(ge=1)], ...]
 
 
+class LanguagesRecipe(_Table):
+    """The languages that a bundle vouches for, by primary tags of BCP 47; others are marked."""
+
+    vouched: tuple[Language, ...] = Field(min_length=1)
+
+
 class Recipe(_Table):
     """A whole build: base, levels, variants and the limits that they must keep."""
 
@@ -287,6 +295,7 @@ class Recipe(_Table):
     parity: ParityRecipe
     int8_activations: Int8ActivationsRecipe = Int8ActivationsRecipe()
     conversation: ConversationRecipe = ConversationRecipe()
+    languages: LanguagesRecipe | None = None
     finetune: SharedSettings | None = None
 
     def bodies(self) -> tuple[tuple[str, ...], ...]:

@@ -38,6 +38,10 @@ def contradictions(recipe: Recipe) -> list[str]:
     problems.extend(_task_problems(recipe))
     if recipe.cascade is not None:
         problems.extend(_cascade_problems(recipe, recipe.cascade))
+    if recipe.languages is not None:
+        tags = recipe.languages.vouched
+        twice = sorted({tag for tag in tags if tags.count(tag) > 1})
+        problems.extend(f"languages.vouched: {tag} is named twice" for tag in twice)
     if not is_turn(recipe.conversation.turn):
         problems.append("conversation.turn: expected {content} once, and no field but {role}")
     limit = recipe.tokenizer.max_tokens

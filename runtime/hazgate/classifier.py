@@ -28,6 +28,7 @@ from hazgate.judging.speech import Role, Side
 from hazgate.judging.verdict import ModelIdentity
 from hazgate.opening import open_for, open_parts, run_rows
 from hazgate.questions import KnownTexts, Question, questions
+from hazgate.text.languages import Vouching, load_vouching
 from hazgate.text.reading import Reading, choose_windows
 from hazgate.text.tokenization import Tokenizer, Tokens
 
@@ -52,7 +53,8 @@ class Classifier:
 
     `reading` is the treatment of long texts by `classify`. With several `workers`, that many runs
     of one call go on at a time, each on its own threads: more texts per second, but the first
-    answer comes no sooner. `store` keeps logits for `classify`, if the variant is exact.
+    answer comes no sooner. `store` keeps logits for `classify`, if the variant is exact. `vouching`
+    has the languages that the bundle vouches for; None marks no text.
     """
 
     level: str
@@ -66,6 +68,7 @@ class Classifier:
     max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
     workers: "ThreadPoolExecutor | None" = None
     store: LogitStore | None = None
+    vouching: Vouching | None = None
 
     @classmethod
     def open(
@@ -142,6 +145,7 @@ class Classifier:
             reading=reading,
             workers=parts.workers,
             store=engine.store,
+            vouching=load_vouching(tuple(bundle.manifest.languages or ())),
         )
 
     def on_this_body(self, level: str) -> "Classifier":
@@ -265,6 +269,7 @@ class Classifier:
             owner=(caller, None),
             tokens=tokens,
             known=self.known(store),
+            vouching=self.vouching,
         )
 
     def answer(
@@ -281,7 +286,9 @@ class Classifier:
         """
         logits = self.question_logits(asked, store)
         return [
-            self._classification(question.tokens, rows)
+            dataclasses.replace(
+                self._classification(question.tokens, rows), language=question.language
+            )
             for question, rows in zip(asked, logits, strict=True)
         ]
 

@@ -16,6 +16,7 @@ from hazgate.engine.providers.host import Host
 from hazgate.engine.session import OrtSession, ort_host
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import HazgateError
+from hazgate.text.languages import finding, is_installed
 
 Status = Literal["ok", "warn", "fail"]
 T = TypeVar("T")
@@ -90,6 +91,7 @@ def diagnose(
         return Diagnosis(checks=tuple(found))
     if any(level.variants[name].kind == "fused" for level in bundle.manifest.levels.values()):
         attempt("kernels", kernels_library, lambda found: f"{instruction_set()}, {found.name}")
+    found += _language_checks(bundle)
     engine = Engine.of(options, host)
     for body in bundle.manifest.bodies():
         found += _body_checks(bundle, body, name, engine, attempt)
@@ -112,6 +114,16 @@ def _host_checks(host: Host) -> Iterator[Check]:
             status="warn",
             found=f"{', '.join(host.environment)} are set; programs compiled with them are kept "
             "apart, and those that override a session's options are refused",
+        )
+
+
+def _language_checks(bundle: Bundle) -> Iterator[Check]:
+    languages = bundle.manifest.languages
+    if languages is not None:
+        yield Check(
+            name="languages",
+            status="ok" if is_installed() else "warn",
+            found=f"{', '.join(languages)}; others are marked by {finding()}",
         )
 
 

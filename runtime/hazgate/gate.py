@@ -24,7 +24,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.judging.decision import Action
 from hazgate.judging.judgement import Heads, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
-from hazgate.judging.speech import Role, Side, UnreadKind, role_named
+from hazgate.judging.speech import UNVOUCHED_LANGUAGE, Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Verdict
 from hazgate.level_runs import LevelRuns
 from hazgate.opening import open_for
@@ -209,14 +209,15 @@ class Gate:
     ) -> Action:
         """Return the action on a body with parts of these kinds, which nobody could read.
 
-        Without a policy any such part blocks.
+        Without a policy any such part blocks; a text in a language that is not vouched for is
+        none, for it was read.
 
         Raises:
             InputError: no policy names the tenant.
         """
         policy = self.policy_for(side)
         if policy is None:
-            return "block" if kinds else "allow"
+            return "block" if set(kinds) - {UNVOUCHED_LANGUAGE} else "allow"
         return policy.unread_action(kinds, tenant)
 
     @property
@@ -384,6 +385,7 @@ class Gate:
             tokens=tokens,
             known=self._reader.known(store),
             views=self.reading.views,
+            vouching=self.level1.vouching,
         )
 
     def answer(
@@ -423,6 +425,7 @@ class Gate:
                         _rows(level2_logits, i, windows),
                         levels=beside[i],
                         understood=question.tokens.understood,
+                        vouched=question.language is None,
                         n_views=len(question.tokens.views),
                     )
                     for one, windows in zip(question.terms, to_read[i], strict=True)

@@ -11,7 +11,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.gate import Gate
 from hazgate.judging.classification import Classification, classification_of
 from hazgate.judging.policy import Policy
-from hazgate.judging.speech import UNKNOWN_WORDS
+from hazgate.judging.speech import UNKNOWN_WORDS, UNVOUCHED_LANGUAGE
 from hazgate.judging.verdict import Verdict
 from hazgate.opening import open_for
 from hazgate.text.reading import Reading
@@ -206,16 +206,22 @@ def labels_of(answer: Answer, judge: Judge) -> Classification:
 def check_scores_suffice(
     judge: Judge, answers: Sequence[Answer], tenant: str | None = None
 ) -> None:
-    """Refuse an answer of scores alone where a text was not understood: it would pass for safe.
+    """Refuse an answer of scores alone where they say nothing: the text would pass for safe.
 
     Raises:
-        InputError: a text is mostly unknown to the tokenizer, and the gate's policy does not allow
-            such texts; says how many.
+        InputError: a text is mostly unknown to the tokenizer, or in a language that the bundle does
+            not vouch for, and the gate's policy does not allow such texts; says how many.
     """
-    n_unknown = sum(not answer.understood for answer in answers)
-    if not n_unknown or not isinstance(judge, Gate):
+    if not isinstance(judge, Gate):
         return
-    if judge.unread_action([UNKNOWN_WORDS], tenant=tenant) != "allow":
+    n_unknown = sum(not answer.understood for answer in answers)
+    n_unvouched = sum(answer.language is not None for answer in answers)
+    if n_unvouched and judge.unread_action([UNVOUCHED_LANGUAGE], tenant=tenant) != "allow":
+        raise InputError(
+            f"{n_unvouched} of {len(answers)} texts are in a language that the bundle does not "
+            "vouch for, and scores alone cannot say so; ask /v1/check"
+        )
+    if n_unknown and judge.unread_action([UNKNOWN_WORDS], tenant=tenant) != "allow":
         raise InputError(
             f"{n_unknown} of {len(answers)} texts not understood: most of each is unknown to the "
             "tokenizer, and scores alone cannot say so; ask /v1/check"

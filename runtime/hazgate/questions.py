@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from hazgate.engine.logit_store import NOBODY, LogitStore, Owner
 from hazgate.judging.judgement import Terms
+from hazgate.judging.verdict import Language
+from hazgate.text.languages import Vouching, language_of
 from hazgate.text.outline import pack, unpack
 from hazgate.text.prefix import STEP, Prefix, ends_of_prefixes, grown, prefix_of
 from hazgate.text.reading import Reading, check_sizes, choose_windows
@@ -22,7 +24,8 @@ class Question:
     `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `levels` names
     the levels beside the cascade that are asked for. `owner` is the
     caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
-    beginning: windows without token ids had their logits in the store under these keys.
+    beginning: windows without token ids had their logits in the store under these keys. `language`
+    marks a text in a language that the bundle does not vouch for.
     """
 
     text: str
@@ -32,6 +35,7 @@ class Question:
     levels: tuple[str, ...] = ()
     owner: Owner = NOBODY
     keys: tuple[bytes, ...] = ()
+    language: Language | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -154,6 +158,7 @@ def questions(
     tokens: Sequence[Tokens | None] = (),
     known: KnownTexts | None = None,
     views: Sequence[str] = (),
+    vouching: Vouching | None = None,
 ) -> list[Question]:
     """Check and tokenise texts.
 
@@ -168,6 +173,7 @@ def questions(
         tokens: of texts that `tokenizer` has read already; empty, or None, for others.
         known: texts that need not be tokenised again; None tokenises all.
         views: kinds of disguise to undo beside each text.
+        vouching: the languages that are vouched for; None marks no text.
 
     Raises:
         InputError: an element is not a well-formed string, or is too long; says which.
@@ -203,6 +209,7 @@ def questions(
             levels=levels,
             owner=owner,
             keys=kept[i][1] if i in kept else (),
+            language=language_of(text, every[i], vouching, views),
         )
         for i, text in enumerate(texts)
     ]

@@ -45,6 +45,7 @@ def verdict_on(
         shadow=shadows[0].decision if shadows else None,
         levels=levels,
         model=model,
+        language=question.language,
     )
 
 

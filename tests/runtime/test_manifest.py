@@ -233,6 +233,23 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
 }
 
+RATE = {"share": 0.8, "low": 0.7, "high": 0.9, "n_rows": 50}
+WRONG_LANGUAGES: dict[str, tuple[object, str]] = {
+    "none": ({}, "$.languages: must name a language"),
+    "a region": ({"en-GB": {}}, "$.languages.en-GB: expected a primary tag"),
+    "a name": ({"english": {}}, "$.languages.english: expected a primary tag"),
+    "shares without a threshold": ({"en": {"recall": RATE}}, "$.languages.en.threshold: missing"),
+    "a threshold of 1": ({"en": {"threshold": 1.0}}, "$.languages.en.threshold: must be between"),
+    "an interval beside its share": (
+        {"en": {"threshold": 0.5, "recall": {**RATE, "low": 0.85}}},
+        "$.languages.en.recall: expected 0 ≤ low ≤ share ≤ high ≤ 1",
+    ),
+    "no rows": (
+        {"en": {"threshold": 0.5, "false_positive_rate": {**RATE, "n_rows": 0}}},
+        "$.languages.en.false_positive_rate.n_rows: must be positive",
+    ),
+}
+
 
 def _refusal(text: bytes) -> str:
     with pytest.raises(ManifestError) as caught:
@@ -248,6 +265,29 @@ def test_a_wrong_manifest_is_refused_by_the_name_of_the_field(way: str) -> None:
     data = manifest_data()
     change(data)
     assert named in _refusal(spell(data))
+
+
+@pytest.mark.parametrize("way", WRONG_LANGUAGES)
+def test_wrong_languages_are_refused_by_the_name_of_the_field(way: str) -> None:
+    languages, named = WRONG_LANGUAGES[way]
+    data = {**manifest_data(), "schema_version": 4, "languages": languages}
+    assert named in _refusal(spell(data))
+
+
+def test_a_manifest_with_languages_has_schema_version_4_and_others_keep_theirs() -> None:
+    plain = manifest_data()
+    assert parse_manifest(spell(plain)).languages is None
+    assert "languages" not in json.loads(parse_manifest(spell(plain)).dump())
+    english = {"en": {"threshold": 0.5, "recall": RATE}, "de": {}}
+    data = {**plain, "schema_version": 4, "languages": english}
+    manifest = parse_manifest(spell(data))
+    assert json.loads(manifest.dump())["languages"] == english
+    for version, languages, expected in ((1, english, 4), (4, None, 1)):
+        wrong = {**plain, "schema_version": version}
+        if languages:
+            wrong["languages"] = languages
+        named = f"$.schema_version: expected {expected}, got {version}"
+        assert named in _refusal(spell(wrong))
 
 
 def test_an_infinite_parity_is_refused_however_json_spells_it() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from hazgate.bundle.language_specs import language_line
 from hazgate.bundle.manifest import LevelSpec, Manifest
 from hazgate_export.bundle.report import parity_table
 from hazgate_export.parity import Parity
@@ -39,7 +40,7 @@ A hazgate bundle: complete, immutable, checked when it is opened. Do not edit it
 
 {levels}
 
-{chr(10).join((*_shared_passes(manifest), *_decisions(manifest)))}
+{chr(10).join((*_shared_passes(manifest), *_decisions(manifest), *_languages(manifest)))}
 The default variant is `{manifest.default_variant}`.
 
 ## Parity with PyTorch
@@ -86,6 +87,14 @@ def _decisions(manifest: Manifest) -> Iterator[str]:
             stated = zip(level.labels, level.label_thresholds, strict=True)
             from_ = ", ".join(f"{label} {threshold:g}" for label, threshold in stated)
             yield f"Each label of `{name}` holds by itself, from {from_}."
+
+
+def _languages(manifest: Manifest) -> Iterator[str]:
+    """Yield lines on the languages that the bundle vouches for, with their evidence."""
+    if manifest.languages is None:
+        return
+    listed = "; ".join(language_line(tag, spec) for tag, spec in manifest.languages.items())
+    yield f"It vouches for {listed}. Texts in other languages are marked `unvouched`."
 
 
 def _use(manifest: Manifest) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hazgate.bundle.language_specs import LanguageSpec
 from hazgate.bundle.manifest import (
     CascadeSpec,
     ColumnsSpec,
@@ -83,6 +84,7 @@ def manifest_of(
     bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
+    languages: Mapping[str, LanguageSpec] | None = None,
 ) -> Manifest:
     """Describe a bundle; `files` stays empty until all of them are written.
 
@@ -91,6 +93,7 @@ def manifest_of(
         bodies: the exported bodies of all levels.
         written: the graphs in the bundle, by "BODY-VARIANT".
         parities: the measurements of each level and variant.
+        languages: those that the bundle vouches for, None if it does not say.
     """
     recipe = loaded.recipe
     body_of = {level: body for body in bodies for level in body.levels}
@@ -145,7 +148,7 @@ def manifest_of(
 
     specs = {name: level_spec(name) for name in recipe.levels}
     return Manifest(
-        schema_version=schema_version_of(specs),
+        schema_version=schema_version_of(specs, languages),
         name=recipe.name,
         description=recipe.description,
         default_variant=recipe.default_variant,
@@ -155,6 +158,7 @@ def manifest_of(
             turn=recipe.conversation.turn, separator=recipe.conversation.separator
         ),
         files={},
+        languages=languages,
         provenance={
             "recipe_sha256": loaded.sha256,
             **{

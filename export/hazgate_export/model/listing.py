@@ -24,6 +24,8 @@ _OPTIONAL = (
     "*_mapping.json",
     "operating_point.json",
 )
+# The record of an adapter's training, as `hazgate-export finetune` writes it.
+TRAINING_RECORD = "training.json"
 _CONFIG = {"model": "config.json", "adapter_model": "adapter_config.json"}
 # transformers follows such a file to another base than the one that the recipe names.
 _STRAY_IN_BASE = "adapter_config.json"
@@ -58,6 +60,7 @@ def choose_files(names: Collection[str], weights: Weights, *, subject: str) -> L
     """
     names = {name for name in names if "/" not in name}
     problems = []
+    optional = (*_OPTIONAL, TRAINING_RECORD) if weights == "adapter_model" else _OPTIONAL
     if _CONFIG[weights] not in names:
         problems.append(f"expected {_CONFIG[weights]}, found none")
     if weights == "model" and _STRAY_IN_BASE in names:
@@ -69,7 +72,7 @@ def choose_files(names: Collection[str], weights: Weights, *, subject: str) -> L
     small = [
         name
         for name in sorted(names)
-        if name == _CONFIG[weights] or any(fnmatchcase(name, known) for known in _OPTIONAL)
+        if name == _CONFIG[weights] or any(fnmatchcase(name, known) for known in optional)
     ]
     listing = Listing(small=tuple(small), weights=(), index=None, pickled=False)
     if whole in names:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from string import Formatter
 from typing import Literal
 
+from hazgate.bundle.language_specs import LanguageSpec
 from hazgate.documents.decode import absent_if_none, encode, spelt
 from hazgate.errors import BundleError
 from hazgate.judging.scores import Activation
@@ -260,7 +261,8 @@ class Manifest:
     """Everything that a runtime needs to know about a bundle before it opens a model.
 
     Without a `cascade`, each level stands alone. `canaries` is the file of texts whose logits are
-    known, see hazgate.engine.canaries.
+    known, see hazgate.engine.canaries. `languages` has those that the bundle vouches for, by
+    primary tags of BCP 47; without it no text is marked.
     """
 
     schema_version: int
@@ -273,6 +275,7 @@ class Manifest:
     files: Mapping[str, FileSpec]
     provenance: Mapping[str, str]
     canaries: str | None = None
+    languages: Mapping[str, LanguageSpec] | None = field(default=None, metadata=absent_if_none())
 
     def files_of(self, variant: str) -> set[str]:
         """Return the files that serving `variant` reads; of a level without it, the tokenizer."""
@@ -347,10 +350,15 @@ class Manifest:
         return (json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def schema_version_of(levels: Mapping[str, LevelSpec]) -> int:
-    """Return the oldest schema version that can describe these levels, which a bundle states."""
+def schema_version_of(
+    levels: Mapping[str, LevelSpec], languages: Mapping[str, LanguageSpec] | None = None
+) -> int:
+    """Return the oldest schema version that can describe a bundle, which the bundle states."""
     cuts = [level.tokenizer for level in levels.values()]
-    if any(cut.close_from_tokens is not None or cut.close_margin is not None for cut in cuts):
+    looks_close = any(
+        cut.close_from_tokens is not None or cut.close_margin is not None for cut in cuts
+    )
+    if languages is not None or looks_close:
         return 4
     if any(level.per_token for level in levels.values()):
         return 3

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hazgate.bundle.language_specs import language_problems
 from hazgate.bundle.manifest import (
     AUTO,
     MANIFEST_FILE,
@@ -52,7 +53,9 @@ def parse_manifest(text: bytes) -> Manifest:
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """Yield what is wrong although every field has the right type."""
-    yield from wrong_version(manifest.schema_version, schema_version_of(manifest.levels))
+    yield from wrong_version(
+        manifest.schema_version, schema_version_of(manifest.levels, manifest.languages)
+    )
     for path, file in manifest.files.items():
         if not is_inside(path):
             yield f"$.files.{path}: must be a relative path inside the bundle"
@@ -70,6 +73,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         yield from _cascade_contradictions(manifest, manifest.cascade)
     if manifest.canaries is not None and manifest.canaries not in manifest.files:
         yield f"$.canaries: {manifest.canaries!r} is not in $.files"
+    if manifest.languages is not None:
+        yield from language_problems(manifest.languages)
     if not is_turn(manifest.conversation.turn):
         yield (
             "$.conversation.turn: expected {content} once and no other field than {role}, "

@@ -289,6 +289,8 @@ def _table(shown: list[tuple[Row, Verdict]]) -> Table:
             hazard = f"{verdict.hazard} {verdict.hazards[verdict.hazard]:.3f}"
         elif not verdict.understood:
             hazard = "not understood"
+        elif verdict.language is not None:
+            hazard = f"language {verdict.language}"
         cells = [
             verdict.decision.action if verdict.decision else flagged,
             f"{verdict.unsafe:.3f}",

@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.bundle.language_specs import language_line
 from hazgate.bundle.manifest import AUTO, Manifest
 from hazgate.documents.decode import encode
 from hazgate.engine.kernels import instruction_set
 from hazgate.engine.processor import int8_instructions
 from hazgate.engine.providers.table import PROVIDERS, find_provider
 from hazgate.engine.variants import choose_variant
+from hazgate.text.languages import finding
 
 _COLUMNS = ("variant", "precision", "scheme", "max |Δlogit|", "decisions changed", "for")
 
@@ -38,6 +40,7 @@ def info(bundle: Path, as_json: bool) -> None:
     for line in (
         *_decision_lines(manifest),
         *_body_lines(manifest),
+        *_language_lines(manifest),
         *_processor_lines(manifest),
     ):
         console.print(line, highlight=False, markup=False)
@@ -110,6 +113,16 @@ def _body_lines(manifest: Manifest) -> Iterator[str]:
     for first, *others in manifest.bodies():
         if others:
             yield f"pass     one computes {', '.join([first, *others])}"
+
+
+def _language_lines(manifest: Manifest) -> Iterator[str]:
+    """Yield the languages that are vouched for, with their recall, and how others are found."""
+    if manifest.languages is None:
+        yield "language none is vouched for; no text is marked"
+        return
+    for tag, language in manifest.languages.items():
+        yield f"language {language_line(tag, language)}"
+    yield f"others   are marked by {finding()}"
 
 
 def _processor_lines(manifest: Manifest) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazgate.judging.scores import Activation, calibrated
-from hazgate.judging.verdict import ModelIdentity, TokenCount, Verdict
+from hazgate.judging.verdict import Language, ModelIdentity, TokenCount, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +47,7 @@ class Classification:
     Nothing here says that a text is safe: for that, a level must state its positive label, and
     `hazgate.Gate.of_level` gives verdicts. `understood` is False if most of the text is unknown to
     the tokenizer: then no score says anything, and of a softmax level the positive label holds.
+    `language` is that of a verdict.
     """
 
     level: str
@@ -56,9 +57,13 @@ class Classification:
     truncated: bool
     understood: bool
     model: ModelIdentity
+    language: Language | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain JSON values, in the order of the fields."""
+        """Return the answer as plain JSON values, in the order of the fields.
+
+        `language` is left out if the text is not marked.
+        """
         return {
             "level": self.level,
             "labels": list(self.labels),
@@ -66,6 +71,7 @@ class Classification:
             "tokens": self.tokens.to_dict(),
             "truncated": self.truncated,
             "understood": self.understood,
+            **({} if self.language is None else {"language": self.language}),
             "model": self.model.to_dict(),
         }
 
@@ -127,4 +133,5 @@ def classification_of(verdict: Verdict, level: str, head: LabelHead) -> Classifi
         truncated=verdict.truncated,
         understood=verdict.understood,
         model=verdict.model,
+        language=verdict.language,
     )

@@ -11,7 +11,7 @@ from hazgate.judging.decision import Action, Decision, Rules, Temperature, decid
 from hazgate.judging.panel import decide_levels, spans_to_mask
 from hazgate.judging.policy import Policy
 from hazgate.judging.scores import Activation, calibrated
-from hazgate.judging.speech import UNKNOWN_WORDS, Role, threshold_for
+from hazgate.judging.speech import UNKNOWN_WORDS, UNVOUCHED_LANGUAGE, Role, threshold_for
 from hazgate.judging.verdict import LevelResult, PolicyDecision, PolicyIdentity
 
 
@@ -21,7 +21,7 @@ class Terms:
 
     Level 2 reads the windows whose calibrated P(unsafe) is at least `opens_at`; it reads every
     window if the rules have hazards that block by themselves. `on_unknown` is the action on a text
-    that was not understood.
+    that was not understood, `on_unvouched` on one in a language that is not vouched for.
     """
 
     opens_at: float
@@ -29,6 +29,7 @@ class Terms:
     rules: Rules | None
     policy: PolicyIdentity | None
     on_unknown: Action
+    on_unvouched: Action = "allow"
 
     @property
     def reads_every_window(self) -> bool:
@@ -110,6 +111,7 @@ def policy_terms(policy: Policy, tenant: str | None, role: Role | None = None) -
         rules=rules,
         policy=PolicyIdentity(name=policy.name, digest=policy.digest, tenant=tenant),
         on_unknown=policy.unread_action([UNKNOWN_WORDS], tenant),
+        on_unvouched=policy.unread_action([UNVOUCHED_LANGUAGE], tenant),
     )
 
 
@@ -170,6 +172,7 @@ def judge(
     level2_logits: Sequence[NDArray[np.float32]],
     *,
     understood: bool = True,
+    vouched: bool = True,
     n_views: int = 0,
     levels: Mapping[str, LevelResult] | None = None,
 ) -> Judgement:
@@ -185,6 +188,7 @@ def judge(
             may be empty.
         understood: False if the text is mostly unknown to the tokenizer, so that the terms' action
             on such texts is the least.
+        vouched: False if it is in a language that the bundle does not vouch for, likewise.
         n_views: so many windows, the last ones, are of views and not of the text.
         levels: results of levels beside the cascade, at least those of `terms.level_names`; None
             is none.
@@ -207,7 +211,9 @@ def judge(
         terms, float(unsafe[worst]), hazards if heads.hazard_labels else {}, levels or {}
     )
     flagged = bool(unsafe[worst] >= terms.opens_at)
-    least = "allow" if understood else terms.on_unknown
+    least = strongest(
+        ("allow" if understood else terms.on_unknown, "allow" if vouched else terms.on_unvouched)
+    )
     if decided is not None:
         decided = _at_least(least, decided)
         flagged = decided.action != "allow"

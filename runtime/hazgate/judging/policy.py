@@ -29,7 +29,7 @@ from hazgate.judging.decision import (
 )
 from hazgate.judging.policy_checks import DEFAULT, SCHEMA_VERSION, contradictions
 from hazgate.judging.policy_fit import misfits
-from hazgate.judging.speech import Role, UnreadKind, threshold_for
+from hazgate.judging.speech import UNVOUCHED_LANGUAGE, Role, UnreadKind, threshold_for
 
 T = TypeVar(
     "T", Level1Thresholds, HazardRule, LevelRule, Temperature, "_HazardTable", "_LevelTable"
@@ -277,12 +277,18 @@ def _with_unread_table(section: Any) -> Any:  # noqa: ANN401 - not yet checked
 
 
 def _unread(*tables: Mapping[str, UnreadAction] | None) -> dict[UnreadKind, Action]:
-    """Return the action on each kind of unread part; later tables win."""
+    """Return the action on each kind of unread part; later tables win.
+
+    A text in a language that nobody vouches for was read: only its own name is about it.
+    """
     actions: dict[UnreadKind, Action] = dict.fromkeys(get_args(UnreadKind), "block")
+    actions[UNVOUCHED_LANGUAGE] = "allow"
     for table in tables:
         own = dict(table or {})
         if DEFAULT in own:
+            of_read = actions[UNVOUCHED_LANGUAGE]
             actions = dict.fromkeys(actions, own.pop(DEFAULT))
+            actions[UNVOUCHED_LANGUAGE] = of_read
         actions.update({kind: own[kind] for kind in actions if kind in own})
     return actions
 

@@ -8,9 +8,20 @@ from typing import Literal
 Role = Literal["system", "user", "assistant", "tool", "definition", "unknown"]
 Side = Literal["request", "response"]
 # Parts of a body that hold no text, or none that can be read; `unknown_words` is a text that is
-# mostly unknown to the tokenizer.
-UnreadKind = Literal["image", "audio", "video", "file", "embeddings", "reasoning", "unknown_words"]
+# mostly unknown to the tokenizer, `unvouched_language` one in a language that the bundle does not
+# vouch for.
+UnreadKind = Literal[
+    "image",
+    "audio",
+    "video",
+    "file",
+    "embeddings",
+    "reasoning",
+    "unknown_words",
+    "unvouched_language",
+]
 UNKNOWN_WORDS: UnreadKind = "unknown_words"
+UNVOUCHED_LANGUAGE: UnreadKind = "unvouched_language"
 
 # The names that APIs give to those who speak, in lower case.
 _SPEAKERS: Mapping[str, Role] = {

@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from hazgate.judging.decision import Action, Severity
+from hazgate.judging.speech import UNKNOWN_WORDS, UNVOUCHED_LANGUAGE, UnreadKind
+
+# The mark of a text in a language that the bundle does not vouch for.
+Language = Literal["unvouched"]
+UNVOUCHED: Language = "unvouched"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +223,10 @@ class Verdict:
     is unknown to the tokenizer (see `hazgate.text.unknown`): then no score says anything. Such a
     text is flagged, or what the policy's `unread` says of `unknown_words` is done.
 
+    `language` is "unvouched" if the text is in a language that the bundle does not vouch for, see
+    `hazgate.text.languages`: nobody has shown that its scores say anything. It changes nothing
+    else here, unless the policy's `unread` says otherwise of `unvouched_language`.
+
     A disguised text is also read as a person reads it, in its `views`; the highest P(unsafe) of all
     is `unsafe`, and `span` has the characters as written. Without a disguise `views` is None.
 
@@ -244,6 +253,15 @@ class Verdict:
     shadow: PolicyDecision | None
     levels: Mapping[str, LevelResult] = field(default_factory=dict)
     model: ModelIdentity
+    language: Language | None = None
+
+    @property
+    def unread_kinds(self) -> tuple[UnreadKind, ...]:
+        """The kinds of `unread` in a policy that the text is of; none if it was read and known."""
+        kinds: list[UnreadKind] = [] if self.understood else [UNKNOWN_WORDS]
+        if self.language is not None:
+            kinds.append(UNVOUCHED_LANGUAGE)
+        return tuple(kinds)
 
     def moved(self, by: int) -> "Verdict":
         """Return the verdict on a part of a text with the characters of the whole text.
@@ -284,7 +302,7 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values, in the order of the fields.
 
-        `levels` is left out if it is empty.
+        `levels` is left out if it is empty, `language` if the text is not marked.
         """
         levels = {name: result.to_dict() for name, result in self.levels.items()}
         return {
@@ -297,6 +315,7 @@ class Verdict:
             "tokens": self.tokens.to_dict(),
             "truncated": self.truncated,
             "understood": self.understood,
+            **({} if self.language is None else {"language": self.language}),
             "views": None if self.views is None else self.views.to_dict(),
             "span": {"start": self.span.start, "end": self.span.end},
             "decision": None if self.decision is None else self.decision.to_dict(),

@@ -11,7 +11,7 @@ from hazgate.errors import (
     InputError,
     Overloaded,
 )
-from hazgate.judging.speech import UNKNOWN_WORDS, Side, UnreadKind
+from hazgate.judging.speech import UNVOUCHED_LANGUAGE, Side, UnreadKind
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.bodies.passages import BodyText, Passage, Unread, spelt
 from hazgate.serving.bodies.table import NAMES
@@ -29,8 +29,8 @@ class BlockDecision:
     `unsafe` is the greatest P(unsafe) of its texts, None if there is no verdict or no text, and
     `blocked` has the verdicts on the texts that are blocked, `blocked_passages` those texts.
     `flagged` is True if a text or an unread part is flagged or blocked. `unread` are the parts
-    that nobody read, whatever the policy makes of them. `n_truncated` texts were not read to their
-    end. `failed_open` is the class name of the
+    that nobody read, and the texts of which no score says anything, whatever the policy makes of
+    them. `n_truncated` texts were not read to their end. `failed_open` is the class name of the
     error if the request passes without a verdict, else None. `headers` say so to the gateway.
     """
 
@@ -121,9 +121,10 @@ async def decide_blocking(
         return await _without_verdict(service, route, error, body.unread)
     verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
     unread = body.unread + tuple(
-        Unread(kind=UNKNOWN_WORDS, place=passage.place)
+        Unread(kind=kind, place=passage.place)
         for passage, outcome in zip(body.passages, outcomes, strict=True)
-        if isinstance(outcome, Verdict) and not outcome.understood
+        if isinstance(outcome, Verdict)
+        for kind in outcome.unread_kinds
     )
     blocked = [verdict for verdict in verdicts if _is_blocked(verdict)]
     passages = [
@@ -197,6 +198,16 @@ def _unread_reason(unread: Sequence[Unread]) -> str:
     return f"Blocked by the safety gate: not text, so not checked: {kinds}"
 
 
+def remarks_on(unread: Sequence[Unread]) -> list[str]:
+    """Return what to say of a request that passes: what was not checked, and what nobody proved."""
+    kinds = kinds_of(unread)
+    not_text = ", ".join(kind for kind in kinds if kind != UNVOUCHED_LANGUAGE)
+    remarks = [f"not text, so not checked: {not_text}"] if not_text else []
+    if UNVOUCHED_LANGUAGE in kinds:
+        remarks.append("in a language that the model is not vouched for")
+    return remarks
+
+
 def kinds_of(unread: Sequence[Unread]) -> list[UnreadKind]:
     """Return the kinds of unread parts, each once, in alphabetical order."""
     return sorted({part.kind for part in unread})
@@ -210,6 +221,11 @@ def _is_blocked(verdict: Verdict) -> bool:
     return verdict.flagged
 
 
+def _is_blocked_for_language(verdict: Verdict) -> bool:
+    severity = "unsafe" if verdict.decision is None else verdict.decision.severity
+    return verdict.language is not None and verdict.understood and severity != "unsafe"
+
+
 def _reason(blocked: Sequence[Verdict]) -> str:
     """Return a sentence for the end user that names hazards and the levels that decided.
 
@@ -218,6 +234,8 @@ def _reason(blocked: Sequence[Verdict]) -> str:
     decided = [verdict.decision for verdict in blocked if verdict.decision is not None]
     levels = {level for decision in decided for level in decision.levels}
     hazards = sorted({*levels, *(each.hazard for each in blocked if each.hazard is not None)})
+    if not hazards and all(map(_is_blocked_for_language, blocked)):
+        return "Blocked by the safety gate: in a language that the model is not vouched for"
     if not hazards and not any(verdict.understood for verdict in blocked):
         return "Blocked by the safety gate: not understood, so not checked: unknown words"
     return f"Blocked by the safety gate: {', '.join(hazards) or 'unsafe'}"

@@ -50,5 +50,6 @@ def log_request(facts: RequestFacts) -> None:
             "unknown_tokens": sum(answer.tokens.unknown for answer in facts.answers),
             "truncated": sum(answer.truncated for answer in facts.answers),
             "not_understood": sum(not answer.understood for answer in facts.answers),
+            "unvouched": sum(answer.language is not None for answer in facts.answers),
         },
     )

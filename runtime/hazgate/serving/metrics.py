@@ -58,6 +58,10 @@ class Metrics:
         self._not_understood = self._counter(
             "hazgate_not_understood", "Texts that are mostly unknown to the tokenizer."
         )
+        self._unvouched = self._counter(
+            "hazgate_unvouched_language",
+            "Texts in a language that the bundle does not vouch for.",
+        )
         self._unknown_tokens = self._counter(
             "hazgate_unknown_tokens", "Tokens for what the tokenizer does not know."
         )
@@ -145,6 +149,7 @@ class Metrics:
 
         self._truncated.inc(sum(answer.truncated for answer in facts.answers))
         self._not_understood.inc(sum(not answer.understood for answer in facts.answers))
+        self._unvouched.inc(sum(answer.language is not None for answer in facts.answers))
         self._unknown_tokens.inc(sum(answer.tokens.unknown for answer in facts.answers))
         for classified in facts.labels:
             for label in classified.labels:

@@ -206,6 +206,7 @@ def _table(summary: "Summary") -> Table:
         **{f"  {name}": n for name, n in tally.hazards.items()},
         "truncated": tally.truncated,
         "not understood": tally.not_understood,
+        "language unvouched": tally.unvouched,
         "tokens read": f"{tally.tokens_read} of {tally.tokens_total}",
         "dead letters": sum(tally.errors.values()),
         **{f"  {name}": n for name, n in tally.errors.items()},

@@ -13,8 +13,9 @@ from hazgate_scale.corpus.scripts import script_of
 class Tally:
     """Counts of rows by their outcome.
 
-    `rows_in` counts all rows found, `rows_out` the rows written. `errors` counts dead letters by
-    class, `hazards` flagged rows by hazard. `work_s` is the time of shards, summed over workers.
+    `rows_in` counts all rows found, `rows_out` the rows written. `unvouched` counts rows
+    in a language that the bundle does not vouch for, `errors` dead letters by class, and `hazards`
+    flagged rows by hazard. `work_s` is the time of shards, summed over workers.
     """
 
     rows_in: int = 0
@@ -22,6 +23,7 @@ class Tally:
     flagged: int = 0
     truncated: int = 0
     not_understood: int = 0
+    unvouched: int = 0
     tokens_total: int = 0
     tokens_read: int = 0
     work_s: float = 0.0
@@ -42,6 +44,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
         flagged=sum(tally.flagged for tally in every),
         truncated=sum(tally.truncated for tally in every),
         not_understood=sum(tally.not_understood for tally in every),
+        unvouched=sum(tally.unvouched for tally in every),
         tokens_total=sum(tally.tokens_total for tally in every),
         tokens_read=sum(tally.tokens_read for tally in every),
         work_s=sum(tally.work_s for tally in every),
@@ -69,6 +72,7 @@ def tally_of(
         flagged=len(flagged),
         truncated=sum(verdict.truncated for verdict in verdicts),
         not_understood=sum(not verdict.understood for verdict in verdicts),
+        unvouched=sum(verdict.language is not None for verdict in verdicts),
         tokens_total=sum(verdict.tokens.total for verdict in verdicts),
         tokens_read=sum(verdict.tokens.read for verdict in verdicts),
         hazards=Counter(verdict.hazard for verdict in flagged if verdict.hazard),

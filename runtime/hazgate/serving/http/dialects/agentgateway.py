@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from hazgate.errors import InputError
 from hazgate.judging.speech import Side
-from hazgate.serving.blocking import BlockDecision, decide_blocking, kinds_of
+from hazgate.serving.blocking import BlockDecision, decide_blocking, remarks_on
 from hazgate.serving.bodies.walk import read_value
 from hazgate.serving.http.dialects.refusals import REFUSALS
 from hazgate.serving.masking import decide_masking, mask_strings
@@ -97,9 +97,8 @@ def router(service: Service) -> APIRouter:
         if reason is None and masked != document:
             return Action(action=Mask(body=masked, reason="what was blocked is masked"))
         if reason is None:
-            kinds = ", ".join(kinds_of(decision.unread))
-            not_read = f"; not text, so not checked: {kinds}" if kinds else ""
-            return Action(action=Pass(reason=f"nothing to block was found{not_read}"))
+            remarks = "; ".join(["nothing to block was found", *remarks_on(decision.unread)])
+            return Action(action=Pass(reason=remarks))
         return Action(action=Reject(body=reason, status_code=_REJECT_STATUS, reason=reason))
 
     @routes.post("/request", summary="agentgateway's webhook, before the model")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hazgate.judging.decision import Action, strongest
-from hazgate.judging.speech import UNKNOWN_WORDS, Role, Side, UnreadKind
+from hazgate.judging.speech import Role, Side, UnreadKind
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.bodies.turns import ReadTurn, in_scope, question_before, read_turns
 from hazgate.serving.http.dialects.refusals import REFUSALS
@@ -70,7 +70,7 @@ class ReadPassage(BaseModel):
 
 
 class UnreadPart(BaseModel):
-    """A part that nobody checked: no text, or one that is mostly unknown to the tokenizer."""
+    """A part that nobody checked: no text, or one whose scores say nothing."""
 
     path: str
     kind: UnreadKind
@@ -120,12 +120,13 @@ def router(service: Service) -> APIRouter:
         )
         verdicts = await service.check(ask, route="check")
         unknown = [
-            UnreadPart(path=passage.path, kind=UNKNOWN_WORDS)
+            UnreadPart(path=passage.path, kind=kind)
             for passage, verdict in zip(read, verdicts, strict=True)
-            if not verdict.understood
+            for kind in verdict.unread_kinds
         ]
         if unknown:
-            on_unknown = service.gate.unread_action([UNKNOWN_WORDS], side=body.side, tenant=tenant)
+            kinds = {part.kind for part in unknown}
+            on_unknown = service.gate.unread_action(kinds, side=body.side, tenant=tenant)
             action = strongest([action, on_unknown])
         return CheckResponse(
             flagged=action != "allow" or any(verdict.flagged for verdict in verdicts),

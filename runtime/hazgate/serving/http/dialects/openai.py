@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from hazgate.errors import InputError
 from hazgate.judging.decision import Action
 from hazgate.judging.moderation import moderation_result
-from hazgate.judging.speech import UNKNOWN_WORDS
 from hazgate.judging.verdict import Verdict
 from hazgate.serving.blocking import kinds_of
 from hazgate.serving.bodies.passages import BodyText, Passage, Unread
@@ -125,9 +124,9 @@ def router(service: Service) -> APIRouter:
             _result_of_parts([next(verdicts) for _ in read.passages], action) for read in inputs
         ]
         unread += [
-            Unread(kind=UNKNOWN_WORDS, place=passage.place)
+            Unread(kind=kind, place=passage.place)
             for passage, verdict in zip(passages, found, strict=True)
-            if not verdict.understood
+            for kind in verdict.unread_kinds
         ]
         if unread:
             response.headers[UNREAD_HEADER] = ", ".join(kinds_of(unread))
