@@ -71,6 +71,16 @@ def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def early_spotter(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of tests.support.early_spotter. Not to be changed."""
+    pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
+    # Imported here: not every suite needs onnx.
+    from tests.support.early_spotter import write_early_spotter
+
+    return write_early_spotter(tiny_bundle, tmp_path_factory.mktemp("early"))
+
+
+@pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe of `tiny_bundle`, next to its sources."""
     return make_once(tmp_path_factory, "tiny-sources", write_tiny_recipe) / "tiny.toml"

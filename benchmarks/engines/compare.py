@@ -187,7 +187,8 @@ def engines_of(subject: EngineSubject, *, threads: int, compile_too: bool) -> li
             workers=workers,
         )
 
-    own = {n: v for n, v in level.variants.items() if v.kind != "portable"}
+    # Of a variant with early exits, a run is no measure of the whole graph.
+    own = {n: v for n, v in level.variants.items() if v.kind != "portable" and v.exits is None}
     compiled = [
         spec("pytorch-compile", "torch.compile", "pytorch-compile", subject.merged, is_int8=False)
     ]

@@ -217,10 +217,13 @@ class _ClockedSession:
     clock: _EngineClock
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         start_s = time.process_time()
-        logits = self.session.run(input_ids, attention_mask)
+        logits = self.session.run(input_ids, attention_mask, may_leave)
         self.clock.seconds += time.process_time() - start_s
         return logits
 

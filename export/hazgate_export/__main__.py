@@ -14,7 +14,14 @@ from hazgate.cli.group import ExitCodeGroup
 from hazgate.engine.telemetry import disable_telemetry
 from hazgate.errors import BundleError, HazgateError, InputError
 from hazgate_export import __version__
-from hazgate_export.errors import DataError, ExportError, ParityMissed, RecipeError, SourceError
+from hazgate_export.errors import (
+    DataError,
+    ExitsUnproven,
+    ExportError,
+    ParityMissed,
+    RecipeError,
+    SourceError,
+)
 from hazgate_export.push import push
 
 # Libraries that take seconds to load are imported by the command that needs them.
@@ -39,6 +46,7 @@ class ExportGroup(ExitCodeGroup):
 
     exit_codes: ClassVar[tuple[tuple[type[Exception], int], ...]] = (
         (ParityMissed, 1),
+        (ExitsUnproven, 1),
         (RecipeError, 2),
         (BundleError, 3),
         (SourceError, 4),
@@ -134,7 +142,7 @@ def build(
 
     A bundle that misses a limit is not written.
     """
-    from hazgate_export.bundle.report import parity_table
+    from hazgate_export.bundle.report import exits_table, parity_table
     from hazgate_export.recipe_file import load_recipe
 
     with requires("build", _BUILD):
@@ -146,6 +154,8 @@ def build(
     local = LocalSources(base=base, adapters=adapters, checkpoints=checkpoints)
     built = run(loaded, target, local)
     click.echo(parity_table(built.parities))
+    if built.exits:
+        click.echo("\n" + exits_table(built.exits))
     click.echo(f"\n{target}  digest {built.bundle.digest}")
     if built.pins:
         click.echo(

@@ -16,6 +16,7 @@ from hazgate.cli.progress import step
 from hazgate.documents.files import json_bytes
 from hazgate.documents.folders import partial_folder
 from hazgate.engine.canaries import Canaries
+from hazgate.engine.exits import Exits
 from hazgate.engine.kernels import instruction_set
 from hazgate.errors import BundleError
 from hazgate_export.bundle.assemble import (
@@ -28,6 +29,7 @@ from hazgate_export.bundle.assemble import (
 )
 from hazgate_export.bundle.bundle_readme import bundle_readme
 from hazgate_export.bundle.describe import ExportedBody, manifest_of
+from hazgate_export.bundle.exits import WrittenExits, write_exits
 from hazgate_export.bundle.language_evidence import language_specs
 from hazgate_export.bundle.report import parity_document
 from hazgate_export.bundle.tokenizer import copy_tokenizer
@@ -57,12 +59,14 @@ from hazgate_export.strategies import make_graphs, read_forms
 class Built:
     """A finished bundle and its measured parities.
 
-    `pins` are the sources of the recipe that pin no digests, as tables that do.
+    `pins` are the sources of the recipe that pin no digests, as tables that do. `exits` are the
+    early exits of levels' variants, by both names.
     """
 
     bundle: Bundle
     parities: tuple[Parity, ...]
     pins: str
+    exits: Mapping[tuple[str, str], Exits]
 
 
 def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
@@ -75,6 +79,7 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
             language that the adapter was measured to miss.
         ParityMissed: an answer differs by more than the recipe allows; no bundle is left. The
             error carries the measured parities.
+        ExitsUnproven: the claim of a variant's early exits is not proven; no bundle is left.
         BundleError: `target` is something else than a bundle, or the new bundle does not open.
     """
     loaded = _buildable_here(loaded)
@@ -94,10 +99,11 @@ def build(loaded: LoadedRecipe, target: Path, local: LocalSources) -> Built:
         )
         written = write_graphs(_graph_files(bodies), root)
         shutil.rmtree(graphs)
-        parities = _prove(loaded.recipe, bodies, written, root)
-        bundle = _pack(settled, bodies, written, parities, languages, root, target)
+        exits = write_exits(loaded, bodies, written, root)
+        parities = _prove(loaded.recipe, bodies, written, exits, root)
+        bundle = _pack(settled, bodies, written, parities, exits, languages, root, target)
         pins = pins_to_paste(loaded.recipe, sources)
-        return Built(bundle=bundle, parities=parities, pins=pins)
+        return Built(bundle=bundle, parities=parities, pins=pins, exits=_exits_alone(exits))
 
 
 def _export_body(
@@ -141,6 +147,7 @@ def _prove(
     recipe: Recipe,
     bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
+    exits: Mapping[tuple[str, str], WrittenExits],
     root: Path,
 ) -> tuple[Parity, ...]:
     """Measure every written graph once, and preflight those that the recipe says.
@@ -154,14 +161,25 @@ def _prove(
     measured: dict[tuple[str, str], Parity] = {}
     refused: list[PreflightResult] = []
     for body in bodies:
-        for variant, settings in recipe.variants.items():
+        # Those with exits come last: where their graph is another variant's, so are the figures.
+        variants = sorted(recipe.variants.items(), key=lambda item: item[1].exits is not None)
+        for variant, settings in variants:
+            own = written[f"{body.name}-{variant}"]
+            with_exits = exits.get((body.name, variant))
+            twin = recipe.twin_of(variant) if settings.exits else None
+            if twin is not None and own == written[f"{body.name}-{twin}"]:
+                for level in body.levels:
+                    same = measured[level, twin]
+                    measured[level, variant] = dataclasses.replace(same, variant=variant)
+                continue
             graph = TestedGraph(
                 variant=variant,
-                file=root / written[f"{body.name}-{variant}"].graph,
+                file=root / own.graph,
                 kind=body.graphs[variant].kind,
                 precision=settings.precision,
                 batching=batching_of(settings.int8_scheme),
                 limits=settings.parity,
+                exits=None if with_exits is None else with_exits.exits,
             )
             for parity in measure_graph(body.subject, graph):
                 measured[parity.level, variant] = parity
@@ -180,6 +198,7 @@ def _pack(
     bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
+    exits: Mapping[tuple[str, str], WrittenExits],
     languages: Mapping[str, LanguageSpec] | None,
     root: Path,
     target: Path,
@@ -203,14 +222,22 @@ def _pack(
     (root / CANARIES_FILE).write_bytes(json_bytes(Canaries(levels=canaries)))
     if settled.policy is not None:
         (root / POLICY_FILE).write_text(settled.policy, encoding="utf-8")
-    described = manifest_of(loaded, bodies, written, parities, languages)
+    specs = {names: written_exits.spec for names, written_exits in exits.items()}
+    described = manifest_of(loaded, bodies, written, parities, specs, languages)
     draft = dataclasses.replace(
         described,
         canaries=CANARIES_FILE,
         provenance={**described.provenance, **settled.provenance},
     )
-    (root / README_FILE).write_text(bundle_readme(draft, parities), encoding="utf-8")
+    readme = bundle_readme(draft, parities, _exits_alone(exits))
+    (root / README_FILE).write_text(readme, encoding="utf-8")
     return finish(root, dataclasses.replace(draft, files=list_files(root)), target)
+
+
+def _exits_alone(
+    written: Mapping[tuple[str, str], WrittenExits],
+) -> dict[tuple[str, str], Exits]:
+    return {names: each.exits for names, each in written.items()}
 
 
 def _graph_files(bodies: Sequence[ExportedBody]) -> dict[str, Path]:

@@ -5,7 +5,8 @@ ExportError
 ├── SourceError      the base or an adapter is not available, or must not be merged
 ├── UnsupportedArchitecture  take the portable graph: no CPU graph is known for this model
 ├── DataError        mend the labelled data
-└── ParityMissed       the export works but answers differently: do not ship it
+├── ParityMissed       the export works but answers differently: do not ship it
+└── ExitsUnproven      texts would leave early that must not: take other exits, or more texts
 """
 
 from collections.abc import Sequence
@@ -49,3 +50,7 @@ class ParityMissed(ExportError):  # noqa: N818 - reads as the event that it name
     def __init__(self, message: str, parities: tuple[Parity, ...] = ()) -> None:
         super().__init__(message)
         self.parities = parities
+
+
+class ExitsUnproven(ExportError):  # noqa: N818 - reads as the finding that it names
+    """The claim of early exits is not proven: by too few texts, or because it does not hold."""

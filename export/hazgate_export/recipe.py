@@ -242,11 +242,29 @@ class ConversationRecipe(_Table):
     separator: str = "\n"
 
 
+class ExitsRecipe(_Table):
+    """Early exits of a fused graph: where texts may leave it, and what must be proven of that.
+
+    `after_layers` are numbers of layers, counted from 1. With `confidence`, at most
+    `max_missed_share` of the windows that the whole graph flags may leave early, at each of
+    `thresholds` by itself: these are P(positive label), at temperature 1. `files` are JSON Lines
+    with a field `text`, and with a `group` if texts are alike; relative paths start at the recipe's
+    folder. One half of them fits the probes, the other proves the claim.
+    """
+
+    after_layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    max_missed_share: float = Field(gt=0, lt=1, default=0.005)
+    confidence: float = Field(gt=0, lt=1, default=0.95)
+    thresholds: tuple[Threshold, ...] = Field(min_length=1)
+    files: tuple[Path, ...] = Field(min_length=1)
+
+
 class VariantRecipe(_Table):
     """One graph and arithmetic in which every level is built; see schemes for the choices.
 
     `preflight` names releases of execution providers, e.g. "migraphx@1.23.2", that must take the
-    graph whole.
+    graph whole. With `exits`, texts may leave the graph of Level 1 early; its other settings must
+    be those of a variant without, whose logits every text has that is read whole.
     """
 
     graph: GraphChoice = "portable"
@@ -254,6 +272,7 @@ class VariantRecipe(_Table):
     int8_scheme: Int8Scheme | None = None
     preflight: tuple[str, ...] = ()
     parity: ParityLimits
+    exits: ExitsRecipe | None = None
 
 
 class Int8ActivationsRecipe(_Table):
@@ -305,6 +324,20 @@ class Recipe(_Table):
             body = name if level.columns is None else level.place
             bodies.setdefault(body, []).append(name)
         return tuple(map(tuple, bodies.values()))
+
+    def twin_of(self, variant: str) -> str | None:
+        """Return the variant without exits that has the same settings, None if there is none."""
+        plain = self.variants[variant].model_copy(update={"exits": None})
+        return next((name for name, other in self.variants.items() if other == plain), None)
+
+    def exit_levels(self) -> tuple[str, ...]:
+        """Return the levels that texts may leave early, if a variant has exits.
+
+        In a cascade that is Level 1; else it is every level that flags texts.
+        """
+        if self.cascade is not None:
+            return (self.cascade.level1,)
+        return tuple(name for name, level in self.levels.items() if level.positive is not None)
 
     def positive_of(self, level: str) -> PositiveRecipe | None:
         """Return what flags a text at a level; see hazgate.bundle.manifest.Manifest."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from hazgate.bundle.manifest import is_turn
 from hazgate.judging.tags import tag_problems
 from hazgate_export.errors import RecipeError
+from hazgate_export.exit_checks import exit_problems
 from hazgate_export.preflight.table import find_target
 from hazgate_export.recipe import CascadeRecipe, LevelRecipe, Recipe, VariantRecipe
 
@@ -24,6 +25,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         problems.extend(
             f"variants.{name}.{problem}" for problem in _graph_problems(variant, recipe.opset)
         )
+    problems.extend(exit_problems(recipe))
     problems.extend(_source_problems(recipe))
     problems.extend(_body_problems(recipe))
     for name, level in recipe.levels.items():

@@ -12,15 +12,17 @@ from hazgate.bundle.manifest import GraphKind
 from hazgate.cli.progress import step
 from hazgate.engine.processor import n_processors
 from hazgate.text.tokenization import Tokenizer
+from hazgate_export.author.exits import ExitLayers
 from hazgate_export.author.families import (
     AuthoredWeights,
     BalancedWeights,
     balance_int8,
     read_weights,
     write_fp32,
+    write_fused,
 )
 from hazgate_export.bundle.describe import ExportedGraph
-from hazgate_export.errors import UnsupportedArchitecture
+from hazgate_export.errors import RecipeError, UnsupportedArchitecture
 from hazgate_export.graphs.convert import export_onnx
 from hazgate_export.graphs.half import write_half
 from hazgate_export.graphs.quantize import quantize_int8
@@ -56,8 +58,16 @@ class _Material:
     balanced: BalancedWeights | None
 
 
-# Makes a variant's graph, at the path given if it makes a new file; returns the graph's path.
-_Strategy = Callable[[_Material, VariantRecipe, Path], Path]
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A graph that was made, and the error of int8 products that it allows."""
+
+    file: Path
+    error: float = 0.0
+
+
+# Makes a variant's graph, at the path given if it makes a new file.
+_Strategy = Callable[[_Material, VariantRecipe, Path], _Made]
 
 
 def read_forms(
@@ -91,15 +101,50 @@ def make_graphs(
         forms=forms,
         balanced=_balance(loaded, subject, tokenizer, forms.weights, folder),
     )
-    graphs = {}
+    made: dict[str, _Made] = {}
     for name, variant in recipe.variants.items():
-        kind = _kind_of(variant, forms)
-        how = variant.int8_scheme or variant.precision
-        step(f"{subject.name}: make the {kind} graph, {how}")
-        file = folder / f"{subject.heads[0].level}-{name}.onnx"
-        made = _STRATEGIES[kind, how](material, variant, file)
-        graphs[name] = ExportedGraph(file=made, kind=kind)
-    return graphs
+        if variant.exits is None:
+            kind = _kind_of(variant, forms)
+            how = variant.int8_scheme or variant.precision
+            step(f"{subject.name}: make the {kind} graph, {how}")
+            file = folder / f"{subject.heads[0].level}-{name}.onnx"
+            made[name] = _STRATEGIES[kind, how](material, variant, file)
+    for name, variant in recipe.variants.items():
+        if variant.exits is not None:
+            plain = made[_needed(recipe.twin_of(name))]
+            made[name] = _with_exits(material, recipe, name, plain, folder)
+    return {
+        name: ExportedGraph(file=made[name].file, kind=_kind_of(variant, forms))
+        for name, variant in recipe.variants.items()
+    }
+
+
+def _with_exits(
+    material: _Material, recipe: Recipe, name: str, plain: _Made, folder: Path
+) -> _Made:
+    """Write the plain graph again, with exits; at a level that texts do not leave, keep it.
+
+    Raises:
+        RecipeError: there is no such layer.
+    """
+    (level, *_others), exits = material.subject.heads, _needed(recipe.variants[name].exits)
+    if level.level not in recipe.exit_levels():
+        return plain
+    balanced = _needed(material.balanced)
+    n_layers, labels = balanced.weights.n_layers, recipe.levels[level.level].labels
+    if exits.after_layers[-1] >= n_layers:
+        raise RecipeError(
+            f"variants.{name}.exits.after_layers: the model has {n_layers} layers, expected "
+            f"numbers from 1 to {n_layers - 1}, got {list(exits.after_layers)}"
+        )
+    step(f"{material.subject.name}: make the graph with exits {name}")
+    file = folder / f"{level.level}-{name}.onnx"
+    places = ExitLayers(
+        after_layers=exits.after_layers,
+        positive=labels.index(_needed(recipe.positive_of(level.level)).label),
+    )
+    write_fused(balanced, file, material.opset, error=plain.error, exits=places)
+    return _Made(file, plain.error)
 
 
 def _read_weights(
@@ -139,42 +184,42 @@ def _kind_of(variant: VariantRecipe, forms: MergedForms) -> GraphKind:
     return "fused" if variant.graph == "fused" else "authored"
 
 
-def _keep(material: _Material, _variant: VariantRecipe, _file: Path) -> Path:
-    return _made(material.forms.portable)
+def _keep(material: _Material, _variant: VariantRecipe, _file: Path) -> _Made:
+    return _Made(_needed(material.forms.portable))
 
 
 def _halve(
     material: _Material, _variant: VariantRecipe, file: Path, *, precision: HalfPrecision
-) -> Path:
-    write_half(_made(material.forms.portable), file, precision)
-    return file
+) -> _Made:
+    write_half(_needed(material.forms.portable), file, precision)
+    return _Made(file)
 
 
 def _quantize(
     material: _Material, _variant: VariantRecipe, file: Path, *, scheme: PortableInt8Scheme
-) -> Path:
-    quantize_int8(_made(material.forms.portable), file, scheme)
-    return file
+) -> _Made:
+    quantize_int8(_needed(material.forms.portable), file, scheme)
+    return _Made(file)
 
 
-def _author(material: _Material, _variant: VariantRecipe, file: Path) -> Path:
-    write_fp32(_made(material.forms.weights), file, material.opset)
-    return file
+def _author(material: _Material, _variant: VariantRecipe, file: Path) -> _Made:
+    write_fp32(_needed(material.forms.weights), file, material.opset)
+    return _Made(file)
 
 
 def _author_int8(
     material: _Material, variant: VariantRecipe, file: Path, *, kind: Literal["authored", "fused"]
-) -> Path:
-    write_cheapest_int8(
-        _made(material.balanced), kind, file, material.opset, material.subject, variant.parity
+) -> _Made:
+    cheapest = write_cheapest_int8(
+        _needed(material.balanced), kind, file, material.opset, material.subject, variant.parity
     )
-    return file
+    return _Made(file, cheapest.error)
 
 
-def _made(form: _T | None) -> _T:
-    """Return a form that `read_forms` or `_balance` made because a variant needs it."""
+def _needed(form: _T | None) -> _T:
+    """Return what the recipe's checks, `read_forms` or `_balance` made sure of."""
     if form is None:
-        raise ValueError("a variant's graph needs a form of the model that was not made")
+        raise ValueError("a variant's graph needs what was not made")
     return form
 
 

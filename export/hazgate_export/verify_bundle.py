@@ -5,6 +5,8 @@ import json
 import numpy as np
 
 from hazgate.bundle.bundle import Bundle
+from hazgate.engine.exit_files import open_exits
+from hazgate.engine.options import ExitOptions
 from hazgate.errors import BundleError
 from hazgate.text.tokenization import Tokenizer
 from hazgate_export.bundle.assemble import PARITY_FILE
@@ -62,6 +64,7 @@ def verify_bundle(
 
 def _tested_graph(bundle: Bundle, level: str, variant: str, limits: ParityLimits) -> TestedGraph:
     spec = bundle.manifest.levels[level].variants[variant]
+    opened = open_exits(bundle, level, variant, ExitOptions())
     return TestedGraph(
         variant=variant,
         file=bundle.file(spec.graph),
@@ -69,4 +72,5 @@ def _tested_graph(bundle: Bundle, level: str, variant: str, limits: ParityLimits
         precision=spec.precision,
         batching=spec.batching,
         limits=limits,
+        exits=None if opened is None else opened.exits,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec, PositiveSpec
 from hazgate.engine.engine import Engine
+from hazgate.engine.exit_audit import OpenExits
 from hazgate.engine.logit_store import LogitStore, Owner, read_once
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.table import CPU
@@ -55,6 +56,9 @@ class Classifier:
     of one call go on at a time, each on its own threads: more texts per second, but the first
     answer comes no sooner. `store` keeps logits for `classify`, if the variant is exact. `vouching`
     has the languages that the bundle vouches for; None marks no text.
+
+    With `exits`, questions that a gate asks may leave the graph early, see
+    hazgate.engine.early_graph; every other text is read whole.
     """
 
     level: str
@@ -69,6 +73,7 @@ class Classifier:
     workers: "ThreadPoolExecutor | None" = None
     store: LogitStore | None = None
     vouching: Vouching | None = None
+    exits: OpenExits | None = None
 
     @classmethod
     def open(
@@ -146,6 +151,7 @@ class Classifier:
             workers=parts.workers,
             store=engine.store,
             vouching=load_vouching(tuple(bundle.manifest.languages or ())),
+            exits=parts.exits,
         )
 
     def on_this_body(self, level: str) -> "Classifier":
@@ -177,6 +183,29 @@ class Classifier:
         if not margin or self.positive is None or not any(is_close):
             return logits
         return lowered(logits, is_close, self.labels.index(self.positive.label), margin)
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of its body's rows: the logits of all levels on it and, if it has exits, one."""
+        return self.spec.n_logits if self.exits is None else self.spec.n_logits + 1
+
+    @property
+    def lets_leave(self) -> bool:
+        """True if windows may leave early now."""
+        return self.exits is not None and self.exits.on
+
+    def decided_after(self, rows: NDArray[np.float32]) -> int | None:
+        """Return the number of layers after which the last of a text's windows left early.
+
+        Args:
+            rows: of all windows of a text, shape [n_windows, n_columns].
+
+        Returns:
+            The number, or None if any window was read whole.
+        """
+        if self.exits is None or not (rows[:, -1] > 0).all():
+            return None
+        return int(rows[:, -1].max())
 
     @property
     def positive(self) -> PositiveSpec | None:
@@ -237,6 +266,7 @@ class Classifier:
         caller: str = "",
         tokens: Sequence[Tokens | None] = (),
         store: LogitStore | None = None,
+        whole: bool = True,
     ) -> list[Question]:
         """Check and tokenise texts without running the model: the first half of `classify`.
 
@@ -250,6 +280,7 @@ class Classifier:
             caller: the name of who asks, for a store of logits.
             tokens: of texts that this level's tokenizer has read already; empty for none.
             store: knows the windows of texts that it has; None tokenises all.
+            whole: means nothing here; no text leaves early.
 
         Raises:
             InputError: as in `classify`, or a tenant or another level was named.
@@ -260,7 +291,7 @@ class Classifier:
             raise InputError(
                 f"levels {', '.join(sorted(levels))} were named, but {self.level} stands alone"
             )
-        del roles, side
+        del roles, side, whole
         return questions(
             texts,
             self.tokenizer,
@@ -337,27 +368,42 @@ class Classifier:
         *,
         store: LogitStore | None = None,
         owners: Sequence[Owner] = (),
+        flags_from: Sequence[float | None] = (),
     ) -> list[NDArray[np.float32]]:
         """Return what the body computes of every window; else as `window_logits`.
 
+        Args:
+            tokens: as of `window_logits`.
+            store: as of `window_logits`.
+            owners: as of `window_logits`.
+            flags_from: of each text, as in `Question`; empty reads all whole.
+
         Returns:
-            Shape [len(text.every_window), spec.n_logits] for each text, in the order given.
+            Shape [len(text.every_window), n_columns] for each text, in the order given.
         """
         rows = [window.input_ids for text in tokens for window in text.every_window]
+        of_texts = list(flags_from) or [None] * len(tokens)
+        from_ = [
+            each
+            for text, each in zip(tokens, of_texts, strict=True)
+            for _ in range(len(text.every_window))
+        ]
         known = self.known(store)
         if known is None or not rows:
-            logits = self._rows_of_ids(rows)
+            logits = self._rows_of_ids(rows, from_)
         else:
             keys = [
                 key
-                for text, owner in zip(tokens, owners, strict=True)
-                for key in known.window_keys(text, owner)
+                for text, owner, each in zip(tokens, owners, of_texts, strict=True)
+                for key in known.of(each).window_keys(text, owner)
             ]
             logits = np.stack(
                 read_once(
                     known.store,
                     keys,
-                    lambda missing: self._rows_of_ids([rows[i] for i in missing]),
+                    lambda missing: self._rows_of_ids(
+                        [rows[i] for i in missing], [from_[i] for i in missing]
+                    ),
                 )
             )
         ends = np.cumsum([len(text.every_window) for text in tokens])
@@ -379,7 +425,12 @@ class Classifier:
         for i, question in enumerate(asked):
             kept[i] = {} if store is None else self._kept(question, store)
             pieces.append(question.tokens.without(kept[i]) if kept[i] else self.tokens_of(question))
-        read = self.window_rows(pieces, store=store, owners=[question.owner for question in asked])
+        read = self.window_rows(
+            pieces,
+            store=store,
+            owners=[question.owner for question in asked],
+            flags_from=[question.flags_from for question in asked],
+        )
         for i, rows in enumerate(read):
             if kept[i]:
                 n_windows = len(asked[i].tokens.every_window)
@@ -411,7 +462,10 @@ class Classifier:
         model = self.model
         return KnownTexts(
             store=store,
-            source=(self.graph, model.digest, model.variant, model.provider),
+            source=(
+                *(self.graph, model.digest, model.variant, model.provider),
+                *(() if self.exits is None else (self.exits.digest,)),
+            ),
             tokenizer=self.tokenizer,
             reading=self.reading,
         )
@@ -424,9 +478,19 @@ class Classifier:
         """
         return self.own(self._rows_of_ids(rows))
 
-    def _rows_of_ids(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return what the body computes, shape [len(rows), spec.n_logits]."""
-        result = np.empty((len(rows), self.spec.n_logits), dtype=np.float32)
+    def _rows_of_ids(
+        self, rows: Sequence[Sequence[int]], flags_from: Sequence[float | None] = ()
+    ) -> NDArray[np.float32]:
+        """Return what the body computes, shape [len(rows), n_columns].
+
+        Args:
+            rows: token ids of each row.
+            flags_from: of each row, as in `Question`; empty reads all whole.
+        """
+        result = np.empty((len(rows), self.n_columns), dtype=np.float32)
+        draw = None
+        if self.exits is not None:
+            draw = self.exits.draw(list(flags_from) or [None] * len(rows))
         runs = run_rows(
             self.session,
             rows,
@@ -434,9 +498,12 @@ class Classifier:
             self.variant,
             max_batch_tokens=self.max_batch_tokens,
             workers=self.workers,
+            may_leave=None if draw is None else draw.may_leave,
         )
         for batch, logits in runs:
             result[batch] = logits
+        if self.exits is not None and draw is not None:
+            self.exits.count(draw, result)
         return result
 
     def _classification(self, tokens: Tokens, logits: NDArray[np.float32]) -> Classification:

@@ -9,6 +9,9 @@ from typing import Literal, TypeVar
 from hazgate.bundle.bundle import Bundle
 from hazgate.engine.canaries import check_canaries, tolerance_of
 from hazgate.engine.engine import Engine, canaries_of
+from hazgate.engine.exit_audit import OpenExits
+from hazgate.engine.exit_files import check_takes_exits, open_exits
+from hazgate.engine.exits import Exits
 from hazgate.engine.kernels import instruction_set, kernels_library
 from hazgate.engine.options import EngineOptions
 from hazgate.engine.providers.choose import choose_placement, host_problems
@@ -16,6 +19,8 @@ from hazgate.engine.providers.host import Host
 from hazgate.engine.session import OrtSession, ort_host
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import HazgateError
+from hazgate.judging.early import uncalibrated
+from hazgate.judging.judgement import threshold_terms
 from hazgate.text.languages import finding, is_installed
 
 Status = Literal["ok", "warn", "fail"]
@@ -92,6 +97,12 @@ def diagnose(
     if any(level.variants[name].kind == "fused" for level in bundle.manifest.levels.values()):
         attempt("kernels", kernels_library, lambda found: f"{instruction_set()}, {found.name}")
     found += _language_checks(bundle)
+    if options.exits.file is not None and not attempt(
+        "probe file",
+        lambda: check_takes_exits(bundle, name, options.exits),
+        lambda file: f"{file} in place of the bundle's",
+    ):
+        return Diagnosis(checks=tuple(found))
     engine = Engine.of(options, host)
     for body in bundle.manifest.bodies():
         found += _body_checks(bundle, body, name, engine, attempt)
@@ -134,16 +145,44 @@ def _body_checks(
     engine: Engine,
     attempt: Callable[..., object],
 ) -> Iterator[Check]:
+    exits: Exits | None = None
+    if bundle.manifest.levels[body[0]].variants[variant].exits is not None:
+        opened = attempt(
+            f"{body[0]} exits",
+            lambda: open_exits(bundle, body[0], variant, engine.exits),
+            lambda found: found.exits.claim.in_words(),
+        )
+        if not isinstance(opened, OpenExits):
+            return
+        exits = opened.exits
+        yield _threshold_check(bundle, body[0], exits)
     start_s = time.monotonic()
     session = attempt(
         f"{', '.join(body)} {'opens' if len(body) == 1 else 'open'}",
-        lambda: engine.open_level(bundle, body[0], variant),
+        lambda: engine.open_level(bundle, body[0], variant, exits),
         lambda opened: f"in {time.monotonic() - start_s:.1f} s{_owners(opened)}",
     )
     if session is None:
         return
     for level in body:
         yield from _canary_checks(bundle, level, variant, session, attempt)
+
+
+def _threshold_check(bundle: Bundle, level: str, exits: Exits) -> Check:
+    """Return whether texts leave early under the bundle's own threshold."""
+    positive = bundle.manifest.positive_of(level)
+    assert positive is not None
+    covered = not uncalibrated(threshold_terms(positive.threshold), exits.claim.thresholds)
+    return Check(
+        name=f"{level} threshold",
+        status="ok" if covered else "warn",
+        found=f"P({positive.label}) >= {positive.threshold:g}, "
+        + (
+            "at which texts may leave early"
+            if covered
+            else "which was not calibrated: without a policy every text is read whole"
+        ),
+    )
 
 
 def _canary_checks(

@@ -22,7 +22,8 @@ from hazgate.engine.logit_store import DEFAULT_STORE, LogitStore
 from hazgate.engine.options import EngineOptions
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.decision import Action
-from hazgate.judging.judgement import Heads, judge, terms_of, windows_to_read
+from hazgate.judging.early import Coverage, coverage_of, every_terms, flags_from
+from hazgate.judging.judgement import Heads, Terms, judge, terms_of, windows_to_read
 from hazgate.judging.policy import Policy
 from hazgate.judging.speech import UNVOUCHED_LANGUAGE, Role, Side, UnreadKind, role_named
 from hazgate.judging.verdict import ModelIdentity, Verdict
@@ -306,6 +307,7 @@ class Gate:
         tenant: str | None = None,
         roles: Sequence[Role | None] | None = None,
         side: Side = "request",
+        whole: bool = False,
     ) -> list[Verdict]:
         """Return the verdict on each text, in the order given.
 
@@ -320,6 +322,8 @@ class Gate:
             tenant: the tenant whose policy rules decide; None takes the policy's own rules.
             roles: who speaks in each text, for the policy's rules by role; None for nobody known.
             side: "response" asks the policy of responses, if the gate has one.
+            whole: let no text leave early, for its scores themselves are the answer; it matters to
+                variants with early exits alone.
 
         Raises:
             InputError: an element is not a well-formed string, or is too long; the message says
@@ -334,6 +338,7 @@ class Gate:
             roles=roles,
             side=side,
             store=self.store,
+            whole=whole,
         )
         return self.answer(asked, store=self.store)
 
@@ -349,6 +354,7 @@ class Gate:
         caller: str = "",
         tokens: Sequence[Tokens | None] = (),
         store: LogitStore | None = None,
+        whole: bool = False,
     ) -> list[Question]:
         """Check and tokenise texts without running a model: the first half of `check_many`.
 
@@ -362,6 +368,7 @@ class Gate:
             caller: the name of who asks, for a store of logits.
             tokens: of texts that this gate's tokenizer has read already; empty for none.
             store: knows the windows of texts that it has; None tokenises all.
+            whole: as in `check_many`.
 
         Raises:
             InputError: as in `check_many`.
@@ -373,6 +380,8 @@ class Gate:
             role: tuple(terms_of(self.threshold, policy, self.shadow, tenant, role))
             for role in {*speakers, None}
         }
+        may_leave = not (whole or all_levels)
+        from_ = {role: self._flags_from(terms[role]) if may_leave else None for role in terms}
         needed = {name for of_role in terms.values() for one in of_role for name in one.level_names}
         return questions(
             texts,
@@ -386,6 +395,7 @@ class Gate:
             known=self._reader.known(store),
             views=self.reading.views,
             vouching=self.level1.vouching,
+            flags_from=[from_[role] for role in speakers],
         )
 
     def answer(
@@ -414,6 +424,7 @@ class Gate:
         hazards = self.hazard_level
         level2_logits = {} if hazards is None else runs.logits_by_window(hazards, every)
         beside = runs.results(self.beside, self.token_levels)
+        decided_after = runs.decided_after()
         return [
             verdict_on(
                 question,
@@ -433,6 +444,7 @@ class Gate:
                 beside[i],
                 labels=self.labels,
                 model=self.model,
+                decided_after=decided_after[i],
             )
             for i, question in enumerate(asked)
         ]
@@ -501,6 +513,28 @@ class Gate:
             stride_tokens=stride_tokens,
             n_confirm=n_confirm,
         )
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """The rules whose texts may leave Level 1 early; None if its variant has no exits."""
+        exits = self.level1.exits
+        return None if exits is None else self.coverage_under(exits.exits.claim.thresholds)
+
+    def coverage_under(self, calibrated: Collection[float]) -> Coverage:
+        """Return the rules whose texts might leave Level 1 early under a claim.
+
+        Args:
+            calibrated: P(unsafe) at temperature 1 for which the claim holds.
+        """
+        policies = [self.policy, *([] if self.responses is None else [self.responses])]
+        return coverage_of(every_terms(self.threshold, policies, self.shadow), calibrated)
+
+    def _flags_from(self, terms: Sequence[Terms]) -> float | None:
+        """Return the log-odds from which a text is flagged, if it may leave early now."""
+        exits = self.level1.exits
+        if exits is None or not exits.on:
+            return None
+        return flags_from(terms, exits.exits.claim.thresholds)
 
     @property
     def _reader(self) -> Classifier:

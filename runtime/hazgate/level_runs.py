@@ -52,6 +52,10 @@ class LevelRuns:
             for question, of_text in zip(self.asked, self.rows, strict=True)
         ]
 
+    def decided_after(self) -> list[int | None]:
+        """Return of each question after how many layers Level 1 was decided, if early."""
+        return [self.level1.decided_after(of_text) for of_text in self.rows]
+
     def logits_by_window(
         self, level: Classifier, to_read: Sequence[Sequence[int]]
     ) -> Mapping[tuple[int, int], NDArray[np.float32]]:

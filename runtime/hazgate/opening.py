@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec, TokenizerSpec
 from hazgate.engine.engine import Engine
+from hazgate.engine.exit_audit import OpenExits
+from hazgate.engine.exit_files import open_exits
 from hazgate.engine.providers.table import ProviderSpec
 from hazgate.engine.session import Session
 from hazgate.engine.variants import choose_variant
@@ -35,6 +37,7 @@ class LevelParts:
         tokenizer: cuts the level's windows.
         session: runs the graph.
         workers: threads for several runs at a time; None for one.
+        exits: the graph's early exits; None without.
     """
 
     spec: LevelSpec
@@ -43,6 +46,7 @@ class LevelParts:
     tokenizer: Tokenizer
     session: Session
     workers: "ThreadPoolExecutor | None"
+    exits: OpenExits | None = None
 
 
 def open_for(
@@ -105,7 +109,8 @@ def open_parts(
             f"{', '.join(chosen.execution_providers)}, not for {provider}"
         )
     # The session first: the tokenizer may be loading at the same time.
-    session = engine.open_level(bundle, level, name)
+    exits = open_exits(bundle, level, name, engine.exits)
+    session = engine.open_level(bundle, level, name, None if exits is None else exits.exits)
     if tokenizer is None:
         windows = served_windows(spec.tokenizer, reading, engine)
         tokenizer = Tokenizer(bundle.read(windows.file), windows)
@@ -116,6 +121,7 @@ def open_parts(
         tokenizer=tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer.result(),
         session=session,
         workers=_pool(engine.workers, level) if engine.workers > 1 else None,
+        exits=exits,
     )
 
 
@@ -139,6 +145,7 @@ def run_rows(
     *,
     max_batch_tokens: int,
     workers: "ThreadPoolExecutor | None",
+    may_leave: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
     """Run rows of token ids in batches, as the variant's arithmetic allows.
 
@@ -149,6 +156,7 @@ def run_rows(
         variant: name of the variant that runs.
         max_batch_tokens: the most that a batch computes; a longer row has its own.
         workers: threads for several runs at a time; None for one.
+        may_leave: True for rows that may leave early; None if the graph has no early exits.
 
     Yields:
         Indices of a batch's rows, and its logits [rows, …], padded as the batch is.
@@ -163,7 +171,8 @@ def run_rows(
     batches.reverse()
 
     def run(batch: list[int]) -> NDArray[np.float32]:
-        return session.run(*pad([rows[i] for i in batch], spec.tokenizer.pad_token_id))
+        input_ids, mask = pad([rows[i] for i in batch], spec.tokenizer.pad_token_id)
+        return session.run(input_ids, mask, None if may_leave is None else may_leave[batch])
 
     runs = map(run, batches) if workers is None else workers.map(run, batches)
     yield from zip(batches, runs, strict=True)

@@ -1,7 +1,7 @@
 """The questions that texts become: checked, tokenised, or known to a store of logits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hazgate.engine.logit_store import NOBODY, LogitStore, Owner
 from hazgate.judging.judgement import Terms
@@ -26,6 +26,8 @@ class Question:
     caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
     beginning: windows without token ids had their logits in the store under these keys. `language`
     marks a text in a language that the bundle does not vouch for.
+    `flags_from` is the log-odds from which Level 1 flags the text, if its windows may leave early;
+    None if they must be read whole.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Question:
     owner: Owner = NOBODY
     keys: tuple[bytes, ...] = ()
     language: Language | None = None
+    flags_from: float | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -58,6 +61,16 @@ class KnownTexts:
     source: tuple[str, ...]
     tokenizer: Tokenizer
     reading: Reading
+
+    def of(self, flags_from: float | None) -> "KnownTexts":
+        """Return what is known of texts of a kind: those that may leave early, or all others.
+
+        They never share windows: the logits of one that left say less.
+
+        Args:
+            flags_from: as of `Question`.
+        """
+        return self if flags_from is None else replace(self, source=(*self.source, "early"))
 
     def window_keys(self, tokens: Tokens, owner: Owner) -> list[bytes]:
         """Return the store's keys of a text's windows."""
@@ -92,7 +105,8 @@ class KnownTexts:
         An answer has its cost, too: that of TOKENS_PER_ANSWER.
         """
         windows = question.tokens.every_window
-        keys = question.keys or self.window_keys(question.tokens, question.owner)
+        known = self.of(question.flags_from)
+        keys = question.keys or known.window_keys(question.tokens, question.owner)
         n_tokens = sum(
             len(window.input_ids)
             for window, is_kept in zip(windows, self.store.has(keys), strict=True)
@@ -159,6 +173,7 @@ def questions(
     known: KnownTexts | None = None,
     views: Sequence[str] = (),
     vouching: Vouching | None = None,
+    flags_from: Sequence[float | None] = (),
 ) -> list[Question]:
     """Check and tokenise texts.
 
@@ -174,6 +189,7 @@ def questions(
         known: texts that need not be tokenised again; None tokenises all.
         views: kinds of disguise to undo beside each text.
         vouching: the languages that are vouched for; None marks no text.
+        flags_from: of each text, as in `Question`; empty for no text that may leave early.
 
     Raises:
         InputError: an element is not a well-formed string, or is too long; says which.
@@ -181,10 +197,11 @@ def questions(
     texts = as_texts(texts)
     check_sizes(texts, reading)
     given = list(tokens) or [None] * len(texts)
+    from_ = list(flags_from) or [None] * len(texts)
     kept: dict[int, tuple[Tokens, tuple[bytes, ...]]] = {}
     if known is not None:
         for i, text in enumerate(texts):
-            found = None if given[i] else known.tokens(text, owner, views)
+            found = None if given[i] else known.of(from_[i]).tokens(text, owner, views)
             if found is not None:
                 kept[i] = found
     new = [i for i in range(len(texts)) if i not in kept and given[i] is None]
@@ -199,7 +216,7 @@ def questions(
     ]
     if known is not None:
         for i in new:
-            known.keep(texts[i], every[i], owner, views)
+            known.of(from_[i]).keep(texts[i], every[i], owner, views)
     return [
         Question(
             text=text,
@@ -210,6 +227,7 @@ def questions(
             owner=owner,
             keys=kept[i][1] if i in kept else (),
             language=language_of(text, every[i], vouching, views),
+            flags_from=from_[i],
         )
         for i, text in enumerate(texts)
     ]

@@ -15,6 +15,7 @@ def verdict_on(
     *,
     labels: Sequence[str],
     model: ModelIdentity,
+    decided_after: int | None = None,
 ) -> Verdict:
     """Return the verdict on a question.
 
@@ -24,6 +25,7 @@ def verdict_on(
         levels: the results of levels beside the cascade, by name.
         labels: Level 1's labels, in the order of its scores.
         model: the identity of the model that answered.
+        decided_after: as in `Verdict`.
     """
     tokens = question.tokens
     decides, *shadows = judgements
@@ -44,6 +46,7 @@ def verdict_on(
         decision=decides.decision,
         shadow=shadows[0].decision if shadows else None,
         levels=levels,
+        decided_after=decided_after,
         model=model,
         language=question.language,
     )

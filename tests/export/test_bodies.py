@@ -206,10 +206,13 @@ def test_a_body_is_measured_in_as_many_runs_as_one_level(
 
     class Counting(OrtSession):
         def run(
-            self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+            self,
+            input_ids: NDArray[np.int64],
+            attention_mask: NDArray[np.int64],
+            may_leave: NDArray[np.bool_] | None = None,
         ) -> NDArray[np.float32]:
             ran["runs"] += 1
-            return super().run(input_ids, attention_mask)
+            return super().run(input_ids, attention_mask, may_leave)
 
     monkeypatch.setattr(verify, "OrtSession", Counting)
     _build(panel)
@@ -350,9 +353,12 @@ def test_a_build_stops_if_one_level_of_a_body_misses_its_limits(
 
     class Disturbed(OrtSession):
         def run(
-            self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+            self,
+            input_ids: NDArray[np.int64],
+            attention_mask: NDArray[np.int64],
+            may_leave: NDArray[np.bool_] | None = None,
         ) -> NDArray[np.float32]:
-            logits = super().run(input_ids, attention_mask)
+            logits = super().run(input_ids, attention_mask, may_leave)
             logits[:, first:end] += np.float32(1e-3)
             return logits
 

@@ -20,31 +20,25 @@ from hazgate.text.batching import pad
 from hazgate_export import build as build_module
 from hazgate_export.author.families import (
     BalancedWeights,
-    balance_int8,
-    read_weights,
     write_fused,
     write_int8,
 )
 from hazgate_export.build import build
 from hazgate_export.errors import RecipeError
 from hazgate_export.graphs.inspect_graph import summarise
-from hazgate_export.model.config import load_config
-from hazgate_export.model.load import load_with_adapter
-from hazgate_export.model.merge import merge
-from hazgate_export.model.sources import LocalSources, fetch_levels
+from hazgate_export.model.sources import LocalSources
 from hazgate_export.proof.int8_activations import write_cheapest_int8
-from hazgate_export.proof.reference import torch_logits
 from hazgate_export.proof.subject import Subject
 from hazgate_export.recipe import ParityLimits
 from hazgate_export.recipe_file import load_recipe
-from tests.support.families import AUTHORED, LEVELS, build_family, write_family
+from tests.support.balanced import OPSET, balanced_family
+from tests.support.families import AUTHORED, LEVELS, build_family
 from tests.support.recipes import FUSED_VARIANT
-from tests.support.subjects import judge_graph, random_cases, subject_of
+from tests.support.subjects import judge_graph
 from tests.support.tiny import write_quick_recipe
 
 pytest.importorskip("hazgate_kernels", reason="built only where there is a C++ compiler")
 
-OPSET = 18
 N_LABELS = len(LEVELS["level2"])
 # Around a window of 8 to each side and around the 12 queries that are computed at a time.
 LENGTHS = (1, 2, 7, 8, 9, 12, 13, 17, 33, 64, 129, 250)
@@ -79,24 +73,8 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Balance
 
     def get(name: str) -> Balanced:
         if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            _, recipe = write_family(folder, name)
-            loaded = load_recipe(recipe)
-            fetched = fetch_levels(loaded, ["level2"], LocalSources(), folder / "sources")
-            base = fetched["level2"].base
-            model = merge(load_with_adapter(fetched["level2"], loaded.recipe, "level2"))
-            cases = random_cases(LENGTHS, seed=3, vocabulary=6000)
-            texts = [case.input_ids for case in cases]
-            made[name] = Balanced(
-                weights=balance_int8(
-                    read_weights(model, load_config(base.directory, base.id).architecture),
-                    texts,
-                    OPSET,
-                    folder,
-                    threads=1,
-                ),
-                subject=subject_of(cases, torch_logits(model, cases, name)),
-            )
+            one = balanced_family(tmp_path_factory.mktemp(name), name, LENGTHS)
+            made[name] = Balanced(weights=one.weights, subject=one.subject)
         return made[name]
 
     return get
@@ -129,7 +107,7 @@ def test_the_cheapest_graph_that_keeps_the_limits_is_written(
 
     def write(most: float) -> Mapping[str, int]:
         limits = LOOSE.model_copy(update={"max_abs_logit_diff": most})
-        return write_cheapest_int8(one.weights, "fused", file, OPSET, one.subject, limits)
+        return write_cheapest_int8(one.weights, "fused", file, OPSET, one.subject, limits).counts
 
     fastest, careful = (
         write_fused(one.weights, tmp_path / "one.onnx", OPSET, error=e) for e in (0.1, 0)

@@ -40,7 +40,10 @@ class TableSession:
     leak: float = 0.0
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         logits = _TABLE[input_ids].copy()
         logits[input_ids <= 2] += self.special_error

@@ -45,7 +45,10 @@ class SumSession:
     leak: float = 0.0
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         total = (input_ids * attention_mask).sum(axis=1) / 100
         padded = (attention_mask == 0).sum(axis=1)
@@ -122,7 +125,10 @@ class ShiftedSession:
     ran: list[int] = dataclasses.field(default_factory=list)
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         rows = [int(n) - 2 for n in attention_mask.sum(axis=1)]
         if len(rows) == 1:
@@ -190,7 +196,10 @@ class TwoHeads:
     runs: list[int] = dataclasses.field(default_factory=list)
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         self.runs.append(len(input_ids))
         sessions = (self.first, self.second)

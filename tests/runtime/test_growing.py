@@ -107,9 +107,9 @@ class _Counting:
         self._session = session
         self.n_tokens = 0
 
-    def run(self, input_ids: object, attention_mask: object) -> object:
+    def run(self, input_ids: object, attention_mask: object, may_leave: object = None) -> object:
         self.n_tokens += int(attention_mask.sum())  # type: ignore[attr-defined]
-        return self._session.run(input_ids, attention_mask)  # type: ignore[attr-defined]
+        return self._session.run(input_ids, attention_mask, may_leave)  # type: ignore[attr-defined]
 
 
 def test_a_watched_text_costs_at_most_two_checks_of_it(spotter: Path) -> None:

@@ -54,10 +54,15 @@ def _watched(tagger: TokenClassifier) -> tuple[TokenClassifier, list[list[int]]]
     session = tagger.session
 
     class Watching:
-        def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        def run(
+            self,
+            input_ids: np.ndarray,
+            attention_mask: np.ndarray,
+            may_leave: np.ndarray | None = None,
+        ) -> np.ndarray:
             rows.extend(row[mask == 1].tolist() for row, mask in zip(
                 input_ids, attention_mask, strict=True))  # fmt: skip
-            return session.run(input_ids, attention_mask)
+            return session.run(input_ids, attention_mask, may_leave)
 
     return dataclasses.replace(tagger, session=Watching()), rows
 

@@ -94,9 +94,14 @@ def test_a_token_level_runs_only_for_texts_that_ask(gate: Gate) -> None:
     level = gate.token_levels[LEVEL]
 
     class Counting:
-        def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        def run(
+            self,
+            input_ids: np.ndarray,
+            attention_mask: np.ndarray,
+            may_leave: np.ndarray | None = None,
+        ) -> np.ndarray:
             rows.append(len(input_ids))
-            return level.session.run(input_ids, attention_mask)
+            return level.session.run(input_ids, attention_mask, may_leave)
 
     counted = dataclasses.replace(
         gate, token_levels={LEVEL: dataclasses.replace(level, session=Counting())}

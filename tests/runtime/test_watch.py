@@ -62,9 +62,9 @@ class _Counting:
         self._session = session
         self.n_tokens = 0
 
-    def run(self, input_ids: object, attention_mask: object) -> object:
+    def run(self, input_ids: object, attention_mask: object, may_leave: object = None) -> object:
         self.n_tokens += attention_mask.sum()  # type: ignore[attr-defined]
-        return self._session.run(input_ids, attention_mask)  # type: ignore[attr-defined]
+        return self._session.run(input_ids, attention_mask, may_leave)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("n_words", [100, 1000])

@@ -36,23 +36,23 @@ def constant_graph(row: Sequence[float], signature: Signature | None = None) -> 
         helper.make_node("Expand", ["row", "shape"], [says.output]),
     ]
     constants = [
-        _constant("row", np.array([row], dtype=output_type)),
-        _constant("one", np.array([1], dtype=np.int64)),
-        _constant("n_labels", np.array([len(row)], dtype=np.int64)),
+        constant("row", np.array([row], dtype=output_type)),
+        constant("one", np.array([1], dtype=np.int64)),
+        constant("n_labels", np.array([len(row)], dtype=np.int64)),
     ]
     outputs = [helper.make_tensor_value_info(says.output, says.output_type, shape)]
     if says.extra_output:
         nodes.append(helper.make_node("Identity", [says.output], ["more"]))
         outputs.append(helper.make_tensor_value_info("more", says.output_type, shape))
-    return _serialise(nodes, constants, outputs, says.inputs)
+    return serialised(nodes, constants, outputs, says.inputs)
 
 
 def one_row_graph(n_labels: int) -> bytes:
     """A graph that answers one row, whatever number of texts it is asked about."""
     nodes = [helper.make_node("Identity", ["row"], ["logits"])]
-    constants = [_constant("row", np.zeros((1, n_labels), dtype=np.float32))]
+    constants = [constant("row", np.zeros((1, n_labels), dtype=np.float32))]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", n_labels))
-    return _serialise(nodes, constants, [output], INPUTS)
+    return serialised(nodes, constants, [output], INPUTS)
 
 
 def lookup_graph(table: Sequence[Sequence[float]]) -> bytes:
@@ -62,11 +62,11 @@ def lookup_graph(table: Sequence[Sequence[float]]) -> bytes:
         helper.make_node("Gather", ["table", "ids"], ["logits"], axis=0),
     ]
     constants = [
-        _constant("table", np.array(table, dtype=np.float32)),
-        _constant("first", np.array(0, dtype=np.int64)),
+        constant("table", np.array(table, dtype=np.float32)),
+        constant("first", np.array(0, dtype=np.int64)),
     ]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", len(table[0])))
-    return _serialise(nodes, constants, [output], INPUTS)
+    return serialised(nodes, constants, [output], INPUTS)
 
 
 def spotting_graph(table: Sequence[Sequence[float]]) -> bytes:
@@ -79,20 +79,20 @@ def spotting_graph(table: Sequence[Sequence[float]]) -> bytes:
         helper.make_node("ReduceMax", ["rows", "sequence"], ["logits"], keepdims=0),
     ]
     constants = [
-        _constant("table", np.array(table, dtype=np.float32)),
-        _constant("sequence", np.array([1], dtype=np.int64)),
+        constant("table", np.array(table, dtype=np.float32)),
+        constant("sequence", np.array([1], dtype=np.int64)),
     ]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", len(table[0])))
-    return _serialise(nodes, constants, [output], INPUTS)
+    return serialised(nodes, constants, [output], INPUTS)
 
 
 def tagging_graph(table: Sequence[Sequence[float]]) -> bytes:
     """A graph whose logits of each token are the row of `table` at the token's id."""
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)]
-    constants = [_constant("table", np.array(table, dtype=np.float32))]
+    constants = [constant("table", np.array(table, dtype=np.float32))]
     shape = ("batch", "sequence", len(table[0]))
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
-    return _serialise(nodes, constants, [output], INPUTS)
+    return serialised(nodes, constants, [output], INPUTS)
 
 
 def conjunction_graph(n_ids: int, both: tuple[int, int]) -> bytes:
@@ -106,29 +106,35 @@ def conjunction_graph(n_ids: int, both: tuple[int, int]) -> bytes:
         helper.make_node("Add", ["sums", "bias"], ["logits"]),
     ]
     constants = [
-        _constant("table", table),
-        _constant("sequence", np.array([1], dtype=np.int64)),
-        _constant("weights", np.array([[0, 8], [0, 8]], dtype=np.float32)),
-        _constant("bias", np.array([12, 0], dtype=np.float32)),
+        constant("table", table),
+        constant("sequence", np.array([1], dtype=np.int64)),
+        constant("weights", np.array([[0, 8], [0, 8]], dtype=np.float32)),
+        constant("bias", np.array([12, 0], dtype=np.float32)),
     ]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", 2))
-    return _serialise(nodes, constants, [output], INPUTS)
+    return serialised(nodes, constants, [output], INPUTS)
 
 
-def _constant(name: str, value: np.ndarray) -> onnx.TensorProto:
+def constant(name: str, value: np.ndarray) -> onnx.TensorProto:
+    """A constant of a graph."""
     return numpy_helper.from_array(value, name)
 
 
-def _serialise(
+def serialised(
     nodes: Sequence[onnx.NodeProto],
     constants: Sequence[onnx.TensorProto],
     outputs: Sequence[onnx.ValueInfoProto],
     inputs: Sequence[tuple[str, int]],
+    more_inputs: Sequence[onnx.ValueInfoProto] = (),
 ) -> bytes:
+    """A graph's bytes; `inputs` are of the shape [batch, sequence], `more_inputs` as they say."""
     graph = helper.make_graph(
         nodes,
         "test",
-        [helper.make_tensor_value_info(n, kind, ["batch", "sequence"]) for n, kind in inputs],
+        [
+            *(helper.make_tensor_value_info(n, kind, ["batch", "sequence"]) for n, kind in inputs),
+            *more_inputs,
+        ],
         outputs,
         constants,
     )

@@ -18,9 +18,9 @@ class WatchedSession:
     session: Session
     before: Callable[[np.ndarray], None]
 
-    def run(self, input_ids: Any, attention_mask: Any) -> Any:  # noqa: ANN401
+    def run(self, input_ids: Any, attention_mask: Any, may_leave: Any = None) -> Any:  # noqa: ANN401
         self.before(input_ids)
-        return self.session.run(input_ids, attention_mask)
+        return self.session.run(input_ids, attention_mask, may_leave)
 
 
 def watched_gate(gate: Gate, before: Callable[[np.ndarray], None]) -> Gate:

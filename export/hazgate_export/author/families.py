@@ -12,6 +12,7 @@ import onnx_ir as ir
 from transformers import PreTrainedModel
 
 from hazgate_export.author.choose import choose, choose_bits
+from hazgate_export.author.exits import ExitLayers
 from hazgate_export.author.fused import Bits
 from hazgate_export.author.graph import save_graph
 from hazgate_export.author.layers import TablePrecision
@@ -64,7 +65,12 @@ class AuthoredWeights:
     sites: Sites
     smooth: "Callable[[Observations], tuple[AuthoredWeights, Observations]]"
     write: WriteGraph
-    write_fused: Callable[[Mapping[str, Bits], int], ir.Model]
+    write_fused: Callable[[Mapping[str, Bits], int, ExitLayers | None], ir.Model]
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return len({site.split("/")[0] for site in self.sites})
 
 
 def bert_weights(weights: Bert) -> AuthoredWeights:
@@ -187,7 +193,12 @@ def write_int8(
 
 
 def write_fused(
-    balanced: BalancedWeights, file: Path, opset: int, *, error: float
+    balanced: BalancedWeights,
+    file: Path,
+    opset: int,
+    *,
+    error: float,
+    exits: ExitLayers | None = None,
 ) -> Mapping[str, int]:
     """Write the graph of hazgate-kernels' operators, its constants in `file`.data next to it.
 
@@ -198,11 +209,12 @@ def write_fused(
         file: receives the graph.
         opset: of the ONNX domain.
         error: beyond it a product's activations get 16 bits, see `choose_bits`.
+        exits: where texts may leave; see `author.exits`.
 
     Returns:
         Number of products per number of bits, by its name.
     """
     weights = balanced.weights
     bits = choose_bits(balanced.observed, weights.sites, error=error)
-    save_graph(weights.write_fused(bits, opset), file)
+    save_graph(weights.write_fused(bits, opset, exits), file)
     return {"8 bits": len(weights.sites) - len(bits), "16 bits": len(bits)}

@@ -29,12 +29,14 @@ class Packed:
     """Texts of a batch, one after another.
 
     `ids` int64 [tokens]; `ends` int64 [batch], where each text ends; `places` int64 [tokens, 2],
-    the row and position that each token came from.
+    the row and position that each token came from. `starts` int64 [batch] is where each begins,
+    None if the next begins where one ends and there is one text or more.
     """
 
     ids: ir.Value
     ends: ir.Value
     places: ir.Value
+    starts: ir.Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def unpack(
 
 def first_rows(g: GraphWriter, x: ir.Value, packed: Packed) -> ir.Value:
     """Take the first token of each text, [batch, hidden] of [tokens, hidden]."""
+    if packed.starts is not None:
+        return g.op("Gather", x, packed.starts, axis=0)
     with g.scope("first"):
         ends = g.op("Slice", packed.ends, g.ints(0), g.ints(-1), g.ints(0))
         return g.op("Gather", x, g.op("Concat", g.ints(0), ends, axis=0), axis=0)

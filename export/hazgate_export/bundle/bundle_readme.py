@@ -1,19 +1,38 @@
 """The README that travels inside a bundle."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hazgate.bundle.language_specs import language_line
 from hazgate.bundle.manifest import LevelSpec, Manifest
-from hazgate_export.bundle.report import parity_table
+from hazgate.engine.exits import Exits
+from hazgate_export.bundle.report import exits_table, parity_table
 from hazgate_export.parity import Parity
 
 _TWIN = """
 fp16 and bf16 are for GPUs, and were measured on a float32 twin that rounds where a GPU does.
 """
+_EXITS = """
+## Early exits
+
+With a variant that has them, texts that are surely safe leave its graph after a layer. Of held-out
+windows that the whole graph flags, so many left; at most so many do, with the claim's confidence:
+
+{table}
+"""
 
 
-def bundle_readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
-    """Write the bundle's README, for a person who finds it."""
+def bundle_readme(
+    manifest: Manifest,
+    parities: Sequence[Parity],
+    exits: Mapping[tuple[str, str], Exits] | None = None,
+) -> str:
+    """Write the bundle's README, for a person who finds it.
+
+    Args:
+        manifest: the bundle's.
+        parities: the measurements of each level and variant.
+        exits: the early exits of levels' variants, by both names; None for none.
+    """
     levels = "\n".join(
         f"- **{name}** ({', '.join(level.labels)}): {_models(level)}, "
         f"{level.family}, {'no' if level.per_token else level.pooling} pooling, windows of "
@@ -48,7 +67,7 @@ The default variant is `{manifest.default_variant}`.
 Against the base with its adapter applied (PEFT, eager, float32), on hazgate's fixed proof texts:
 
 {parity_table(parities)}
-{twin}
+{twin}{_EXITS.format(table=exits_table(exits)) if exits else ""}
 ## Use
 
 ```python

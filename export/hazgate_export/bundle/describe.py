@@ -10,6 +10,7 @@ from hazgate.bundle.manifest import (
     CascadeSpec,
     ColumnsSpec,
     ConversationSpec,
+    ExitsSpec,
     GraphKind,
     LevelSpec,
     Manifest,
@@ -84,6 +85,7 @@ def manifest_of(
     bodies: Sequence[ExportedBody],
     written: Mapping[str, WrittenGraph],
     parities: tuple[Parity, ...],
+    exits: Mapping[tuple[str, str], ExitsSpec] | None = None,
     languages: Mapping[str, LanguageSpec] | None = None,
 ) -> Manifest:
     """Describe a bundle; `files` stays empty until all of them are written.
@@ -93,6 +95,7 @@ def manifest_of(
         bodies: the exported bodies of all levels.
         written: the graphs in the bundle, by "BODY-VARIANT".
         parities: the measurements of each level and variant.
+        exits: the early exits of levels' variants, by both names; None for none.
         languages: those that the bundle vouches for, None if it does not say.
     """
     recipe = loaded.recipe
@@ -120,6 +123,7 @@ def manifest_of(
                 decisions_changed=parity.decisions_changed,
                 n_tags=parity.n_tags,
             ),
+            exits=(exits or {}).get((name, variant)),
         )
 
     def level_spec(name: str) -> LevelSpec:

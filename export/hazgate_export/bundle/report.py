@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazgate.engine.exits import Exits
 from hazgate_export.model.architecture import Architecture
 from hazgate_export.parity import Parity
 from hazgate_export.recipe import ParityLimits
@@ -23,6 +24,23 @@ def parity_table(parities: Sequence[Parity]) -> str:
         f"{_moves(p)} | {_decisions(p)} | "
         f"{'passed' if p.passed else 'MISSED'} |"
         for p in parities
+    )
+    return "\n".join(lines)
+
+
+def exits_table(exits: Mapping[tuple[str, str], Exits]) -> str:
+    """Write what was proven of early exits as a Markdown table, a row for each threshold."""
+    lines = [
+        "| level | variant | after layers | flagged from | flagged | left early | at most | "
+        "of all, left |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines.extend(
+        f"| {level} | {variant} | {', '.join(map(str, each.after_layers))} | "
+        f"{seen.threshold:g} | {seen.n_flagged:,} | {seen.n_missed} | {seen.upper_bound:.2%} | "
+        f"{seen.share_left:.0%} of {seen.n_texts:,} |"
+        for (level, variant), each in exits.items()
+        for seen in each.claim.evidence
     )
     return "\n".join(lines)
 

@@ -44,7 +44,8 @@ def write_graphs(graphs: Mapping[str, Path], root: Path) -> dict[str, WrittenGra
     """Write graphs into the bundle directory `root`, each tensor once.
 
     Args:
-        graphs: name of each graph and the ONNX file it is in now.
+        graphs: name of each graph and the ONNX file it is in now; a file that several name is
+            written once, by its first name.
         root: receives `NAME.onnx` and, for every set of graphs that share tensors,
             `weights/NAME+NAME.bin`.
 
@@ -52,8 +53,11 @@ def write_graphs(graphs: Mapping[str, Path], root: Path) -> dict[str, WrittenGra
         The written graph and its weight files, by name.
     """
     (root / "weights").mkdir(parents=True)
-    users: dict[bytes, dict[str, None]] = {}
+    first: dict[Path, str] = {}
     for name, file in graphs.items():
+        first.setdefault(file, name)
+    users: dict[bytes, dict[str, None]] = {}
+    for file, name in first.items():
         for tensor in _external_tensors(_load(file), file.parent):
             users.setdefault(_digest(tensor), {})[name] = None
     locations = {digest: f"weights/{'+'.join(names)}.bin" for digest, names in users.items()}
@@ -63,10 +67,11 @@ def write_graphs(graphs: Mapping[str, Path], root: Path) -> dict[str, WrittenGra
             location: stack.enter_context((root / location).open("wb"))
             for location in sorted(set(locations.values()))
         }
-        return {
-            name: _write_graph(name, file, root, locations, places, streams)
-            for name, file in track(list(graphs.items()), "write weights")
+        written = {
+            file: _write_graph(name, file, root, locations, places, streams)
+            for file, name in track(list(first.items()), "write weights")
         }
+    return {name: written[file] for name, file in graphs.items()}
 
 
 def _write_graph(

@@ -1,6 +1,7 @@
 """int8 of an authored graph: the cheapest arithmetic that keeps the limits."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,19 @@ _FUSED = (0.1, 0.05, 0.035, 0.025, 0.018, 0.012, 0.0)
 _Writer = Callable[[Path, int], Mapping[str, int]]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cheapest:
+    """The int8 graph that was chosen.
+
+    Attributes:
+        counts: number of products per arithmetic.
+        error: the greatest of a product that the attempt allowed, with a scale for each token.
+    """
+
+    counts: Mapping[str, int]
+    error: float
+
+
 def write_cheapest_int8(
     balanced: BalancedWeights,
     kind: Literal["authored", "fused"],
@@ -26,7 +40,7 @@ def write_cheapest_int8(
     opset: int,
     subject: Subject,
     limits: ParityLimits,
-) -> Mapping[str, int]:
+) -> Cheapest:
     """Write the cheapest int8 graph that keeps the limits, or the most careful one if none does.
 
     Each attempt runs the cases alone, those that earlier attempts missed before the others, and
@@ -39,13 +53,11 @@ def write_cheapest_int8(
         opset: of the ONNX domain.
         subject: the body.
         limits: what the variant must keep at every level on it.
-
-    Returns:
-        Number of products per arithmetic.
     """
     missed: tuple[int, ...] = ()
-    for name, write in _fused(balanced) if kind == "fused" else _authored(balanced):
+    for name, error, write in _fused(balanced) if kind == "fused" else _authored(balanced):
         counts = write(file, opset)
+        chosen = Cheapest(counts=counts, error=error)
         described = ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
         step(f"{subject.name}: int8, errors up to {name}: {described}")
         graph = TestedGraph(
@@ -61,20 +73,22 @@ def write_cheapest_int8(
             break
         step(f"{subject.name}: int8, errors up to {name}: missed at {subject.cases[found[-1]].id}")
         missed = (*found, *missed)
-    return counts
+    return chosen
 
 
-def _authored(balanced: BalancedWeights) -> list[tuple[str, _Writer]]:
+def _authored(balanced: BalancedWeights) -> list[tuple[str, float, _Writer]]:
     def writer(static: float, int8: float) -> _Writer:
         return lambda file, opset: write_int8(
             balanced, file, opset, static_error=static, int8_error=int8
         )
 
-    return [(f"{static:.0%} / {int8:.0%}", writer(static, int8)) for static, int8 in _AUTHORED]
+    return [
+        (f"{static:.0%} / {int8:.0%}", int8, writer(static, int8)) for static, int8 in _AUTHORED
+    ]
 
 
-def _fused(balanced: BalancedWeights) -> list[tuple[str, _Writer]]:
+def _fused(balanced: BalancedWeights) -> list[tuple[str, float, _Writer]]:
     def writer(error: float) -> _Writer:
         return lambda file, opset: write_fused(balanced, file, opset, error=error)
 
-    return [(f"{error:.1%}", writer(error)) for error in _FUSED]
+    return [(f"{error:.1%}", error, writer(error)) for error in _FUSED]

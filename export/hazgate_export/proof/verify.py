@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import Batching, GraphKind
 from hazgate.cli.progress import track
+from hazgate.engine.exits import Exits
 from hazgate.engine.processor import n_processors
 from hazgate.engine.session import OrtSession, Session
 from hazgate.text.batching import pad
@@ -34,7 +35,10 @@ _SEED = 20261
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TestedGraph:
-    """A graph to measure: the file, the way to run it, and the limits that it must keep."""
+    """A graph to measure: the file, the way to run it, and the limits that it must keep.
+
+    With `exits`, rows are read whole.
+    """
 
     variant: str
     file: Path
@@ -42,6 +46,23 @@ class TestedGraph:
     precision: Precision
     batching: Batching
     limits: ParityLimits
+    exits: Exits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadWhole:
+    """A session of a graph with exits whose rows are read whole; without the exits' column."""
+
+    session: Session
+
+    def run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the logits of the labels alone."""
+        return self.session.run(input_ids, attention_mask, may_leave)[:, :-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -60,13 +81,15 @@ class _Layout:
 def _opened(subject: Subject, graph: TestedGraph) -> Iterator[Session]:
     """Open a graph file on this machine's CPU; a half graph by its float32 twin."""
     with runnable_here(graph.file, graph.precision) as file:
-        yield OrtSession(
+        session = OrtSession(
             file,
             kind=graph.kind,
             n_labels=subject.n_logits,
             threads=n_processors(),
             per_token=subject.per_token,
+            exits=graph.exits,
         )
+        yield session if graph.exits is None else _ReadWhole(session)
 
 
 def measure_graph(subject: Subject, graph: TestedGraph) -> tuple[Parity, ...]:

@@ -68,7 +68,7 @@ def score(
     *,
     levels: Sequence[str] = (),
 ) -> Scores:
-    """Score every text as the gate reads it.
+    """Score every text as the gate reads it, whole: no score is that of an early exit.
 
     Args:
         gate: an open gate; one worker per processor is fastest.
@@ -98,7 +98,7 @@ def score(
         for start in range(0, len(chosen), CHUNK_TEXTS):
             chunk = chosen[start : start + CHUNK_TEXTS]
             verdicts = gate.check_many(
-                [texts[i] for i in chunk], all_levels=all_levels, levels=levels
+                [texts[i] for i in chunk], all_levels=all_levels, levels=levels, whole=True
             )
             for i, verdict in zip(chunk, verdicts, strict=True):
                 found.unsafe[i] = verdict.unsafe
@@ -125,7 +125,7 @@ def unsafe_scores(
         chunk = texts[start : start + CHUNK_TEXTS]
         pairs.extend(
             (verdict.unsafe, verdict.unsafe if verdict.views is None else verdict.views.as_written)
-            for verdict in gate.check_many(chunk)
+            for verdict in gate.check_many(chunk, whole=True)
         )
         advance(len(chunk))
     both = np.array(pairs, dtype=np.float64).reshape(-1, 2)

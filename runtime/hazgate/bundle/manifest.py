@@ -109,6 +109,17 @@ class ParitySpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExitsSpec:
+    """The early exits of a variant's graph: the probe file, and the layers that have an exit.
+
+    See hazgate.engine.exits for the file. A layer's number counts from 1.
+    """
+
+    file: str
+    after_layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VariantSpec:
     """One ONNX graph of a level: inputs `input_ids`, `attention_mask`; output `logits`.
 
@@ -125,6 +136,9 @@ class VariantSpec:
     - `alone`: one text per run (ONNX Runtime's dynamic quantisation takes one activation scale
       for the whole batch);
     - `packed`: any texts; the graph leaves padding out, so a batch costs what its tokens cost.
+
+    With `exits`, texts that are surely safe may leave the graph early; its further inputs and its
+    last column are those of hazgate.engine.session.OrtSession.
     """
 
     graph: str
@@ -135,6 +149,12 @@ class VariantSpec:
     execution_providers: tuple[str, ...]
     batching: Batching
     parity: ParitySpec
+    exits: ExitsSpec | None = field(default=None, metadata=absent_if_none())
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The bundle's files of this variant: the graph, its data, and the probe file."""
+        return (self.graph, *self.data, *(() if self.exits is None else (self.exits.file,)))
 
     @property
     def is_exact(self) -> bool:
@@ -283,7 +303,7 @@ class Manifest:
         for level in self.levels.values():
             files.add(level.tokenizer.file)
             if variant in level.variants:
-                files.update((level.variants[variant].graph, *level.variants[variant].data))
+                files.update(level.variants[variant].files)
         return files
 
     def bodies(self) -> tuple[tuple[str, ...], ...]:
@@ -355,10 +375,12 @@ def schema_version_of(
 ) -> int:
     """Return the oldest schema version that can describe a bundle, which the bundle states."""
     cuts = [level.tokenizer for level in levels.values()]
-    looks_close = any(
-        cut.close_from_tokens is not None or cut.close_margin is not None for cut in cuts
-    )
-    if languages is not None or looks_close:
+    variants = [spec for level in levels.values() for spec in level.variants.values()]
+    if (
+        languages is not None
+        or any(spec.exits is not None for spec in variants)
+        or any(cut.close_from_tokens is not None or cut.close_margin is not None for cut in cuts)
+    ):
         return 4
     if any(level.per_token for level in levels.values()):
         return 3

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hazgate.bundle.exit_checks import exit_contradictions
 from hazgate.bundle.language_specs import language_problems
 from hazgate.bundle.manifest import (
     AUTO,
@@ -67,6 +68,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         yield from _level_contradictions(manifest, f"$.levels.{name}", level)
     for body in manifest.bodies():
         yield from _body_contradictions(manifest, body)
+    yield from exit_contradictions(manifest)
     if not manifest.levels:
         yield "$.levels: must have at least one level"
     if manifest.cascade is not None:
@@ -112,7 +114,7 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
     if AUTO in level.variants:
         yield f"{path}.variants: {AUTO!r} cannot name a variant, it asks hazgate to choose one"
     for name, variant in level.variants.items():
-        for file in (variant.graph, *variant.data):
+        for file in variant.files:
             if file not in manifest.files:
                 yield f"{path}.variants.{name}: {file!r} is not in $.files"
         for figure in ("max_abs_logit_diff", "max_invariance_diff"):

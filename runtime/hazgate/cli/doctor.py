@@ -15,7 +15,7 @@ from hazgate.doctor import Diagnosis, diagnose
 from hazgate.documents.decode import encode
 from hazgate.engine.buckets import Bucket, default_buckets, parse_bucket
 from hazgate.engine.engine import Engine
-from hazgate.engine.options import EngineOptions, Shapes
+from hazgate.engine.options import EngineOptions, ExitOptions, Shapes
 from hazgate.engine.static_shapes import OpenedBucket
 from hazgate.engine.variants import choose_variant
 from hazgate.errors import InputError
@@ -72,6 +72,11 @@ _programs = click.option("--programs", type=_PATH, help="Folder of compiled prog
 @_device
 @_buckets
 @_programs
+@click.option(
+    "--exits",
+    type=_PATH,
+    help="A probe file for a variant with early exits.  [default: the bundle's]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(
     bundle: Path,
@@ -80,6 +85,7 @@ def doctor(
     device_id: int,
     buckets: tuple[Bucket, ...],
     programs: Path | None,
+    exits: Path | None,
     as_json: bool,
 ) -> None:
     """Check that this host can serve BUNDLE as it was proven; print each finding and its cure.
@@ -91,6 +97,7 @@ def doctor(
         providers=providers or "auto",
         device_id=device_id,
         shapes=Shapes(buckets=buckets or None, programs=programs),
+        exits=ExitOptions(file=exits),
     )
     diagnosis = diagnose(bundle, options)
     if as_json:

@@ -13,6 +13,7 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.language_specs import language_line
 from hazgate.bundle.manifest import AUTO, Manifest
 from hazgate.documents.decode import encode
+from hazgate.engine.exits import Exits
 from hazgate.engine.kernels import instruction_set
 from hazgate.engine.processor import int8_instructions
 from hazgate.engine.providers.table import PROVIDERS, find_provider
@@ -41,6 +42,7 @@ def info(bundle: Path, as_json: bool) -> None:
         *_decision_lines(manifest),
         *_body_lines(manifest),
         *_language_lines(manifest),
+        *_exit_lines(opened),
         *_processor_lines(manifest),
     ):
         console.print(line, highlight=False, markup=False)
@@ -123,6 +125,20 @@ def _language_lines(manifest: Manifest) -> Iterator[str]:
     for tag, language in manifest.languages.items():
         yield f"language {language_line(tag, language)}"
     yield f"others   are marked by {finding()}"
+
+
+def _exit_lines(bundle: Bundle) -> Iterator[str]:
+    """Yield what the early exits of each variant claim.
+
+    Raises:
+        BundleError: a probe file is wrong.
+    """
+    for level in bundle.manifest.levels.values():
+        for name, variant in level.variants.items():
+            if variant.exits is not None:
+                file = variant.exits.file
+                claim = Exits.parse(bundle.read(file), source=file).claim
+                yield f"exits    {name}: {claim.in_words()}"
 
 
 def _processor_lines(manifest: Manifest) -> list[str]:

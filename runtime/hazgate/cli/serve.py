@@ -36,6 +36,11 @@ Examples:
 )
 @click.option("--policy", type=_PATH, help="A policy file that decides.")
 @click.option(
+    "--exits",
+    type=_PATH,
+    help="A probe file for a variant with early exits.  [default: the bundle's]",
+)
+@click.option(
     "--digest",
     "--bundle-digest",
     "digest",
@@ -50,6 +55,7 @@ def serve(
     workers: int | None,
     level: str | None,
     policy: Path | None,
+    exits: Path | None,
     digest: str | None,
 ) -> None:
     """Serve BUNDLE over HTTP and gRPC; /docs describes the API.
@@ -71,6 +77,7 @@ def serve(
                 workers=workers,
                 level=level,
                 policy=None if policy is None else str(policy),
+                exits=None if exits is None else str(exits),
             ),
             digest=digest,
         )

@@ -9,8 +9,9 @@ from hazgate.bundle.bundle import Bundle
 from hazgate.bundle.manifest import LevelSpec, VariantSpec
 from hazgate.engine.buckets import Bucket, default_buckets
 from hazgate.engine.canaries import Canaries, Canary, check_canaries, tolerance_of
+from hazgate.engine.exits import Exits
 from hazgate.engine.logit_store import LogitStore
-from hazgate.engine.options import ANY_SHAPES, EngineOptions, Shapes
+from hazgate.engine.options import ANY_SHAPES, OWN_EXITS, EngineOptions, ExitOptions, Shapes
 from hazgate.engine.processor import threads_per_run
 from hazgate.engine.programs import ProgramKey, program_folder
 from hazgate.engine.providers.choose import Placement, choose_placement
@@ -43,6 +44,7 @@ class _LevelGraph:
     level: LevelSpec
     variant: VariantSpec
     canaries: tuple[LevelCanaries, ...]
+    exits: Exits | None
 
     @property
     def pad_token_id(self) -> int:
@@ -84,6 +86,7 @@ class Engine:
     workers: int = 1
     shapes: Shapes = ANY_SHAPES
     store: LogitStore | None = None
+    exits: ExitOptions = OWN_EXITS
 
     @classmethod
     def of(cls, options: EngineOptions, host: Host | None = None) -> "Engine":
@@ -104,10 +107,19 @@ class Engine:
             workers=options.workers,
             shapes=options.shapes,
             store=LogitStore.of(options.store),
+            exits=options.exits,
         )
 
-    def open_level(self, bundle: Bundle, level: str, variant: str) -> Session:
+    def open_level(
+        self, bundle: Bundle, level: str, variant: str, exits: Exits | None = None
+    ) -> Session:
         """Open a session of one level, and of all others on its body.
+
+        Args:
+            bundle: a verified bundle.
+            level: a name in its manifest.
+            variant: one of the level's variants.
+            exits: of a variant with early exits; see hazgate.engine.exit_files.
 
         Raises:
             ProviderError: the provider does not own the graph, or computes something else.
@@ -130,6 +142,7 @@ class Engine:
             level=spec,
             variant=chosen,
             canaries=tuple(canaries_of(bundle, name) for name in bundle.manifest.body_of(level)),
+            exits=exits,
         )
         if not self.placement.spec.static_shapes:
             session = self._open(graph)
@@ -159,6 +172,7 @@ class Engine:
             placement=self.placement,
             bucket=bucket,
             programs=programs,
+            exits=graph.exits,
         )
 
     def _open_bucket(self, graph: _LevelGraph, key: ProgramKey, bucket: Bucket) -> Session:

@@ -1,9 +1,10 @@
-"""Weights behind links: mapped here, because ONNX Runtime refuses to follow them."""
+"""Weights that ONNX Runtime reads from maps: it does not follow links."""
 
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def map_linked_weights(graph: Path, data: Sequence[Path]) -> Mapping[str, mmap.mmap]:
@@ -27,6 +28,52 @@ def map_linked_weights(graph: Path, data: Sequence[Path]) -> Mapping[str, mmap.m
     if not any(_linked(folder, file) for file in data):
         return {}
     return dict(_map({Path(os.path.relpath(file, folder)).as_posix(): file for file in data}))
+
+
+def use_linked_weights(
+    options: Any,  # noqa: ANN401 - ONNX Runtime's, which one file alone knows
+    graph: Path,
+    data: Sequence[Path],
+) -> Mapping[str, mmap.mmap]:
+    """Hand weights that are links to ONNX Runtime as maps, which are not copied; return them.
+
+    Args:
+        options: of the session to be.
+        graph: as of `map_linked_weights`.
+        data: as of `map_linked_weights`.
+
+    Raises:
+        OSError: a file cannot be mapped.
+    """
+    maps = map_linked_weights(graph, data)
+    # Releases without this option, before 1.24, follow links.
+    if hasattr(options, "add_external_initializers_from_files_in_memory"):
+        use_maps(options, maps)
+    return maps
+
+
+def use_maps(
+    options: Any,  # noqa: ANN401 - ONNX Runtime's, which one file alone knows
+    maps: Mapping[str, mmap.mmap],
+) -> None:
+    """Have ONNX Runtime read weights from maps, by the graph's names for them."""
+    if maps:
+        options.add_session_config_entry(
+            "session.use_external_initializer_file_buffers_directly", "1"
+        )
+        options.add_external_initializers_from_files_in_memory(
+            list(maps), list(maps.values()), [len(mapped) for mapped in maps.values()]
+        )
+
+
+def release_pages(maps: Mapping[str, mmap.mmap]) -> None:
+    """Take mapped pages out of this process: those that a run needs come back by themselves.
+
+    ONNX Runtime has packed most weights by now, and its own maps would be gone.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for mapped in maps.values():
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _linked(folder: Path, file: Path) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hazgate.engine.buckets import Bucket
+from hazgate.engine.exit_audit import DEFAULT_AUDIT_SHARE
 from hazgate.engine.logit_store import NO_STORE, StoreLimits
 from hazgate.engine.providers.table import CPU
 from hazgate.engine.static_shapes import OpenedBucket
@@ -32,6 +33,31 @@ ANY_SHAPES = Shapes()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExitOptions:
+    """Options of a variant with early exits; other variants take none.
+
+    Attributes:
+        file: a probe file of `hazgate calibrate --exits`, in place of the bundle's own.
+        audit_share: share of the windows that may leave early which are read whole all the same,
+            to see how many flagged ones are missed.
+
+    Raises:
+        BundleError: the share is no number from 0 to 1.
+    """
+
+    file: Path | None = None
+    audit_share: float = DEFAULT_AUDIT_SHARE
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 <= self.audit_share <= 1:
+            raise BundleError(f"audit_share must be from 0 to 1, got {self.audit_share}")
+
+
+OWN_EXITS = ExitOptions()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
     """Choice of variant, provider and threads; the defaults suit a CPU.
 
@@ -53,6 +79,7 @@ class EngineOptions:
         store: limits of a store of logits, which reads no window twice. It works for variants
             whose logits are the same to the last bit in any company (`VariantSpec.is_exact`), on
             the CPU; others run as without one. Off by default.
+        exits: for a variant with early exits.
 
     Raises:
         BundleError: fewer than one worker or thread.
@@ -65,6 +92,7 @@ class EngineOptions:
     workers: int = 1
     shapes: Shapes = ANY_SHAPES
     store: StoreLimits = NO_STORE
+    exits: ExitOptions = OWN_EXITS
 
     def __post_init__(self) -> None:
         """Refuse fewer than one worker or thread."""

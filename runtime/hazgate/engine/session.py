@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import mmap
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +12,16 @@ from numpy.typing import NDArray
 
 from hazgate.bundle.manifest import GraphKind
 from hazgate.engine.buckets import Bucket
+from hazgate.engine.early_graph import POOLED, EarlyGraph
+from hazgate.engine.exits import Exits
 from hazgate.engine.kernels import kernels_library
-from hazgate.engine.linked_weights import map_linked_weights
-from hazgate.engine.ownership import INPUTS, OUTPUT, prove_ownership, says_owners
+from hazgate.engine.linked_weights import release_pages, use_linked_weights, use_maps
+from hazgate.engine.ownership import OUTPUT, prove_ownership, says_owners
 from hazgate.engine.providers.choose import ON_CPU, Placement
 from hazgate.engine.providers.host import Host, this_host
 from hazgate.engine.providers.table import CPU, BuiltIn, PlugIn, ProviderSpec
 from hazgate.engine.sealed_graph import SealedGraph
+from hazgate.engine.signature import check_signature
 from hazgate.engine.telemetry import disable_telemetry, is_telemetry_disabled
 from hazgate.errors import BundleError, HazgateError, InferenceError, ProviderError
 
@@ -31,11 +33,16 @@ class Session(Protocol):
     """The interface that a classifier needs from an engine."""
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Return logits for two arrays of shape [batch, sequence].
 
-        Their shape is [batch, n_labels], of a token level [batch, sequence, n_labels].
+        Their shape is [batch, n_labels], of a token level [batch, sequence, n_labels]. Of a graph
+        with early exits it is [batch, n_labels + 1], and only such a graph takes `may_leave`, shape
+        [batch]; None lets no row leave. See `OrtSession.run` for the last column.
         """
         ...
 
@@ -59,6 +66,7 @@ class OrtSession:
         placement: Placement = ON_CPU,
         bucket: Bucket | None = None,
         programs: Path | None = None,
+        exits: Exits | None = None,
     ) -> None:
         """Open `graph`, whose external data are next to it, where the graph says.
 
@@ -70,12 +78,13 @@ class OrtSession:
                 which must still be the same files afterwards. None trusts the paths.
             kind: an authored or fused graph runs as it is written; ONNX Runtime fuses a portable
                 one first.
-            n_labels: the number of columns that its logits must have.
+            n_labels: the number of labels of which it must have logits.
             threads: intra-op threads of one run.
             per_token: True if it has logits of each token.
             placement: the provider and its source on this host.
             bucket: the only shape that the session will take; None for any.
             programs: the folder for the provider's compiled programs of this graph and shape.
+            exits: probes and limits of a graph with early exits; None for another.
 
         Raises:
             ProviderError: the provider is not in this onnxruntime, or did not take the graph.
@@ -85,6 +94,7 @@ class OrtSession:
         """
         ort = load_onnxruntime()
         spec = placement.spec
+        early = None if exits is None else EarlyGraph.of(graph.name, exits)
         options = session_options(ort, kind, threads)
         if bucket is not None:
             # ONNX Runtime ignores a name that the graph does not have; _check_signature finds it.
@@ -95,10 +105,10 @@ class OrtSession:
             content = None if sealed is None else sealed.content()
             # ONNX Runtime reads from the maps as long as the session lives.
             if sealed is None or by_path:
-                self._maps = _use_linked_weights(options, graph, data)
+                self._maps = use_linked_weights(options, graph, data)
             else:
                 self._maps = sealed.maps()
-                _use_maps(options, self._maps)
+                use_maps(options, self._maps)
             model = str(graph) if content is None or by_path else content
             session = _create(ort, model, options, placement, programs)
             if sealed is not None:
@@ -114,47 +124,91 @@ class OrtSession:
             raise ProviderError(
                 f"{spec.name} was requested, but {graph.name} runs on {session.get_providers()}"
             )
-        _check_signature(session, graph.name, n_labels, bucket, per_token=per_token)
-        _release_pages(self._maps)
+        n_columns = n_labels if early is None else n_labels + 1
+        check_signature(session, graph.name, n_columns, bucket, per_token=per_token, early=early)
+        release_pages(self._maps)
         self._session = session
         self._name = graph.name
-        self._n_labels = n_labels
+        self._n_columns = n_columns
         self._per_token = per_token
+        self._early = early
         self.owners: Mapping[str, int] = {}
         if spec.name != CPU:
             self.owners = prove_ownership(ort, session, graph.name, spec, bucket)
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Return the logits of a padded batch.
 
         Args:
             input_ids: shape [batch, sequence].
             attention_mask: the same shape; 1 on tokens, 0 on padding.
+            may_leave: shape [batch], True for rows that may leave early; None for no row. Only a
+                graph with early exits takes it.
 
         Returns:
             Finite logits, shape [batch, n_labels], in the order of the labels; of a token level
-            [batch, sequence, n_labels].
+            [batch, sequence, n_labels]. With early exits [batch, n_labels + 1]; see
+            hazgate.engine.early_graph for the last column.
 
         Raises:
-            InferenceError: ONNX Runtime failed, or a logit is not finite.
+            InferenceError: ONNX Runtime failed, a logit is not finite, or an exit cannot be.
         """
+        return self._run([OUTPUT], input_ids, attention_mask, may_leave)[0]
+
+    def pooled(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the logits of a padded batch that is read whole, and what its probes read.
+
+        Args:
+            input_ids: as of `run`.
+            attention_mask: as of `run`.
+
+        Returns:
+            The logits, as of `run`, and the pooled states, shape [batch, n_exits, hidden].
+
+        Raises:
+            InferenceError: as of `run`, or the graph does not give pooled states.
+        """
+        logits, states = self._run([OUTPUT, POOLED], input_ids, attention_mask, None)
+        if not np.isfinite(states).all():
+            raise InferenceError(f"{self._name} gave pooled states that are not finite")
+        return logits, states
+
+    def _run(
+        self,
+        outputs: list[str],
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None,
+    ) -> list[NDArray[np.float32]]:
+        """Return some outputs, the first of which are the logits, which are checked."""
+        feeds: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._early is not None:
+            feeds |= self._early.feeds(len(input_ids), may_leave)
+        elif may_leave is not None:
+            raise InferenceError(f"{self._name} has no early exits, and rows were to leave it")
         shape = input_ids.shape
         try:
-            (logits,) = self._session.run(
-                [OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask}
-            )
+            results = self._session.run(outputs, feeds)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise InferenceError(f"{self._name} failed on shape {shape}: {error}") from error
-        expected = (*(shape if self._per_token else shape[:1]), self._n_labels)
+        logits = results[0]
+        expected = (*(shape if self._per_token else shape[:1]), self._n_columns)
         if logits.shape != expected:
             raise InferenceError(
                 f"{self._name}: expected logits of shape {expected}, got {logits.shape}"
             )
         if not np.isfinite(logits).all():
             raise InferenceError(f"{self._name} gave logits that are not finite, shape {shape}")
-        return np.asarray(logits, dtype=np.float32)
+        if self._early is not None:
+            self._early.check_column(logits[:, -1], feeds["may_leave"])
+        return [np.asarray(result, dtype=np.float32) for result in results]
 
 
 def load_onnxruntime() -> Any:  # noqa: ANN401 - a module without type information
@@ -212,17 +266,6 @@ def session_options(
     return options
 
 
-def _use_linked_weights(
-    options: "onnxruntime.SessionOptions", graph: Path, data: Sequence[Path]
-) -> Mapping[str, mmap.mmap]:
-    """Hand weights that are links to ONNX Runtime as maps, which are not copied; return them."""
-    maps = map_linked_weights(graph, data)
-    # Releases without this option, before 1.24, follow links.
-    if hasattr(options, "add_external_initializers_from_files_in_memory"):
-        _use_maps(options, maps)
-    return maps
-
-
 def _maps_what_it_gets(ort: Any) -> bool:  # noqa: ANN401 - a module without type information
     """Return True for releases that read from a caller's map instead of copying it.
 
@@ -230,27 +273,6 @@ def _maps_what_it_gets(ort: Any) -> bool:  # noqa: ANN401 - a module without typ
     """
     major, minor = ort.__version__.split(".")[:2]
     return (int(major), int(minor)) >= (1, 32)
-
-
-def _use_maps(options: "onnxruntime.SessionOptions", maps: Mapping[str, mmap.mmap]) -> None:
-    """Have ONNX Runtime read weights from maps, by the graph's names for them."""
-    if maps:
-        options.add_session_config_entry(
-            "session.use_external_initializer_file_buffers_directly", "1"
-        )
-        options.add_external_initializers_from_files_in_memory(
-            list(maps), list(maps.values()), [len(mapped) for mapped in maps.values()]
-        )
-
-
-def _release_pages(maps: Mapping[str, mmap.mmap]) -> None:
-    """Take mapped pages out of this process: those that a run needs come back by themselves.
-
-    ONNX Runtime has packed most weights by now, and its own maps would be gone.
-    """
-    if hasattr(mmap, "MADV_DONTNEED"):
-        for mapped in maps.values():
-            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def ort_host() -> Host:
@@ -335,31 +357,3 @@ def _plugged_in(
             f"{spec.name}: device {device_id} was requested, but its library finds {len(devices)}"
         )
     return devices[device_id]
-
-
-def _check_signature(
-    session: "onnxruntime.InferenceSession",
-    name: str,
-    n_labels: int,
-    bucket: Bucket | None,
-    *,
-    per_token: bool,
-) -> None:
-    inputs = {node.name: node.type for node in session.get_inputs()}
-    shapes = [list(node.shape) for node in session.get_inputs()]
-    if bucket is not None and shapes != [[bucket.batch, bucket.tokens]] * len(INPUTS):
-        raise BundleError(
-            f"{name}: expected inputs fixed to {bucket}, got {shapes}: their dimensions must be "
-            "named batch and sequence"
-        )
-    outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
-    expected = dict.fromkeys(INPUTS, "tensor(int64)")
-    if inputs != expected:
-        raise BundleError(f"{name}: expected the inputs {expected}, got {inputs}")
-    kind, shape = outputs.get(OUTPUT, ("", []))
-    axes = ["batch", *(["sequence"] if per_token else []), str(n_labels)]
-    fits = kind == "tensor(float)" and len(shape) == len(axes) and shape[-1] == n_labels
-    if len(outputs) != 1 or not fits:
-        raise BundleError(
-            f"{name}: expected one float output {OUTPUT} [{', '.join(axes)}], got {outputs}"
-        )

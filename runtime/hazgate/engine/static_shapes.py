@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hazgate.engine.buckets import Bucket, choose_bucket
 from hazgate.engine.session import Session
-from hazgate.errors import InputError
+from hazgate.errors import InferenceError, InputError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +42,20 @@ class BucketedSession:
                 self._idle[bucket].put(session)
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Return the logits of a padded batch, see hazgate.engine.session.Session.
 
         Raises:
             InputError: the rows are longer than every bucket.
-            InferenceError: a session failed.
+            InferenceError: a session failed, or rows are to leave early: no graph of fixed shapes
+                has exits.
         """
+        if may_leave is not None:
+            raise InferenceError("a graph of fixed shapes has no early exits, and rows were to go")
         n_rows, n_tokens = input_ids.shape
         parts = []
         begin = 0

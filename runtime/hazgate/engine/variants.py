@@ -22,6 +22,7 @@ def choose_variant(
     On the CPU: the variant asked for; without one a fused variant where hazgate-kernels is
     installed, else the bundle's default. With "auto" also an int8 variant, if the processor has
     instructions for int8. On another provider: the first variant of the precisions that it wants.
+    A variant with early exits is an approximation: it is taken only by its name.
 
     Args:
         manifest: the bundle's manifest.
@@ -44,7 +45,7 @@ def choose_variant(
                     f"{level} has no variant {asked!r}, only {', '.join(spec.variants)}"
                 )
         return asked
-    fused = _common(manifest, lambda variant: variant.kind == "fused")
+    fused = _common(manifest, lambda v: v.kind == "fused" and v.exits is None)
     if fused and has_kernels():
         return fused[0]
     if asked is None:

@@ -1,5 +1,6 @@
 """Functions from logits to probabilities that neither overflow nor underflow."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -38,6 +39,11 @@ def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """
     # 1 / (1 + exp(-x)) would overflow on its way to zero.
     return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))
+
+
+def log_odds(probability: float) -> float:
+    """Return the logit of a probability in (0, 1), which `sigmoid` turns back into it."""
+    return math.log(probability) - math.log1p(-probability)
 
 
 def calibrated(

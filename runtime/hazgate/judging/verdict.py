@@ -234,6 +234,10 @@ class Verdict:
     needs. Without a policy they change nothing else here, `flagged` least of all: a policy says
     what becomes of a text that such a level flags.
 
+    `decided_after` is the number of layers after which Level 1 was decided, if every window left
+    its graph early: the greatest of the windows'. `unsafe` and `scores` are then those of a probe,
+    and the text is not flagged. None if any window was read whole.
+
     `decision` is the policy's decision, None without one. `shadow` is the decision of a policy on
     trial: it changes nothing else here.
     """
@@ -252,6 +256,7 @@ class Verdict:
     decision: PolicyDecision | None
     shadow: PolicyDecision | None
     levels: Mapping[str, LevelResult] = field(default_factory=dict)
+    decided_after: int | None = None
     model: ModelIdentity
     language: Language | None = None
 
@@ -302,8 +307,10 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values, in the order of the fields.
 
-        `levels` is left out if it is empty, `language` if the text is not marked.
+        `levels` is left out if it is empty, `decided_after` if it is None, `language` if the text
+        is not marked.
         """
+        after = self.decided_after
         levels = {name: result.to_dict() for name, result in self.levels.items()}
         return {
             "flagged": self.flagged,
@@ -321,5 +328,6 @@ class Verdict:
             "decision": None if self.decision is None else self.decision.to_dict(),
             "shadow": None if self.shadow is None else self.shadow.to_dict(),
             **({"levels": levels} if levels else {}),
+            **({} if after is None else {"decided_after": after}),
             "model": self.model.to_dict(),
         }

@@ -1,5 +1,6 @@
 """Start a server: from a bundle and settings to running processes."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hazgate.engine.buckets import parse_bucket
-from hazgate.engine.options import EngineOptions, Shapes
+from hazgate.engine.options import EngineOptions, ExitOptions, Shapes
 from hazgate.engine.processor import threads_per_run
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
@@ -37,6 +38,8 @@ from hazgate.serving.source import (
 )
 from hazgate.serving.tls import Certificate, check_certificate
 from hazgate.text.reading import Reading
+
+_LOG = logging.getLogger("hazgate.serving")
 
 # A thread that tokenises or reads a body keeps the interpreter so long from the event loop, which
 # wants it back after each call of the system: Python's own 5 ms add up in a request.
@@ -76,6 +79,9 @@ def open_served(bundle: Path, settings: ServeSettings, digest: str | None = None
                 buckets=tuple(map(parse_bucket, engine.buckets)) or None,
                 programs=Path(engine.programs) if engine.programs else None,
             ),
+            exits=ExitOptions(
+                file=Path(engine.exits) if engine.exits else None, audit_share=engine.audit_share
+            ),
         ),
         reading=Reading(
             max_text_tokens=settings.request.max_tokens,
@@ -100,6 +106,24 @@ def open_served(bundle: Path, settings: ServeSettings, digest: str | None = None
     return judge
 
 
+def _open_and_tell(bundle: Path, settings: ServeSettings, digest: str | None) -> Judge:
+    """Open the bundle as `open_served` does, and log what its early exits are good for."""
+    judge = open_served(bundle, settings, digest)
+    coverage = judge.coverage if isinstance(judge, Gate) else None
+    if coverage is not None:
+        missing = ", ".join(f"{each:.6g}" for each in coverage.missing) or "none"
+        _LOG.log(
+            logging.INFO if coverage.n_leaving else logging.WARNING,
+            "early exits: texts may leave early under %d of %d rules; thresholds that were not "
+            "calibrated: %s%s",
+            coverage.n_leaving,
+            coverage.n_rules,
+            missing,
+            "" if coverage.n_leaving else "; early exits are off",
+        )
+    return judge
+
+
 def build_app(source: ServeSource, inputs: ServeInputs, certificate: Certificate) -> ASGIApp:
     """Build one process's application; arguments must pickle, for workers receive them.
 
@@ -117,12 +141,12 @@ def build_app(source: ServeSource, inputs: ServeInputs, certificate: Certificate
         certificate.make(settings.tls)
     reloading = Reloading(
         read=source.read,
-        open=partial(open_served, source.bundle),
+        open=partial(_open_and_tell, source.bundle),
         certificate=certificate,
         # Workers are replaced as a whole.
         by_signal=settings.workers == 1,
     )
-    judge = open_served(source.bundle, settings, inputs.digest)
+    judge = _open_and_tell(source.bundle, settings, inputs.digest)
     check_tenants(judge, inputs.keys)
     return create_app(judge, settings, inputs.keys, reloading, rpc_server)
 

@@ -6,17 +6,21 @@ PROMETHEUS_MULTIPROC_DIR names; the process that is asked adds them up.
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from hazgate.engine.exit_audit import ExitFacts
 from hazgate.judging.decision import Action
+from hazgate.judging.missed import MissedCounts
 from hazgate.judging.speech import UnreadKind
 from hazgate.serving.queue.engine_thread import BatchFacts
 from hazgate.serving.queue.timed_session import RunFacts
 from hazgate.serving.service import RequestFacts, StreamFacts
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_GaugeMode = Literal["livesum", "livemax"]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -116,17 +120,37 @@ class Metrics:
         self._store_evictions = self._counter(
             "hazgate_store_evictions", "Windows that the store dropped for lack of room."
         )
-        self._store_bytes = Gauge(
-            "hazgate_store_bytes",
-            "Memory of the store of logits.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
+        self._store_bytes = self._gauge(
+            "hazgate_store_bytes", "Memory of the store of logits.", "livesum"
         )
-        self._waiting = Gauge(
-            "hazgate_waiting_requests",
-            "Requests that wait now.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
+        self._left = self._counter(
+            "hazgate_exits_windows",
+            "Windows of a level with early exits, by the layer after which they left, or none.",
+            "level",
+            "after_layer",
+        )
+        self._audited = self._counter(
+            "hazgate_exits_audited_windows",
+            "Windows that might leave early and were read whole to see, by what became of them.",
+            "outcome",
+        )
+        self._exits_stopped = self._gauge(
+            "hazgate_exits_stopped",
+            "1 if early exits turned off by themselves, for they missed too much.",
+            "livemax",
+        )
+        self._missed_least = self._gauge(
+            "hazgate_exits_missed_share_lower_bound",
+            "Lower bound, at all times, on the share of flagged windows that leave early.",
+            "livemax",
+        )
+        self._missed_most = self._gauge(
+            "hazgate_exits_missed_share_upper_bound",
+            "Upper bound, at one look, on the share of flagged windows that leave early.",
+            "livemax",
+        )
+        self._waiting = self._gauge(
+            "hazgate_waiting_requests", "Requests that wait now.", "livesum"
         )
 
     @property
@@ -183,12 +207,28 @@ class Metrics:
         self._store_windows.labels("false").inc(facts.store.misses)
         self._store_evictions.inc(facts.store.evictions)
         self._store_bytes.set(facts.store.n_bytes)
+        if facts.exits is not None:
+            self._count_exits(facts.audited, facts.exits)
+
+    def _count_exits(self, audited: MissedCounts, exits: ExitFacts) -> None:
+        kept = audited.n_flagged - audited.n_missed
+        for outcome, n_windows in (
+            ("safe", audited.n_audited - audited.n_flagged),
+            ("flagged", kept),
+            ("missed", audited.n_missed),
+        ):
+            self._audited.labels(outcome).inc(n_windows)
+        self._exits_stopped.set(not exits.on)
+        self._missed_least.set(exits.lower_bound)
+        self._missed_most.set(exits.upper_bound)
 
     def count_run(self, facts: RunFacts) -> None:
         """Count a run of a graph; called on the run's thread."""
         self._run_s.labels(facts.level).observe(facts.seconds)
         self._tokens.labels(facts.level).inc(facts.n_tokens)
         self._padding.labels(facts.level).inc(facts.n_positions - facts.n_tokens)
+        for layer, n_rows in facts.exits.items():
+            self._left.labels(facts.level, str(layer) if layer else "none").inc(n_rows)
 
     def set_waiting(self, n_waiting: int) -> None:
         """Set the number of requests that wait in this process."""
@@ -206,6 +246,9 @@ class Metrics:
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str, mode: _GaugeMode) -> Gauge:
+        return Gauge(name, documentation, registry=self._registry, multiprocess_mode=mode)
 
     def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:
         return Histogram(name, documentation, labels, buckets=_SECONDS, registry=self._registry)

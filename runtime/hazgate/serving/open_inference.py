@@ -26,6 +26,7 @@ OUTPUTS: Mapping[str, str] = {"unsafe": "FP32", "flagged": "BOOL"}
 LABEL_OUTPUTS: Mapping[str, str] = {"labels": "BYTES", "scores": "FP32", "holds": "BOOL"}
 # Outputs that say of a text that was not understood that it is none to let pass.
 _SAY_SO = frozenset(("flagged", "holds"))
+_SCORES = frozenset(("unsafe", "scores"))
 _RAW_TYPES: Mapping[str, type[np.generic]] = {"FP32": np.float32, "BOOL": np.bool_}
 _LENGTH = struct.Struct("<I")
 _TENSOR_PARAMETERS = frozenset(("binary_data", "binary_data_size"))
@@ -198,6 +199,11 @@ def wanted_outputs(names: Sequence[str], judge: Judge) -> list[str]:
     if n_unknown:
         raise InputError(f"{n_unknown} unknown outputs; there are {', '.join(known)}")
     return list(names) or list(known)
+
+
+def reads_whole(wanted: Sequence[str]) -> bool:
+    """Return whether outputs are scores, for which a caller may have a threshold of its own."""
+    return not _SCORES.isdisjoint(wanted)
 
 
 def outputs_of(

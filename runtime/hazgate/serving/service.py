@@ -152,6 +152,8 @@ class Service:
             HazgateError: as of `check`, but any server has labels.
         """
         judge = self.judge
+        # A caller's own threshold is unknown, and no claim covers it.
+        ask = dataclasses.replace(ask, whole=True)
         return [labels_of(answer, judge) for answer in await self.answer(ask, route=route)]
 
     async def answer(self, ask: Ask, *, route: str) -> list[Answer]:

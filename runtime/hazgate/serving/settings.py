@@ -11,6 +11,7 @@ from hazgate.documents.files import read_bytes
 from hazgate.documents.problems import list_problems, wrong_version
 from hazgate.documents.toml import parse_toml
 from hazgate.engine.buckets import parse_bucket
+from hazgate.engine.exit_audit import DEFAULT_AUDIT_SHARE
 from hazgate.engine.logit_store import StoreLimits
 from hazgate.engine.providers.table import find_provider
 from hazgate.errors import BundleError, HazgateError
@@ -32,7 +33,9 @@ class EngineTable:
     `level` is the level to serve alone; needed only where there are several and no cascade.
     `buckets` (as "8x512") and the folder `programs` are for providers that compile. A run of the
     engine that takes longer than `max_run_s` is given up: the bundle is opened again once, and
-    the second time the process ends.
+    the second time the process ends. `exits` is a probe file in place of the bundle's, for a
+    variant with early exits, and `audit_share` the share of what may leave that is read whole to
+    see what would be missed.
     """
 
     level: str | None = None
@@ -45,6 +48,8 @@ class EngineTable:
     programs: str | None = None
     cache_entries: int = 0
     max_run_s: float = 120.0
+    exits: str | None = None
+    audit_share: float = DEFAULT_AUDIT_SHARE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,7 +198,11 @@ def _with_whole_paths(settings: ServeSettings, folder: Path) -> ServeSettings:
     return replace(
         settings,
         api_keys_file=whole(settings.api_keys_file),
-        engine=replace(settings.engine, programs=whole(settings.engine.programs)),
+        engine=replace(
+            settings.engine,
+            programs=whole(settings.engine.programs),
+            exits=whole(settings.engine.exits),
+        ),
         policy=replace(
             settings.policy,
             file=whole(settings.policy.file),
@@ -252,6 +261,8 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
         seconds = getattr(settings, name)
         if not 0 <= seconds < math.inf:
             yield f"$.{name}: must be a number of seconds from 0, got {seconds}"
+    if not 0 <= settings.engine.audit_share <= 1:
+        yield f"$.engine.audit_share: must be from 0 to 1, got {settings.engine.audit_share}"
     if settings.engine.cache_entries < 0:
         yield f"$.engine.cache_entries: must not be negative, got {settings.engine.cache_entries}"
     for name in ("max_connections", "max_sockets", "max_calls", "max_streams", "workers"):

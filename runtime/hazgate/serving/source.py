@@ -31,6 +31,7 @@ class ServeOptions:
     workers: int | None = None
     level: str | None = None
     policy: str | None = None
+    exits: str | None = None
 
     def over(self, settings: ServeSettings) -> ServeSettings:
         """Return settings with these options in place of theirs."""
@@ -42,6 +43,8 @@ class ServeOptions:
         engine, policy = settings.engine, settings.policy
         if self.level is not None:
             engine = dataclasses.replace(engine, level=self.level)
+        if self.exits is not None:
+            engine = dataclasses.replace(engine, exits=self.exits)
         if self.policy is not None:
             policy = dataclasses.replace(policy, file=self.policy)
         return dataclasses.replace(settings, engine=engine, policy=policy, **top)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,6 +21,7 @@ from hazgate_scale.triton.config import decides_config, level_config, to_text
 from hazgate_scale.triton.layout import DECIDES, RepositoryLayout, choose_layout
 from hazgate_scale.triton.messages import ModelConfig, messages
 from hazgate_scale.triton.options import RepositoryOptions, TritonProvider
+from tests.support.exits import manifest_with_exits
 from tests.support.manifests import manifest_data, spell
 from tests.support.tiny import LEVELS, MAX_TOKENS
 
@@ -171,6 +173,14 @@ def test_a_fused_variant_without_its_library_is_refused_with_both_cures() -> Non
     assert str(caught.value).count("uses hazgate-kernels' operators") == 2
     assert "--kernels" in str(caught.value)
     assert "another --variant" in str(caught.value)
+
+
+def test_a_variant_with_early_exits_is_served_in_process_only() -> None:
+    manifest = parse_manifest(spell(manifest_with_exits()))
+    options = RepositoryOptions(variant="early", engine="backend", kernels=KERNELS)
+    with pytest.raises(BundleError, match="'early' of level1 has early exits"):
+        choose_layout(manifest, options)
+    assert choose_layout(manifest, replace(options, engine="in-process")).variant == "early"
 
 
 def test_a_variant_for_another_provider_is_refused() -> None:

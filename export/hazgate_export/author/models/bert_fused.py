@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from hazgate_export.author.exits import ExitLayers, begin, leave, outputs, remaining
 from hazgate_export.author.fused import (
     Bits,
     FusedNorm,
@@ -21,7 +22,9 @@ from hazgate_export.author.layers import embed, layer_norm, logits_output, token
 from hazgate_export.author.models.bert import Bert
 
 
-def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Model:
+def write_bert_fused(
+    model: Bert, bits: Mapping[str, Bits], opset: int, exits: ExitLayers | None = None
+) -> ir.Model:
     """Write the graph: `input_ids`, `attention_mask` int64 [batch, sequence] to `logits` float32.
 
     A norm follows a sum here, and its result is both multiplied and added to the next sum. So each
@@ -31,10 +34,16 @@ def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Mo
         model: the weights; matrices of layers and the table of words are stored in int8.
         bits: bits of a site's activations; 8 for sites that are not listed.
         opset: of the ONNX domain.
+        exits: where texts may leave, at a level of texts; `author.exits` says which inputs and
+            outputs that adds.
     """
     g = GraphWriter()
     input_ids, attention_mask = token_inputs()
     packed = pack(g, input_ids, attention_mask)
+    n_labels = model.classifier.shape[1]
+    leaving = None
+    if exits is not None:
+        leaving = begin(g, exits, packed, attention_mask, hidden=model.hidden, n_labels=n_labels)
     with g.scope("embeddings"):
         words = embed(g, model.words, packed.ids, "int8")
         position = g.op("Gather", packed.places, g.ints(1), axis=1)
@@ -84,9 +93,13 @@ def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Mo
                 bits=bits.get(f"layer.{i}/mlp/out", 8),
             )
         before = layer.mlp_norm
-    n_labels = model.classifier.shape[1]
+        if leaving is not None and leaving.is_after(i + 1):
+            with g.scope(f"layer.{i}/exit"):
+                pooling = FusedNorm(before.weight, None, model.norm_eps)
+                x, packed, leaving = leave(g, leaving, x, packed, pooling)
+    left = packed if leaving is None else remaining(g, leaving, packed)
     with g.scope("head"):
-        rows = x if model.per_token else first_rows(g, x, packed)
+        rows = x if model.per_token else first_rows(g, x, left)
         pooled = layer_norm(g, rows, before.weight, before.bias, model.norm_eps)
         if model.pooler is not None:
             weight, bias = model.pooler
@@ -94,5 +107,8 @@ def write_bert_fused(model: Bert, bits: Mapping[str, Bits], opset: int) -> ir.Mo
         logits = dense(g, pooled, ("classifier", model.classifier), model.classifier_bias)
         if model.per_token:
             logits = unpack(g, logits, packed, input_ids, n_labels)
-    outputs = [logits_output(logits, n_labels, per_token=model.per_token)]
-    return g.model((input_ids, attention_mask), outputs, opset)
+    if leaving is None:
+        declared = [logits_output(logits, n_labels, per_token=model.per_token)]
+        return g.model((input_ids, attention_mask), declared, opset)
+    declared = outputs(g, leaving, logits, hidden=model.hidden, n_labels=n_labels)
+    return g.model((input_ids, attention_mask, *leaving.inputs), declared, opset)

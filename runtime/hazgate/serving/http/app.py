@@ -229,6 +229,7 @@ def _add_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             "hazards": list(gate.hazards) if gate else [],
             "fail_open": list(service.settings.fail_open),
             "store": _store(service),
+            "exits": _exits(service),
         }
 
     @app.get(
@@ -247,6 +248,20 @@ def _store(service: Service) -> dict[str, object]:
     is_on = service.engine.store is not None
     kept = [level.level for level in levels_of(service.judge) if is_on and level.is_exact]
     return {**dataclasses.asdict(service.settings.store), "levels": kept}
+
+
+def _exits(service: Service) -> dict[str, object] | None:
+    """Return the claim of the early exits, and which rules' texts may leave; None without exits."""
+    exits = level_of(service.judge).exits
+    if exits is None:
+        return None
+    coverage = service.judge.coverage if isinstance(service.judge, Gate) else None
+    return {
+        "sha256": exits.digest,
+        "claim": exits.exits.claim.in_words(),
+        "on": exits.on,
+        "coverage": None if coverage is None else dataclasses.asdict(coverage),
+    }
 
 
 def _identity(policy: Policy | None) -> dict[str, str] | None:

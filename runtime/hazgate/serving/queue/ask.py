@@ -21,6 +21,7 @@ class Ask:
         roles: who speaks in each text; empty if nobody knows.
         side: as in `Gate.check_many`.
         tokens: of texts that are windows of a growing text; empty, or None, for others.
+        whole: as in `Gate.ask`.
         caller: the name under which the request queues; callers take turns.
         timeout_s: seconds after arrival for which an answer is of use. The queue refuses a request
             at once if too much waits before it, and drops one that has waited too long.
@@ -34,6 +35,7 @@ class Ask:
     roles: Sequence[Role | None] = ()
     side: Side = "request"
     tokens: Sequence[Tokens | None] = ()
+    whole: bool = False
     caller: str = ""
     timeout_s: float = math.inf
     arrived_s: float = field(default_factory=time.monotonic)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from hazgate.engine.exit_audit import ExitFacts
 from hazgate.engine.logit_store import LogitStore, StoreFacts
 from hazgate.errors import DeadlineExceeded, InferenceError
-from hazgate.judge import Answer, Judge
+from hazgate.judge import Answer, Judge, level_of
+from hazgate.judging.missed import MissedCounts
 from hazgate.serving.queue.backlog import Taken
 from hazgate.serving.queue.pieces import in_pieces
 from hazgate.serving.queue.sharing import QueuedText
@@ -23,7 +25,8 @@ class BatchFacts:
 
     `queue_s` is how long its first request waited; `tokenize_s` has, for each request, the time
     from its arrival to its place in the queue; `n_waiting` requests still wait. `store` has the
-    windows that this batch found in the store of logits, and those that it read.
+    windows that this batch found in the store of logits, and those that it read. With early exits,
+    `audited` has the windows of this batch that were read whole to see, and `exits` the state.
     """
 
     n_requests: int
@@ -33,6 +36,8 @@ class BatchFacts:
     run_s: float
     tokenize_s: tuple[float, ...]
     store: StoreFacts = field(default_factory=StoreFacts)
+    audited: MissedCounts = field(default_factory=MissedCounts)
+    exits: ExitFacts | None = None
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -220,6 +225,7 @@ class EngineThread:
             # What came from the store says nothing about the engine's pace.
             if self._queue.store is None or stored.misses or not stored.hits:
                 self._queue.throughput.ran(run_s, n_tokens=n_tokens, n_requests=len(texts))
+        exits = level_of(gate).exits
         facts = BatchFacts(
             n_requests=len(texts),
             n_tokens=n_tokens,
@@ -228,6 +234,8 @@ class EngineThread:
             run_s=run_s,
             tokenize_s=tuple(text.added_s - text.ask.arrived_s for text in texts),
             store=stored,
+            audited=MissedCounts() if exits is None else exits.take_counts(),
+            exits=None if exits is None else exits.facts,
         )
         try:
             if self._on_batch is not None:

@@ -97,7 +97,8 @@ class Entrance:
         self._tokenizing_long.close()
 
     def _key_of(self, ask: Ask, i: int) -> Key:
-        return key_of(ask, i, shared=self._queue.callers_share)
+        may_leave = not ask.whole and level_of(self._queue.gate).lets_leave
+        return key_of(ask, i, shared=self._queue.callers_share, may_leave=may_leave)
 
     def _too_late(self, caller: str, n_tokens: int, timeout_s: float) -> Overloaded | None:
         # One whose tokens are not known yet is judged again when they are.
@@ -145,6 +146,7 @@ class Entrance:
                 caller=ask.caller,
                 tokens=[ask.tokens_of(i)],
                 store=self._queue.store,
+                whole=ask.whole,
             )
             key = self._key_of(ask, i)
             known = level_of(gate).known(self._queue.store)

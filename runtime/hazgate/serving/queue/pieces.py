@@ -19,10 +19,13 @@ class _PiecewiseSession:
     before_run: Callable[[], None]
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         self.before_run()
-        return self.session.run(input_ids, attention_mask)
+        return self.session.run(input_ids, attention_mask, may_leave)
 
 
 def in_pieces(judge: Judge, max_piece_tokens: int, before_run: Callable[[], None]) -> Judge:

@@ -11,16 +11,18 @@ from hazgate.judging.speech import Role, Side
 from hazgate.questions import Question
 from hazgate.serving.queue.ask import Ask
 
-Key = tuple[str | None, bytes, bool, tuple[str, ...], str | None, Role | None, Side]
+Key = tuple[str | None, bytes, bool, bool, tuple[str, ...], str | None, Role | None, Side]
 
 
-def key_of(ask: Ask, i: int, *, shared: bool) -> Key:
+def key_of(ask: Ask, i: int, *, shared: bool, may_leave: bool = False) -> Key:
     """Return what an answer depends on besides the gate: the text's SHA-256 and the options.
 
     Args:
         ask: the request.
         i: the index of its text.
         shared: callers share answers; else the time of one tells nobody what another asked.
+        may_leave: the text may leave early now; where nothing leaves any more, no such answer
+            is kept.
     """
     caller = None if shared else ask.caller
     # The gate refuses a text that is not well-formed; until then it needs a key like any other.
@@ -30,7 +32,8 @@ def key_of(ask: Ask, i: int, *, shared: bool) -> Key:
         # In its text, a part may have other tokens than alone.
         hashed.update(repr([window.input_ids for window in tokens.every_window]).encode())
     levels = tuple(sorted(set(ask.levels)))
-    return caller, hashed.digest(), ask.all_levels, levels, ask.tenant, ask.role(i), ask.side
+    options = (ask.all_levels, may_leave, levels, ask.tenant, ask.role(i), ask.side)
+    return (caller, hashed.digest(), *options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -2,8 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,17 @@ from hazgate.judge import Judge
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFacts:
-    """One run of a level's graph: rows x positions, and how many of these hold tokens."""
+    """One run of a level's graph: rows x positions, and how many of these hold tokens.
+
+    Of a graph with early exits, `exits` has the rows that left after each layer, and under 0 those
+    that were read whole; of another it is empty.
+    """
 
     level: str
     n_positions: int
     n_tokens: int
     seconds: float
+    exits: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,19 +36,29 @@ class _TimedSession:
     on_run: Callable[[RunFacts], None]
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         start_s = time.monotonic()
-        logits = self.session.run(input_ids, attention_mask)
+        logits = self.session.run(input_ids, attention_mask, may_leave)
         self.on_run(
             RunFacts(
                 level=self.level,
                 n_positions=input_ids.size,
                 n_tokens=int(attention_mask.sum()),
                 seconds=time.monotonic() - start_s,
+                exits={} if may_leave is None else _left_after(logits[:, -1]),
             )
         )
         return logits
+
+
+def _left_after(column: NDArray[np.float32]) -> dict[int, int]:
+    """Return the number of rows by the layer after which they left; 0 stands for none."""
+    layers, counts = np.unique(np.maximum(column, 0).astype(int), return_counts=True)
+    return dict(zip(layers.tolist(), counts.tolist(), strict=True))
 
 
 def time_sessions(judge: Judge, on_run: Callable[[RunFacts], None]) -> Judge:

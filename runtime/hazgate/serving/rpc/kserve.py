@@ -89,9 +89,14 @@ class OpenInference(GRPCInferenceServiceServicer):
         for subject, tensors in (("an input", request.inputs), ("an output", request.outputs)):
             for tensor in tensors:
                 oip.check_tensor_parameters(subject, _values(tensor.parameters))
-        ask = Ask(texts=_texts(request), caller=caller, timeout_s=min(asked_s, left_s))
         judge = self._service.judge
         wanted = oip.wanted_outputs([output.name for output in request.outputs], judge)
+        ask = Ask(
+            texts=_texts(request),
+            whole=oip.reads_whole(wanted),
+            caller=caller,
+            timeout_s=min(asked_s, left_s),
+        )
         answers = await self._service.answer(ask, route="kserve-grpc")
         return _answer(self._name, request.id, oip.outputs_of(wanted, answers, judge))
 

@@ -84,10 +84,10 @@ class Predictor(Model):  # type: ignore[misc] # has no type information
         try:
             # Without keys, a token is whatever the caller chose.
             caller = _caller(headers or {}) if self._keyed else ""
-            ask = Ask(texts=_texts(payload), caller=caller)
             judge = self._service.judge
             named = [each.name for each in payload.request_outputs or ()]
             wanted = oip.wanted_outputs(named, judge)
+            ask = Ask(texts=_texts(payload), whole=oip.reads_whole(wanted), caller=caller)
             route = "kserve-grpc" if payload.from_grpc else "kserve"
             answers = await self._service.answer(ask, route=route)
         except HazgateError as error:

@@ -118,6 +118,11 @@ def _problems(
             "ONNX Runtime does not have: give --kernels, the path of their library on the server, "
             "or another --variant"
         )
+    if chosen.exits is not None and options.engine == "backend":
+        yield (
+            f"variant {variant!r} of {name} has early exits, whose inputs Triton's ONNX Runtime "
+            "backend does not give: serve it in-process, or another --variant"
+        )
 
 
 def _models(

@@ -204,13 +204,19 @@ class BackendSession:
     n_labels: int
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        may_leave: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Compute logits [batch, n_labels] from two arrays [batch, sequence].
 
         Raises:
-            InferenceError: the model is missing or failed, or a logit is not finite.
+            InferenceError: the model is missing or failed, a logit is not finite, or rows are to
+                leave early, which this engine does not offer.
         """
+        if may_leave is not None:
+            raise InferenceError(f"model {self.model} has no early exits, and rows were to leave")
         starts = range(0, len(input_ids), self.max_batch_size)
         parts = [slice(start, start + self.max_batch_size) for start in starts]
         return np.concatenate([self._run(input_ids[p], attention_mask[p]) for p in parts])

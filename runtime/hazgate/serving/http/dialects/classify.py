@@ -121,7 +121,8 @@ def router(service: Service) -> APIRouter:
         if body.inputs is not None:
             check_texts([body.inputs], "inputs")
             timeout_s = math.inf if body.deadline_ms is None else body.deadline_ms / 1000
-            ask = Ask(texts=[body.inputs], caller=caller, timeout_s=timeout_s)
+            # The answer is a score: the caller has a threshold of its own.
+            ask = Ask(texts=[body.inputs], whole=True, caller=caller, timeout_s=timeout_s)
             if (body.contract or service.settings.classify_contract) == "score.v1":
                 positive = service.gate.unsafe_label
                 (verdict,) = await service.check(ask, route="http_classify")

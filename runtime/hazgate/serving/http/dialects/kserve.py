@@ -154,9 +154,14 @@ def router(service: Service) -> APIRouter:
         for output in asked.outputs:
             oip.check_tensor_parameters("an output", _sent(output.parameters))
         texts = _texts(asked, binary)
-        ask = Ask(texts=texts, caller=request.state.caller, timeout_s=timeout_s)
         judge = service.judge
         wanted = oip.wanted_outputs([output.name for output in asked.outputs], judge)
+        ask = Ask(
+            texts=texts,
+            whole=oip.reads_whole(wanted),
+            caller=request.state.caller,
+            timeout_s=timeout_s,
+        )
         answers = await service.answer(ask, route="kserve")
         return _answer(name(), asked, oip.outputs_of(wanted, answers, judge))
 
