@@ -29,6 +29,7 @@ def test_the_recipe_of_panel_gives_every_level_its_columns() -> None:
 
 OWN = {
     "make_personal_data.py": "personal_data.jsonl",
+    "make_personal_spans.py": "personal_spans.jsonl",
     "make_injections.py": "injections.jsonl",
 }
 

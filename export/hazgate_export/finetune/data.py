@@ -38,7 +38,7 @@ _EXPONENTS: Mapping[Balance, float] = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
 class _StoredRow(BaseModel):
     """A line of a data file, but for labels in fields of its own.
 
-    `source_label`, `permissive` and `topic` are not used.
+    `spans`, `source_label`, `permissive` and `topic` are not used.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -53,6 +53,7 @@ class _StoredRow(BaseModel):
     lang: str | None = None
     quality: Quality | None = None
     level2_all: list[str] | None = None
+    spans: object = None
     source_label: object = None
     permissive: object = None
     topic: object = None
