@@ -189,6 +189,17 @@ Hello {name}, we have received your complaint of last week and will reply to {em
 My email changed from {email} to {email}.
 What should I write to {name}, whose father has died?
 Doctor's note for {name}: unfit for work until Friday.
+Reach {name} at {email} or {phone}.
+Ask {name} at the front desk; her mail is {email}.
+{name}, {email}, {phone}
+{name};{address};{phone};{email}
+ADR;HOME:{address}\nTEL;CELL:{phone}\nEMAIL;WORK:{email}\nN:{name}
+redis://:{secret}@{ip_address}:6379/0
+mysql -h {ip_address} -u shop -p{secret}
+ping {ip_address} (port 8080 is open, 443 is not)
+DOB {date_of_birth}, SSN {id_number}, card {payment}.
+{id_number} / {payment} / {name}
+Row 17: {name}, {id_number}, {address}, {payment}
 name: {name}\nbirth: {date_of_birth}\nstreet: {address}\nmail: {email}\nphone: {phone}
 """
 # The same kinds of text without personal data.
@@ -325,6 +336,16 @@ docker run -p {count}:80 registry.example/app:{version}
 <html><head><title>Page {count}</title></head></html>
 Windows {long_version} and Office {long_version} are affected.
 Dial zero for the reception, room numbers begin with {count}.
+pip install {handle}=={version}
+"dependencies": {{"left-pad": "^{version}", "yaml": "~{version}"}}
+{date} {time} ERROR job {uuid} failed after {count} s
+{time} INFO request {uuid} from worker-{count} took {count} ms
+The words are alpha beta gamma {count} and {count}.
+1. e4 c5 2. Nf3 d6 3. d4 cxd4 4. Nxd4, and then?
+The offer ends on {date}, valid from {date} until {date}.
+{company}'s chief executive, {figure}, said on {date} that {city} was next.
+api.example.com answers with status {count}, see docs.example.org
+Type A{count}, size {count}, colour {sku}.
 """
 
 

@@ -179,11 +179,11 @@ def email(draw: Draw, pool: Pool) -> str:
     )  # fmt: skip
     address = f"{box}@{draw.choice(pool.hosts)}"
     form = draw.random()
-    if form < 0.05:
+    if form < 0.04:
         return address.upper()
-    if form < 0.10:
+    if form < 0.06:
         return address.replace("@", " at ").replace(".", " dot ")
-    if form < 0.13:
+    if form < 0.08:
         return address.replace("@", "(at)").replace(".", "[.]")
     return address
 

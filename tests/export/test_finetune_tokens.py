@@ -14,7 +14,7 @@ from transformers import AutoModelForTokenClassification
 from hazgate.judging.tags import Tags
 from hazgate_export.errors import DataError, RecipeError
 from hazgate_export.finetune.finetune_recipe import finetune_recipe
-from hazgate_export.finetune.measure_spans import SpanFigures
+from hazgate_export.finetune.measure_spans import TokenLevelFigures
 from hazgate_export.finetune.predict import read_tokens
 from hazgate_export.finetune.rows import read_rows
 from hazgate_export.finetune.run import FinetuneResult
@@ -209,7 +209,7 @@ def trained(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetun
 def test_a_run_learns_to_find_spans_also_in_sources_that_it_has_not_seen(
     trained: FinetuneResult,
 ) -> None:
-    assert isinstance(trained.held_out, SpanFigures)
+    assert isinstance(trained.held_out, TokenLevelFigures)
     assert {figures.source for figures in trained.held_out.sources} == {"elsewhere"}
     assert trained.held_out.macro_f1 > 0.7
     assert trained.held_out.all_overlapping.f1 > 0.9

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hazgate.judging.tags import Tags
 from hazgate.text.words import find_tagged_spans
 from hazgate_export.finetune.measure_spans import measure_spans
-from hazgate_export.finetune.rows import MarkedSpan
+from hazgate_export.finetune.rows import TrainingSpan
 from hazgate_export.finetune.tagging import NO_TAG, tag_numbers
 from hazgate_export.finetune.token_tasks import tag_weights
 from tests.support.training import spans_row
@@ -19,8 +19,8 @@ LABELS = ("O", "B-name", "I-name", "B-email", "I-email")
 TAGS = Tags.of(LABELS, None)
 
 
-def marked(*spans: tuple[str, int, int]) -> list[MarkedSpan]:
-    return [MarkedSpan(label=label, start=start, end=end) for label, start, end in spans]
+def marked(*spans: tuple[str, int, int]) -> list[TrainingSpan]:
+    return [TrainingSpan(label=label, start=start, end=end) for label, start, end in spans]
 
 
 def one_hot(numbers: list[int], n_labels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -31,7 +31,7 @@ def one_hot(numbers: list[int], n_labels: int) -> np.ndarray[tuple[int, ...], np
 
 
 @st.composite
-def tokenised(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]], list[MarkedSpan]]:
+def tokenised(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]], list[TrainingSpan]]:
     """A text, its tokens, some with white space between, and spans of whole tokens."""
     words = draw(st.lists(st.text("ab@.😀é", min_size=1, max_size=4), min_size=1, max_size=12))
     gaps = draw(
@@ -50,14 +50,14 @@ def tokenised(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]], list[MarkedS
         if n:
             last = min(i + n, len(offsets)) - 1
             label = draw(st.sampled_from(TAGS.types))
-            spans.append(MarkedSpan(label=label, start=offsets[i][0], end=offsets[last][1]))
+            spans.append(TrainingSpan(label=label, start=offsets[i][0], end=offsets[last][1]))
         i += max(n, 1)
     return text, offsets, spans
 
 
 @given(tokenised())
 def test_spans_become_tags_and_tags_the_same_spans(
-    made: tuple[str, list[tuple[int, int]], list[MarkedSpan]],
+    made: tuple[str, list[tuple[int, int]], list[TrainingSpan]],
 ) -> None:
     text, offsets, spans = made
     numbers = tag_numbers(text, offsets, spans, TAGS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hazgate_export.finetune.card_tables import figure_tables, table
-from hazgate_export.finetune.outcome import Part, Trained, parts_of, texts_trained
+from hazgate_export.finetune.outcome import LevelOutcome, Trained, parts_of, texts_trained
 from hazgate_export.finetune.rows import NO_LABEL
 from hazgate_export.finetune.tasks import Task
 from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings
@@ -35,12 +35,12 @@ def write_card(trained: Trained, path: Path) -> None:
     path.write_text("\n".join(sections), encoding="utf-8")
 
 
-def _of_level(trained: Trained, part: Part) -> str:
+def _of_level(trained: Trained, part: LevelOutcome) -> str:
     """Return the end of a heading, which names the level if there are several."""
     return f": {part.task.level}" if len(trained.chosen.tasks) > 1 else ""
 
 
-def _header(trained: Trained, parts: Sequence[Part]) -> str:
+def _header(trained: Trained, parts: Sequence[LevelOutcome]) -> str:
     languages = sorted({one for part in parts for one in part.task.settings.data.languages})
     if len(parts) == 1:
         languages = list(parts[0].task.settings.data.languages)
@@ -142,7 +142,7 @@ def _recipe(trained: Trained) -> str:
 {tried}"""
 
 
-def _figures(trained: Trained, part: Part, of_level: str) -> str:
+def _figures(trained: Trained, part: LevelOutcome, of_level: str) -> str:
     task = part.task
     positive = task.positive or ""
     others = ", ".join(label for label in task.row_labels if label != positive)
@@ -171,7 +171,7 @@ no run learned. They are easier than real traffic.
 {figure_tables(part.validation, positive, others)}"""
 
 
-def _data(part: Part, of_level: str) -> str:
+def _data(part: LevelOutcome, of_level: str) -> str:
     field = part.task.field
     rows = part.final_split.train
     licenses = {row.source: row.license for row in rows}
@@ -195,7 +195,7 @@ Held out in the trial: {", ".join(held_out) or "nothing"}.
 """
 
 
-def _notes(parts: Sequence[Part]) -> list[str]:
+def _notes(parts: Sequence[LevelOutcome]) -> list[str]:
     """Say how rows were made, where the recipe does."""
     sources = {row.source for part in parts for row in part.final_split.train}
     notes = {
@@ -237,7 +237,7 @@ def _level_limit(task: Task) -> str:
     return f"{task.level} knows the wordings of its sources; another wording can pass it."
 
 
-def _limits(parts: Sequence[Part]) -> str:
+def _limits(parts: Sequence[LevelOutcome]) -> str:
     languages = ", ".join(
         dict.fromkeys(one for part in parts for one in part.task.settings.data.languages)
     )

@@ -9,7 +9,7 @@ from hazgate_export.finetune.evaluate import (
     MultiLabelFigures,
     ThresholdFigures,
 )
-from hazgate_export.finetune.measure_spans import SpanFigures
+from hazgate_export.finetune.measure_spans import TokenLevelFigures
 
 
 def figure_tables(figures: Figures, positive: str = "unsafe", others: str = "safe") -> str:
@@ -22,7 +22,7 @@ def figure_tables(figures: Figures, positive: str = "unsafe", others: str = "saf
     """
     if isinstance(figures, MultiLabelFigures):
         return _multi_label_tables(figures)
-    if isinstance(figures, SpanFigures):
+    if isinstance(figures, TokenLevelFigures):
         return _span_tables(figures)
     summary = f"Macro-F1 {figures.macro_f1:.3f}, accuracy {figures.accuracy:.3f}, "
     threshold_part = ""
@@ -63,7 +63,7 @@ def _multi_label_tables(figures: MultiLabelFigures) -> str:
     return "\n\n".join([*parts, _class_table(figures), _source_table(figures)]) + "\n"
 
 
-def _span_tables(figures: SpanFigures) -> str:
+def _span_tables(figures: TokenLevelFigures) -> str:
     header = ("type", "equal: precision", "recall", "F1", "overlapping: precision", "recall", "F1")
     pairs = {label: (equal, figures.overlapping[label]) for label, equal in figures.classes.items()}
     pairs["all"] = (figures.all_equal, figures.all_overlapping)

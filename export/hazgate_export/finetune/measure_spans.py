@@ -14,14 +14,14 @@ from hazgate_export.finetune.evaluate import (
     SourceFigures,
     measured_share,
 )
-from hazgate_export.finetune.rows import NO_LABEL, MarkedSpan, TrainingRow
+from hazgate_export.finetune.rows import NO_LABEL, TrainingRow, TrainingSpan
 
 # The class of all rows with a span, in figures by source.
 WITH_SPANS = "spans"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpanFigures(Figures):
+class TokenLevelFigures(Figures):
     """Figures of a level that finds spans; `n_rows` of a class counts its marked spans.
 
     `classes` count a span as right that is equal to a marked one, in type and both ends.
@@ -74,7 +74,7 @@ class _Counts:
 
 def measure_spans(
     rows: Sequence[TrainingRow], found: Sequence[Sequence[LabelledSpan]], types: Sequence[str]
-) -> SpanFigures:
+) -> TokenLevelFigures:
     """Return the figures of at least one row.
 
     Args:
@@ -98,7 +98,7 @@ def measure_spans(
     classes = {name: counts.figures for name, counts in equal.items()}
     marked_classes = [each.f1 for each in classes.values() if each.n_rows]
     empty = [bool(spans) for row, spans in zip(rows, found, strict=True) if not row.spans]
-    return SpanFigures(
+    return TokenLevelFigures(
         n_rows=len(rows),
         accuracy=float(np.mean(right)),
         macro_f1=float(np.mean(marked_classes)) if marked_classes else 0.0,
@@ -119,11 +119,11 @@ def measure_spans(
     )
 
 
-def _places(spans: Sequence[MarkedSpan | LabelledSpan], label: str) -> set[tuple[int, int]]:
+def _places(spans: Sequence[TrainingSpan | LabelledSpan], label: str) -> set[tuple[int, int]]:
     return {(span.start, span.end) for span in spans if span.label == label}
 
 
-def _all_places(spans: Sequence[MarkedSpan | LabelledSpan]) -> set[tuple[str, int, int]]:
+def _all_places(spans: Sequence[TrainingSpan | LabelledSpan]) -> set[tuple[str, int, int]]:
     return {(span.label, span.start, span.end) for span in spans}
 
 

@@ -53,7 +53,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class LevelOutcome:
     """One level of a training."""
 
     task: Task
@@ -64,10 +64,10 @@ class Part:
     held_out: Figures | None
 
 
-def parts_of(trained: Trained) -> list[Part]:
+def parts_of(trained: Trained) -> list[LevelOutcome]:
     """Return the levels of a training, in the tasks' order."""
     return [
-        Part(
+        LevelOutcome(
             task=task,
             selection=selection,
             trial_split=trial_split,
@@ -85,6 +85,6 @@ def parts_of(trained: Trained) -> list[Part]:
     ]
 
 
-def texts_trained(parts: Sequence[Part]) -> set[str]:
+def texts_trained(parts: Sequence[LevelOutcome]) -> set[str]:
     """Return the texts that the final run learned from."""
     return {row.text for part in parts for row in part.final_split.train}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hazgate_export.finetune.data import Split
-from hazgate_export.finetune.outcome import Part, Trained, parts_of, texts_trained
+from hazgate_export.finetune.outcome import LevelOutcome, Trained, parts_of, texts_trained
 from hazgate_export.finetune.rows import TrainingRow
 from hazgate_export.finetune.tasks import Plan, Task
 from hazgate_export.finetune_settings import Candidate, FinetuneSettings
@@ -58,7 +58,7 @@ def _task_record(task: Task) -> dict[str, Any]:
     }
 
 
-def _level_record(trained: Trained, part: Part) -> dict[str, Any]:
+def _level_record(trained: Trained, part: LevelOutcome) -> dict[str, Any]:
     level, field = part.task.level, part.task.field
     return {
         "n_rows_dropped": part.selection.n_dropped,

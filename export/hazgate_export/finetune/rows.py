@@ -18,7 +18,7 @@ NO_LABEL = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MarkedSpan:
+class TrainingSpan:
     """A span of a row: its type, its first code point and the one behind its last."""
 
     label: str
@@ -78,7 +78,7 @@ class TrainingRow:
     lang: str
     quality: Quality
     further: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    spans: tuple[MarkedSpan, ...] = ()
+    spans: tuple[TrainingSpan, ...] = ()
 
     def label(self, field: str) -> str | None:
         """Return the row's label for one level, None if it must not be used for it.
@@ -173,7 +173,7 @@ def _parse(
     if field == "level1" and stored.level1 is not None and stored.level1 not in labels:
         raise LineError(f"level1: expected one of {', '.join(labels)}")
     further: dict[str, str | tuple[str, ...]] = {}
-    spans: tuple[MarkedSpan, ...] = ()
+    spans: tuple[TrainingSpan, ...] = ()
     if field == SPANS_FIELD:
         if stored.spans is not None:
             spans = _spans(stored.text, stored.spans, labels)
@@ -217,10 +217,10 @@ def _all_hazards(stored: _StoredRow, rules: DataRules) -> list[str] | None:
 
 def _spans(
     text: str, stored: Sequence[_StoredSpan], labels: Sequence[str]
-) -> tuple[MarkedSpan, ...]:
+) -> tuple[TrainingSpan, ...]:
     """Return the spans of a text in its order."""
     spans = sorted(
-        (MarkedSpan(label=one.label, start=one.start, end=one.end) for one in stored),
+        (TrainingSpan(label=one.label, start=one.start, end=one.end) for one in stored),
         key=lambda span: (span.start, span.end),
     )
     end_before = 0

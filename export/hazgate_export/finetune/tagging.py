@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from hazgate.judging.tags import Tags
 from hazgate.text.words import words_of
-from hazgate_export.finetune.rows import MarkedSpan
+from hazgate_export.finetune.rows import TrainingSpan
 from hazgate_export.finetune.tasks import Tagged
 
 # The number in place of a tag of a token that learns none; torch's cross entropy passes over it.
@@ -14,7 +14,7 @@ NO_TAG = -100
 def tag_numbers(
     text: str,
     offsets: Sequence[tuple[int, int]],
-    spans: Sequence[MarkedSpan],
+    spans: Sequence[TrainingSpan],
     tags: Tags,
     tagged: Tagged = "tokens",
 ) -> list[int]:
@@ -41,7 +41,7 @@ def tag_numbers(
     begin, inside = _numbers(tags)
     outside = next(i for i, tag in enumerate(tags.tags) if tag.type is None)
     numbers = []
-    last: MarkedSpan | None = None
+    last: TrainingSpan | None = None
     for start, end in offsets:
         span = next((one for one in spans if start < one.end and one.start < end), None)
         if span is None:

@@ -46,7 +46,7 @@ class Task:
 
     @property
     def row_labels(self) -> tuple[str, ...]:
-        """What rows are labelled with: of a token level the types of spans."""
+        """The labels that rows may have: of a token level the types of spans."""
         return self.labels if self.tags is None else self.tags.types
 
     @property

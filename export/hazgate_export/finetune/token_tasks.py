@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hazgate.text.words import find_tagged_spans
 from hazgate_export.finetune.data import EXPONENTS
-from hazgate_export.finetune.measure_spans import SpanFigures, measure_spans
+from hazgate_export.finetune.measure_spans import TokenLevelFigures, measure_spans
 from hazgate_export.finetune.predict import ReadTokens, predict_token_logits, read_tokens
 from hazgate_export.finetune.rows import TrainingRow
 from hazgate_export.finetune.tagging import NO_TAG, tag_numbers
@@ -91,7 +91,7 @@ def figures_of(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
-) -> SpanFigures:
+) -> TokenLevelFigures:
     """Return a task's figures on at least one row, of which the first `max_tokens` are read."""
     assert task.tags is not None, "only token levels have tags"
     read = read_tokens(tokenizer, [row.text for row in rows], max_tokens)
