@@ -85,4 +85,4 @@ def test_the_policy_of_the_deployment_masks_what_goes_through_a_gateway(panel: P
     with served(gate, ServeSettings(litellm_masks_responses=True)) as client:
         assert isinstance(client, TestClient)
         answer = client.post(LITELLM, json={"texts": [text], "input_type": "request"}).json()
-    assert answer["texts"] == [text.replace("ada.lovelace@example.org", "[EMAIL]")]
+    assert answer["texts"] == [text.replace("ada.lovelace@example.org", "[email]")]
