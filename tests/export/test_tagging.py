@@ -140,7 +140,7 @@ def test_figures_count_equal_and_overlapping_spans_of_each_type_and_alarms_on_em
         spans_row("nothing there"),
     ]
     found = [
-        [span("name", 0, 3), span("name", 13, 15)],
+        [span("name", 0, 3), span("name", 4, 8), span("name", 13, 15)],
         [span("name", 0, 11)],
         [],
         [span("email", 0, 7)],
@@ -149,13 +149,13 @@ def test_figures_count_equal_and_overlapping_spans_of_each_type_and_alarms_on_em
     figures = measure_spans(rows, found, TAGS.types)
 
     name, email = figures.classes["name"], figures.classes["email"]
-    assert (name.precision, name.recall, name.n_rows) == (1 / 3, 1 / 2, 2)
+    assert (name.precision, name.recall, name.n_rows) == (1 / 4, 1 / 2, 2)
     assert (email.precision, email.recall, email.f1) == (0.0, 0.0, 0.0)
     overlapping = figures.overlapping["name"]
-    assert (overlapping.precision, overlapping.recall) == (2 / 3, 1.0)
-    assert figures.all_equal.precision == 1 / 4
+    assert (overlapping.precision, overlapping.recall) == (3 / 4, 1.0)
+    assert figures.all_equal.precision == 1 / 5
     assert figures.all_overlapping.recall == 2 / 3
-    assert figures.macro_f1 == pytest.approx(0.2)
+    assert figures.macro_f1 == pytest.approx(1 / 6)
     assert figures.accuracy == 0.25
     assert figures.none_flagged is not None
     assert (figures.none_flagged.share, figures.none_flagged.n_rows) == (0.5, 2)
