@@ -40,7 +40,8 @@ from hazgate_evaluation.rows import Dataset, LabelNames, read_labelled
 from hazgate_evaluation.scores import score
 from hazgate_evaluation.streams import MIN_TOKENS, Streams, choose_streams, measure_streams
 from hazgate_evaluation.truth import Truth, truth_of
-from hazgate_export.finetune.data import read_rows, select, split
+from hazgate_export.finetune.data import select, split
+from hazgate_export.finetune.rows import read_rows
 from hazgate_export.recipe_file import load_recipe
 
 _RECIPE = REPOSITORY / "export" / "recipes" / "mini.toml"

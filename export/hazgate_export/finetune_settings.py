@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Quality = Literal["gold", "silver", "weak"]
 Balance = Literal["none", "sqrt", "full"]
+# The field of a row that a token level learns from.
+SPANS_FIELD = "spans"
 # Fields of a row that describe it and are no labels.
 _NO_LABELS = frozenset(
     (
@@ -58,7 +60,8 @@ class Candidate(_Table):
     `class_balance` weighs the loss of a class by the inverse of its row count ("full"), by the
     square root of that ("sqrt"), or not ("none"). `source_balance` does the same to the sources
     within each class and leaves the weight of the class as it is, so that no class is learned
-    from one source's way of writing.
+    from one source's way of writing. At a token level the classes are the tags, by their number of
+    tokens, and those of `source_balance` the types that a row has together.
     """
 
     epochs: int = Field(ge=1)
@@ -98,8 +101,9 @@ class DataRules(_Table):
     Attributes:
         label_field: the field of a row that holds its label; rows without it are left out.
             "level1" leaves out rows whose `level1_ok` is false, too. "level2_all" holds several
-            labels; where a row has no such field, `level2` is its only one. Any other name is a
-            field of the project's own rows.
+            labels; where a row has no such field, `level2` is its only one. "spans" holds those
+            of a token level: objects with `start`, `end` and `label`, in code points of the text,
+            `end` behind the last. Any other name is a field of the project's own rows.
         safe_rows_hold_none: "level2_all" only: a row that is safe, and fit for Level 1, teaches
             that none of the labels holds; else it is left out.
         languages: the rows' languages.

@@ -222,17 +222,25 @@ class CascadeRecipe(_Table):
 class ParityLimits(_Table):
     """Limits that a variant must keep to be shipped.
 
-    `max_abs_logit_diff` is against the adapter-applied PyTorch model. A decision counts as changed
+    `max_abs_logit_diff` is against the adapter-applied PyTorch model; over all tokens of a token
+    level it is `max_abs_tag_logit_diff` where that is given. A decision counts as changed
     if argmax differs (at Level 1: the side of the threshold) and the reference was not within
     `decision_margin` (probability) of the boundary. Labelled data have enough texts: there no
     margin applies, and macro-F1 may fall by `max_macro_f1_loss`.
     """
 
     max_abs_logit_diff: float = Field(gt=0)
+    max_abs_tag_logit_diff: float | None = Field(default=None, gt=0)
     max_changed_share: float = Field(ge=0, lt=1)
     decision_margin: float = Field(ge=0, lt=0.5, default=0.0)
     max_invariance_diff: float = Field(gt=0)
     max_macro_f1_loss: float = Field(ge=0, lt=1, default=0.005)
+
+    def logit_diff(self, *, per_token: bool) -> float:
+        """Return the most that a logit of a level may differ, of texts or of tokens."""
+        if per_token and self.max_abs_tag_logit_diff is not None:
+            return self.max_abs_tag_logit_diff
+        return self.max_abs_logit_diff
 
 
 class ConversationRecipe(_Table):

@@ -7,6 +7,7 @@ from hazgate.bundle.manifest import is_turn
 from hazgate.judging.tags import tag_problems
 from hazgate_export.errors import RecipeError
 from hazgate_export.exit_checks import exit_problems
+from hazgate_export.finetune_settings import SPANS_FIELD, FinetuneSettings
 from hazgate_export.preflight.table import find_target
 from hazgate_export.recipe import CascadeRecipe, LevelRecipe, Recipe, VariantRecipe
 
@@ -147,6 +148,13 @@ def _output_problems(level: LevelRecipe) -> Iterator[str]:
         for part in ("outside", "tagged"):
             if getattr(level, part) is not None:
                 yield f'{part}: is for a token level, with output = "tokens"'
+        for table in ("finetune", "task"):
+            settings = getattr(level, table)
+            if settings is not None and settings.data.label_field == SPANS_FIELD:
+                yield (
+                    f"{table}.data.label_field: {SPANS_FIELD} are for a token level, with "
+                    'output = "tokens"'
+                )
         return
     if level.columns is not None:
         yield "columns: a token level has a body to itself; leave them out"
@@ -158,11 +166,26 @@ def _output_problems(level: LevelRecipe) -> Iterator[str]:
                 f"{part}: is for labels of a text; of a token level, a policy's rule has the types "
                 "and their threshold"
             )
-    for part in ("finetune", "task"):
-        if getattr(level, part) is not None:
-            yield f"{part}: token levels are not trained here; build one that is trained"
+    if level.task is not None:
+        yield "task: a token level shares no run; it has a table finetune of its own"
+    if level.finetune is not None:
+        for problem in _token_training_problems(level.finetune):
+            yield f"finetune.{problem}"
     if level.labels and len(set(level.labels)) == len(level.labels):
         yield from tag_problems(level.labels, level.outside)
+
+
+def _token_training_problems(settings: FinetuneSettings) -> Iterator[str]:
+    """Yield what is wrong with the training of a token level."""
+    if settings.data.label_field != SPANS_FIELD:
+        yield (
+            f"data.label_field: a token level learns from the field {SPANS_FIELD}, got "
+            f"{settings.data.label_field}"
+        )
+    if settings.noise is not None:
+        yield "noise: it moves the characters that spans count; leave it out"
+    if settings.frozen_layers:
+        yield "frozen_layers: are for levels of texts; leave them out"
 
 
 def _cascade_problems(recipe: Recipe, cascade: CascadeRecipe) -> list[str]:

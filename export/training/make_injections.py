@@ -23,7 +23,6 @@ SEED = 20261
 UNSEEN_SOURCE = "hazgate_injection_unseen"
 _SENTENCES_OF_FAMILY = 44
 _CARRIED_OF_FAMILY = 22
-_OTHER_TEXTS_FIELD = "injection"
 
 # Families of injections. A sentence is one choice of every [a|b|c].
 _INJECTIONS: dict[str, str] = {
@@ -358,7 +357,7 @@ def rows() -> Iterator[dict[str, object]]:
                     "injection": label,
                 }
                 yield row | {"source": UNSEEN_SOURCE} if name in unseen else row
-    yield from other_texts(_OTHER_TEXTS_FIELD, "none", draw)
+    yield from other_texts({"injection": "none"}, draw)
 
 
 def expand(grammar: str, most: int, draw: random.Random) -> list[str]:

@@ -6,18 +6,24 @@ Every value is drawn at random and belongs to nobody: telephone numbers and doma
 for examples, card numbers and IBANs have wrong check digits or are published for tests, and
 numbers of persons lie outside the ranges that are given out. An address of mail counts as one in
 documentation, too. Names of well-known people, of companies and of places are not personal data.
+
+`pii` has the kinds in a text, `spans` their places: the first code point of a value and the one
+behind its last. An IP address has a place, too, and is of no kind.
 """
 
 import hashlib
 import json
 import random
 import re
+import string
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SEED = 20260
 KINDS = ("email", "phone", "address", "name", "id_number", "payment")
+# The label of the span of a value, by its kind; other values have no span.
+SPAN_LABELS = {**{kind: kind for kind in KINDS}, "host": "ip_address"}
 UNSEEN_SOURCE = "hazgate_pii_unseen"
 # Share of the templates, drawn by their text, whose rows are only measured.
 _UNSEEN_SHARE = 0.22
@@ -26,11 +32,12 @@ _ROWS_OF_FRAME = 3
 _OTHER_TEXTS = 420
 
 
-def _words(block: str) -> list[str]:
+def words(block: str) -> list[str]:
+    """Return the words of a block."""
     return block.split()
 
 
-_FIRST = _words("""
+FIRST = words("""
 Ada Alma Amir Anders Anita Anya Arjun Aylin Beatriz Bela Bilal Bruno Camille Carlos Celia Chen
 Chiara Cyrus Dalia Daniel Dario Deepa Dimitri Edith Eli Elena Emeka Esra Fatima Felix Fiona Gareth
 Gita Greta Hana Hassan Helga Hugo Ibrahim Ines Ingrid Isaac Ivy Jakob Jamal Jana Jorge Julia Kaito
@@ -38,7 +45,7 @@ Karin Kofi Kwame Laila Lars Leila Liam Lin Lucia Magnus Maja Malik Marta Mateo M
 Nadia Nils Noor Olga Omar Oscar Paula Pavel Priya Rafael Renata Rosa Ruth Samir Sanna Selma Simon
 Sofia Sven Tariq Teresa Thabo Tomas Ulla Vera Victor Wanda Xenia Yusuf Zara
 """)
-_LAST = _words("""
+LAST = words("""
 Abara Adeyemi Almeida Andersen Arslan Bakker Baptiste Barros Becker Bianchi Bjork Carvalho Castell
 Cho Dahl Darzi Delacroix Diallo Dvorak Eklund Eriksen Faruqi Fischer Fontaine Forsyth Gallo
 Greenway Gupta Haddad Halvorsen Hartley Hidalgo Hoang Holm Horvat Ibarra Ito Iversen Jansen Kamara
@@ -47,13 +54,13 @@ Meyer Mwangi Nakata Nowak Nunes Oakley Okafor Olsen Ortega Osei Park Pereira Pet
 Rahman Reyes Rivas Rossi Sadler Salazar Sato Schmidt Sen Silva Sorensen Szabo Tanaka Thornbury
 Toivonen Tran Udo Vargas Vasquez Vogel Wexford Weiss Whitlock Yamada Yilmaz Zeman Zhou
 """)
-_STREETS = _words("""
+STREETS = words("""
 Alder Birchwood Canal Chestnut Cobbler's Copper Mill Elmhurst Ferry Foxglove Garnet Hawthorn
 Juniper Kestrel Larkspur Linden Maple Meadow Millstone Orchard Pinecrest Quarry Rowan Saddler's
 Silverbirch Tannery Thistle Wharf Willow
 """)
-_WAYS = ("Street", "St.", "Avenue", "Ave", "Lane", "Road", "Rd", "Court", "Drive", "Close")
-_CITIES = (
+WAYS = ("Street", "St.", "Avenue", "Ave", "Lane", "Road", "Rd", "Court", "Drive", "Close")
+CITIES = (
     ("Milbury", "OH 43999"),
     ("Port Ansel", "ME 04999"),
     ("Granby Falls", "CO 80999"),
@@ -87,12 +94,13 @@ _TEST_CARDS = (
 )
 
 
-def _digits(draw: random.Random, n: int) -> str:
+def digits(draw: random.Random, n: int) -> str:
+    """Return `n` random digits."""
     return "".join(draw.choice("0123456789") for _ in range(n))
 
 
 def _name(draw: random.Random) -> str:
-    first, last = draw.choice(_FIRST), draw.choice(_LAST)
+    first, last = draw.choice(FIRST), draw.choice(LAST)
     form = draw.random()
     if form < 0.68:
         return f"{first} {last}"
@@ -104,13 +112,13 @@ def _name(draw: random.Random) -> str:
 
 
 def _email(draw: random.Random) -> str:
-    first, last = draw.choice(_FIRST).lower(), draw.choice(_LAST).lower()
+    first, last = draw.choice(FIRST).lower(), draw.choice(LAST).lower()
     box = draw.choice(
         (
             f"{first}.{last}",
             f"{first[0]}{last}",
             f"{first}_{last}",
-            f"{last}{_digits(draw, 2)}",
+            f"{last}{digits(draw, 2)}",
             f"{first}+{draw.choice(('news', 'bank', 'shop'))}",
             f"{first}",
         )
@@ -119,7 +127,7 @@ def _email(draw: random.Random) -> str:
 
 
 def _phone(draw: random.Random) -> str:
-    area, last = draw.choice(("202", "303", "415", "617", "718", "808")), _digits(draw, 2)
+    area, last = draw.choice(("202", "303", "415", "617", "718", "808")), digits(draw, 2)
     return draw.choice(
         (
             f"({area}) 555-01{last}",
@@ -128,18 +136,18 @@ def _phone(draw: random.Random) -> str:
             f"+1{area}55501{last}",
             f"{area}.555.01{last}",
             f"555-01{last}",
-            f"020 7946 0{_digits(draw, 3)}",
-            f"+44 20 7946 0{_digits(draw, 3)}",
-            f"+44 7700 900{_digits(draw, 3)}",
-            f"07700 900{_digits(draw, 3)}",
-            f"+49 30 23125 {_digits(draw, 3)}",
+            f"020 7946 0{digits(draw, 3)}",
+            f"+44 20 7946 0{digits(draw, 3)}",
+            f"+44 7700 900{digits(draw, 3)}",
+            f"07700 900{digits(draw, 3)}",
+            f"+49 30 23125 {digits(draw, 3)}",
         )
     )
 
 
 def _address(draw: random.Random) -> str:
-    city, code = draw.choice(_CITIES)
-    street = f"{draw.choice(_STREETS)} {draw.choice(_WAYS)}"
+    city, code = draw.choice(CITIES)
+    street = f"{draw.choice(STREETS)} {draw.choice(WAYS)}"
     number = draw.randint(1, 980)
     return draw.choice(
         (
@@ -156,16 +164,16 @@ def _id_number(draw: random.Random) -> str:
     return draw.choice(
         (
             # Social security numbers with a group, an area or a serial that none has.
-            f"{_digits(draw, 3)}-00-{_digits(draw, 4)}",
-            f"666-{draw.randint(10, 99)}-{_digits(draw, 4)}",
-            f"{_digits(draw, 3)}-{draw.randint(10, 99)}-0000",
-            f"{draw.choice('CKLXP')}{draw.choice('XYZ')}{_digits(draw, 7)}",
-            f"{draw.choice('ABCX')}{_digits(draw, 8)}",
-            f"QQ {_digits(draw, 2)} {_digits(draw, 2)} {_digits(draw, 2)} {draw.choice('ABCD')}",
-            f"0{_digits(draw, 10)}",
-            f"00-{_digits(draw, 7)}",
-            f"{_digits(draw, 8)}{draw.choice('IOU')}",
-            f"D{_digits(draw, 3)}-{_digits(draw, 4)}-{_digits(draw, 4)}",
+            f"{digits(draw, 3)}-00-{digits(draw, 4)}",
+            f"666-{draw.randint(10, 99)}-{digits(draw, 4)}",
+            f"{digits(draw, 3)}-{draw.randint(10, 99)}-0000",
+            f"{draw.choice('CKLXP')}{draw.choice('XYZ')}{digits(draw, 7)}",
+            f"{draw.choice('ABCX')}{digits(draw, 8)}",
+            f"QQ {digits(draw, 2)} {digits(draw, 2)} {digits(draw, 2)} {draw.choice('ABCD')}",
+            f"0{digits(draw, 10)}",
+            f"00-{digits(draw, 7)}",
+            f"{digits(draw, 8)}{draw.choice('IOU')}",
+            f"D{digits(draw, 3)}-{digits(draw, 4)}-{digits(draw, 4)}",
         )
     )
 
@@ -178,9 +186,9 @@ def _luhn(number: str) -> int:
 def _card(draw: random.Random) -> str:
     number = draw.choice(_TEST_CARDS)
     if draw.random() < 0.7:
-        number = draw.choice("4523") + _digits(draw, 15)
+        number = draw.choice("4523") + digits(draw, 15)
         while _luhn(number) == 0:
-            number = number[:-1] + _digits(draw, 1)
+            number = number[:-1] + digits(draw, 1)
     parts = re.findall(r"\d{1,4}", number)
     return draw.choice((" ", "-", "", " ")).join(parts)
 
@@ -189,8 +197,8 @@ def _iban(draw: random.Random) -> str:
     country, n = draw.choice((("DE", 18), ("GB", 18), ("FR", 23), ("NL", 14), ("ES", 20)))
     letters = {"GB": "ZZZZ", "NL": "ZZZZ"}.get(country, "")
     while True:
-        check = _digits(draw, 2)
-        body = letters + _digits(draw, n - len(letters))
+        check = digits(draw, 2)
+        body = letters + digits(draw, n - len(letters))
         number = "".join(str(int(c, 36)) for c in body + country + check)
         if int(number) % 97 != 1:
             break
@@ -202,7 +210,7 @@ def _payment(draw: random.Random) -> str:
     return _card(draw) if draw.random() < 0.65 else _iban(draw)
 
 
-_VALUES: dict[str, Callable[[random.Random], str]] = {
+VALUES: dict[str, Callable[[random.Random], str]] = {
     "email": _email,
     "phone": _phone,
     "address": _address,
@@ -254,22 +262,22 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "payment": ("card", "iban", "pan", "account", "card_number"),
 }
 # Values in the same frames that are nobody's.
-_PLAIN: dict[str, Callable[[random.Random], str]] = {
-    "order": lambda draw: f"{draw.choice(('PO', 'ORD', 'SO', 'INV'))}-{_digits(draw, 7)}",
+PLAIN: dict[str, Callable[[random.Random], str]] = {
+    "order": lambda draw: f"{draw.choice(('PO', 'ORD', 'SO', 'INV'))}-{digits(draw, 7)}",
     "version": lambda draw: f"{draw.randint(0, 20)}.{draw.randint(0, 60)}.{draw.randint(0, 999)}",
     "sha": lambda draw: f"{draw.getrandbits(48):012x}",
-    "sku": lambda draw: f"{draw.choice('ABKMX')}{_digits(draw, 2)}-{_digits(draw, 4)}-EU",
+    "sku": lambda draw: f"{draw.choice('ABKMX')}{digits(draw, 2)}-{digits(draw, 4)}-EU",
     "date": lambda draw: f"{draw.randint(1990, 2030)}-0{draw.randint(1, 9)}-{draw.randint(10, 28)}",
-    "amount": lambda draw: f"{draw.randint(1, 99)},{_digits(draw, 3)}.{_digits(draw, 2)} USD",
-    "tracking": lambda draw: f"1Z{_digits(draw, 6)}{draw.choice('WXY')}{_digits(draw, 8)}",
+    "amount": lambda draw: f"{draw.randint(1, 99)},{digits(draw, 3)}.{digits(draw, 2)} USD",
+    "tracking": lambda draw: f"1Z{digits(draw, 6)}{draw.choice('WXY')}{digits(draw, 8)}",
     "isbn": lambda draw: (
-        f"978-{_digits(draw, 1)}-{_digits(draw, 4)}-{_digits(draw, 4)}-{_digits(draw, 1)}"
+        f"978-{digits(draw, 1)}-{digits(draw, 4)}-{digits(draw, 4)}-{digits(draw, 1)}"
     ),
     "city": lambda draw: draw.choice(("Lisbon", "Osaka", "Nairobi", "Bergen", "Quito", "Graz")),
     "host": lambda draw: f"10.{draw.randint(0, 9)}.{draw.randint(0, 255)}.{draw.randint(1, 254)}",
     "handle": lambda draw: f"@{draw.choice(('release-bot', 'docs', 'triage', 'nightly'))}",
     "uuid": lambda draw: (
-        f"{_digits(draw, 8)}-{_digits(draw, 4)}-4{_digits(draw, 3)}-a{_digits(draw, 3)}"
+        f"{digits(draw, 8)}-{digits(draw, 4)}-4{digits(draw, 3)}-a{digits(draw, 3)}"
     ),
     "title": lambda draw: draw.choice(("Head of Sales", "Senior Nurse", "Night Porter", "Captain")),
     "company": lambda draw: draw.choice(("Alder & Finch Ltd", "Northwind Traders", "Contoso")),
@@ -439,19 +447,19 @@ def main() -> None:
 
 
 def rows() -> Iterator[dict[str, object]]:
-    """Yield rows: text, group, `pii`, and a source of their own for the unseen templates."""
+    """Yield rows: text, group, `pii`, `spans`, and a source of its own for unseen templates."""
     draw = random.Random(SEED)  # noqa: S311 - not for secrets
-    for template in _lines(_SENTENCES) + _lines(_PLAIN_SENTENCES):
+    for template in lines_of(_SENTENCES) + lines_of(_PLAIN_SENTENCES):
         yield from _filled(template, _ROWS_OF_TEMPLATE if "{" in template else 1, draw)
     for frame in _FRAMES:
-        for kind in (*KINDS, *_PLAIN):
+        for kind in (*KINDS, *PLAIN):
             n_rows = _ROWS_OF_FRAME if kind in KINDS else 1
             yield from (_framed(frame, kind, draw) for _ in range(n_rows))
-    yield from other_texts("pii", [], draw)
+    yield from other_texts({"pii": [], "spans": []}, draw)
 
 
-def other_texts(field: str, value: object, draw: random.Random) -> Iterator[dict[str, object]]:
-    """Yield prompts of contrast.jsonl that have neither numbers nor names."""
+def other_texts(labels: dict[str, object], draw: random.Random) -> Iterator[dict[str, object]]:
+    """Yield prompts of contrast.jsonl that have neither numbers nor names, with these labels."""
     lines = (Path(__file__).parent / "contrast.jsonl").read_text(encoding="utf-8").splitlines()
     plain = [
         row
@@ -459,7 +467,7 @@ def other_texts(field: str, value: object, draw: random.Random) -> Iterator[dict
         if not re.search(r"[\d@]|(?<=[a-z,] )[A-Z][a-z]", row["text"])
     ]
     for row in draw.sample(plain, _OTHER_TEXTS):
-        yield {"text": row["text"], "group": row["group"], field: value}
+        yield {"text": row["text"], "group": row["group"], **labels}
 
 
 def is_unseen(template: str, share: float) -> bool:
@@ -467,38 +475,65 @@ def is_unseen(template: str, share: float) -> bool:
     return hashlib.sha256(template.encode()).digest()[0] < 256 * share
 
 
-def _lines(block: str) -> list[str]:
-    return [line.replace("\\n", "\n") for line in block.strip().splitlines()]
+def lines_of(block: str) -> list[str]:
+    """Return the templates of a block, one a line, with their line breaks."""
+    lines = block.strip().splitlines()
+    return [line.replace("\\n", "\n").replace("\\r", "\r") for line in lines]
+
+
+def fill(
+    template: str, value: Callable[[str], str], label: Callable[[str], str | None]
+) -> tuple[str, list[dict[str, object]]]:
+    """Return a template's text and the spans of its labelled values, in code points.
+
+    Args:
+        template: with slots as in `str.format`.
+        value: gives the value of a slot each time that it stands in the template, in its order.
+        label: gives the label of a slot's span, None for one without.
+    """
+    text = ""
+    spans: list[dict[str, object]] = []
+    for literal, slot, _, _ in string.Formatter().parse(template):
+        text += literal
+        if slot is None:
+            continue
+        found = value(slot)
+        kind = label(slot)
+        if kind is not None:
+            spans.append({"start": len(text), "end": len(text) + len(found), "label": kind})
+        text += found
+    return text, spans
 
 
 def _filled(template: str, n_rows: int, draw: random.Random) -> Iterator[dict[str, object]]:
     slots = set(re.findall(r"\{(\w+)\}", template))
     for _ in range(n_rows):
-        text = re.sub(
-            r"\{(\w+)\}",
-            lambda slot: (_VALUES.get(slot[1]) or _PLAIN[slot[1]])(draw),
-            template,
+        text, spans = fill(
+            template, lambda slot: (VALUES.get(slot) or PLAIN[slot])(draw), SPAN_LABELS.get
         )
-        yield _row(text, template, [kind for kind in KINDS if kind in slots])
+        yield _row(text, template, [kind for kind in KINDS if kind in slots], spans)
 
 
 def _framed(frame: str, kind: str, draw: random.Random) -> dict[str, object]:
     key = draw.choice(_KEYS[kind]) if kind in _KEYS else kind
-    value = (_VALUES.get(kind) or _PLAIN[kind])(draw)
-    text = frame.format(
-        k=key,
-        K=key.replace("_", " ").capitalize(),
-        U=key.upper(),
-        v=value,
-        w=_digits(draw, 4).lstrip("0") or "7",
-        d=draw.randint(0, 9),
-    )
-    return _row(text, frame, [kind] if kind in KINDS else [])
+    values = {
+        "k": key,
+        "K": key.replace("_", " ").capitalize(),
+        "U": key.upper(),
+        "v": (VALUES.get(kind) or PLAIN[kind])(draw),
+        "w": digits(draw, 4).lstrip("0") or "7",
+        "d": str(draw.randint(0, 9)),
+    }
+    labels = {"v": SPAN_LABELS.get(kind)}
+    text, spans = fill(frame, values.__getitem__, labels.get)
+    return _row(text, frame, [kind] if kind in KINDS else [], spans)
 
 
-def _row(text: str, template: str, kinds: list[str]) -> dict[str, object]:
+def _row(
+    text: str, template: str, kinds: list[str], spans: list[dict[str, object]]
+) -> dict[str, object]:
     group = f"pii-{hashlib.sha256(template.encode()).hexdigest()[:8]}"
-    row: dict[str, object] = {"text": text, "group": group, "pii": kinds}
+    row: dict[str, object] = {"text": text, "group": group, "pii": kinds, "spans": spans}
     return row | {"source": UNSEEN_SOURCE} if is_unseen(template, _UNSEEN_SHARE) else row
 
 

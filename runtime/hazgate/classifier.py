@@ -383,10 +383,11 @@ class Classifier:
         """
         rows = [window.input_ids for text in tokens for window in text.every_window]
         of_texts = list(flags_from) or [None] * len(tokens)
+        margin = self.spec.tokenizer.close_margin or 0.0
         from_ = [
-            each
+            each if each is None or not window.is_close else each + margin
             for text, each in zip(tokens, of_texts, strict=True)
-            for _ in range(len(text.every_window))
+            for window in text.every_window
         ]
         known = self.known(store)
         if known is None or not rows:

@@ -20,14 +20,14 @@ from hazgate.engine.options import EngineOptions
 from hazgate.engine.session import Session
 from hazgate.errors import InputError
 from hazgate.judging.classification import LabelHead
-from hazgate.judging.spans import FOUND, find_spans, result_of_spans
+from hazgate.judging.spans import FOUND, result_of_spans
 from hazgate.judging.verdict import LabelledSpan, LevelResult, ModelIdentity, TokenCount
 from hazgate.opening import open_for, open_parts, run_rows
 from hazgate.text.cuts import cut, join
 from hazgate.text.pairs import check_context, windows_beside
 from hazgate.text.reading import Reading, check_sizes, choose_windows
 from hazgate.text.tokenization import TextTokens, Tokenizer, Tokens, as_texts
-from hazgate.text.words import words_of
+from hazgate.text.words import find_tagged_spans
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -316,11 +316,13 @@ class TokenClassifier:
 
     def _spans(self, own: TextTokens, logits: NDArray[np.float32]) -> tuple[LabelledSpan, ...]:
         """Return the spans of a text, of whose tokens the first ones have logits."""
-        offsets: Sequence[tuple[int, int]] = own.offsets[: len(logits)]
-        if self.spec.tagged == "words":
-            words = words_of(own.text, offsets)
-            offsets, logits = words.offsets, logits[list(words.first)]
-        return find_spans(own.text, offsets, logits, self.spec.tags)
+        return find_tagged_spans(
+            own.text,
+            own.offsets[: len(logits)],
+            logits,
+            self.spec.tags,
+            by_word=self.spec.tagged == "words",
+        )
 
     def _logits(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
         """Return the logits of each text's own tokens, joined over its windows."""

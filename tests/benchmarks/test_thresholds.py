@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.quality import thresholds
 from benchmarks.quality.thresholds import divide, unseen_rows
-from hazgate_export.finetune.data import read_rows, select, split
+from hazgate_export.finetune.data import select, split
+from hazgate_export.finetune.rows import read_rows
 from hazgate_export.recipe_file import load_recipe
 from tests.support.labelled import write_rows
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hazgate_export.proof.agreement import levels_of_texts
 from hazgate_export.recipe_file import load_recipe
 from tests.support.training import PANEL
 
@@ -17,7 +18,8 @@ TRAINING = ROOT / "export" / "training"
 
 
 def test_the_recipe_of_panel_gives_every_level_its_columns() -> None:
-    levels = load_recipe(PANEL).recipe.levels
+    recipe = load_recipe(PANEL).recipe
+    levels = {name: recipe.levels[name] for name in levels_of_texts(recipe)}
     assert {name: level.columns for name, level in levels.items()} == {
         "level1": (0, 2),
         "level2": (2, 11),
@@ -27,8 +29,26 @@ def test_the_recipe_of_panel_gives_every_level_its_columns() -> None:
     assert {level.adapter_id for level in levels.values()} == {"hazgate/panel"}
 
 
+def test_the_token_level_of_panel_has_a_body_of_its_own_and_the_labels_of_its_rows() -> None:
+    recipe = load_recipe(PANEL).recipe
+    assert recipe.bodies() == (("level1", "level2", "injection", "pii"), ("pii_spans",))
+    level = recipe.levels["pii_spans"]
+    types = {label[2:] for label in level.labels if label != "O"}
+    assert types == {
+        span["label"] for row in own_rows("personal_spans.jsonl") for span in row["spans"]
+    }
+
+
+def test_labelled_texts_of_panel_are_judged_at_its_levels_of_texts_and_it_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "pii_spans" not in levels_of_texts(load_recipe(PANEL).recipe)
+    assert "pii_spans: --data is for labels of texts" in capsys.readouterr().err
+
+
 OWN = {
     "make_personal_data.py": "personal_data.jsonl",
+    "make_personal_spans.py": "personal_spans.jsonl",
     "make_injections.py": "injections.jsonl",
 }
 

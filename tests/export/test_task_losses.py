@@ -10,7 +10,8 @@ from torch.nn import functional
 from hazgate_export.finetune.data import loss_weights
 from hazgate_export.finetune.evaluate import best_threshold, measure_labels
 from hazgate_export.finetune.model import new_adapter, start_head, trainable
-from hazgate_export.finetune.tasks import Lesson, Losses, head_start, merge, texts_of
+from hazgate_export.finetune.tasks import Lesson, merge, texts_of
+from hazgate_export.finetune.text_tasks import TextLosses, head_start
 from hazgate_export.finetune_settings import TaskSettings
 from hazgate_export.recipe_file import load_recipe
 from tests.support.training import (
@@ -44,7 +45,7 @@ def test_each_level_has_the_loss_of_its_columns_and_its_rows_alone() -> None:
     assert texts_of(lessons) == ["both", "only level 1", "only level 2"]
     logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
 
-    loss = Losses(lessons).of(logits, [0, 1, 2])
+    loss = TextLosses(lessons).of(logits, [0, 1, 2])
 
     # By hand: the mean over the level's own rows, of equal weight, and the sum over levels.
     level1 = functional.cross_entropy(logits[[0, 1], :2], torch.tensor([1, 0]))
@@ -61,7 +62,7 @@ def test_a_row_without_a_levels_label_moves_none_of_its_columns() -> None:
     )
     logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
-    Losses(lessons).of(logits, [0, 1, 2]).backward()
+    TextLosses(lessons).of(logits, [0, 1, 2]).backward()
 
     assert logits.grad is not None
     moved = logits.grad != 0
@@ -70,7 +71,7 @@ def test_a_row_without_a_levels_label_moves_none_of_its_columns() -> None:
 
 def test_a_batch_takes_the_targets_and_weights_of_its_own_texts() -> None:
     rows = [labelled("one"), labelled("two", level1="unsafe"), labelled("three")]
-    losses = Losses(merge([task()], [rows]))
+    losses = TextLosses(merge([task()], [rows]))
     logits = torch.randn(3, 2, generator=torch.Generator().manual_seed(1))
 
     turned = losses.of(logits[[2, 0]], [2, 0])
@@ -134,7 +135,7 @@ def test_a_heads_bias_is_set_where_it_has_a_start_and_nothing_else_changes(base_
 
 def test_smoothing_moves_each_labels_target_towards_one_half() -> None:
     rows = [labelled("one", ["hate"])]
-    losses = Losses(merge([hazards(first=0, label_smoothing=0.2)], [rows]))
+    losses = TextLosses(merge([hazards(first=0, label_smoothing=0.2)], [rows]))
     logits = torch.tensor([[-2.0, 0.5, 1.0]])
 
     expected = functional.binary_cross_entropy_with_logits(

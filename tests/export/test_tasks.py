@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hazgate_export.errors import DataError
-from hazgate_export.finetune.data import Selection, TrainingRow, read_rows, select
+from hazgate_export.finetune.data import Selection, select
+from hazgate_export.finetune.rows import TrainingRow, read_rows
 from hazgate_export.finetune.tasks import column_gaps, column_labels, split_together
 from hazgate_export.finetune_settings import DataRules, TaskSettings
 from tests.support.training import KINDS, KINDS_RULES, ROW, RULES, hazards, task

@@ -246,7 +246,7 @@ def test_a_bundle_says_if_words_are_tagged(
 
 
 def test_labelled_texts_are_refused_for_a_token_level(built: Built, written: TokenModel) -> None:
-    with pytest.raises(RecipeError, match="measure its spans with hazgate evaluate --level"):
+    with pytest.raises(RecipeError, match="measure spans with hazgate evaluate --level"):
         measure_agreement(built.bundle, load_recipe(written.recipe), [], n_texts=1, seed=0)
 
 

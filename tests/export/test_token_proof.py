@@ -147,6 +147,21 @@ def test_a_share_of_changed_tags_is_one_of_all_tags(subject: Subject) -> None:
     assert find_missed(subject, session, variant="int8", limits=allowed, first=()) == ()
 
 
+def test_tags_have_a_limit_of_their_own_where_the_recipe_gives_one(subject: Subject) -> None:
+    def passes(limits: ParityLimits) -> tuple[bool, bool]:
+        session = TableSession(swapped=True)
+        missed = find_missed(subject, session, variant="int8", limits=limits, first=())
+        return _measured(subject, session, limits=limits).passed, missed == ()
+
+    share = {"max_changed_share": 0.99}
+    assert passes(_wide(**share)) == (True, True)
+    assert passes(_wide(**share, max_abs_tag_logit_diff=1e-4)) == (False, False)
+    assert passes(_wide(**share, max_abs_logit_diff=1e-4)) == (False, False)
+    wide_tags = _wide(**share, max_abs_logit_diff=1e-4, max_abs_tag_logit_diff=99)
+    assert passes(wide_tags) == (True, True)
+    assert wide_tags.logit_diff(per_token=False) == 1e-4
+
+
 def test_canaries_have_the_logits_of_a_texts_own_tokens(subject: Subject) -> None:
     canaries = choose_canaries(subject, subject.heads[0].reference)
     assert canaries

@@ -19,11 +19,11 @@ from hazgate_export.finetune.data import (
     add_noise,
     loss_weights,
     plan_epoch,
-    read_rows,
     select,
     split,
 )
 from hazgate_export.finetune.evaluate import lowest_threshold, measure
+from hazgate_export.finetune.rows import read_rows
 from hazgate_export.finetune_settings import Candidate, FileDefaults, StyleNoise
 from tests.support.training import LABELS, ROW, RULES, line
 

@@ -111,5 +111,5 @@ def test_lowered_logits_change_in_one_column_of_the_named_rows() -> None:
     logits = np.ones((3, 2), dtype=np.float32)
     found = lowered(logits, [False, True, False], 1, 0.5)
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, np.float32([[1, 1], [1, 0.5], [1, 1]]))
+    np.testing.assert_array_equal(found, [[1, 1], [1, 0.5], [1, 1]])
     np.testing.assert_array_equal(logits, np.ones((3, 2)))

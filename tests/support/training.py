@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import BertConfig
 
-from hazgate_export.finetune.data import TrainingRow
+from hazgate_export.finetune.rows import TrainingRow, TrainingSpan
 from hazgate_export.finetune.tasks import Task
 from hazgate_export.finetune_settings import DataRules, TaskSettings
 from hazgate_export.model.standin import write_standin
@@ -98,3 +98,10 @@ def labelled(text: str, held: Sequence[str] | None = None, **changes: Any) -> Tr
     """Return a row with the kinds that it holds; None for a row without such a label."""
     further = {} if held is None else {"level2_all": tuple(held)}
     return replace(ROW, text=text, group=text, further=further, **changes)
+
+
+def spans_row(text: str, *spans: tuple[str, int, int]) -> TrainingRow:
+    """Return a row with marked spans, each a label with its first character and its end."""
+    marked = tuple(TrainingSpan(label=label, start=start, end=end) for label, start, end in spans)
+    labels = tuple(dict.fromkeys(span.label for span in marked))
+    return replace(ROW, text=text, group=text, further={"spans": labels}, spans=marked)

@@ -89,7 +89,7 @@ def parity_document(
         "architectures": {
             level: dataclasses.asdict(architecture) for level, architecture in architectures.items()
         },
-        "gates": {name: kept.model_dump() for name, kept in limits.items()},
+        "gates": {name: kept.model_dump(exclude_none=True) for name, kept in limits.items()},
         "results": [_figures(parity) for parity in parities],
         "reference_logits": {
             level: [[_number(x, short=level in tagged) for x in row] for row in logits]

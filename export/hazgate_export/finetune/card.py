@@ -1,26 +1,15 @@
-"""The adapter's card for people, and the record of its training for programs."""
+"""The adapter's card for people."""
 
-import dataclasses
 import json
-import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from hazgate_export.finetune.card_tables import figure_tables, table
-from hazgate_export.finetune.data import NO_LABEL, Selection, Split, TrainingRow
-from hazgate_export.finetune.evaluate import Figures
-from hazgate_export.finetune.tasks import Plan, Task
-from hazgate_export.finetune_settings import (
-    Candidate,
-    FinetuneSettings,
-    RunSettings,
-    SharedSettings,
-)
+from hazgate_export.finetune.outcome import LevelOutcome, Trained, parts_of, texts_trained
+from hazgate_export.finetune.rows import NO_LABEL
+from hazgate_export.finetune.tasks import Task
+from hazgate_export.finetune_settings import FinetuneSettings, SharedSettings
 
 # Where the held-out figures come from, by `learn_held_out`.
 _ORIGIN = {
@@ -30,155 +19,11 @@ _ORIGIN = {
     "rows.",
 }
 _CHOICE = "the mean macro-F1 over validation and held-out rows"
-_TOOLS = ("torch", "transformers", "peft", "tokenizers", "scikit-learn")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrialOutcome:
-    """Figures of a plan on rows that its run had not seen, by level."""
-
-    plan: Plan
-    validation: Mapping[str, Figures]
-    held_out: Mapping[str, Figures | None]
-
-    @property
-    def score(self) -> float:
-        """Mean macro-F1 over the levels and both sets, which decides between plans."""
-        return fmean(
-            fmean(figures.macro_f1 for figures in (validation, self.held_out[level]) if figures)
-            for level, validation in self.validation.items()
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
-    """A finished training, as its card describes it.
-
-    `data_files` maps file names to SHA-256. Selections and splits are in the tasks' order; figures
-    are by level.
-    """
-
-    name: str
-    base_id: str
-    settings: RunSettings
-    data_files: Mapping[str, str]
-    selections: tuple[Selection, ...]
-    trial_splits: tuple[Split, ...]
-    final_splits: tuple[Split, ...]
-    trials: tuple[TrialOutcome, ...]
-    chosen: Plan
-    validation: Mapping[str, Figures]
-
-    @property
-    def held_out(self) -> Mapping[str, Figures | None]:
-        """Held-out figures of the chosen plan."""
-        return next(trial.held_out for trial in self.trials if trial.plan == self.chosen)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """One level of a training."""
-
-    task: Task
-    selection: Selection
-    trial_split: Split
-    final_split: Split
-    validation: Figures
-    held_out: Figures | None
-
-
-def _parts(trained: Trained) -> list[_Part]:
-    return [
-        _Part(
-            task=task,
-            selection=selection,
-            trial_split=trial_split,
-            final_split=final_split,
-            validation=trained.validation[task.level],
-            held_out=trained.held_out[task.level],
-        )
-        for task, selection, trial_split, final_split in zip(
-            trained.chosen.tasks,
-            trained.selections,
-            trained.trial_splits,
-            trained.final_splits,
-            strict=True,
-        )
-    ]
-
-
-def write_record(trained: Trained, path: Path) -> None:
-    """Write all settings, counts, figures and versions as JSON."""
-    parts = _parts(trained)
-    head: dict[str, Any] = {
-        "base": trained.base_id,
-        "settings": trained.settings.model_dump(mode="json"),
-        "data_sha256": trained.data_files,
-    }
-    versions = {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS}
-    if isinstance(trained.settings, FinetuneSettings):
-        (part,) = parts
-        record = (
-            {"level": part.task.level, "labels": part.task.labels}
-            | head
-            | {"chosen": _candidate(trained.chosen, part.task.level)}
-            | _level_record(trained, part)
-        )
-    else:
-        record = head | {
-            "chosen": {"epochs": trained.chosen.epochs},
-            "n_texts_trained": len(_texts(parts)),
-            "levels": {
-                part.task.level: _task_record(part.task) | _level_record(trained, part)
-                for part in parts
-            },
-        }
-    text = json.dumps(_rounded(record | {"versions": versions}), indent=2, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
-
-
-def _task_record(task: Task) -> dict[str, Any]:
-    return {
-        "labels": task.labels,
-        "columns": [task.columns.start, task.columns.stop],
-        "activation": task.activation,
-        "thresholds": task.thresholds or None,
-        "task": task.settings.model_dump(mode="json"),
-    }
-
-
-def _level_record(trained: Trained, part: _Part) -> dict[str, Any]:
-    level, field = part.task.level, part.task.field
-    return {
-        "n_rows_dropped": part.selection.n_dropped,
-        "n_rows": {"trial": _sizes(part.trial_split), "final": _sizes(part.final_split)},
-        "n_rows_trained": _counts(part.final_split.train, field),
-        "trials": [
-            {
-                "candidate": _candidate(trial.plan, level),
-                "validation": dataclasses.asdict(trial.validation[level]),
-                "held_out": dataclasses.asdict(held_out)
-                if (held_out := trial.held_out[level])
-                else None,
-            }
-            for trial in trained.trials
-        ],
-        "final_validation": dataclasses.asdict(part.validation),
-    }
-
-
-def _candidate(plan: Plan, level: str) -> dict[str, Any]:
-    settings = next(task.settings for task in plan.tasks if task.level == level)
-    return Candidate(
-        epochs=plan.epochs,
-        class_balance=settings.class_balance,
-        source_balance=settings.source_balance,
-    ).model_dump(mode="json")
 
 
 def write_card(trained: Trained, path: Path) -> None:
     """Write the card as Markdown with the header that model hubs read."""
-    parts = _parts(trained)
+    parts = parts_of(trained)
     sections = [
         _header(trained, parts),
         _recipe(trained),
@@ -190,16 +35,16 @@ def write_card(trained: Trained, path: Path) -> None:
     path.write_text("\n".join(sections), encoding="utf-8")
 
 
-def _of_level(trained: Trained, part: _Part) -> str:
+def _of_level(trained: Trained, part: LevelOutcome) -> str:
     """Return the end of a heading, which names the level if there are several."""
     return f": {part.task.level}" if len(trained.chosen.tasks) > 1 else ""
 
 
-def _header(trained: Trained, parts: Sequence[_Part]) -> str:
+def _header(trained: Trained, parts: Sequence[LevelOutcome]) -> str:
     languages = sorted({one for part in parts for one in part.task.settings.data.languages})
     if len(parts) == 1:
         languages = list(parts[0].task.settings.data.languages)
-        what = f"Classifies a prompt as one of: {', '.join(parts[0].task.labels)}."
+        what = _answers(parts[0].task)
     else:
         rows = (
             (
@@ -218,9 +63,9 @@ def _header(trained: Trained, parts: Sequence[_Part]) -> str:
 license: apache-2.0
 base_model: {trained.base_id}
 library_name: peft
-pipeline_tag: text-classification
+pipeline_tag: {"token" if _finds_spans(parts[0].task) else "text"}-classification
 language: {json.dumps(languages)}
-tags: ["lora", "safety", "moderation"]
+tags: ["lora", "safety", "{"pii" if _finds_spans(parts[0].task) else "moderation"}"]
 ---
 
 # {trained.name}: a LoRA adapter for {trained.base_id}
@@ -230,8 +75,24 @@ tags: ["lora", "safety", "moderation"]
 """
 
 
+def _finds_spans(task: Task) -> bool:
+    return task.tags is not None
+
+
+def _answers(task: Task) -> str:
+    if task.tags is None:
+        return f"Classifies a prompt as one of: {', '.join(task.labels)}."
+    tagged = "Every token" if task.tagged == "tokens" else "The first token of each word"
+    return (
+        f"Finds spans of characters in a text: {', '.join(task.tags.types)}. {tagged} has one of "
+        f"{len(task.labels)} tags."
+    )
+
+
 def _loss(task: Task) -> str:
     kind = "cross-entropy" if task.activation == "softmax" else "binary cross-entropy, summed"
+    if task.tags is not None:
+        kind += " of tokens"
     settings = task.settings
     return (
         f"{kind}, class balance {settings.class_balance}, source balance "
@@ -281,10 +142,10 @@ def _recipe(trained: Trained) -> str:
 {tried}"""
 
 
-def _figures(trained: Trained, part: _Part, of_level: str) -> str:
+def _figures(trained: Trained, part: LevelOutcome, of_level: str) -> str:
     task = part.task
     positive = task.positive or ""
-    others = ", ".join(label for label in task.labels if label != positive)
+    others = ", ".join(label for label in task.row_labels if label != positive)
     text = f"## Figures{of_level}\n"
     if task.activation == "sigmoid":
         stated = ", ".join(
@@ -310,15 +171,14 @@ no run learned. They are easier than real traffic.
 {figure_tables(part.validation, positive, others)}"""
 
 
-def _data(part: _Part, of_level: str) -> str:
+def _data(part: LevelOutcome, of_level: str) -> str:
     field = part.task.field
     rows = part.final_split.train
     licenses = {row.source: row.license for row in rows}
     by_source = Counter(row.source for row in rows)
     sources = ((name, licenses[name], str(n)) for name, n in sorted(by_source.items()))
     by_label = Counter(label for row in rows for label in row.labels(field) or (NO_LABEL,))
-    several = part.task.activation == "sigmoid"
-    names = (*part.task.labels, NO_LABEL) if several else part.task.labels
+    names = (*part.task.row_labels, NO_LABEL) if part.task.several else part.task.row_labels
     labels = ((label, str(by_label[label])) for label in names)
     dropped = ((rule, str(n)) for rule, n in part.selection.n_dropped.items())
     held_out = sorted({row.source for row in part.trial_split.held_out})
@@ -335,7 +195,7 @@ Held out in the trial: {", ".join(held_out) or "nothing"}.
 """
 
 
-def _notes(parts: Sequence[_Part]) -> list[str]:
+def _notes(parts: Sequence[LevelOutcome]) -> list[str]:
     """Say how rows were made, where the recipe does."""
     sources = {row.source for part in parts for row in part.final_split.train}
     notes = {
@@ -345,19 +205,20 @@ def _notes(parts: Sequence[_Part]) -> list[str]:
         if defaults.note and defaults.source in sources
     }
     together = (
-        f"{len(_texts(parts))} different texts: many serve several levels. A text that one level "
-        "holds out\nteaches no other level, either.\n"
+        f"{len(texts_trained(parts))} different texts: many serve several levels. A text that one "
+        "level holds out\nteaches no other level, either.\n"
     )
     listed = "\n".join(f"- {source}: {note}" for source, note in sorted(notes.items()))
     body = "\n".join([together * (len(parts) > 1), listed]).strip()
     return [f"## Notes on the data\n\n{body}\n"] if body else []
 
 
-def _texts(parts: Sequence[_Part]) -> set[str]:
-    return {row.text for part in parts for row in part.final_split.train}
-
-
 def _level_limit(task: Task) -> str:
+    if task.tags is not None:
+        return (
+            f"{task.level} knows the forms and wordings of its sources; another one can pass it, "
+            "and a span can end too early or too late."
+        )
     if task.field == "level1":
         return (
             "Flags texts that its sources call unsafe. It can flag a harmless question with a "
@@ -376,7 +237,7 @@ def _level_limit(task: Task) -> str:
     return f"{task.level} knows the wordings of its sources; another wording can pass it."
 
 
-def _limits(parts: Sequence[_Part]) -> str:
+def _limits(parts: Sequence[LevelOutcome]) -> str:
     languages = ", ".join(
         dict.fromkeys(one for part in parts for one in part.task.settings.data.languages)
     )
@@ -390,29 +251,3 @@ def _limits(parts: Sequence[_Part]) -> str:
 - Labels follow the sources' own policies, which differ. Some were made by models, some are
   assumed.
 """
-
-
-def _sizes(parts: Split) -> dict[str, int]:
-    return {
-        "train": len(parts.train),
-        "validation": len(parts.validation),
-        "held_out": len(parts.held_out),
-    }
-
-
-def _counts(rows: Iterable[TrainingRow], field: str) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(row.source, Counter())[str(row.label(field))] += 1
-    return {source: dict(sorted(counts[source].items())) for source in sorted(counts)}
-
-
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Round floats to six digits: further ones are noise of this machine."""
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from hazgate_export.finetune.evaluate import (
+    ClassFigures,
     Figures,
     MeasuredShare,
     MultiLabelFigures,
     ThresholdFigures,
 )
+from hazgate_export.finetune.measure_spans import TokenLevelFigures
 
 
 def figure_tables(figures: Figures, positive: str = "unsafe", others: str = "safe") -> str:
@@ -20,6 +22,8 @@ def figure_tables(figures: Figures, positive: str = "unsafe", others: str = "saf
     """
     if isinstance(figures, MultiLabelFigures):
         return _multi_label_tables(figures)
+    if isinstance(figures, TokenLevelFigures):
+        return _span_tables(figures)
     summary = f"Macro-F1 {figures.macro_f1:.3f}, accuracy {figures.accuracy:.3f}, "
     threshold_part = ""
     if figures.proposed is not None:
@@ -57,6 +61,30 @@ def _multi_label_tables(figures: MultiLabelFigures) -> str:
     best = ", ".join(f"{label} {value:.2f}" for label, value in figures.best_thresholds.items())
     parts.append(f"Thresholds with the highest F1 on these rows: {best or 'none'}.")
     return "\n\n".join([*parts, _class_table(figures), _source_table(figures)]) + "\n"
+
+
+def _span_tables(figures: TokenLevelFigures) -> str:
+    header = ("type", "equal: precision", "recall", "F1", "overlapping: precision", "recall", "F1")
+    pairs = {label: (equal, figures.overlapping[label]) for label, equal in figures.classes.items()}
+    pairs["all"] = (figures.all_equal, figures.all_overlapping)
+    rows = (
+        (label, *_three(equal), *_three(overlapping), str(equal.n_rows))
+        for label, (equal, overlapping) in pairs.items()
+    )
+    parts = [
+        f"Macro-F1 of equal spans {figures.macro_f1:.3f}, rows with exactly the right spans "
+        f"{figures.accuracy:.3f}, {figures.n_rows} rows.",
+        "A span is *equal* with the type and both ends of a marked one; it is *overlapping* with "
+        "its type and a\ncharacter in common.",
+    ]
+    if figures.none_flagged is not None:
+        flagged = _interval_of(figures.none_flagged)
+        parts.append(f"Rows without a span in which one is found (95 % interval, rows): {flagged}.")
+    return "\n\n".join([*parts, table((*header, "spans"), rows), _source_table(figures)]) + "\n"
+
+
+def _three(figures: ClassFigures) -> tuple[str, str, str]:
+    return f"{figures.precision:.3f}", f"{figures.recall:.3f}", f"{figures.f1:.3f}"
 
 
 def _class_table(figures: Figures) -> str:

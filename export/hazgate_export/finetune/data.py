@@ -1,4 +1,4 @@
-"""Labelled rows: read strictly, chosen by the rules, split by group. No model, no torch."""
+"""Labelled rows: chosen by the rules, split by group, weighed. No model, no torch."""
 
 import hashlib
 import math
@@ -6,96 +6,22 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from hazgate.documents.jsonl import LineError, parse_lines, parse_object
-from hazgate.documents.problems import list_problems
-from hazgate_export.errors import DataError
+from hazgate_export.finetune.rows import TrainingRow
 from hazgate_export.finetune_settings import (
     Balance,
     Candidate,
     DataRules,
-    FileDefaults,
-    Quality,
     StyleNoise,
     TaskSettings,
 )
 
-# The label of a row for which none of several possible labels holds.
-NO_LABEL = "none"
 _NOT_A_WORD = re.compile(r"\W+")
 # Batches are cut from pools of this many, sorted by length: little padding, but still random.
 _BATCHES_PER_POOL = 20
 # Power of its row count by which a class, or a source, loses weight.
-_EXPONENTS: Mapping[Balance, float] = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
-
-
-class _StoredRow(BaseModel):
-    """A line of a data file, but for labels in fields of its own.
-
-    `source_label`, `permissive` and `topic` are not used.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    text: str
-    level1: Literal["safe", "unsafe"] | None = None
-    level2: str | None = None
-    level1_ok: bool = True
-    group: str
-    source: str | None = None
-    license: str | None = None
-    lang: str | None = None
-    quality: Quality | None = None
-    level2_all: list[str] | None = None
-    source_label: object = None
-    permissive: object = None
-    topic: object = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingRow:
-    """One labelled text.
-
-    `level1` and `level2` are None without a label; `level2` is, too, if several hazards apply.
-    `further` has the labels of other fields by their names, as a tuple where several may hold.
-    """
-
-    text: str
-    level1: str | None
-    level2: str | None
-    level1_ok: bool
-    group: str
-    source: str
-    license: str
-    lang: str
-    quality: Quality
-    further: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-
-    def label(self, field: str) -> str | None:
-        """Return the row's label for one level, None if it must not be used for it.
-
-        Several labels are joined by "+", and no label of a level that may have several is "none".
-        """
-        if field == "level2":
-            return self.level2
-        if field == "level1":
-            return self.level1 if self.level1_ok else None
-        value = self.further.get(field)
-        return ("+".join(value) or NO_LABEL) if isinstance(value, tuple) else value
-
-    def labels(self, field: str) -> tuple[str, ...] | None:
-        """Return all labels that hold for one level, None if the row must not be used for it."""
-        value = self.further.get(field)
-        if isinstance(value, tuple):
-            return value
-        label = self.label(field)
-        return None if label is None else (label,)
+EXPONENTS: Mapping[Balance, float] = {"none": 0.0, "sqrt": 0.5, "full": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,43 +39,6 @@ class Split:
     train: tuple[TrainingRow, ...]
     validation: tuple[TrainingRow, ...]
     held_out: tuple[TrainingRow, ...]
-
-
-def read_rows(
-    files: Sequence[Path],
-    rules: DataRules,
-    labels: Sequence[str],
-    *,
-    several: bool = False,
-    other_fields: Sequence[str] = (),
-) -> tuple[TrainingRow, ...]:
-    """Read all rows of the files, in order.
-
-    Args:
-        files: JSON Lines.
-        rules: the field of the label, and what the files say of all their rows.
-        labels: the labels that are known.
-        several: true if any number of labels may hold; the field is then a list.
-        other_fields: fields of labels that rows may have and that are not read.
-
-    Raises:
-        DataError: lines that are not rows, with their line numbers, all files in one message.
-            Texts are never quoted.
-    """
-    rows: list[TrainingRow] = []
-    problems: list[str] = []
-    for file in files:
-        defaults = rules.file_defaults.get(file.name)
-        parse = partial(_parse, defaults, rules, labels, several, frozenset(other_fields))
-        with file.open("rb") as lines:
-            for number, row in parse_lines(lines, parse):
-                if isinstance(row, LineError):
-                    problems.append(f"{file.name}:{number}: {row}")
-                else:
-                    rows.append(row)
-    if problems:
-        raise DataError(f"{len(problems)} malformed row(s):{list_problems(problems)}")
-    return tuple(rows)
 
 
 def select(rows: Sequence[TrainingRow], rules: DataRules, *, seed: int) -> Selection:
@@ -214,12 +103,12 @@ def loss_weights(
     labels = [row.label(rules.label_field) for row in rows]
     parts = [(label, row.source) for label, row in zip(labels, rows, strict=True)]
     n_of_label, n_of_part = Counter(labels), Counter(parts)
-    source_exponent = _EXPONENTS[balance.source_balance]
+    source_exponent = EXPONENTS[balance.source_balance]
     shares = [n_of_part[part] ** -source_exponent for part in parts]
     total_of_label: dict[str | None, float] = defaultdict(float)
     for label, share in zip(labels, shares, strict=True):
         total_of_label[label] += share
-    class_exponent = _EXPONENTS[balance.class_balance]
+    class_exponent = EXPONENTS[balance.class_balance]
     weights = [
         n_of_label[label] ** (1 - class_exponent)
         * (share / total_of_label[label])
@@ -261,91 +150,6 @@ def add_noise(text: str, noise: StyleNoise, generator: random.Random) -> str:
 def words_of(text: str) -> str:
     """Return a text without case and punctuation: two texts with the same words are one item."""
     return _NOT_A_WORD.sub(" ", text.lower()).strip()
-
-
-def _parse(
-    defaults: FileDefaults | None,
-    rules: DataRules,
-    labels: Sequence[str],
-    several: bool,
-    other_fields: frozenset[str],
-    _number: int,
-    line: bytes,
-) -> TrainingRow:
-    field = rules.label_field
-    values = parse_object(line)
-    own = {
-        name: values.pop(name)
-        for name in (other_fields | {field}) - _StoredRow.model_fields.keys()
-        if name in values
-    }
-    try:
-        stored = _StoredRow.model_validate(values)
-    except ValidationError as error:
-        # Names and rules only: an error's input would be the user's text.
-        raise LineError(
-            "; ".join(
-                f"{'.'.join(map(str, problem['loc'])) or 'row'}: {problem['msg']}"
-                for problem in error.errors(include_input=False, include_url=False)
-            )
-        ) from None
-    if stored.level2_all is not None and len(set(stored.level2_all)) > 1:
-        level2 = None  # several hazards at once teach no single one
-    else:
-        level2 = stored.level2
-    if field == "level2" and level2 is not None and level2 not in labels:
-        raise LineError(f"level2: expected one of {', '.join(labels)} or null")
-    if field == "level1" and stored.level1 is not None and stored.level1 not in labels:
-        raise LineError(f"level1: expected one of {', '.join(labels)}")
-    further: dict[str, str | tuple[str, ...]] = {}
-    value = _all_hazards(stored, rules) if field == "level2_all" else own.get(field)
-    if field not in ("level1", "level2") and value is not None:
-        further[field] = _checked(field, value, labels, several)
-    source = stored.source or (defaults and defaults.source)
-    license_name = stored.license or (defaults and defaults.license)
-    lang = stored.lang or (defaults and defaults.lang)
-    quality = stored.quality or (defaults and defaults.quality)
-    if not (source and license_name and lang and quality):
-        raise LineError("source, license, lang and quality must be in the row or in file_defaults")
-    return TrainingRow(
-        text=stored.text,
-        level1=stored.level1,
-        level2=level2,
-        level1_ok=stored.level1_ok,
-        group=stored.group,
-        source=source,
-        license=license_name,
-        lang=lang,
-        quality=quality,
-        further=further,
-    )
-
-
-def _all_hazards(stored: _StoredRow, rules: DataRules) -> list[str] | None:
-    """Return every hazard of a row, None if it is not known which they are."""
-    if stored.level2_all is not None:
-        return stored.level2_all
-    if stored.level2 is not None:
-        return [stored.level2]
-    if rules.safe_rows_hold_none and stored.level1 == "safe" and stored.level1_ok:
-        return []
-    return None
-
-
-def _checked(
-    field: str, value: object, labels: Sequence[str], several: bool
-) -> str | tuple[str, ...]:
-    """Return a field's label, or its labels in the order of `labels`."""
-    known = ", ".join(labels)
-    if not several:
-        if not isinstance(value, str) or value not in labels:
-            raise LineError(f"{field}: expected one of {known}")
-        return value
-    if not isinstance(value, list) or any(item not in labels for item in value):
-        raise LineError(f"{field}: expected a list of {known}")
-    if len(set(value)) < len(value):
-        raise LineError(f"{field}: expected each label once")
-    return tuple(label for label in labels if label in value)
 
 
 def _first_of_each(rows: Iterable[TrainingRow]) -> list[TrainingRow]:

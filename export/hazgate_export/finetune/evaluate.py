@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from hazgate_export.finetune.data import NO_LABEL, TrainingRow
+from hazgate_export.finetune.rows import NO_LABEL, TrainingRow
 
 _CONFIDENCE = 0.95
 _NOT_ENGLISH = "all but en"

@@ -4,15 +4,15 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from hazgate.judging.tags import Tags
 from hazgate_export.errors import RecipeError
 from hazgate_export.finetune.run import (
-    POSITIVE_LABEL,
     FinetuneResult,
     SharedResult,
     finetune_level,
     finetune_together,
 )
-from hazgate_export.finetune.tasks import Task, column_gaps
+from hazgate_export.finetune.tasks import POSITIVE_LABEL, Task, column_gaps
 from hazgate_export.finetune_settings import DataRules
 from hazgate_export.model.sources import fetch_base
 from hazgate_export.recipe import DirectorySource, LevelRecipe, LoadedRecipe, Recipe
@@ -77,11 +77,14 @@ def finetune_recipe(
                 level.finetune,
                 level=name,
                 labels=level.labels,
+                tags=Tags.of(level.labels, level.outside) if level.per_token else None,
+                tagged=level.tagged or "tokens",
                 base_id=recipe.base.id,
                 base_dir=base.directory,
                 data_files=data_files,
                 output_dir=_target(loaded, level, name, out),
                 work_dir=work,
+                other_fields=label_fields(recipe),
             )
         for together in shared:
             assert recipe.finetune is not None, "load_recipe checks this"
@@ -96,6 +99,7 @@ def finetune_recipe(
                 data_files=data_files,
                 output_dir=_target(loaded, first, name, out),
                 work_dir=work,
+                other_fields=label_fields(recipe),
             )
 
 
@@ -126,6 +130,12 @@ def _shared_problems(levels: Mapping[str, LevelRecipe]) -> list[str]:
         ]
         owner |= dict.fromkeys(level.labels, name)
     return problems
+
+
+def label_fields(recipe: Recipe) -> list[str]:
+    """Return the fields of rows from which the levels of a recipe learn."""
+    tables = [level.finetune or level.task for level in recipe.levels.values()]
+    return sorted({table.data.label_field for table in tables if table is not None})
 
 
 def task_data(recipe: Recipe, name: str) -> DataRules:

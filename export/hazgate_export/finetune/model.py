@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.utils.save_and_load import get_peft_model_state_dict
 from safetensors.torch import save
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from hazgate_export.errors import RecipeError, SourceError
 from hazgate_export.finetune_settings import LoraSettings
@@ -29,10 +29,13 @@ def new_adapter(
     labels: tuple[str, ...],
     lora: LoraSettings,
     frozen_layers: int = 0,
+    *,
+    per_token: bool = False,
 ) -> PeftModel:
     """Load the base, frozen, with an adapter that changes nothing yet and a random head, float32.
 
-    Draws from torch's global generator. The lowest `frozen_layers` get no adapter.
+    Draws from torch's global generator. The lowest `frozen_layers` get no adapter. The head is of
+    each token, or else of the text.
 
     Raises:
         SourceError: the base cannot be loaded, or its configuration is not understood.
@@ -43,10 +46,11 @@ def new_adapter(
     config = pretrained_config(read.architecture, read.dropout)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
+    kind = AutoModelForTokenClassification if per_token else AutoModelForSequenceClassification
     try:
         # It warns of the random head, which is what is wanted; other gaps are an error below.
         with quiet_transformers():
-            base, loading = AutoModelForSequenceClassification.from_pretrained(
+            base, loading = kind.from_pretrained(
                 base_dir,
                 config=config,
                 dtype=torch.float32,
@@ -67,7 +71,7 @@ def new_adapter(
         raise RecipeError(f"frozen_layers: expected fewer than the {n_layers} layers of {base_id}")
     lora_config = LoraConfig(
         layers_to_transform=list(range(frozen_layers, n_layers)) if frozen_layers else None,
-        task_type=TaskType.SEQ_CLS,
+        task_type=TaskType.TOKEN_CLS if per_token else TaskType.SEQ_CLS,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,

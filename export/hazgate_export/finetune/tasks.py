@@ -1,22 +1,21 @@
-"""Levels that one run trains together: their columns of the logits, their rows, their losses."""
+"""Levels that one run trains together: their columns of the logits and their rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hazgate.judging.scores import Activation
-from hazgate_export.finetune.data import (
-    Selection,
-    Split,
-    TrainingRow,
-    loss_weights,
-    split,
-    words_of,
-)
+from hazgate.judging.tags import Tags
+from hazgate_export.finetune.data import Selection, Split, loss_weights, split, words_of
+from hazgate_export.finetune.rows import TrainingRow
 from hazgate_export.finetune_settings import TaskSettings
+
+# The label of Level 1 that flags a text.
+POSITIVE_LABEL = "unsafe"
+# The tokens that learn a tag, and have one when texts are read: all, or the first of each word.
+Tagged = Literal["tokens", "words"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +29,8 @@ class Task:
         activation: "softmax" if exactly one label holds, "sigmoid" if each holds or not.
         positive: the label that a softmax level looks for, None without one.
         thresholds: from which probability each label of a sigmoid level holds, in their order.
+        tags: what the labels of a token level mean; None where labels are of a text.
+        tagged: the tokens that learn a tag, at a token level.
         settings: the rows that it learns from, and how.
     """
 
@@ -39,7 +40,19 @@ class Task:
     activation: Activation = "softmax"
     positive: str | None = None
     thresholds: tuple[float, ...] = ()
+    tags: Tags | None = None
+    tagged: Tagged = "tokens"
     settings: TaskSettings
+
+    @property
+    def row_labels(self) -> tuple[str, ...]:
+        """The labels that rows may have: of a token level the types of spans."""
+        return self.labels if self.tags is None else self.tags.types
+
+    @property
+    def several(self) -> bool:
+        """True if a row may have any number of labels."""
+        return self.tags is not None or self.activation == "sigmoid"
 
     @property
     def columns(self) -> slice:
@@ -97,46 +110,10 @@ class Lesson:
         settings = self.task.settings
         # As if every text had a label: a level with few rows counts as much as one with many.
         share = settings.loss_weight * (len(self.rows) / len(known))
+        if self.task.tags is not None:  # its classes are those of tokens
+            settings = settings.model_copy(update={"class_balance": "none"})
         weights = iter(loss_weights(known, settings.data, settings))
         return [0.0 if row is None else next(weights) * share for row in self.rows]
-
-
-def head_start(lessons: Sequence[Lesson]) -> Tensor:
-    """Return the bias with which the classifier starts, float32 [columns].
-
-    A sigmoid column starts at the log-odds of its label among the task's rows, weighed as in the
-    loss. Else the first steps would teach the body, which all levels share, to answer no.
-    """
-    start = torch.zeros(sum(len(lesson.task.labels) for lesson in lessons))
-    for lesson in lessons:
-        if lesson.task.activation == "sigmoid":
-            weights = torch.tensor(lesson.weights)
-            held = (_targets(lesson) * weights[:, None]).sum(0) / weights.sum()
-            smoothing = lesson.task.settings.label_smoothing
-            start[lesson.task.columns] = torch.logit(held * (1 - smoothing) + smoothing / 2, 1e-3)
-    return start
-
-
-class Losses:
-    """The summed losses of several tasks over batches of a run's texts."""
-
-    def __init__(self, lessons: Sequence[Lesson]) -> None:
-        self._parts = [
-            (lesson.task, _targets(lesson), torch.tensor(lesson.weights)) for lesson in lessons
-        ]
-
-    def of(self, logits: Tensor, batch: Sequence[int]) -> Tensor:
-        """Return the loss of a batch, float32 [].
-
-        Args:
-            logits: of the batch's texts, [batch, columns of all tasks].
-            batch: numbers of the texts.
-        """
-        parts = [
-            (_losses(task, logits[:, task.columns].float(), targets[batch]) * weights[batch]).mean()
-            for task, targets, weights in self._parts
-        ]
-        return torch.stack(parts).sum()
 
 
 def merge(tasks: Sequence[Task], rows_of: Sequence[Sequence[TrainingRow]]) -> tuple[Lesson, ...]:
@@ -221,26 +198,3 @@ def column_gaps(columns: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
             gaps.append((reached, first))
         reached = end
     return gaps
-
-
-def _targets(lesson: Lesson) -> Tensor:
-    """Return int64 [texts], or float32 [texts, labels] where several may hold."""
-    task = lesson.task
-    if task.activation == "sigmoid":
-        held = [() if row is None else row.labels(task.field) or () for row in lesson.rows]
-        return torch.tensor([[float(label in labels) for label in task.labels] for labels in held])
-    # The target of a text that teaches nothing does not matter: its weight is 0.
-    named = [None if row is None else row.label(task.field) for row in lesson.rows]
-    return torch.tensor([0 if label is None else task.labels.index(label) for label in named])
-
-
-def _losses(task: Task, logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of each text, float32 [batch]."""
-    smoothing = task.settings.label_smoothing
-    if task.activation == "softmax":
-        return functional.cross_entropy(
-            logits, targets, reduction="none", label_smoothing=smoothing
-        )
-    smoothed = targets * (1 - smoothing) + smoothing / 2
-    # The sum over labels: it is of the size of one cross entropy over as many.
-    return functional.binary_cross_entropy_with_logits(logits, smoothed, reduction="none").sum(-1)

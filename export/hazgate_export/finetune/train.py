@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol
 
 import torch
 from peft import PeftModel
@@ -18,13 +18,13 @@ from hazgate.cli.progress import track
 from hazgate_export.finetune.data import add_noise, plan_epoch
 from hazgate_export.finetune.frozen import FrozenStates, freeze, logits_above
 from hazgate_export.finetune.model import set_trainable, trainable
-from hazgate_export.finetune.tasks import Lesson, Losses, texts_of
+from hazgate_export.finetune.predict import encode, pad
+from hazgate_export.finetune.tasks import Lesson, texts_of
 from hazgate_export.finetune_settings import RunSettings
 
 # The running average follows more closely at first, or it would remember the random start:
 # its decay at step n is at most (1 + n) / (10 + n).
 _AVERAGE_WARMUP = 10
-_PREDICT_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,14 +64,25 @@ def repeatable(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(was_deterministic)
 
 
-def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> None:
+class Losses(Protocol):
+    """The summed losses of a run's tasks over batches of its texts."""
+
+    def of(self, logits: Tensor, batch: Sequence[int]) -> Tensor:
+        """Return the loss of a batch, float32 [].
+
+        Args:
+            logits: what the model computes of the batch's texts.
+            batch: numbers of the texts.
+        """
+
+
+def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run, losses: Losses) -> None:
     """Train `model` in place, from the run's checkpoint if there is one; leave it in eval mode.
 
     Call it within `repeatable`, on a model from `new_adapter`. A run that was interrupted and
     continued then ends with the same weights as one that was not.
     """
     settings = run.settings
-    losses = Losses(run.lessons)
     state = _State.start(model, run)
     state.restore(run.checkpoint)
     # A finished run reads no more states.
@@ -92,7 +103,7 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
                     states, mask = frozen.states.pad(batch)
                     logits = logits_above(model, states, mask, settings.frozen_layers)
                 else:
-                    input_ids, mask = _pad([encoded[i] for i in batch], tokenizer)
+                    input_ids, mask = pad([encoded[i] for i in batch], tokenizer)
                     logits = model(input_ids=input_ids, attention_mask=mask).logits
             state.advance(losses.of(logits, batch))
             if state.step % settings.checkpoint_steps == 0:
@@ -103,28 +114,6 @@ def train(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: Run) -> Non
     if state.average is not None:
         set_trainable(model, state.average)
     model.eval()
-
-
-def predict_logits(
-    model: PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    settings: RunSettings,
-) -> Tensor:
-    """Return logits, float32 [len(texts), columns], in the order of `texts`."""
-    encoded = _encode(tokenizer, texts, settings.max_tokens)
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-    batches = [
-        order[i : i + _PREDICT_BATCH_SIZE] for i in range(0, len(order), _PREDICT_BATCH_SIZE)
-    ]
-    found = torch.zeros(len(encoded), model.config.num_labels)
-    model.eval()
-    with torch.inference_mode():
-        for batch in batches:
-            input_ids, attention_mask = _pad([encoded[i] for i in batch], tokenizer)
-            logits = model(input_ids=input_ids, attention_mask=attention_mask).logits
-            found[batch] = logits.float()
-    return found
 
 
 @dataclass(kw_only=True, slots=True)
@@ -233,27 +222,7 @@ def _encode_epoch(
 ) -> list[list[int]]:
     noise = run.settings.noise
     texts = [text if noise is None else add_noise(text, noise, generator) for text in run.texts]
-    return _encode(tokenizer, texts, run.settings.max_tokens)
-
-
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int
-) -> list[list[int]]:
-    if not texts:
-        return []
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_tokens)
-    return cast(list[list[int]], encoded["input_ids"])
-
-
-def _pad(
-    encoded: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase
-) -> tuple[Tensor, Tensor]:
-    """Return token ids and mask, both int64 [batch, longest]."""
-    longest = max(map(len, encoded))
-    pad_id = cast(int, tokenizer.pad_token_id)
-    input_ids = [[*ids, *[pad_id] * (longest - len(ids))] for ids in encoded]
-    mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in encoded]
-    return torch.tensor(input_ids), torch.tensor(mask)
+    return encode(tokenizer, texts, run.settings.max_tokens)
 
 
 def _arithmetic(precision: Literal["float32", "bfloat16"]) -> torch.autocast:

@@ -14,12 +14,13 @@ from sklearn.metrics import f1_score
 
 from hazgate.bundle.bundle import Bundle
 from hazgate.classifier import Classifier
-from hazgate.cli.progress import track
+from hazgate.cli.progress import step, track
 from hazgate.engine.providers.table import CPU
 from hazgate.text.reading import Reading, choose_windows
 from hazgate_export.errors import DataError, RecipeError
-from hazgate_export.finetune.data import TrainingRow, read_rows, select
+from hazgate_export.finetune.data import select
 from hazgate_export.finetune.finetune_recipe import task_data
+from hazgate_export.finetune.rows import TrainingRow, read_rows
 from hazgate_export.finetune_settings import DataRules
 from hazgate_export.proof.subject import Boundary, boundary_of
 from hazgate_export.recipe import LoadedRecipe, ParityLimits, Recipe
@@ -58,7 +59,7 @@ def measure_agreement(
 ) -> tuple[Agreement, ...]:
     """Run every variant on a draw of labelled texts and judge it by the recipe's limits.
 
-    Variants that no CPU runs are left out.
+    Variants that no CPU runs are left out, and so are token levels, whose decisions are tags.
 
     Args:
         bundle: an open bundle with a variant named fp32.
@@ -73,7 +74,7 @@ def measure_agreement(
         DataError: rows are malformed, or no row is left for a level.
     """
     found: list[Agreement] = []
-    rules_of = {name: _rules(loaded.recipe, name) for name in loaded.recipe.levels}
+    rules_of = {name: _rules(loaded.recipe, name) for name in levels_of_texts(loaded.recipe)}
     fields = {rules.label_field for rules in rules_of.values()}
     for name, rules in rules_of.items():
         level = loaded.recipe.levels[name]
@@ -127,6 +128,24 @@ def agreement_table(agreements: Sequence[Agreement]) -> str:
     return "\n".join(lines)
 
 
+def levels_of_texts(recipe: Recipe) -> list[str]:
+    """Name the levels with a label of a text, and say on stderr which ones are left out.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    names = [name for name, level in recipe.levels.items() if not level.per_token]
+    left_out = (
+        f"{', '.join(name for name in recipe.levels if name not in names)}: --data is for labels "
+        "of texts; measure spans with hazgate evaluate --level"
+    )
+    if not names:
+        raise RecipeError(f"levels.{left_out}")
+    if len(names) < len(recipe.levels):
+        step(left_out)
+    return names
+
+
 def _rules(recipe: Recipe, level: str) -> DataRules:
     """Return the rules for a level's rows.
 
@@ -134,11 +153,6 @@ def _rules(recipe: Recipe, level: str) -> DataRules:
         RecipeError: the recipe has none, or no fp32 variant.
     """
     described = recipe.levels[level]
-    if described.per_token:
-        raise RecipeError(
-            f"levels.{level}: --data is for labels of texts, and this is a token level; measure "
-            "its spans with hazgate evaluate --level"
-        )
     no_rules = described.finetune is None and described.task is None
     if no_rules or REFERENCE_VARIANT not in recipe.variants:
         raise RecipeError(

@@ -15,9 +15,13 @@ from hazgate_export.errors import RecipeError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExitWindow:
-    """One window as it is served; `group` is what it must not share with the other half."""
+    """One window as it is served; `group` is what it must not share with the other half.
+
+    `is_close` marks a window of a second look, see `hazgate.bundle.manifest.TokenizerSpec`.
+    """
 
     input_ids: tuple[int, ...]
+    is_close: bool
     group: str
 
     @property
@@ -59,12 +63,12 @@ def read_exit_texts(files: Sequence[Path], tokenizer: Tokenizer, *, where: str) 
 
     rows = [row for file in files for row in checked_rows(file, _row, error=refuse)]
     tokens = choose_windows(tokenizer.encode([row.text for row in rows]), reading)
-    found: dict[tuple[int, ...], ExitWindow] = {}
+    found: dict[tuple[tuple[int, ...], bool], ExitWindow] = {}
     for row, of_text in zip(rows, tokens, strict=True):
         seen = with_views(row.text, of_text, tokenizer, reading.views)
         for window in seen.every_window:
-            own = ExitWindow(input_ids=window.input_ids, group=row.group)
-            found.setdefault(own.input_ids, own)
+            own = ExitWindow(input_ids=window.input_ids, is_close=window.is_close, group=row.group)
+            found.setdefault((own.input_ids, own.is_close), own)
     digests = "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return ExitTexts(
         windows=tuple(found.values()), sha256=hashlib.sha256(digests.encode()).hexdigest()

@@ -30,7 +30,7 @@ from hazgate.engine.exit_claim import (
 from hazgate.engine.exits import SCHEMA_VERSION, Claim, Exits
 from hazgate.engine.processor import n_processors
 from hazgate.engine.session import OrtSession
-from hazgate.judging.scores import calibrated
+from hazgate.judging.scores import calibrated, lowered
 from hazgate.text.batching import pad, plan_batches
 from hazgate_export.errors import ExitsUnproven, ParityMissed
 from hazgate_export.proof.exit_texts import ExitTexts, ExitWindow
@@ -55,6 +55,7 @@ class ExitGraph:
         data: its external data, in the manifest's order.
         positive: column of the positive label.
         pad_token_id: of the level's tokenizer.
+        close_margin: log-odds by which a close window counts less, see TokenizerSpec.
     """
 
     variant: str
@@ -63,6 +64,7 @@ class ExitGraph:
     data: tuple[Path, ...]
     positive: int
     pad_token_id: int
+    close_margin: float
 
     @property
     def name(self) -> str:
@@ -72,7 +74,7 @@ class ExitGraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Seen:
-    """Findings of the whole graph: pooled states [n, n_exits, hidden], P(positive) [n]."""
+    """Findings of the whole graph: states [n, n_exits, hidden], P(positive) as it counts [n]."""
 
     states: NDArray[np.float32]
     unsafe: Floats
@@ -225,7 +227,9 @@ def _see(
     states = np.empty((len(windows), len(exits.probes), len(exits.probes[0]) - 1), dtype=np.float32)
     for batch, input_ids, mask in _batches(graph, windows, "read whole"):
         logits, states[batch] = session.pooled(input_ids, mask)
-        unsafe[batch] = calibrated(logits[:, :-1], 1.0)[:, graph.positive]
+        close = [windows[i].is_close for i in batch]
+        counted = lowered(logits[:, :-1], close, graph.positive, graph.close_margin)
+        unsafe[batch] = calibrated(counted, 1.0)[:, graph.positive]
     return _Seen(states=states, unsafe=unsafe)
 
 

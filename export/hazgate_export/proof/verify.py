@@ -141,12 +141,13 @@ def find_missed(
     order = list(dict.fromkeys((*first, *range(len(cases)))))
     outside: dict[str, list[int]] = {head.level: [] for head in subject.heads}
     n_outside = dict.fromkeys(outside, 0)
+    most = limits.logit_diff(per_token=subject.per_token)
     for i in track(order, f"{subject.name} {variant}: alone"):
         ran = _run(subject, session, [[i]], stretch=1)
         for head in subject.heads:
             logits, wanted = ran.of(head.columns).logits, head.reference[ran.order]
             # Written so that NaN fails; a text without a token of its own has no row.
-            if not np.abs(logits - wanted).max(initial=0.0) <= limits.max_abs_logit_diff:
+            if not np.abs(logits - wanted).max(initial=0.0) <= most:
                 return (i,)
             boundary, missed = head.boundary, outside[head.level]
             if not cases[i].is_text:
@@ -266,10 +267,11 @@ def _judged(measured: Parity, limits: ParityLimits) -> Parity:
     name = f"{measured.level} {measured.variant}"
     problems = []
     # Written so that NaN fails.
-    if not measured.max_abs_logit_diff <= limits.max_abs_logit_diff:
+    most = limits.logit_diff(per_token=measured.n_tags is not None)
+    if not measured.max_abs_logit_diff <= most:
         problems.append(
             f"{name}: logits differ by {measured.max_abs_logit_diff:.2e}, "
-            f"at most {limits.max_abs_logit_diff:g} is allowed"
+            f"at most {most:g} is allowed"
         )
     if not measured.max_invariance_diff <= limits.max_invariance_diff:
         problems.append(

@@ -3,6 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hazgate.judging.spans import find_spans
+from hazgate.judging.tags import Tags
+from hazgate.judging.verdict import LabelledSpan
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Words:
@@ -40,6 +47,29 @@ def words_of(text: str, offsets: Sequence[tuple[int, int]]) -> Words:
             words.append((start, end))
             first.append(i)
     return Words(offsets=tuple(words), first=tuple(first))
+
+
+def find_tagged_spans(
+    text: str,
+    offsets: Sequence[tuple[int, int]],
+    logits: NDArray[np.float32],
+    tags: Tags,
+    *,
+    by_word: bool,
+) -> tuple[LabelledSpan, ...]:
+    """Return the spans that the tags of a text's tokens, or of its words, mark.
+
+    Args:
+        text: the text.
+        offsets: characters of each token, the end not included.
+        logits: shape [len(offsets), len(tags.tags)].
+        tags: the meaning of the logits' columns.
+        by_word: True if each word has the tag of its first token, and other tags mean nothing.
+    """
+    if by_word:
+        words = words_of(text, offsets)
+        offsets, logits = words.offsets, logits[list(words.first)]
+    return find_spans(text, offsets, logits, tags)
 
 
 def _begins_blank(characters: str) -> bool:

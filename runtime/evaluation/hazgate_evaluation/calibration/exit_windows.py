@@ -15,6 +15,7 @@ from hazgate.errors import BundleError, InputError
 from hazgate.gate import Gate
 from hazgate.judging.scores import softmax
 from hazgate.text.batching import pad, plan_batches
+from hazgate.text.tokenization import Window
 from hazgate_evaluation.scores import CHUNK_TEXTS
 
 
@@ -32,7 +33,7 @@ class ExitWindows:
 
     Attributes:
         states: what each exit's probe reads, shape [n, n_exits, hidden].
-        unsafe: P(unsafe) at temperature 1, shape [n].
+        unsafe: P(unsafe) at temperature 1, as it counts, shape [n]; see `Classifier.counted`.
         group: number of each window's group, shape [n].
         held_out: True for windows that prove the claim, False for those to fit on, shape [n].
     """
@@ -83,16 +84,19 @@ def read_windows(
     for start in range(0, len(texts), CHUNK_TEXTS):
         chunk = texts[start : start + CHUNK_TEXTS]
         asked = gate.ask([each.text for each in chunk], whole=True)
-        rows, of_rows = [], []
+        windows: list[Window] = []
+        of_rows: list[int] = []
         for each, question in zip(chunk, asked, strict=True):
-            own = [window.input_ids for window in question.tokens.every_window]
-            rows += own
+            own = question.tokens.every_window
+            windows += own
             of_rows += [groups[each.group]] * len(own)
+        rows = [window.input_ids for window in windows]
         batching = level.spec.variants[level.variant].batching
         for batch in plan_batches([len(row) for row in rows], level.max_batch_tokens, batching):
             ids, mask = pad([rows[i] for i in batch], level.spec.tokenizer.pad_token_id)
             of_batch, pooled = session.pooled(ids, mask)
-            logits.append(level.own(of_batch))
+            is_close = [windows[i].is_close for i in batch]
+            logits.append(level.counted(level.own(of_batch), is_close))
             states.append(pooled)
             group += [of_rows[i] for i in batch]
         advance(len(chunk))
