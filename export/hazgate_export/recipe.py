@@ -257,7 +257,7 @@ class ExitsRecipe(_Table):
     `max_missed_share` of the windows that the whole graph flags may leave early, at each of
     `thresholds` by itself: these are P(positive label), at temperature 1. `files` are JSON Lines
     with a field `text`, and with a `group` if texts are alike; relative paths start at the recipe's
-    folder. One half of them fits the probes, the other proves the claim.
+    folder. Some of the groups fit the probes, the others prove the claim.
     """
 
     after_layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)

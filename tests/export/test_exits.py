@@ -79,6 +79,10 @@ def test_a_bundle_states_exits_that_follow_from_its_counts(built: Built) -> None
     assert claim.evidence[0].n_flagged > claim.evidence[1].n_flagged
     assert claim.evidence[0].share_left > 0.05
     assert manifest.levels["level1"].variants["cpu-fused"].exits is None
+    # What the build reports, and a person reads who finds the bundle.
+    assert built.exits == {("level1", EARLY): opened.exits}
+    readme = built.bundle.file("README.md").read_text(encoding="utf-8")
+    assert f"| level1 | {EARLY} | 1 | 0.6 | {claim.evidence[0].n_flagged} | " in readme
 
 
 def test_the_variant_with_exits_is_measured_as_the_plain_one_and_verified_again(

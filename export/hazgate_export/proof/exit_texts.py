@@ -15,7 +15,7 @@ from hazgate_export.errors import RecipeError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExitWindow:
-    """One window as it is served; `group` is what it must not share with the other half.
+    """One window as it is served; `group` is what it shares with no window of the other part.
 
     `is_close` marks a window of a second look, see `hazgate.bundle.manifest.TokenizerSpec`.
     """

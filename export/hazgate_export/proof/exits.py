@@ -1,8 +1,8 @@
 """Early exits of a written graph: probes fitted, limits proven, whole rows compared.
 
-The labels are the graph's own: a probe learns what the whole graph would say of a window. One half
-of the recipe's texts, by group, fits probes and puts limits in order; on the other half the claim
-is tested, see `hazgate.engine.exit_claim`. What leaves is counted by the graph itself.
+The labels are the graph's own: a probe learns what the whole graph would say of a window. Some
+groups of the recipe's texts fit probes and put limits in order; on the others the claim is tested,
+see `hazgate.engine.exit_claim`. What leaves is counted by the graph itself.
 """
 
 import dataclasses

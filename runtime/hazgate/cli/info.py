@@ -66,7 +66,7 @@ def info(bundle: Path, as_json: bool) -> None:
         )
         table = Table()
         for title in _COLUMNS:
-            table.add_column(title, overflow="fold")
+            table.add_column(title, overflow="fold", no_wrap=title == "variant")
         for variant_name, variant in level.variants.items():
             default = " (default)" if variant_name == manifest.default_variant else ""
             row = (

@@ -15,6 +15,7 @@ from hazgate.bundle.manifest import TokenizerSpec
 from hazgate.errors import BundleError, InputError
 from hazgate.judging.verdict import TokenCount
 from hazgate.text.cuts import cut
+from hazgate.text.sentences import sentences
 from hazgate.text.unknown import is_understood, letters_of, may_hide
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ class Tokenizer:
         windows = tokens.windows(self.window_tokens, self.overlap_tokens)
         close: tuple[Window, ...] = ()
         if self.close_tokens is not None and n_tokens > self.alone_tokens:
-            close = tokens.windows(self.close_tokens, self.close_tokens // 2, is_close=True)
+            close = tokens.close_windows(self.close_tokens, by_sentence=len(windows) == 1)
         whole = tokens.window(0, n_tokens)
         return Tokens(
             windows=windows,
@@ -459,6 +460,21 @@ class TextTokens:
         return tuple(
             self.window(own.start, own.stop, is_close=is_close)
             for own in cut(len(self.ids), n_tokens, overlap)
+        )
+
+    def close_windows(self, n_tokens: int, *, by_sentence: bool) -> tuple[Window, ...]:
+        """Cut windows of at most `n_tokens` for a second look.
+
+        Args:
+            n_tokens: of the text's own.
+            by_sentence: each is a sentence; else all but the last have `n_tokens`, so that those
+                of a text's beginning stay when the text grows.
+        """
+        if not by_sentence:
+            return self.windows(n_tokens, n_tokens // 2, is_close=True)
+        return tuple(
+            self.window(own.start, own.stop, is_close=True)
+            for own in sentences(self.text, self.offsets, n_tokens)
         )
 
     def window(self, start: int, stop: int, *, is_close: bool = False) -> Window:
