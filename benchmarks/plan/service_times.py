@@ -112,7 +112,7 @@ def _times(
             window_tokens=tokenizer.window,
             overlap_tokens=tokenizer.overlap,
             close_tokens=tokenizer.close_tokens,
-            close_from_tokens=tokenizer.close_from_tokens,
+            sentences_from_tokens=tokenizer.sentences_from_tokens,
         ),
         variants=variants,
     )

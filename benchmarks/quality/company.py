@@ -140,7 +140,7 @@ def main(
     engine = EngineOptions(variant=variant)
     gate = Gate.open(bundle, engine=engine)
     window = gate.level1.spec.tokenizer.window_tokens
-    once = Gate.open(bundle, engine=engine, reading=Reading(close_from_tokens=window + 1))
+    once = Gate.open(bundle, engine=engine, reading=Reading(sentences_from_tokens=window + 1))
     dataset = _rows(read_labelled(data, LabelNames.of(gate)), language, sources)
     truth = truth_of(dataset.rows, LabelNames.of(gate))
     read_once = _measure(once, dataset, truth, texts)

@@ -1,5 +1,6 @@
 """A variant of a bundle, through the runtime's own code."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class BundleSystem:
     @classmethod
     def open(cls, files: ModelFiles, variant: str | None, threads: int) -> "BundleSystem":
         """Open the bundle with one of its variants, to read as much of a text as PyTorch does."""
-        reading = Reading(long_texts="truncate")
+        reading = Reading(long_texts="truncate", sentences_from_tokens=sys.maxsize)
         return cls(
             gate=Gate.open(
                 files.bundle,

@@ -106,8 +106,8 @@ class TokenizerRecipe(_Table):
     window_tokens: int | None = Field(default=None, ge=4)
     overlap_tokens: int | None = Field(default=None, ge=0)
     close_tokens: int | None = Field(default=None, ge=4)
-    close_from_tokens: int | None = Field(default=None, ge=1)
-    close_margin: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    sentences_from_tokens: int | None = Field(default=None, ge=1)
+    sentence_margin: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     special_tokens_in_text: Literal["text", "token"] = "text"
 
     @property

@@ -57,11 +57,13 @@ def contradictions(recipe: Recipe) -> list[str]:
     if close is None:
         problems.extend(
             f"tokenizer.{field}: means nothing without close_tokens"
-            for field in ("close_from_tokens", "close_margin")
+            for field in ("sentences_from_tokens", "sentence_margin")
             if getattr(recipe.tokenizer, field) is not None
         )
-    elif (start := recipe.tokenizer.close_from_tokens) is not None and start <= close:
-        problems.append(f"tokenizer.close_from_tokens: {start} must be over close_tokens {close}")
+    elif (start := recipe.tokenizer.sentences_from_tokens) is not None and start <= close:
+        problems.append(
+            f"tokenizer.sentences_from_tokens: {start} must be over close_tokens of {close}"
+        )
     if overlap >= window:
         problems.append(
             f"tokenizer.overlap_tokens: {overlap} must be less than a window of {window}"

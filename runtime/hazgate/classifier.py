@@ -172,17 +172,19 @@ class Classifier:
         """Return the level's logits [n, n_labels] of its body's rows [n, n_logits]."""
         return rows[:, self.spec.own_columns]
 
-    def counted(self, logits: NDArray[np.float32], is_close: Sequence[bool]) -> NDArray[np.float32]:
-        """Return the level's logits as they count: less in close windows, see TokenizerSpec.
+    def counted(
+        self, logits: NDArray[np.float32], is_sentence: Sequence[bool]
+    ) -> NDArray[np.float32]:
+        """Return the level's logits as they count: less of a sentence by itself, see TokenizerSpec.
 
         Args:
             logits: shape [n, n_labels].
-            is_close: True for each row of a close window.
+            is_sentence: True for each row of a sentence by itself.
         """
-        margin = self.spec.tokenizer.close_margin
-        if not margin or self.positive is None or not any(is_close):
+        margin = self.spec.tokenizer.sentence_margin
+        if not margin or self.positive is None or not any(is_sentence):
             return logits
-        return lowered(logits, is_close, self.labels.index(self.positive.label), margin)
+        return lowered(logits, is_sentence, self.labels.index(self.positive.label), margin)
 
     @property
     def n_columns(self) -> int:
@@ -383,9 +385,9 @@ class Classifier:
         """
         rows = [window.input_ids for text in tokens for window in text.every_window]
         of_texts = list(flags_from) or [None] * len(tokens)
-        margin = self.spec.tokenizer.close_margin or 0.0
+        margin = self.spec.tokenizer.sentence_margin or 0.0
         from_ = [
-            each if each is None or not window.is_close else each + margin
+            each if each is None or not window.is_sentence else each + margin
             for text, each in zip(tokens, of_texts, strict=True)
             for window in text.every_window
         ]
@@ -510,7 +512,7 @@ class Classifier:
     def _classification(self, tokens: Tokens, logits: NDArray[np.float32]) -> Classification:
         head, positive = self.head, self.positive
         every = tokens.every_window
-        counted = self.counted(logits, [window.is_close for window in every])
+        counted = self.counted(logits, [window.is_sentence for window in every])
         scores = scores_of_windows(head, counted, [window.n_tokens for window in every])
         flagged = positive is not None and (
             not tokens.understood or scores[positive.label] >= positive.threshold

@@ -47,7 +47,8 @@ class LevelRuns:
         """Return Level 1's logits of each question, by window, as they count."""
         return [
             self.level1.counted(
-                self.level1.own(of_text), [each.is_close for each in question.tokens.every_window]
+                self.level1.own(of_text),
+                [each.is_sentence for each in question.tokens.every_window],
             )
             for question, of_text in zip(self.asked, self.rows, strict=True)
         ]
@@ -89,7 +90,7 @@ class LevelRuns:
                 ]
                 results[i][name] = level_result(
                     level.head,
-                    level.counted(np.concatenate(read), [window.is_close for window in rows]),
+                    level.counted(np.concatenate(read), [window.is_sentence for window in rows]),
                     [window.n_tokens for window in rows],
                     level.positive_threshold,
                     understood=self.asked[i].tokens.understood,

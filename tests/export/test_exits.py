@@ -61,7 +61,7 @@ def _graph(built: Built) -> ExitGraph:
         data=tuple(map(built.bundle.file, spec.data)),
         positive=1,
         pad_token_id=level.tokenizer.pad_token_id,
-        close_margin=0.0,
+        sentence_margin=0.0,
     )
 
 

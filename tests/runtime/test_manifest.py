@@ -205,19 +205,19 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a look from close by at what is short": (
         lambda data: data["levels"]["level1"]["tokenizer"].update(
-            close_tokens=8, close_from_tokens=8
+            close_tokens=8, sentences_from_tokens=8
         ),
-        "$.levels.level1.tokenizer.close_from_tokens: must be over close_tokens, got 8",
+        "$.levels.level1.tokenizer.sentences_from_tokens: must be over close_tokens, got 8",
     ),
     "a margin that adds": (
         lambda data: data["levels"]["level1"]["tokenizer"].update(
-            close_tokens=8, close_margin=-1.0
+            close_tokens=8, sentence_margin=-1.0
         ),
-        "$.levels.level1.tokenizer.close_margin: must be a finite number from 0, got -1.0",
+        "$.levels.level1.tokenizer.sentence_margin: must be a finite number from 0, got -1.0",
     ),
     "a margin of no window": (
-        _put("levels", "level1", "tokenizer", "close_margin", 1.0),
-        "$.levels.level1.tokenizer: close_from_tokens and close_margin mean nothing without",
+        _put("levels", "level1", "tokenizer", "sentence_margin", 1.0),
+        "$.levels.level1.tokenizer: sentences_from_tokens and sentence_margin mean nothing without",
     ),
     "negative parity": (
         _put(*VARIANT, "parity", "max_abs_logit_diff", -1.0),

@@ -47,7 +47,7 @@ def _bare(tokens: Tokens) -> Tokens:
 def test_a_grown_text_has_the_windows_of_the_whole(
     file: Path, close: int | None, close_from: int | None
 ) -> None:
-    spec = dataclasses.replace(SPEC, close_tokens=close, close_from_tokens=close_from)
+    spec = dataclasses.replace(SPEC, close_tokens=close, sentences_from_tokens=close_from)
     tokenizer = Tokenizer(file, spec)
     n_known = 0
 

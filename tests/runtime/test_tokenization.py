@@ -43,7 +43,7 @@ def _open(
     *,
     overlap_tokens: int = 0,
     close_tokens: int | None = None,
-    close_from_tokens: int | None = None,
+    sentences_from_tokens: int | None = None,
 ) -> Tokenizer:
     return Tokenizer(
         file,
@@ -51,7 +51,7 @@ def _open(
             window_tokens,
             overlap_tokens,
             close_tokens=close_tokens,
-            close_from_tokens=close_from_tokens,
+            sentences_from_tokens=sentences_from_tokens,
             special_tokens_in_text=special,
         ),
     )
@@ -134,18 +134,18 @@ def test_a_text_of_several_windows_is_also_read_in_close_windows(words: Path) ->
 
 
 def test_a_text_of_one_window_is_read_from_close_by_from_the_stated_length_on(words: Path) -> None:
-    tokenizer = _open(words, 20, overlap_tokens=2, close_tokens=6, close_from_tokens=10)
+    tokenizer = _open(words, 20, overlap_tokens=2, close_tokens=6, sentences_from_tokens=10)
     short, long = _encode(tokenizer, "good " * 7), _encode(tokenizer, "good " * 8)
     assert short.every_window == short.windows
-    assert not any(window.is_close for window in short.windows)
+    assert not any(window.is_sentence for window in short.windows)
     assert len(long.windows) == 1
     assert [window.n_tokens for window in long.close] == [4] * 3
-    assert all(window.is_close for window in long.close)
+    assert all(window.is_sentence for window in long.close)
     assert (long.close[0].start, long.close[-1].end) == (0, len("good " * 8))
 
 
 def test_a_text_that_a_close_window_holds_is_read_once(words: Path) -> None:
-    tokenizer = _open(words, 20, overlap_tokens=2, close_tokens=6, close_from_tokens=1)
+    tokenizer = _open(words, 20, overlap_tokens=2, close_tokens=6, sentences_from_tokens=1)
     assert len(_encode(tokenizer, "good " * 4).every_window) == 1
     assert len(_encode(tokenizer, "good " * 5).every_window) > 1
 

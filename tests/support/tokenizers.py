@@ -19,7 +19,7 @@ def windows_spec(
     overlap_tokens: int,
     *,
     close_tokens: int | None = None,
-    close_from_tokens: int | None = None,
+    sentences_from_tokens: int | None = None,
     max_tokens: int | None = None,
     special_tokens_in_text: Literal["text", "token"] = "text",
 ) -> TokenizerSpec:
@@ -30,7 +30,7 @@ def windows_spec(
         window_tokens=window_tokens,
         overlap_tokens=overlap_tokens,
         close_tokens=close_tokens,
-        close_from_tokens=close_from_tokens,
+        sentences_from_tokens=sentences_from_tokens,
         pad_token_id=PAD,
         special_tokens_in_text=special_tokens_in_text,
     )

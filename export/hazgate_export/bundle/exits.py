@@ -75,7 +75,7 @@ def _write(
         data=tuple(root / name for name in own.data),
         positive=recipe.levels[level].labels.index(positive.label),
         pad_token_id=tokenizer.pad_token_id,
-        close_margin=tokenizer.close_margin or 0.0,
+        sentence_margin=tokenizer.sentence_margin or 0.0,
     )
     texts = read_exit_texts(
         [loaded.folder / file for file in asked.files],

@@ -63,8 +63,8 @@ def copy_tokenizer(
         window_tokens=recipe.window,
         overlap_tokens=recipe.overlap,
         close_tokens=recipe.close_tokens,
-        close_from_tokens=recipe.close_from_tokens,
-        close_margin=recipe.close_margin,
+        sentences_from_tokens=recipe.sentences_from_tokens,
+        sentence_margin=recipe.sentence_margin,
         pad_token_id=architecture.pad_token_id,
         special_tokens_in_text=recipe.special_tokens_in_text,
     )

@@ -17,11 +17,11 @@ from hazgate_export.errors import RecipeError
 class ExitWindow:
     """One window as it is served; `group` is what it shares with no window of the other part.
 
-    `is_close` marks a window of a second look, see `hazgate.bundle.manifest.TokenizerSpec`.
+    `is_sentence` marks a window of a second look, see `hazgate.bundle.manifest.TokenizerSpec`.
     """
 
     input_ids: tuple[int, ...]
-    is_close: bool
+    is_sentence: bool
     group: str
 
     @property
@@ -67,8 +67,10 @@ def read_exit_texts(files: Sequence[Path], tokenizer: Tokenizer, *, where: str) 
     for row, of_text in zip(rows, tokens, strict=True):
         seen = with_views(row.text, of_text, tokenizer, reading.views)
         for window in seen.every_window:
-            own = ExitWindow(input_ids=window.input_ids, is_close=window.is_close, group=row.group)
-            found.setdefault((own.input_ids, own.is_close), own)
+            own = ExitWindow(
+                input_ids=window.input_ids, is_sentence=window.is_sentence, group=row.group
+            )
+            found.setdefault((own.input_ids, own.is_sentence), own)
     digests = "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return ExitTexts(
         windows=tuple(found.values()), sha256=hashlib.sha256(digests.encode()).hexdigest()

@@ -55,7 +55,7 @@ class ExitGraph:
         data: its external data, in the manifest's order.
         positive: column of the positive label.
         pad_token_id: of the level's tokenizer.
-        close_margin: log-odds by which a close window counts less, see TokenizerSpec.
+        sentence_margin: log-odds by which a sentence by itself counts less, see TokenizerSpec.
     """
 
     variant: str
@@ -64,7 +64,7 @@ class ExitGraph:
     data: tuple[Path, ...]
     positive: int
     pad_token_id: int
-    close_margin: float
+    sentence_margin: float
 
     @property
     def name(self) -> str:
@@ -227,8 +227,8 @@ def _see(
     states = np.empty((len(windows), len(exits.probes), len(exits.probes[0]) - 1), dtype=np.float32)
     for batch, input_ids, mask in _batches(graph, windows, "read whole"):
         logits, states[batch] = session.pooled(input_ids, mask)
-        close = [windows[i].is_close for i in batch]
-        counted = lowered(logits[:, :-1], close, graph.positive, graph.close_margin)
+        close = [windows[i].is_sentence for i in batch]
+        counted = lowered(logits[:, :-1], close, graph.positive, graph.sentence_margin)
         unsafe[batch] = calibrated(counted, 1.0)[:, graph.positive]
     return _Seen(states=states, unsafe=unsafe)
 

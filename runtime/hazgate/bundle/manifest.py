@@ -43,12 +43,13 @@ class TokenizerSpec:
 
     The model can read `max_tokens` at once and was proven on that many. Texts are read in windows
     of `window_tokens`, which share `overlap_tokens` of the text; both counts include special
-    tokens. With `close_tokens`, a text is also read in windows of that many, each overlapping half
-    of the next: in a wide window, one sentence can get lost. So are read texts of at least
-    `close_from_tokens`, special ones included; without it, texts of several windows.
+    tokens. With `close_tokens`, a text of several windows is also read in windows of that many,
+    each overlapping half of the next: in a wide window, one sentence can get lost.
 
-    From close by, a text without its context looks worse than it is. So the log-odds of a level's
-    positive label count `close_margin` less in a close window; without it, they count in full.
+    With `sentences_from_tokens`, a text of one window and at least so many tokens, special ones
+    included, is also read sentence by sentence, see `hazgate.text.sentences`. By itself, without
+    its context, a sentence looks worse than it is: there, the log-odds of a level's positive label
+    count `sentence_margin` less; without it, they count in full.
 
     `special_tokens_in_text` decides about special tokens that a user typed: "text" splits them
     like any other word, "token" lets them become that token.
@@ -59,8 +60,8 @@ class TokenizerSpec:
     window_tokens: int
     overlap_tokens: int
     close_tokens: int | None
-    close_from_tokens: int | None = field(default=None, metadata=absent_if_none())
-    close_margin: float | None = field(default=None, metadata=absent_if_none())
+    sentences_from_tokens: int | None = field(default=None, metadata=absent_if_none())
+    sentence_margin: float | None = field(default=None, metadata=absent_if_none())
     pad_token_id: int
     special_tokens_in_text: Literal["text", "token"]
 
@@ -379,7 +380,9 @@ def schema_version_of(
     if (
         languages is not None
         or any(spec.exits is not None for spec in variants)
-        or any(cut.close_from_tokens is not None or cut.close_margin is not None for cut in cuts)
+        or any(
+            cut.sentences_from_tokens is not None or cut.sentence_margin is not None for cut in cuts
+        )
     ):
         return 4
     if any(level.per_token for level in levels.values()):

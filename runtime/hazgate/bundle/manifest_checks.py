@@ -106,7 +106,7 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
         yield (
             f"{path}.tokenizer.close_tokens: must be positive and under window_tokens, got {close}"
         )
-    yield from _wrong_close_reading(f"{path}.tokenizer", level.tokenizer)
+    yield from _wrong_sentences(f"{path}.tokenizer", level.tokenizer)
     if level.tokenizer.file not in manifest.files:
         yield f"{path}.tokenizer.file: {level.tokenizer.file!r} is not in $.files"
     if manifest.default_variant not in level.variants:
@@ -129,14 +129,14 @@ def _level_contradictions(manifest: Manifest, path: str, level: LevelSpec) -> It
             yield f"{path}.variants.{name}.execution_providers: must name at least one"
 
 
-def _wrong_close_reading(path: str, spec: TokenizerSpec) -> Iterator[str]:
-    from_tokens, margin = spec.close_from_tokens, spec.close_margin
+def _wrong_sentences(path: str, spec: TokenizerSpec) -> Iterator[str]:
+    from_tokens, margin = spec.sentences_from_tokens, spec.sentence_margin
     if spec.close_tokens is None and (from_tokens is not None or margin is not None):
-        yield f"{path}: close_from_tokens and close_margin mean nothing without close_tokens"
+        yield f"{path}: sentences_from_tokens and sentence_margin mean nothing without close_tokens"
     elif from_tokens is not None and from_tokens <= (spec.close_tokens or 0):
-        yield f"{path}.close_from_tokens: must be over close_tokens, got {from_tokens}"
+        yield f"{path}.sentences_from_tokens: must be over close_tokens, got {from_tokens}"
     if margin is not None and not 0 <= margin < math.inf:
-        yield f"{path}.close_margin: must be a finite number from 0, got {margin}"
+        yield f"{path}.sentence_margin: must be a finite number from 0, got {margin}"
 
 
 def _body_contradictions(manifest: Manifest, body: Sequence[str]) -> Iterator[str]:

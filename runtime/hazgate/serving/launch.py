@@ -87,7 +87,7 @@ def open_served(bundle: Path, settings: ServeSettings, digest: str | None = None
             max_text_tokens=settings.request.max_tokens,
             max_text_bytes=settings.request.max_body_bytes,
             views=settings.views,
-            close_from_tokens=settings.close_from_tokens,
+            sentences_from_tokens=settings.sentences_from_tokens,
         ),
         policy=Policy.load(policy.file) if policy.file else None,
         shadow=Policy.load(policy.shadow) if policy.shadow else None,

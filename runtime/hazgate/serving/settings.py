@@ -122,11 +122,11 @@ class ServeSettings:
     `classify_contract` is the form of semantic-router's answers. `litellm_masks_responses` says
     that LiteLLM puts masked answers in the place of the model's, as it does where
     `streaming_transform_mode` is `incremental_diff`; else they are blocked. `views` names the
-    disguises that are undone beside each text; none if it is empty. `close_from_tokens` is the
-    length of the shortest text that is also read from close by, in place of the bundle's. Each of
-    `workers` processes has an engine of its own, on its share of the processors, over the same
-    mapped weights. `log_requests` writes a line per request, `traces` sends spans by OpenTelemetry;
-    neither holds anything of a text. On SIGTERM readiness turns red at once; after
+    disguises that are undone beside each text; none if it is empty. `sentences_from_tokens` is
+    the length of the shortest text that is also read sentence by sentence, in place of the
+    bundle's. Each of `workers` processes has an engine of its own, on its share of the processors,
+    over the same mapped weights. `log_requests` writes a line per request, `traces` sends spans by
+    OpenTelemetry; neither holds anything of a text. On SIGTERM readiness turns red at once; after
     `drain_delay_s`, in which load balancers notice it, the server stops listening, and it ends
     within `drain_timeout_s` more.
     """
@@ -152,7 +152,7 @@ class ServeSettings:
     litellm_masks_responses: bool = False
     ext_authz_upgrades: tuple[str, ...] = ()
     views: tuple[str, ...] = NAMES
-    close_from_tokens: int | None = None
+    sentences_from_tokens: int | None = None
     engine: EngineTable = field(default_factory=EngineTable)
     request: RequestTable = field(default_factory=RequestTable)
     stream: StreamTable = field(default_factory=StreamTable)
@@ -284,8 +284,8 @@ def _contradictions(settings: ServeSettings) -> Iterator[str]:
     for name in settings.views:
         if name not in NAMES:
             yield f"$.views: no such view {name!r}; there are {', '.join(NAMES)}"
-    if settings.close_from_tokens is not None and settings.close_from_tokens < 1:
-        yield f"$.close_from_tokens: must be at least 1, got {settings.close_from_tokens}"
+    if settings.sentences_from_tokens is not None and settings.sentences_from_tokens < 1:
+        yield f"$.sentences_from_tokens: must be at least 1, got {settings.sentences_from_tokens}"
     yield from _problems("engine.providers", find_provider, settings.engine.providers)
     yield from _problems("engine.buckets", parse_bucket, settings.engine.buckets)
     if settings.engine.workers < 1:

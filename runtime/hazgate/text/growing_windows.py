@@ -119,7 +119,7 @@ class GrowingWindows:
         self.n_read = self.n_characters
 
     def _window(self, i: int, tokens: TextTokens, start: int, stop: int) -> DueWindow:
-        window = tokens.window(start, stop, is_close=i > 0)
+        window = tokens.window(start, stop)
         text = tokens.text[window.start : window.end]
         base = self._kept_start
         return DueWindow(

@@ -140,32 +140,26 @@ def grown(text: str, prefix: Prefix, tokenizer: Tokenizer) -> tuple[Tokens, Text
         return None
     n_total = prefix.n_tokens + len(end.ids)
 
-    def windows(
-        known: tuple[Window, ...], size: int, overlap: int, *, is_close: bool = False
-    ) -> tuple[Window, ...]:
+    def windows(known: tuple[Window, ...], size: int, overlap: int) -> tuple[Window, ...]:
         starts = range(0, n_total - overlap, size - overlap)[len(known) :]
         return known + tuple(
-            _in_whole(end, prefix, start, min(start + size, n_total), is_close=is_close)
-            for start in starts
+            _in_whole(end, prefix, start, min(start + size, n_total)) for start in starts
         )
 
     every = windows(prefix.windows, tokenizer.window_tokens, tokenizer.overlap_tokens)
-    size = tokenizer.close_tokens
-    close: tuple[Window, ...] = ()
-    if size is not None and n_total > tokenizer.alone_tokens:
-        close = windows(prefix.close, size, size // 2, is_close=True)
+    close = tokenizer.close_tokens
     return Tokens(
         windows=every,
-        close=close,
+        close=() if close is None or len(every) < 2 else windows(prefix.close, close, close // 2),
         n_total=n_total,
         n_read=n_total,
     ), end
 
 
-def _in_whole(end: TextTokens, prefix: Prefix, start: int, stop: int, *, is_close: bool) -> Window:
+def _in_whole(end: TextTokens, prefix: Prefix, start: int, stop: int) -> Window:
     """Return a window of the whole text, cut from its end."""
     first = start - prefix.n_tokens
-    window = end.window(first, stop - prefix.n_tokens, is_close=is_close)
+    window = end.window(first, stop - prefix.n_tokens)
     return dataclasses.replace(
         window,
         start=prefix.n_characters + end.offsets[first][0],

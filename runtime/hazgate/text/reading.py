@@ -25,9 +25,9 @@ class Reading:
         max_text_tokens: texts with more tokens are refused, unless only their beginning is read.
         window_tokens: tokens of a window, special ones included, in place of the bundle's: more
             context at once, or shorter passages to point at. At most the bundle's max_tokens.
-        close_from_tokens: tokens of the shortest text, special ones included, that is also read
-            from close by, in place of the bundle's. More cost less time, and leave longer texts
-            in which a sentence can hide. Means nothing for a bundle without close windows.
+        sentences_from_tokens: tokens of the shortest text, special ones included, that is also read
+            sentence by sentence, in place of the bundle's. More cost less time, and leave longer
+            texts in which a sentence can hide. Means nothing for a bundle without close windows.
         views: kinds of disguise that a gate undoes beside the text, see `hazgate.text.views`;
             empty for none.
     """
@@ -36,7 +36,7 @@ class Reading:
     max_text_bytes: int = 1 << 20
     max_text_tokens: int = 1 << 17
     window_tokens: int | None = None
-    close_from_tokens: int | None = None
+    sentences_from_tokens: int | None = None
     views: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
@@ -45,8 +45,10 @@ class Reading:
         Raises:
             BundleError: names all of them.
         """
-        if self.close_from_tokens is not None and self.close_from_tokens < 1:
-            raise BundleError(f"close_from_tokens must be at least 1, got {self.close_from_tokens}")
+        if self.sentences_from_tokens is not None and self.sentences_from_tokens < 1:
+            raise BundleError(
+                f"sentences_from_tokens must be at least 1, got {self.sentences_from_tokens}"
+            )
         unknown = [name for name in self.views if name not in NAMES]
         if unknown:
             raise BundleError(f"no such view: {', '.join(unknown)}; there are {', '.join(NAMES)}")
@@ -57,8 +59,8 @@ class Reading:
         Raises:
             BundleError: the bundle was not proven on such windows.
         """
-        if self.close_from_tokens is not None and spec.close_tokens is not None:
-            spec = dataclasses.replace(spec, close_from_tokens=self.close_from_tokens)
+        if self.sentences_from_tokens is not None and spec.close_tokens is not None:
+            spec = dataclasses.replace(spec, sentences_from_tokens=self.sentences_from_tokens)
         if self.window_tokens is None:
             return spec
         if not spec.overlap_tokens < self.window_tokens <= spec.max_tokens:

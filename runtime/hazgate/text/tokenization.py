@@ -50,8 +50,8 @@ class Window:
     `input_ids` has `n_tokens` of the text's own tokens between special ones; they span the
     characters from `start` to before `end`. `n_unknown` of them stand for what the tokenizer does
     not know. `understood` is False if that is most of the window; no close window says so. Of a
-    window in a view, `start` and `end` are of the text as written. `is_close` marks a window of a
-    second look, see `hazgate.bundle.manifest.TokenizerSpec`.
+    window in a view, `start` and `end` are of the text as written. `is_sentence` marks a
+    sentence that is read by itself, see `hazgate.bundle.manifest.TokenizerSpec`.
     """
 
     input_ids: tuple[int, ...]
@@ -61,7 +61,7 @@ class Window:
     n_unknown: int = 0
     understood: bool = True
     view: ViewPart | None = None
-    is_close: bool = False
+    is_sentence: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +69,11 @@ class Tokens:
     """One tokenised text.
 
     `windows` are in the order of the text, at least one; `close` has the shorter windows in which
-    a text that is not short is read again. `n_total` and `n_read` count the text's tokens
-    without special ones; they differ if the windows do not reach the text's end. `n_unknown` of
-    those read are unknown tokens; `understood` is False if they are most of what was read, or of
-    one of its windows, see `hazgate.text.unknown`, and no view says it in other words.
+    a text is read again: sentences, or windows on a grid if it has several others. `n_total` and
+    `n_read` count the text's tokens without special ones; they differ if the windows do not reach
+    the text's end. `n_unknown` of those read are unknown tokens; `understood` is False if they are
+    most of what was read, or of one of its windows, see `hazgate.text.unknown`, and no view says it
+    in other words.
 
     `views` has the windows of views beside the text, see `hazgate.text.view_windows`, and
     `views_left_out` names the views, or kinds of disguise, that are not read whole.
@@ -142,7 +143,7 @@ class Tokenizer:
 
     `window_tokens` is the number of a text's own tokens that fit into one window, `close_tokens`
     into a close one; None without close windows. A text of at most `alone_tokens` of its own is
-    read in one window, and in no close one. `unknown_id` is the token for what the tokenizer
+    read in one window, and not by its sentences. `unknown_id` is the token for what the tokenizer
     does not know; None if it spells anything. `reads_words_apart` is True if a text has the tokens
     of its parts, wherever it is parted before a space.
     """
@@ -179,11 +180,11 @@ class Tokenizer:
                 f"close_tokens of {spec.close_tokens} leaves no room for text next to the "
                 f"tokenizer's {n_special} special tokens"
             )
-        # The most of a text's own tokens that are read in one window, and in no close one.
+        # The most of a text's own tokens that are not read by sentences.
         self.alone_tokens = self.window_tokens
-        if self.close_tokens is not None and spec.close_from_tokens is not None:
+        if self.close_tokens is not None and spec.sentences_from_tokens is not None:
             # A text that a close window holds whole needs no second look.
-            alone = max(self.close_tokens, spec.close_from_tokens - n_special - 1)
+            alone = max(self.close_tokens, spec.sentences_from_tokens - n_special - 1)
             self.alone_tokens = min(self.window_tokens, alone)
         if self.window_tokens <= spec.overlap_tokens:
             raise BundleError(
@@ -309,8 +310,11 @@ class Tokenizer:
         tokens = self._text_tokens(text, encoding, unknown_id)
         windows = tokens.windows(self.window_tokens, self.overlap_tokens)
         close: tuple[Window, ...] = ()
-        if self.close_tokens is not None and n_tokens > self.alone_tokens:
-            close = tokens.close_windows(self.close_tokens, by_sentence=len(windows) == 1)
+        if self.close_tokens is not None and len(windows) > 1:
+            # On a grid, so that those of a text's beginning stay when it grows.
+            close = tokens.windows(self.close_tokens, self.close_tokens // 2, is_close=True)
+        elif self.close_tokens is not None and n_tokens > self.alone_tokens:
+            close = tokens.sentences(self.close_tokens)
         whole = tokens.window(0, n_tokens)
         return Tokens(
             windows=windows,
@@ -462,20 +466,11 @@ class TextTokens:
             for own in cut(len(self.ids), n_tokens, overlap)
         )
 
-    def close_windows(self, n_tokens: int, *, by_sentence: bool) -> tuple[Window, ...]:
-        """Cut windows of at most `n_tokens` for a second look.
-
-        Args:
-            n_tokens: of the text's own.
-            by_sentence: each is a sentence; else all but the last have `n_tokens`, so that those
-                of a text's beginning stay when the text grows.
-        """
-        if not by_sentence:
-            return self.windows(n_tokens, n_tokens // 2, is_close=True)
-        return tuple(
-            self.window(own.start, own.stop, is_close=True)
-            for own in sentences(self.text, self.offsets, n_tokens)
-        )
+    def sentences(self, most_tokens: int) -> tuple[Window, ...]:
+        """Cut a window of each sentence; one of more than `most_tokens` is several."""
+        found = sentences(self.text, self.offsets, most_tokens)
+        windows = (self.window(own.start, own.stop, is_close=True) for own in found)
+        return tuple(dataclasses.replace(window, is_sentence=True) for window in windows)
 
     def window(self, start: int, stop: int, *, is_close: bool = False) -> Window:
         """Return the window of the tokens from `start` to before `stop`."""
@@ -491,7 +486,6 @@ class TextTokens:
             end=end,
             n_unknown=len(unknown),
             understood=known or is_understood(self.text[begin:end], self._pieces(unknown)),
-            is_close=is_close,
         )
 
     def _unknown(self, start: int, stop: int) -> list[int]:

@@ -110,14 +110,14 @@ def test_texts_are_cut_into_rows_as_the_tokenizer_cuts_them(
     words: Path, n_words: int, window: int, overlap: int, close: int | None, close_from: int | None
 ) -> None:
     start = None if close is None else close_from
-    spec = windows_spec(window, overlap, close_tokens=close, close_from_tokens=start)
+    spec = windows_spec(window, overlap, close_tokens=close, sentences_from_tokens=start)
     (tokens,) = Tokenizer(words, spec).encode(["good " * n_words])
     windows = Windows(
         special_tokens=2,
         window_tokens=window,
         overlap_tokens=overlap,
         close_tokens=close,
-        close_from_tokens=start,
+        sentences_from_tokens=start,
     )
     found = [len(one.input_ids) for one in tokens.every_window]
     assert rows_of(tokens.n_total + 2, windows) == found

@@ -95,8 +95,8 @@ def read_windows(
         for batch in plan_batches([len(row) for row in rows], level.max_batch_tokens, batching):
             ids, mask = pad([rows[i] for i in batch], level.spec.tokenizer.pad_token_id)
             of_batch, pooled = session.pooled(ids, mask)
-            is_close = [windows[i].is_close for i in batch]
-            logits.append(level.counted(level.own(of_batch), is_close))
+            is_sentence = [windows[i].is_sentence for i in batch]
+            logits.append(level.counted(level.own(of_batch), is_sentence))
             states.append(pooled)
             group += [of_rows[i] for i in batch]
         advance(len(chunk))

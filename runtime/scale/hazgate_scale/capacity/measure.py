@@ -80,7 +80,7 @@ def measure_times(bundle: Path, host: WorkerSetup, on_progress: OnProgress) -> S
         window_tokens=spec.window_tokens,
         overlap_tokens=spec.overlap_tokens,
         close_tokens=spec.close_tokens,
-        close_from_tokens=spec.close_from_tokens,
+        sentences_from_tokens=spec.sentences_from_tokens,
     )
     shortest = n_special + 1
     lengths = sorted(

@@ -85,12 +85,15 @@ def costs_of(lengths: Sequence[int], times: VariantTimes, windows: Windows) -> C
 
 
 def rows_of(n_tokens: int, windows: Windows) -> list[int]:
-    """List the tokens of each row of a text, as `hazgate.text.tokenization` cuts it."""
+    """List the tokens of each row of a text, as `hazgate.text.tokenization` cuts it.
+
+    A text of one window is taken for one long sentence, which costs more than several.
+    """
     special = windows.special_tokens
     n_own = n_tokens - special
     window = windows.window_tokens - special
     rows = _cut(n_own, window, windows.overlap_tokens) if n_own > window else [n_own]
-    from_tokens = windows.close_from_tokens or windows.window_tokens + 1
+    from_tokens = windows.sentences_from_tokens or windows.window_tokens + 1
     if windows.close_tokens is not None and (n_own > window or n_tokens >= from_tokens):
         close = windows.close_tokens - special
         rows += _cut(n_own, close, close // 2)

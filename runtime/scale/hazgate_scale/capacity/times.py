@@ -78,7 +78,7 @@ class Windows:
     window_tokens: int
     overlap_tokens: int
     close_tokens: int | None
-    close_from_tokens: int | None = field(default=None, metadata=absent_if_none())
+    sentences_from_tokens: int | None = field(default=None, metadata=absent_if_none())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,12 +182,12 @@ def _wrong_windows(windows: Windows) -> Iterator[str]:
         yield (
             f"{path}.close_tokens: must lie between special_tokens and window_tokens, got {close}"
         )
-    if windows.close_from_tokens is not None and (
-        close is None or not close < windows.close_from_tokens
+    if windows.sentences_from_tokens is not None and (
+        close is None or not close < windows.sentences_from_tokens
     ):
         yield (
-            f"{path}.close_from_tokens: must be more than close_tokens, "
-            f"got {windows.close_from_tokens} with {close}"
+            f"{path}.sentences_from_tokens: must be more than close_tokens, "
+            f"got {windows.sentences_from_tokens} with {close}"
         )
 
 
