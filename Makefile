@@ -18,7 +18,7 @@ BIN    := $(VENV)/bin
 # Workers of the fast suites.
 WORKERS ?= 2
 # Pages with tables that the benchmarks make.
-PAGES  := README.md benchmarks/README.md runtime/evaluation/THRESHOLDS.md runtime/SERVING.md runtime/AMD.md \
+PAGES  := README.md benchmarks/README.md runtime/evaluation/THRESHOLDS.md runtime/SERVING.md runtime/EARLY-EXITS.md runtime/AMD.md \
     runtime/kernels/FAST.md runtime/scale/capacity.md runtime/scale/corpus.md
 
 help:  ## list the targets

@@ -41,6 +41,7 @@ MODULES = (
     "benchmarks.plan.plots",
     "benchmarks.quality.agreement",
     "benchmarks.quality.company",
+    "benchmarks.quality.early",
     "benchmarks.quality.thresholds",
     "benchmarks.quality.languages",
     "benchmarks.quality.gpu_report",
