@@ -29,6 +29,14 @@ SOURCES := $(filter %.h %.cc %.inl,$(SOURCES))
 KERNELS := $(SOURCES) $(wildcard runtime/kernels/CMakeLists.txt runtime/kernels/pyproject.toml \
     runtime/kernels/hazgate_kernels/*.py)
 
+# Optional: without a C++ compiler their tests are skipped and say so. Argument: the bin folder.
+define install_kernels
+if command -v $${CXX:-c++} > /dev/null && command -v cmake > /dev/null; then \
+    echo "$(1)/python -m pip install ./runtime/kernels"; \
+    $(1)/python -m pip install --quiet --disable-pip-version-check ./runtime/kernels; \
+else echo "no C++ compiler or no CMake here: without the fused int8 kernels"; fi
+endef
+
 $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pyproject.toml runtime/*/pyproject.toml) \
     export/pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
@@ -39,11 +47,7 @@ $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard runtime/pypro
 	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
-	@# Optional: without a C++ compiler its tests are skipped and say so.
-	@if command -v $${CXX:-c++} > /dev/null && command -v cmake > /dev/null; then \
-	    echo "$(BIN)/python -m pip install ./runtime/kernels"; \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check ./runtime/kernels; \
-	else echo "no C++ compiler or no CMake here: without the fused int8 kernels"; fi
+	@$(call install_kernels,$(BIN))
 	@touch $@
 
 install: $(VENV)/installed  ## create .venv with the distributions, versions as locked
@@ -71,6 +75,7 @@ RUNTIME_BIN := .venv-runtime/bin
 	@# xds-protos carries older copies of its messages; the last one installed wins.
 	$(RUNTIME_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --force-reinstall --no-deps opentelemetry-proto
+	@$(call install_kernels,$(RUNTIME_BIN))
 	@touch $@
 
 test-runtime: .venv-runtime/installed  ## tests of runtime and gateway, without torch and the exporter
