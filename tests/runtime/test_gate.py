@@ -121,6 +121,7 @@ def test_a_verdict_as_plain_data_survives_json(gate: Gate) -> None:
         # Without levels beside the cascade a verdict is what it was before there were any.
         assert fields.pop("levels") == {}
         assert fields.pop("decided_after") is None
+        assert fields.pop("language") is None
         assert data == fields
         assert list(data) == list(fields)
 
