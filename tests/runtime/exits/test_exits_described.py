@@ -4,11 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from hazgate.cli.info import info, verify_files
 from hazgate.doctor import Check, diagnose
 from hazgate.engine.options import EngineOptions, ExitOptions
+from tests.support.command_line import run
 from tests.support.damage import edit_manifest
 from tests.support.early_spotter import PROBE_FILE, VARIANT, early_exits
 
@@ -19,16 +18,16 @@ def _checks(bundle: Path, variant: str, file: Path | None = None) -> dict[str, C
 
 
 def test_info_says_the_claim_in_words(early_spotter: Path) -> None:
-    said = " ".join(CliRunner().invoke(info, [str(early_spotter)]).output.split())
+    said = " ".join(run("info", early_spotter).output.split())
     assert "exits early: with 95% confidence, at most 0.50% of the windows that" in said
 
 
 def test_a_changed_probe_file_is_found_by_its_digest(early_spotter: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(early_spotter, tmp_path / "bundle"))
     (bundle / PROBE_FILE).write_bytes(early_exits(limits=[-4.0, -3.5]).dump())
-    answer = CliRunner().invoke(verify_files, [str(bundle)])
+    answer = run("verify-files", bundle)
     assert answer.exit_code != 0
-    assert PROBE_FILE in str(answer.exception)
+    assert PROBE_FILE in answer.stderr
 
 
 def test_doctor_checks_the_claim_and_the_bundles_own_threshold(
