@@ -188,11 +188,7 @@ def _measure(gate: Gate, dataset: Dataset, truth: Truth, n_texts: int) -> WayOfR
     return WayOfReading(
         company=company,
         safe=tuple(
-            _safe_texts(
-                gate, texts, flagged, np.flatnonzero(safe & within), scores.n_tokens, bounds
-            )
-            for bounds in _LENGTHS
-            if (within := (scores.n_tokens >= bounds[0]) & (scores.n_tokens <= bounds[1])).any()
+            _safe_texts(gate, texts, flagged, safe, scores.n_tokens, bounds) for bounds in _LENGTHS
         ),
     )
 
