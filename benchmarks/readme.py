@@ -40,7 +40,7 @@ MODULES = (
     "benchmarks.plan.results",
     "benchmarks.plan.plots",
     "benchmarks.quality.agreement",
-    "benchmarks.quality.company",
+    "benchmarks.quality.dilution",
     "benchmarks.quality.early",
     "benchmarks.quality.thresholds",
     "benchmarks.quality.languages",

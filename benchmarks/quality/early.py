@@ -14,14 +14,14 @@ from pathlib import Path
 import click
 
 from benchmarks.harness.command import publish, refusals
-from benchmarks.harness.errors import BenchmarkError
 from benchmarks.harness.markdown import spread_text, table
 from benchmarks.harness.regions import Regions, region
 from benchmarks.harness.statistics import RoundSpread, speedup
 from benchmarks.harness.store import RESULTS, ResultHeader, header
+from benchmarks.quality.rows import english_rows, row_options, spelt_options
 from hazgate import Gate, Verdict
 from hazgate.engine.options import EngineOptions, ExitOptions
-from hazgate_evaluation.rows import LabelledRow, LabelNames, read_labelled
+from hazgate_evaluation.rows import LabelledRow, LabelNames
 
 _COMMAND = "python -m benchmarks.quality.early"
 _SEED = 20261
@@ -101,13 +101,7 @@ def early_table(results: EarlyResults) -> str:
 
 @click.command(epilog=f"Example: {_COMMAND} build/mini --data train.jsonl --source ifeval")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="Labelled rows, as for `hazgate evaluate`.",
-)
-@click.option("--source", "sources", multiple=True, help="Rows of these sources.  [default: all]")
+@row_options
 @click.option("--plain", default="int8-fused", show_default=True, help="Variant to compare with.")
 @click.option("--early", default="int8-fused-early", show_default=True, help="With early exits.")
 @click.option("--texts", type=click.IntRange(min=20), default=600, show_default=True)
@@ -133,14 +127,14 @@ def main(
     # The audit reads a share of the texts whole: timed as served, but no miss is overlooked.
     unaudited = EngineOptions(variant=early, threads=1, exits=ExitOptions(audit_share=0.0))
     every_left = Gate.open(bundle, engine=unaudited)
-    rows = _english(read_labelled(data, LabelNames.of(whole)).rows, sources, data.name)
+    rows = english_rows(data, LabelNames.of(whole), sources)
     timed = _draw(rows, texts)
     name = whole.model.bundle
-    chosen = "".join(f" --source {source}" for source in sources)
     results = EarlyResults(
         header=header(
             name,
-            f"{_COMMAND} build/{name} --data {data.name} --texts {texts} --rounds {rounds}{chosen}",
+            f"{_COMMAND} build/{name} {spelt_options(data, sources)} --plain {plain} "
+            f"--early {early} --texts {texts} --rounds {rounds}",
             digest=whole.model.digest,
             threads=1,
         ),
@@ -156,22 +150,6 @@ def main(
         sources=_by_source(whole, every_left, rows),
     )
     publish(results, RESULTS / f"early-{name}.json", early_table)
-
-
-def _english(rows: Sequence[LabelledRow], sources: Sequence[str], name: str) -> list[LabelledRow]:
-    """Return the English rows whose safety is known, of the sources if any are named.
-
-    Raises:
-        BenchmarkError: there are none of one class.
-    """
-    found = [
-        row
-        for row in rows
-        if row.lang == "en" and row.level1 and (not sources or row.source in sources)
-    ]
-    if len({row.level1 for row in found}) < 2:
-        raise BenchmarkError(f"{name}: no safe and unsafe English rows are of these sources")
-    return found
 
 
 def _draw(rows: Sequence[LabelledRow], n_texts: int) -> list[str]:

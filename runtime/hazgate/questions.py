@@ -22,12 +22,11 @@ class Question:
     """A checked and tokenised text, with the terms that judge it.
 
     `ask` of a gate or a level makes it; only the `answer` of the same one takes it. `levels` names
-    the levels beside the cascade that are asked for. `owner` is the
-    caller, who alone gets from a store what was read for it. With `keys`, the text is known, or its
-    beginning: windows without token ids had their logits in the store under these keys. `language`
-    marks a text in a language that the bundle does not vouch for.
-    `flags_from` is the log-odds from which Level 1 flags the text, if its windows may leave early;
-    None if they must be read whole.
+    the levels beside the cascade that are asked for. `owner` is the caller, who alone gets from a
+    store what was read for it. With `keys`, the text is known, or its beginning: windows without
+    token ids had their logits in the store under these keys. `language` marks a text in a language
+    that the bundle does not vouch for. `flags_from` is the log-odds from which Level 1 flags the
+    text, if its windows may leave early; None if they must be read whole.
     """
 
     text: str

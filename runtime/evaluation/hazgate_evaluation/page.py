@@ -43,7 +43,7 @@ def render(report: Report) -> bytes:
         streams=_image(plots.streams_figure(report.streams)) if report.streams else "",
         min_stream_tokens=MIN_TOKENS,
         robustness=_image(plots.robustness_figure(report.robustness)) if report.robustness else "",
-        company=_image(plots.company_figure(report.company)) if report.company else "",
+        dilution=_image(plots.dilution_figure(report.dilution)) if report.dilution else "",
         max_listed=MAX_LISTED,
         min_rows=MIN_ROWS,
         n_resamples=N_RESAMPLES,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hazgate_evaluation.company import COMPANY_TOKENS, PLACES, Company
+from hazgate_evaluation.dilution import DILUTION_TOKENS, PLACES, Dilution
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.level2 import Level2Figures
 from hazgate_evaluation.regret import RegretFigures
@@ -178,13 +178,13 @@ def streams_figure(streams: Streams) -> bytes:
         return svg(figure)
 
 
-def company_figure(company: Company) -> bytes:
-    """Draw the shares of texts that are flagged in company, over its length, by place."""
+def dilution_figure(dilution: Dilution) -> bytes:
+    """Draw the shares of texts that are flagged among harmless ones, by length and place."""
     with style():
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
         for place, (colour, _) in zip(PLACES, STYLES, strict=False):
-            at_place = [each for each in company.figures if each.place == place]
+            at_place = [each for each in dilution.figures if each.place == place]
             for figures, line, name in (
                 ([(each.n_tokens, each.still_flagged) for each in at_place], "-", "unsafe"),
                 ([(each.n_tokens, each.newly_flagged) for each in at_place], ":", "safe"),
@@ -199,7 +199,7 @@ def company_figure(company: Company) -> bytes:
                     label=f"{name}, {place}",
                 )
         axes.set_xscale("log")
-        axes.set_xticks(COMPANY_TOKENS, labels=list(map(str, COMPANY_TOKENS)))
+        axes.set_xticks(DILUTION_TOKENS, labels=list(map(str, DILUTION_TOKENS)))
         axes.minorticks_off()
         axes.set(ylim=(0, 1), xlabel="tokens of harmless text around", ylabel="share flagged")
         _grid(axes)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hazgate_evaluation.company import Company
 from hazgate_evaluation.comparison import SystemComparison
+from hazgate_evaluation.dilution import Dilution
 from hazgate_evaluation.estimates import Estimate
 from hazgate_evaluation.label_errors import SuspectedLabel
 from hazgate_evaluation.label_figures import LabelledLevelFigures
@@ -94,7 +94,7 @@ class Report:
     """All results of an evaluation.
 
     `comparisons` compares the first system with each other one. `experts` treats all of them as
-    one ensemble; None for a single system. `label_errors`, `robustness`, `company`, `translations`
+    one ensemble; None for a single system. `label_errors`, `robustness`, `dilution`, `translations`
     and `streams` are of the first system. Rows are named by their line in the data file. `texts`
     maps lines to the texts of the rows that the report names, if texts were asked for.
     """
@@ -109,7 +109,7 @@ class Report:
     experts: RegretFigures | None
     label_errors: LabelErrors
     robustness: Robustness | None
-    company: Company | None
+    dilution: Dilution | None
     translations: Translations | None
     streams: Streams | None
     texts: Mapping[str, str] | None

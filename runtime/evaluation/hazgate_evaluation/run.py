@@ -12,8 +12,8 @@ from hazgate import __version__
 from hazgate.errors import BundleError
 from hazgate.gate import Gate
 from hazgate_evaluation.cascade import cascade_right, share_right
-from hazgate_evaluation.company import Company, measure_company, n_texts_in_company
 from hazgate_evaluation.comparison import Judged, SystemComparison, compare
+from hazgate_evaluation.dilution import Dilution, measure_dilution, n_diluted_texts
 from hazgate_evaluation.estimates import SEED, Resampling
 from hazgate_evaluation.label_errors import suspected_labels
 from hazgate_evaluation.label_figures import (
@@ -146,11 +146,11 @@ def evaluate(
         predictions = np.column_stack([one.scores.unsafe for one in judged])[truth.known]
         experts = regret_figures(predictions, truth.unsafe[truth.known])
     label_errors = _label_errors(truth, judged[0].scores, names, numbers)
-    robustness = company = None
+    robustness = dilution = None
     if options.n_mutation_texts:
         sample = choose_sample(dataset.rows, truth, judged[0].flagged, options.n_mutation_texts)
         robustness = _robustness(gates[0], dataset.rows, sample, begin)
-        company = _company(gates[0], dataset.rows, sample, truth, judged[0], begin)
+        dilution = _dilution(gates[0], dataset.rows, sample, truth, judged[0], begin)
     streams = None
     if options.n_stream_texts:
         streams = _streams(gates[0], dataset.rows, truth, judged[0].scores, options, begin)
@@ -165,7 +165,7 @@ def evaluate(
         experts=experts,
         label_errors=label_errors,
         robustness=robustness,
-        company=company,
+        dilution=dilution,
         translations=translation_figures(dataset.rows, truth, judged[0].flagged),
         streams=streams,
         texts=_named_texts(dataset.rows, comparisons, label_errors)
@@ -256,21 +256,21 @@ def _robustness(
     return measure_robustness(rows, sample, flags)
 
 
-def _company(
+def _dilution(
     gate: Gate,
     rows: Sequence[LabelledRow],
     sample: RobustnessSample,
     truth: Truth,
     judged: Judged,
     begin: Begin,
-) -> Company | None:
+) -> Dilution | None:
     passed = truth.known & ~truth.unsafe & ~judged.flagged & (judged.scores.n_tokens > 0)
-    advance = begin("texts in company", n_texts_in_company(sample))
+    advance = begin("diluted texts", n_diluted_texts(sample))
 
     def flags(texts: Sequence[str]) -> np.ndarray:
         return unsafe_scores(gate, texts, advance)[0] >= gate.threshold
 
-    return measure_company(
+    return measure_dilution(
         rows, sample, np.flatnonzero(passed), flags, gate.level1.tokenizer.token_ends
     )
 

@@ -39,7 +39,7 @@ def unpack(outline: bytes) -> tuple[Tokens, tuple[bytes, ...]]:
             end=numbers[at + 2],
             n_unknown=numbers[at + 3],
             understood=bool(numbers[at + 4]),
-            is_sentence=n_windows == 1 <= i,
+            is_sentence=n_windows == 1 and i > 0,
         )
         for i, at in enumerate(range(_N_HEAD, len(numbers), _N_WINDOW))
     )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazgate_evaluation.company import COMPANY_TOKENS, PLACES, in_company, measure_company
+from hazgate_evaluation.dilution import DILUTION_TOKENS, PLACES, dilute, measure_dilution
 from hazgate_evaluation.robustness import RobustnessSample
 from tests.support.labelled import row
 
@@ -25,20 +25,20 @@ ENDS = ends_of(WORDS)
 
 
 @given(n_tokens=st.integers(1, 400), place=st.sampled_from(PLACES))
-def test_a_text_stays_whole_and_gets_so_many_tokens_of_company(n_tokens: int, place: str) -> None:
-    found = in_company("the text", WORDS, ENDS, n_tokens, place)  # type: ignore[arg-type]
+def test_a_text_stays_whole_and_gets_so_many_tokens_of_dilution(n_tokens: int, place: str) -> None:
+    found = dilute("the text", WORDS, ENDS, n_tokens, place)  # type: ignore[arg-type]
     front, _, back = found.partition("the text")
     assert len(front.split()) + len(back.split()) == n_tokens
     assert f"{front.strip()} {back.strip()}".strip() == " ".join(WORDS.split()[:n_tokens])
 
 
 def test_the_places_are_where_they_say() -> None:
-    made = {place: in_company("X", "a b c d", [1, 3, 5, 7], 4, place) for place in PLACES}
+    made = {place: dilute("X", "a b c d", [1, 3, 5, 7], 4, place) for place in PLACES}
     assert made == {"in front": "X a b c d", "in the middle": "a b X c d", "behind": "a b c d X"}
 
 
 def test_the_text_itself_keeps_its_spaces() -> None:
-    assert in_company(" X\n", "a b", [1, 3], 1, "behind") == "a  X\n"
+    assert dilute(" X\n", "a b", [1, 3], 1, "behind") == "a  X\n"
 
 
 def test_shares_are_of_each_class_and_company_is_of_the_rows_own_language() -> None:
@@ -56,10 +56,10 @@ def test_shares_are_of_each_class_and_company_is_of_the_rows_own_language() -> N
         asked.extend(texts)
         return np.array(["bad" in text and len(text.split()) < 50 for text in texts])
 
-    found = measure_company(rows, sample, np.array([1, 2, 3]), flags, ends_of)
+    found = measure_dilution(rows, sample, np.array([1, 2, 3]), flags, ends_of)
     assert found is not None
     assert (found.n_unsafe, found.n_safe) == (1, 1)
-    assert len(found.figures) == len(COMPANY_TOKENS) * len(PLACES)
+    assert len(found.figures) == len(DILUTION_TOKENS) * len(PLACES)
     for figures in found.figures:
         assert figures.still_flagged is not None
         assert figures.newly_flagged is not None
@@ -76,4 +76,4 @@ def test_without_harmless_texts_there_is_no_figure(harmless: list[int]) -> None:
     def never(_: object) -> np.ndarray:
         raise AssertionError("nothing to ask")
 
-    assert measure_company(rows, sample, np.array(harmless), never, ends_of) is None
+    assert measure_dilution(rows, sample, np.array(harmless), never, ends_of) is None

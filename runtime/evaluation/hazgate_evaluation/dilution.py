@@ -15,12 +15,12 @@ from hazgate_evaluation.rows import LabelledRow
 Place = Literal["in front", "in the middle", "behind"]
 
 # Tokens of harmless text: from a few words to several windows.
-COMPANY_TOKENS = (10, 20, 40, 60, 100, 200, 400)
+DILUTION_TOKENS = (10, 20, 40, 60, 100, 200, 400)
 PLACES: tuple[Place, ...] = ("in front", "in the middle", "behind")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompanyFigures:
+class DilutionFigures:
     """Decisions on texts with `n_tokens` of harmless text around, at one place among it.
 
     `still_flagged` is the share of flagged unsafe rows that stay flagged, `newly_flagged` the
@@ -34,29 +34,29 @@ class CompanyFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Company:
-    """One sample of rows that Level 1 got right, in company of every length and at every place.
+class Dilution:
+    """One sample of rows that Level 1 got right, diluted by every length and at every place.
 
-    The company are safe rows that Level 1 passed, of a row's own language where there are any.
+    Harmless texts are safe rows that Level 1 passed, of a row's own language where there are any.
     """
 
     n_unsafe: int
     n_safe: int
-    figures: tuple[CompanyFigures, ...]
+    figures: tuple[DilutionFigures, ...]
 
 
-def n_texts_in_company(sample: RobustnessSample) -> int:
-    """Return the number of texts that `measure_company` asks about."""
-    return (len(sample.unsafe) + len(sample.safe)) * len(COMPANY_TOKENS) * len(PLACES)
+def n_diluted_texts(sample: RobustnessSample) -> int:
+    """Return the number of texts that `measure_dilution` asks about."""
+    return (len(sample.unsafe) + len(sample.safe)) * len(DILUTION_TOKENS) * len(PLACES)
 
 
-def measure_company(
+def measure_dilution(
     rows: Sequence[LabelledRow],
     sample: RobustnessSample,
     harmless: NDArray[np.int64],
     flags: Callable[[Sequence[str]], NDArray[np.bool_]],
     token_ends: Callable[[str], Sequence[int]],
-) -> Company | None:
+) -> Dilution | None:
     """Put each row of the sample among harmless texts and compare decisions.
 
     The seed is fixed.
@@ -77,24 +77,23 @@ def measure_company(
     around = {i: _harmless_text(i, rows, harmless, token_ends) for i in positions}
     n_unsafe = len(sample.unsafe)
     figures = []
-    for n_tokens, place in itertools.product(COMPANY_TOKENS, PLACES):
+    for n_tokens, place in itertools.product(DILUTION_TOKENS, PLACES):
         texts = [
-            in_company(rows[i].text, around[i].text, around[i].ends, n_tokens, place)
-            for i in positions
+            dilute(rows[i].text, around[i].text, around[i].ends, n_tokens, place) for i in positions
         ]
         flagged = flags(texts)
         figures.append(
-            CompanyFigures(
+            DilutionFigures(
                 n_tokens=n_tokens,
                 place=place,
                 still_flagged=share(flagged[:n_unsafe]),
                 newly_flagged=share(flagged[n_unsafe:]),
             )
         )
-    return Company(n_unsafe=n_unsafe, n_safe=len(sample.safe), figures=tuple(figures))
+    return Dilution(n_unsafe=n_unsafe, n_safe=len(sample.safe), figures=tuple(figures))
 
 
-def in_company(text: str, harmless: str, ends: Sequence[int], n_tokens: int, place: Place) -> str:
+def dilute(text: str, harmless: str, ends: Sequence[int], n_tokens: int, place: Place) -> str:
     """Return a text among the first `n_tokens` tokens of a harmless one.
 
     Args:
@@ -128,6 +127,6 @@ def _harmless_text(
     same = [i for i in others if rows[i].lang == rows[row].lang]
     next_row = itertools.cycle(same or others)
     text = rows[next(next_row)].text
-    while len(ends := token_ends(text)) < COMPANY_TOKENS[-1]:
+    while len(ends := token_ends(text)) < DILUTION_TOKENS[-1]:
         text = f"{text} {rows[next(next_row)].text}"
     return _Harmless(text=text, ends=ends)

@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-from benchmarks.quality.company import (
-    CompanyResults,
+from benchmarks.quality.dilution import (
+    DilutionResults,
     SafeTexts,
     WayOfReading,
-    _measure,
-    company_table,
+    dilution_table,
+    measure_both,
 )
-from hazgate import Gate
+from hazgate import Gate, Reading
 from hazgate.engine.options import EngineOptions
-from hazgate_evaluation.company import COMPANY_TOKENS, PLACES, Company, CompanyFigures
+from hazgate_evaluation.dilution import DILUTION_TOKENS, PLACES, Dilution, DilutionFigures
 from hazgate_evaluation.estimates import Estimate
-from hazgate_evaluation.rows import Dataset, LabelNames
-from hazgate_evaluation.truth import truth_of
 from tests.support.labelled import row
 from tests.support.results import toy_header
 
@@ -34,17 +32,17 @@ def _share(value: float) -> Estimate:
 
 def _way(found: dict[str, float], flagged: dict[str, float], reads: float) -> WayOfReading:
     return WayOfReading(
-        company=Company(
+        dilution=Dilution(
             n_unsafe=7,
             n_safe=8,
             figures=tuple(
-                CompanyFigures(
+                DilutionFigures(
                     n_tokens=n_tokens,
                     place=place,
                     still_flagged=_share(found[place]),
                     newly_flagged=_share(flagged[place]),
                 )
-                for n_tokens in COMPANY_TOKENS
+                for n_tokens in DILUTION_TOKENS
                 for place in PLACES
             ),
         ),
@@ -71,9 +69,13 @@ def test_the_worst_place_counts_and_both_ways_stand_side_by_side() -> None:
         dict(zip(PLACES, (0.06, 0.05, 0.03), strict=True)),
         2.1,
     )
-    text = company_table(
-        CompanyResults(
-            header=toy_header(), variant="int8-fused", n_rows=100, once=once, close=close
+    text = dilution_table(
+        DilutionResults(
+            header=toy_header(),
+            variant="int8-fused",
+            n_rows=100,
+            without_sentences=once,
+            with_sentences=close,
         )
     )
     cells = [f"{value} (0.0% to 100.0%)" for value in ("10.0%", "80.0%", "4.0%", "6.0%")]
@@ -83,13 +85,15 @@ def test_the_worst_place_counts_and_both_ways_stand_side_by_side() -> None:
 
 
 def test_texts_by_themselves_are_counted_by_length_and_by_reads(mini_bundle: Path) -> None:
-    gate = Gate.open(mini_bundle, engine=EngineOptions(variant="int8", threads=1))
+    engine = EngineOptions(variant="int8", threads=1)
+    gate = Gate.open(mini_bundle, engine=engine)
+    plain = Gate.open(mini_bundle, engine=engine, reading=Reading(sentences_from_tokens=1000))
     labelled = [(label, text) for label, texts in TEXTS.items() for text in texts]
-    rows = tuple(row(i, text, level1=label) for i, (label, text) in enumerate(labelled))
-    dataset = Dataset(rows=rows, name="rows.jsonl", sha256="0" * 64, n_rows_in_file=len(rows))
-    found = _measure(gate, dataset, truth_of(rows, LabelNames.of(gate)), 4)
-    assert (found.company.n_unsafe, found.company.n_safe) == (2, 2)
-    by_length = {each.shortest_tokens: each for each in found.safe}
+    rows = [row(i, text, level1=label, lang="en") for i, (label, text) in enumerate(labelled)]
+    ways = measure_both(plain, gate, rows, 4)
+    for way in ways:
+        assert (way.dilution.n_unsafe, way.dilution.n_safe) == (2, 2)
+    without, by_length = ({each.shortest_tokens: each for each in way.safe} for way in ways)
     assert [by_length[n].n_texts for n in (1, 41)] == [1, 1]
-    assert by_length[1].read_per_token == 1
+    assert without[41].read_per_token == by_length[1].read_per_token == 1
     assert by_length[41].read_per_token > 1.9
