@@ -1,32 +1,18 @@
 """Texts that the tokenizer does not know are unread parts at every route, never safe ones."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
 
-from hazgate import Gate, Policy
+from hazgate import Gate
 from hazgate.engine.options import EngineOptions
-from hazgate.serving.http.app import create_app
-from hazgate.serving.settings import ServeSettings
+from hazgate.judging.decision import Action
 from hazgate.text.tokenization import Tokenizer
 from tests.support.tokenizers import write_letter_tokenizer
+from tests.support.unread import LITELLM, policy_on, said, served
 
-LITELLM = "/beta/litellm_basic_guardrail_api"
 BOLD = "\U0001d407\U0001d40e\U0001d416 \U0001d413\U0001d40e"
-POLICY = """schema_version = 1
-name = "blocks"
-mode = "strict"
-unread = { unknown_words = "ACTION" }
-[gate]
-controversial = 0.98
-unsafe = 0.99
-[hazards]
-default = { action = "block", threshold = 0.0 }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +31,15 @@ def gate(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Gate:
     )
 
 
-@contextmanager
-def _served(gate: Gate) -> Iterator[TestClient]:
-    with TestClient(create_app(gate, ServeSettings()), raise_server_exceptions=False) as client:
-        yield client
-
-
-def _said(text: str) -> dict[str, object]:
-    return {"messages": [{"role": "user", "content": text}]}
-
-
 @pytest.mark.parametrize("action", ["block", "flag", "allow"])
-def test_the_policy_decides_and_no_answer_calls_it_checked(gate: Gate, action: str) -> None:
-    policy = Policy.parse(POLICY.replace("ACTION", action).encode())
-    with _served(gate.with_policy(policy)) as client:
-        passed = client.post("/ext_authz/v1/chat/completions", json=_said(BOLD))
+def test_the_policy_decides_and_no_answer_calls_it_checked(gate: Gate, action: Action) -> None:
+    policy = policy_on("unknown_words", action)
+    with served(gate.with_policy(policy)) as client:
+        passed = client.post("/ext_authz/v1/chat/completions", json=said(BOLD))
         assert passed.status_code == (403 if action == "block" else 200)
         guarded = client.post(LITELLM, json={"texts": [BOLD]})
         assert guarded.json()["action"] == ("BLOCKED" if action == "block" else "NONE")
-        webhook = client.post("/request", json={"body": _said(BOLD)}).json()["action"]
+        webhook = client.post("/request", json={"body": said(BOLD)}).json()["action"]
         assert "unknown" in webhook["reason"]
         assert ("status_code" in webhook) is (action == "block")
         checked = client.post("/v1/check", json={"texts": ["hello", BOLD]}).json()
@@ -88,19 +64,19 @@ def test_the_policy_decides_and_no_answer_calls_it_checked(gate: Gate, action: s
     ],
 )
 def test_scores_alone_are_no_answer_for_it(gate: Gate, path: str, body: dict[str, object]) -> None:
-    with _served(gate) as client:
+    with served(gate) as client:
         refused = client.post(path, json=body)
         assert refused.status_code in (400, 422)
         assert "not understood" in refused.text
         assert client.post(path, json={**body, next(iter(body)): "hello"}).status_code == 200
-    allowed = Policy.parse(POLICY.replace("ACTION", "allow").encode())
-    with _served(gate.with_policy(allowed)) as client:
+    allowed = policy_on("unknown_words", "allow")
+    with served(gate.with_policy(allowed)) as client:
         assert client.post(path, json=body).status_code == 200
 
 
 def test_open_inference_flags_it_or_refuses_scores_alone(gate: Gate) -> None:
     tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [BOLD]}
-    with _served(gate) as client:
+    with served(gate) as client:
         path = f"/v2/models/{gate.model.bundle}/infer"
         both = client.post(path, json={"inputs": [tensor]}).json()["outputs"]
         assert next(each for each in both if each["name"] == "flagged")["data"] == [True]
@@ -110,7 +86,7 @@ def test_open_inference_flags_it_or_refuses_scores_alone(gate: Gate) -> None:
 
 
 def test_it_is_counted_and_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    with _served(gate) as client:
+    with served(gate) as client:
         with caplog.at_level("INFO", logger="hazgate"):
             client.post("/v1/check", json={"texts": ["hello", BOLD]})
         metrics = client.get("/metrics").text

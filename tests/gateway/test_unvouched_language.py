@@ -1,31 +1,17 @@
 """Texts in a language that the bundle does not vouch for are named at every route."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
 
-from hazgate import Gate, Policy
+from hazgate import Gate
 from hazgate.engine.options import EngineOptions
-from hazgate.serving.http.app import create_app
-from hazgate.serving.settings import ServeSettings
+from hazgate.judging.decision import Action
+from tests.support.unread import LITELLM, policy_on, said, served
 from tests.support.vouching import vouch
 
-LITELLM = "/beta/litellm_basic_guardrail_api"
 RUSSIAN = "Как испечь хлеб дома без духовки"
-POLICY = """schema_version = 1
-name = "languages"
-mode = "strict"
-unread = { unvouched_language = "ACTION" }
-[gate]
-controversial = 0.98
-unsafe = 0.99
-[hazards]
-default = { action = "block", threshold = 0.0 }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -35,28 +21,18 @@ def gate(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Gate:
     return Gate.open(vouch(root, ["en"]), engine=engine, threshold=0.9999)
 
 
-@contextmanager
-def _served(gate: Gate) -> Iterator[TestClient]:
-    with TestClient(create_app(gate, ServeSettings()), raise_server_exceptions=False) as client:
-        yield client
-
-
-def _said(text: str) -> dict[str, object]:
-    return {"messages": [{"role": "user", "content": text}]}
-
-
 @pytest.mark.parametrize("action", ["block", "flag", "allow", None])
 def test_it_is_marked_at_every_route_and_stopped_where_the_policy_says_so(
-    gate: Gate, action: str | None
+    gate: Gate, action: Action | None
 ) -> None:
-    policy = None if action is None else Policy.parse(POLICY.replace("ACTION", action).encode())
+    policy = None if action is None else policy_on("unvouched_language", action)
     blocks = action == "block"
-    with _served(gate.with_policy(policy)) as client:
-        passed = client.post("/ext_authz/v1/chat/completions", json=_said(RUSSIAN))
+    with served(gate.with_policy(policy)) as client:
+        passed = client.post("/ext_authz/v1/chat/completions", json=said(RUSSIAN))
         assert passed.status_code == (403 if blocks else 200)
         guarded = client.post(LITELLM, json={"texts": [RUSSIAN]})
         assert guarded.json()["action"] == ("BLOCKED" if blocks else "NONE")
-        webhook = client.post("/request", json={"body": _said(RUSSIAN)}).json()["action"]
+        webhook = client.post("/request", json={"body": said(RUSSIAN)}).json()["action"]
         assert "in a language that the model is not vouched for" in webhook["reason"]
         assert ("status_code" in webhook) is blocks
         checked = client.post("/v1/check", json={"texts": ["hello", RUSSIAN]}).json()
@@ -71,9 +47,10 @@ def test_it_is_marked_at_every_route_and_stopped_where_the_policy_says_so(
 
 
 def test_scores_alone_are_no_answer_where_the_policy_does_not_allow_it(gate: Gate) -> None:
-    for action, status in (("block", 422), ("flag", 422), ("allow", 200)):
-        policy = Policy.parse(POLICY.replace("ACTION", action).encode())
-        with _served(gate.with_policy(policy)) as client:
+    statuses: dict[Action, int] = {"block": 422, "flag": 422, "allow": 200}
+    for action, status in statuses.items():
+        policy = policy_on("unvouched_language", action)
+        with served(gate.with_policy(policy)) as client:
             answer = client.post("/predict", json={"inputs": RUSSIAN})
             assert answer.status_code == status
             assert ("does not vouch for" in answer.text) is (status != 200)
@@ -82,7 +59,7 @@ def test_scores_alone_are_no_answer_where_the_policy_does_not_allow_it(gate: Gat
 
 
 def test_it_is_counted_and_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    with _served(gate) as client:
+    with served(gate) as client:
         with caplog.at_level("INFO", logger="hazgate"):
             client.post("/v1/check", json={"texts": ["hello", RUSSIAN]})
         metrics = client.get("/metrics").text
